@@ -1,0 +1,63 @@
+"""Every LLM call as an OpenTelemetry trace, broadcast to any OTLP/HTTP backend. Public names are loaded when used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id
+    from llm_otel_broadcast.instrumentation import (
+        DestinationStatus,
+        Handle,
+        Status,
+        flush,
+        instrument,
+        shutdown,
+        status,
+        uninstrument,
+    )
+    from llm_otel_broadcast.settings.destination import Destination
+    from llm_otel_broadcast.settings.errors import ConfigError
+    from llm_otel_broadcast.version import __version__
+
+_HOMES = {
+    "ConfigError": "settings.errors",
+    "Destination": "settings.destination",
+    "DestinationStatus": "instrumentation",
+    "Handle": "instrumentation",
+    "Status": "instrumentation",
+    "__version__": "version",
+    "derive_span_id": "fields.ids",
+    "derive_trace_id": "fields.ids",
+    "flush": "instrumentation",
+    "instrument": "instrumentation",
+    "shutdown": "instrumentation",
+    "status": "instrumentation",
+    "uninstrument": "instrumentation",
+}
+
+__all__ = [
+    "ConfigError",
+    "Destination",
+    "DestinationStatus",
+    "Handle",
+    "Status",
+    "__version__",
+    "derive_span_id",
+    "derive_trace_id",
+    "flush",
+    "instrument",
+    "shutdown",
+    "status",
+    "uninstrument",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,156 @@
+"""The courtesy span: a standard span in the app's own tracer provider, if the app has one (DESIGN, section 2.3)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Final
+
+from opentelemetry import trace
+
+from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id
+from llm_otel_broadcast.generation import Block, Generation
+from llm_otel_broadcast.span import SCOPE_NAME, Attributes, Span
+
+_SAMPLED: Final = trace.TraceFlags(trace.TraceFlags.SAMPLED)
+
+
+class AppSpans:
+    """Makes courtesy spans; looks the provider up at each call, because the app may set it late.
+
+    Args:
+        mode: `auto`, True or False as in `instrument(app_spans=)`.
+        provider: a provider to use instead of the app's global one.
+        describe: what is known at the start, as span attributes; never content.
+        conclude: the finished span as the dialect has it, without content unless the user asked for it there.
+        alone: no destination is configured: explicit ids are honoured here.
+    """
+
+    def __init__(
+        self,
+        *,
+        mode: str | bool,
+        provider: Any,
+        version: str,
+        describe: Callable[[Generation], Attributes],
+        conclude: Callable[[Generation], Span],
+        alone: bool,
+    ) -> None:
+        self._mode = mode
+        self._given = provider
+        self._version = version
+        self._describe = describe
+        self._conclude = conclude
+        self._alone = alone
+        self._provider: Any = None
+        self._tracer: Any = None
+
+    def provider(self) -> Any:
+        """Return the app's SDK provider, None while it has none. Never makes the API load one."""
+        if self._given is not None:
+            return self._given
+        if os.environ.get("OTEL_PYTHON_TRACER_PROVIDER") and getattr(trace, "_TRACER_PROVIDER", None) is None:
+            return None
+        provider = trace.get_tracer_provider()
+        return provider if hasattr(provider, "resource") or hasattr(provider, "add_span_processor") else None
+
+    def start(self, record: Generation, current: trace.Span) -> tuple[trace.Span, ...]:
+        """Start the record's courtesy spans, enclosing blocks first; the record takes over their ids.
+
+        Returns:
+            The spans, the generation's last; empty when there is to be none.
+        """
+        provider = self.provider()
+        if provider is None or self._mode is False or (self._mode == "auto" and _is_foreign_generation(current)):
+            return ()
+        if provider is not self._provider:
+            self._tracer = provider.get_tracer(SCOPE_NAME, self._version)
+            self._provider = provider
+        fields = record.fields
+        explicit = bool(fields.trace_id or fields.parent_span_id)
+        if explicit and not self._alone:
+            span = self._tracer.start_span(
+                record.name,
+                kind=trace.SpanKind.CLIENT,
+                attributes=dict(self._describe(record)),
+                start_time=record.start_ns,
+            )
+            record.span_id = span.get_span_context().span_id
+            return (span,)
+        return self._chain(record, current, explicit=explicit)
+
+    def _chain(self, record: Generation, current: trace.Span, *, explicit: bool) -> tuple[trace.Span, ...]:
+        """Start the blocks and the generation below one another in the app's provider."""
+        parent: trace.Span = current
+        if explicit:
+            outer = record.blocks[0].parent_span_id if record.blocks else record.parent_span_id
+            if fields_trace := record.fields.trace_id:
+                trace_id = derive_trace_id(fields_trace)
+            else:
+                trace_id = record.trace_id
+            if record.fields.parent_span_id:
+                outer = derive_span_id(record.fields.parent_span_id)
+            if outer:
+                parent = _remote(trace_id, outer)
+        spans: list[trace.Span] = []
+        for block in record.blocks:
+            if block.is_open:  # the root of an earlier call: its courtesy span is there already
+                parent = _remote(block.trace_id, block.span_id)
+                continue
+            span = self._tracer.start_span(
+                block.name,
+                context=trace.set_span_in_context(parent),
+                kind=trace.SpanKind.INTERNAL,
+                start_time=record.start_ns,
+            )
+            _adopt(block, span, parent)
+            spans.append(span)
+            parent = span
+        span = self._tracer.start_span(
+            record.name,
+            context=trace.set_span_in_context(parent),
+            kind=trace.SpanKind.CLIENT,
+            attributes=dict(self._describe(record)),
+            start_time=record.start_ns,
+        )
+        made, above = span.get_span_context(), parent.get_span_context()
+        record.trace_id, record.span_id = made.trace_id, made.span_id
+        record.parent_span_id = above.span_id if above.is_valid else 0
+        return (*spans, span)
+
+    def end(self, record: Generation, spans: tuple[trace.Span, ...]) -> None:
+        """Complete and end the record's courtesy spans."""
+        own = spans[-1]
+        finished = self._conclude(record)
+        own.set_attributes(dict(finished.attributes))
+        if record.failure is not None:
+            own.set_status(trace.StatusCode.ERROR, finished.status_message)
+        for event in finished.events:
+            own.add_event(event.name, dict(event.attributes), event.time_ns)
+        for span in reversed(spans):
+            span.end(record.end_ns)
+
+
+def _adopt(block: Block, span: trace.Span, parent: trace.Span) -> None:
+    made, above = span.get_span_context(), parent.get_span_context()
+    block.trace_id, block.span_id = made.trace_id, made.span_id
+    block.parent_span_id = above.span_id if above.is_valid and above.trace_id == made.trace_id else 0
+    block.is_open = True
+
+
+def bare(trace_id: int, span_id: int) -> trace.Span:
+    """Return a span that is nothing but its context, for apps without a provider."""
+    return trace.NonRecordingSpan(trace.SpanContext(trace_id, span_id, is_remote=False, trace_flags=_SAMPLED))
+
+
+def _remote(trace_id: int, span_id: int) -> trace.Span:
+    return trace.NonRecordingSpan(trace.SpanContext(trace_id, span_id, is_remote=True, trace_flags=_SAMPLED))
+
+
+def _is_foreign_generation(span: trace.Span) -> bool:
+    """Return whether the current span is another instrumentation's span of this very call."""
+    attributes = getattr(span, "attributes", None)
+    if not attributes or getattr(span, "kind", None) is not trace.SpanKind.CLIENT:
+        return False
+    scope = getattr(span, "instrumentation_scope", None)
+    return "gen_ai.operation.name" in attributes and getattr(scope, "name", None) != SCOPE_NAME

@@ -1,0 +1,1 @@
+"""Reading LLM client libraries: which methods are watched, and how their requests and answers are read."""

@@ -1,0 +1,151 @@
+"""The one wrapper round every create method: sync and async, plain, streamed and raw.
+
+Reads what is asked and what comes back, never changes either (but for our own trace fields in the request body, DESIGN
+section 3), and never lets an error of ours reach the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from opentelemetry import context as otel_context
+
+from llm_otel_broadcast.clients.reading import Reader, describe
+from llm_otel_broadcast.clients.streams import is_stream, watch_raw, watch_stream
+from llm_otel_broadcast.generation import Failure, Generation
+from llm_otel_broadcast.guard import Guard
+
+_ASKING = Guard("reading the request")
+_ANSWERING = Guard("reading the response")
+_ENDING = Guard("ending the record")
+_REQUEST = Guard("preparing the request")
+_SUPPRESS_KEY: Any = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
+
+
+class Observer(Protocol):
+    """What the wrapper needs from the rest of the package; made by `instrumentation`."""
+
+    def rewrite(self, reader: Reader, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
+        """Place the record (fields, ids, parent) and return the arguments to call the client with."""
+
+    def opened(self, record: Generation) -> Any:
+        """The call begins: start the courtesy span; return the context to make current, or None."""
+
+    def closed(self, record: Generation) -> None:
+        """The record has ended: end the courtesy span, hand the record to the lanes."""
+
+    @property
+    def wants_content(self) -> bool:
+        """Whether anybody wants content at all."""
+
+
+class Switch:
+    """What a patched method asks at each call: who is watching? None: nobody, and the call goes straight through."""
+
+    __slots__ = ("observer",)
+
+    def __init__(self) -> None:
+        self.observer: Observer | None = None
+
+
+class Call:
+    """One call under way: its record, its arguments, and the context made current for it."""
+
+    __slots__ = ("_attached", "_observer", "_token", "kwargs", "reader", "record")
+
+    def __init__(self, observer: Observer, reader: Reader, record: Generation, kwargs: dict[str, Any]) -> None:
+        self.record = record
+        self.reader = reader
+        self.kwargs = kwargs
+        self._observer = observer
+        self._token: Any = None
+        self._attached: Any = None
+
+    def enter(self) -> None:
+        """Make the call's span current."""
+        context = self._observer.opened(self.record)
+        if context is not None:
+            self._attached = context
+            self._token = otel_context.attach(context)
+
+    def leave(self) -> None:
+        """Take the call's span back, unless control has moved to another context meanwhile (then it is not there)."""
+        attached, self._attached = self._attached, None
+        if attached is not None and otel_context.get_current() is attached:
+            otel_context.detach(self._token)
+
+    def finish(self, failure: Failure | None = None) -> None:
+        """End the record, once."""
+        with _ENDING:
+            if self.record.end(failure):
+                self._observer.closed(self.record)
+
+    def failed(self, error: BaseException) -> None:
+        """The call raised: describe the error and end."""
+        with _ENDING:
+            self.leave()
+            self.finish(describe(error))
+
+    def returned(self, result: Any) -> Any:
+        """The call returned: read the answer, or watch the stream. Returns what the caller gets."""
+        outcome = result
+        ended = True
+        with _ANSWERING:
+            self.leave()
+            if is_stream(result):
+                outcome = watch_stream(result, self)
+                ended = False
+            elif hasattr(result, "http_response") and hasattr(result, "parse"):
+                ended = watch_raw(result, self)
+            else:
+                self.reader.read_response(self.record, result)
+        if ended:
+            self.finish()
+        return outcome
+
+
+def _begin(switch: Switch, reader: Reader, instance: Any, kwargs: Mapping[str, Any]) -> Call | None:
+    observer = switch.observer
+    if observer is None or (_SUPPRESS_KEY is not None and otel_context.get_value(_SUPPRESS_KEY)):
+        return None
+    call = None
+    with _REQUEST:
+        record = Generation(reader.operation)
+        arguments = dict(kwargs)
+        call = Call(observer, reader, record, arguments)
+        with _ASKING:
+            reader.read_request(record, arguments, content=observer.wants_content)
+        call.kwargs = observer.rewrite(reader, instance, arguments, record)
+        call.enter()
+    return call
+
+
+def watch(reader: Reader, switch: Switch, *, is_async: bool) -> Callable[..., Any]:
+    """Return the wrapper for a create method, in wrapt's form."""
+
+    def create(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = _begin(switch, reader, instance, kwargs)
+        if call is None:
+            return wrapped(*args, **kwargs)
+        try:
+            result = wrapped(*args, **call.kwargs)
+        except BaseException as error:
+            call.failed(error)
+            raise
+        return call.returned(result)
+
+    async def create_async(
+        wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        call = _begin(switch, reader, instance, kwargs)
+        if call is None:
+            return await wrapped(*args, **kwargs)
+        try:
+            result = await wrapped(*args, **call.kwargs)
+        except BaseException as error:
+            call.failed(error)
+            raise
+        return call.returned(result)
+
+    return create_async if is_async else create

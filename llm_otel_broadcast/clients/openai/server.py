@@ -1,0 +1,65 @@
+"""Who a client talks to, told from its base URL (GenAI conventions, `gen_ai.provider.name`)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from llm_otel_broadcast.generation import UNKNOWN_SERVER, Server
+
+_BY_DOMAIN: Final = (
+    ("openrouter.ai", "openrouter"),
+    ("openai.azure.com", "azure.ai.openai"),
+    ("cognitiveservices.azure.com", "azure.ai.openai"),
+    ("services.ai.azure.com", "azure.ai.openai"),
+    ("openai.com", "openai"),
+    ("groq.com", "groq"),
+    ("deepseek.com", "deepseek"),
+    ("mistral.ai", "mistral_ai"),
+    ("x.ai", "x_ai"),
+    ("perplexity.ai", "perplexity"),
+    ("generativelanguage.googleapis.com", "gcp.gemini"),
+    ("aiplatform.googleapis.com", "gcp.vertex_ai"),
+    ("anthropic.com", "anthropic"),
+    ("cohere.ai", "cohere"),
+    ("cohere.com", "cohere"),
+    ("moonshot.ai", "moonshot_ai"),
+    ("moonshot.cn", "moonshot_ai"),
+    ("amazonaws.com", "aws.bedrock"),
+)
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+_known: WeakKeyDictionary[Any, tuple[Any, Server]] = WeakKeyDictionary()
+
+
+def server_of(resource: Any) -> Server:
+    """Return the server behind a resource of the client (`client.chat.completions`)."""
+    client = getattr(resource, "_client", None)
+    url = getattr(client, "base_url", None)
+    if client is None or url is None:
+        return UNKNOWN_SERVER
+    known = _known.get(client)
+    if known is not None and known[0] is url:
+        return known[1]
+    server = _read(client, url)
+    _known[client] = (url, server)
+    return server
+
+
+def _read(client: Any, url: Any) -> Server:
+    host = str(getattr(url, "host", "") or "")
+    port = getattr(url, "port", None) or _DEFAULT_PORTS.get(str(getattr(url, "scheme", "")))
+    is_azure = any("Azure" in kind.__name__ for kind in type(client).__mro__)
+    provider = "azure.ai.openai" if is_azure else _provider_of(host)
+    return Server(provider, host, port, is_openrouter=_is_below(host, "openrouter.ai"))
+
+
+def _provider_of(host: str) -> str:
+    for domain, provider in _BY_DOMAIN:
+        if _is_below(host, domain):
+            return provider
+    return host
+
+
+def _is_below(host: str, domain: str) -> bool:
+    return host == domain or host.endswith("." + domain)

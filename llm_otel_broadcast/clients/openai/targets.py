@@ -1,0 +1,83 @@
+"""The table of what is patched in the `openai` client, and the patching itself.
+
+Adding an operation is one row here and one reader beside this file.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any, Final
+
+import wrapt
+
+from llm_otel_broadcast.clients.observe import Switch, watch
+from llm_otel_broadcast.clients.openai.chat import ChatReader
+from llm_otel_broadcast.clients.reading import Reader
+from llm_otel_broadcast.guard import Guard, logger
+
+_PATCHING = Guard("patching the openai client")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One method: where it is, and who reads it."""
+
+    module: str
+    owner: str
+    method: str
+    reader: Reader
+    is_async: bool
+
+
+_CHAT: Final = ChatReader()
+TARGETS: Final = (
+    Target("openai.resources.chat.completions", "Completions", "create", _CHAT, is_async=False),
+    Target("openai.resources.chat.completions", "AsyncCompletions", "create", _CHAT, is_async=True),
+)
+
+
+class Patches:
+    """What has been patched, and how to put it back. Patches wait until the program imports `openai` itself."""
+
+    def __init__(self) -> None:
+        self.switch = Switch()
+        self._active = False
+        self._hooked = False
+        self._applied: dict[Target, tuple[type, Any, Any]] = {}
+
+    def apply(self) -> None:
+        """Patch what is imported, and have the rest patched when it is."""
+        self._active = True
+        for target in TARGETS:
+            if target.module in sys.modules:
+                self._patch(target)
+            elif not self._hooked:
+                wrapt.register_post_import_hook(lambda _module, target=target: self._patch(target), target.module)
+        self._hooked = True
+
+    def remove(self) -> None:
+        """Put the very same functions back. Where somebody has patched above us, ours stays below and does nothing."""
+        self._active = False
+        for target, (owner, original, patched) in list(self._applied.items()):
+            if owner.__dict__.get(target.method) is patched:
+                setattr(owner, target.method, original)
+                del self._applied[target]
+
+    def _patch(self, target: Target) -> None:
+        with _PATCHING:
+            if not self._active or target in self._applied:
+                return
+            owner = getattr(sys.modules[target.module], target.owner, None)
+            original = None if owner is None else owner.__dict__.get(target.method)
+            if owner is None or original is None:
+                logger.warning(
+                    "%s.%s.%s is not in the installed openai: calls of it are not traced. Said once.",
+                    target.module,
+                    target.owner,
+                    target.method,
+                )
+                return
+            patched = wrapt.FunctionWrapper(original, watch(target.reader, self.switch, is_async=target.is_async))
+            setattr(owner, target.method, patched)
+            self._applied[target] = (owner, original, patched)

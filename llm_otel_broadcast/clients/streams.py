@@ -1,0 +1,323 @@
+"""Watching a stream without changing it: same object, same chunks, same errors, one end.
+
+The stream's own iterator is swapped for one that looks at each chunk, and the response's `close` is hooked, so that
+`break`, `close()` and context managers are seen at once (DESIGN, section 5). Where a client's stream has no iterator
+to swap, a wrapt proxy round the stream does the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import wrapt
+
+from llm_otel_broadcast.clients.reading import describe
+from llm_otel_broadcast.generation import Failure
+from llm_otel_broadcast.guard import Guard
+
+if TYPE_CHECKING:
+    from llm_otel_broadcast.clients.observe import Call
+
+_CHUNK = Guard("reading a chunk")
+_CLOSING = Guard("ending a stream")
+_PARSING = Guard("watching a raw response")
+_NOT_READ: Final = "the stream was closed before its end"
+
+
+def is_stream(result: Any) -> bool:
+    """Return whether a result is a stream of chunks, judged by what it can do."""
+    kind = type(result)
+    return (hasattr(kind, "__next__") or hasattr(kind, "__anext__")) and (
+        hasattr(kind, "__iter__") or hasattr(kind, "__aiter__")
+    )
+
+
+class Watch:
+    """The end of one stream's record, reached once from whichever way comes first."""
+
+    __slots__ = ("_call", "_fold", "_record", "reading")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._record = call.record
+        self._fold = call.reader.fold(call.record)
+        self.reading = False
+        """True while the stream's `__next__` is under way: then the iterator decides how the record ends, not `close`."""
+
+    def chunk(self, chunk: Any) -> bool:
+        """Look at a chunk. True: it is to be hidden from the caller."""
+        with _CHUNK:
+            return self._fold.add(chunk)
+        return False
+
+    def exhausted(self) -> None:
+        """Take the regular end of the stream."""
+        self._fold_up()
+        self._call.finish()
+
+    def broke(self, error: BaseException) -> None:
+        """Take an error that leaves the stream."""
+        self._fold_up()
+        with _CLOSING:
+            self._call.finish(describe(error))
+
+    def abandoned(self) -> None:
+        """Take the caller's going away: no error if the answer was complete, that is, a finish reason was seen."""
+        if self.reading or self._record.ended:
+            return
+        self._fold_up()
+        complete = any(choice.finish_reason for choice in self._record.choices)
+        self._call.finish(None if complete else Failure("abandoned", _NOT_READ))
+
+    def _fold_up(self) -> None:
+        if not self._record.ended:
+            with _CLOSING:
+                self._fold.finish()
+
+
+class WatchedIterator:
+    """Stands where a stream's own iterator stood."""
+
+    __slots__ = ("_inner", "_next", "_watch")
+
+    def __init__(self, inner: Any, watch: Watch) -> None:
+        self._inner = inner
+        self._next = inner.__next__
+        self._watch = watch
+
+    def __iter__(self) -> WatchedIterator:
+        return self
+
+    def __next__(self) -> Any:
+        watch = self._watch
+        watch.reading = True
+        try:
+            chunk = self._next()
+            while watch.chunk(chunk):
+                chunk = self._next()
+        except StopIteration:
+            watch.exhausted()
+            raise
+        except BaseException as error:
+            watch.broke(error)
+            raise
+        finally:
+            watch.reading = False
+        return chunk
+
+    def close(self) -> None:
+        self._inner.close()
+        self._watch.abandoned()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def __del__(self) -> None:
+        self._watch.abandoned()
+
+
+class WatchedAsyncIterator:
+    """The same for an asynchronous stream: nothing but `await` differs."""
+
+    __slots__ = ("_inner", "_next", "_watch")
+
+    def __init__(self, inner: Any, watch: Watch) -> None:
+        self._inner = inner
+        self._next = inner.__anext__
+        self._watch = watch
+
+    def __aiter__(self) -> WatchedAsyncIterator:
+        return self
+
+    async def __anext__(self) -> Any:
+        watch = self._watch
+        watch.reading = True
+        try:
+            chunk = await self._next()
+            while watch.chunk(chunk):
+                chunk = await self._next()
+        except StopAsyncIteration:
+            watch.exhausted()
+            raise
+        except BaseException as error:
+            watch.broke(error)
+            raise
+        finally:
+            watch.reading = False
+        return chunk
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+        self._watch.abandoned()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def __del__(self) -> None:
+        self._watch.abandoned()
+
+
+class StreamProxy(wrapt.ObjectProxy):  # type: ignore[misc]  # wrapt is untyped before 2.0
+    """The fallback: a stream whose iterator cannot be swapped, seen through a proxy."""
+
+    def __init__(self, stream: Any, iterator: Any, watch: Watch) -> None:
+        super().__init__(stream)
+        self._self_iterator = iterator
+        self._self_watch = watch
+
+    def __iter__(self) -> Any:
+        return self._self_iterator
+
+    def __aiter__(self) -> Any:
+        return self._self_iterator
+
+    def __next__(self) -> Any:
+        return next(self._self_iterator)
+
+    def __anext__(self) -> Any:
+        return self._self_iterator.__anext__()
+
+    def __enter__(self) -> Any:
+        self.__wrapped__.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> Any:
+        try:
+            return self.__wrapped__.__exit__(*exc_info)
+        finally:
+            self._self_watch.abandoned()
+
+    async def __aenter__(self) -> Any:
+        await self.__wrapped__.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> Any:
+        try:
+            return await self.__wrapped__.__aexit__(*exc_info)
+        finally:
+            self._self_watch.abandoned()
+
+    def close(self) -> Any:
+        result = self.__wrapped__.close()
+        if not hasattr(result, "__await__"):
+            self._self_watch.abandoned()
+            return result
+        return self._self_after(result)
+
+    async def _self_after(self, closing: Any) -> Any:
+        try:
+            return await closing
+        finally:
+            self._self_watch.abandoned()
+
+
+def watch_stream(stream: Any, call: Call) -> Any:
+    """Watch a stream and return it; where it cannot be watched in place, return a proxy of it."""
+    watch = Watch(call)
+    outcome = _swap(stream, watch)
+    if outcome is stream:
+        hook_close(stream.response, watch)
+    return outcome
+
+
+def _swap(stream: Any, watch: Watch) -> Any:
+    is_async = hasattr(type(stream), "__anext__")
+    wrap = WatchedAsyncIterator if is_async else WatchedIterator
+    inner = getattr(stream, "_iterator", None)
+    if not hasattr(inner, "__anext__" if is_async else "__next__") or not hasattr(stream, "response"):
+        return StreamProxy(stream, wrap(stream, watch), watch)
+    stream._iterator = wrap(inner, watch)  # noqa: SLF001  # DESIGN 5: the only way that keeps `type(x) is Stream`
+    return stream
+
+
+def hook_close(response: Any, watch: Watch) -> None:
+    """Have the response's own `close` (and `aclose`) tell the watch; further streams of a response chain."""
+    close = getattr(response, "close", None)
+    if close is not None:
+
+        def closed() -> None:
+            try:
+                close()
+            finally:
+                watch.abandoned()
+
+        response.close = closed
+    aclose = getattr(response, "aclose", None)
+    if aclose is not None:
+
+        async def aclosed() -> None:
+            try:
+                await aclose()
+            finally:
+                watch.abandoned()
+
+        response.aclose = aclosed
+
+
+def watch_raw(raw: Any, call: Call) -> bool:
+    """Watch a raw response. Returns whether the record can end now.
+
+    A body that has been read is kept as bytes and parsed in the background; a stream is watched through the response's
+    own `parse`; a body that the caller has yet to read ends the record when the response closes.
+    """
+    call.record.retries = getattr(raw, "retries_taken", None) or None
+    if call.record.stream:
+        _watch_parse(raw, Watch(call))
+        return False
+    response = raw.http_response
+    if response.is_closed:
+        _keep_body(call, response)
+        return True
+    hook_close(response, BodyWatch(call, response))
+    return False
+
+
+def _watch_parse(raw: Any, watch: Watch) -> None:
+    """Watch the stream that `parse` will make; closing the response unparsed ends the record too."""
+    hook_close(raw.http_response, watch)
+    parse = raw.parse
+    swapped: list[Any] = []
+
+    def watched(stream: Any) -> Any:
+        with _PARSING:
+            if is_stream(stream) and not swapped:
+                swapped.append(None)
+                return _swap(stream, watch)
+        return stream
+
+    def parse_now(*args: Any, **kwargs: Any) -> Any:
+        result = parse(*args, **kwargs)
+        return parse_later(result) if hasattr(result, "__await__") else watched(result)
+
+    async def parse_later(result: Any) -> Any:
+        return watched(await result)
+
+    raw.parse = parse_now
+
+
+class BodyWatch(Watch):
+    """The end of a raw response whose body the caller reads himself."""
+
+    __slots__ = ("_response",)
+
+    def __init__(self, call: Call, response: Any) -> None:
+        super().__init__(call)
+        self._response = response
+
+    def abandoned(self) -> None:
+        if self._record.ended:
+            return
+        with _CLOSING:
+            _keep_body(self._call, self._response)
+        self._call.finish()
+
+
+def _keep_body(call: Call, response: Any) -> None:
+    """Have the body parsed in the background: the client closes the connection an instant before it keeps the body."""
+
+    def read_late() -> None:
+        body = getattr(response, "_content", None)
+        if isinstance(body, bytes):
+            call.reader.read_body(call.record, body)
+
+    call.record.pending = read_late

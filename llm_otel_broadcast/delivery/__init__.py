@@ -1,0 +1,1 @@
+"""What happens to a finished record: one lane for each destination."""

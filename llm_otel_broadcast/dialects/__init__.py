@@ -1,0 +1,1 @@
+"""From record to span: pure functions, one dialect a file."""

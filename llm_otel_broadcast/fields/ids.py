@@ -1,0 +1,66 @@
+"""Trace and span ids: made up, or derived from the caller's text the way OpenRouter derives them (spec, section 4.1)."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from hashlib import sha256
+from typing import Final
+
+_random = random.Random()  # noqa: S311  # our own, so that a host's random.seed() cannot make ids repeat
+os.register_at_fork(after_in_child=_random.seed)
+
+_TRACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}\Z")
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_SPAN_ID: Final = re.compile(r"[0-9a-fA-F]{16}\Z")
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?\Z")
+
+
+def new_trace_id() -> int:
+    """Return a random, valid trace id."""
+    return _random.getrandbits(128) or 1
+
+
+def new_span_id() -> int:
+    """Return a random, valid span id."""
+    return _random.getrandbits(64) or 1
+
+
+def derive_trace_id(text: str) -> int:
+    """Return the trace id that a caller's text stands for (DESIGN, section 3).
+
+    32 hex digits, or a UUID with dashes, are the id itself; any other text gives the first 128 bits of its SHA-256. The
+    all-zero id is invalid in OpenTelemetry and is hashed too.
+    """
+    if _TRACE_ID.match(text) or _UUID.match(text):
+        value = int(text.replace("-", ""), 16)
+        if value:
+            return value
+    return int(_hash(text)[:32], 16) or 1
+
+
+def derive_span_id(text: str) -> int:
+    """Return the span id that a caller's text stands for: 16 hex digits verbatim, else 64 bits of its SHA-256."""
+    if _SPAN_ID.match(text):
+        value = int(text, 16)
+        if value:
+            return value
+    return int(_hash(text)[:16], 16) or 1
+
+
+def root_span_id(trace_id: int, trace_name: str) -> int:
+    """Return the id of the root span `trace_name` of a trace, the same in every process."""
+    return int(_hash(f"{trace_id:032x}/{trace_name}")[:16], 16) or 1
+
+
+def parse_traceparent(text: str) -> tuple[str, str] | None:
+    """Return trace id and parent span id of a W3C `traceparent` as hex, or None when it is not a valid one."""
+    match = _TRACEPARENT.match(text.strip().lower())
+    if not match or not int(match[1], 16) or not int(match[2], 16):
+        return None
+    return match[1], match[2]
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

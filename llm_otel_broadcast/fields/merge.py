@@ -1,0 +1,64 @@
+"""Merging what is said about a call, strongest source first, into one `Fields` (DESIGN, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from llm_otel_broadcast.fields.ids import parse_traceparent
+from llm_otel_broadcast.generation import NO_FIELDS, Fields
+
+_TEXT_KEYS: Final = ("trace_id", "parent_span_id", "trace_name", "span_name", "generation_name", "session_id", "user")
+RESERVED: Final = frozenset({*_TEXT_KEYS, "traceparent", "privacy"})
+_NO: Final = frozenset({"", "0", "false", "no", "off"})
+
+
+def merge(
+    trace: Mapping[object, object] | None,
+    session_id: object,
+    user: object,
+    defaults: Mapping[object, object],
+) -> Fields:
+    """Merge the call's own `trace` object, session and user over the defaults. Never raises on odd values."""
+    if not trace and not defaults and session_id is None and user is None:
+        return NO_FIELDS
+    merged: dict[object, object] = dict(defaults)
+    if trace:
+        if "trace_id" in trace or "traceparent" in trace or "parent_span_id" in trace:
+            for key in ("trace_id", "traceparent", "parent_span_id"):
+                merged.pop(key, None)  # another source's id must not be mixed with this one's
+        merged.update(trace)
+    if as_text(session_id):
+        merged["session_id"] = session_id
+    if as_text(user):
+        merged["user"] = user
+    texts = {key: as_text(merged.get(key)) for key in _TEXT_KEYS}
+    parent = parse_traceparent(as_text(merged.get("traceparent")) or "")
+    if parent:
+        texts["trace_id"] = texts["trace_id"] or parent[0]
+        texts["parent_span_id"] = texts["parent_span_id"] or parent[1]
+    return Fields(
+        **texts,
+        private=is_private(merged.get("privacy")),
+        metadata={str(key): value for key, value in merged.items() if key not in RESERVED},
+    )
+
+
+def as_text(value: object) -> str | None:
+    """Return a reserved key's value as text; None and empty text are "not given"."""
+    if isinstance(value, str):
+        return value or None
+    if value is None or type(value).__name__ in ("NotGiven", "Omit"):
+        return None
+    try:
+        return str(value) or None
+    except (TypeError, ValueError, RecursionError, AttributeError, LookupError, RuntimeError):
+        return None
+
+
+def is_private(value: object) -> bool:
+    """Return whether a `privacy` value asks for privacy; in doubt it does."""
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    text = as_text(value)
+    return text is not None and text.strip().lower() not in _NO

@@ -1,0 +1,231 @@
+"""The record of one call to a model: what was asked, what came back, when, and how it ended.
+
+Filled on the host's thread, read on the lanes' threads once `ended` is set. Imports nothing of ours and no
+client library; holds plain scalars and shallow copies only, never a response or chunk object.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+Metadata: TypeAlias = str | bool | int | float
+"""A metadata value as it goes on a span; lists and objects have become JSON text before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What the caller said about the call, merged and checked (DESIGN, section 3). Empty text never occurs: absent is None."""
+
+    trace_id: str | None = None
+    parent_span_id: str | None = None
+    trace_name: str | None = None
+    span_name: str | None = None
+    generation_name: str | None = None
+    session_id: str | None = None
+    user: str | None = None
+    private: bool = False
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    """As given: turned into span attributes in the background by `fields.metadata`."""
+
+
+NO_FIELDS = Fields()
+
+
+@dataclass(slots=True, eq=False)
+class Block:
+    """A root or intermediate span that encloses generations. Shared by all of them; a lane sends it once."""
+
+    name: str
+    trace_id: int
+    span_id: int
+    parent_span_id: int
+    start_ns: int
+    end_ns: int = 0
+    """0: not ended by itself; it then ends with the generation that a lane sends it with."""
+    is_open: bool = False
+    """The app's own provider has its courtesy span already."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """Token counts and cost as the response states them; None is "not stated", never zero."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    input_audio_tokens: int | None = None
+    output_audio_tokens: int | None = None
+    output_image_tokens: int | None = None
+    cost: float | None = None
+    """USD, `usage.cost` of OpenRouter."""
+    input_cost: float | None = None
+    output_cost: float | None = None
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """A function call the model asked for; `arguments` is the text as sent, usually JSON."""
+
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+@dataclass(slots=True)
+class Choice:
+    """One answer. Text parts are content; `finish_reason` is not."""
+
+    index: int = 0
+    role: str = "assistant"
+    finish_reason: str | None = None
+    content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a generation did not end well. `message` may echo a prompt and counts as content."""
+
+    type: str
+    message: str = ""
+    status_code: int | None = None
+    code: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Who answers: provider name as the GenAI conventions spell it, and where."""
+
+    provider: str
+    address: str
+    port: int | None = None
+    is_openrouter: bool = False
+
+
+UNKNOWN_SERVER = Server(provider="openai", address="")
+
+_BASE_SIZE: Final = 2_000
+_SETTLING = threading.Lock()  # several lanes may meet the same record; reading it twice would fold it twice
+
+Message: TypeAlias = object
+"""A message as the caller gave it, its containers copied: a dict, or an object of the client library."""
+
+
+class Generation:
+    """One call. Everything but ids, `operation` and `started` may be absent (None) until known."""
+
+    __slots__ = (
+        "app_spans",
+        "blocks",
+        "choices",
+        "ended",
+        "end_ns",
+        "failure",
+        "fields",
+        "first_chunk_ns",
+        "hides_usage_chunk",
+        "messages",
+        "operation",
+        "output_type",
+        "parameters",
+        "parent_span_id",
+        "pending",
+        "request_model",
+        "response_id",
+        "response_model",
+        "response_service_tier",
+        "retries",
+        "server",
+        "serving_provider",
+        "size",
+        "span_id",
+        "start_ns",
+        "started",
+        "stream",
+        "system_fingerprint",
+        "tools",
+        "trace_id",
+        "usage",
+        "wants_content",
+    )
+
+    def __init__(self, operation: str) -> None:
+        self.operation = operation
+        self.start_ns = time.time_ns()
+        self.started = time.perf_counter_ns()
+        self.end_ns = 0
+        self.ended = False
+        self.trace_id = 0
+        self.span_id = 0
+        self.parent_span_id = 0
+        self.blocks: tuple[Block, ...] = ()
+        """Enclosing root and intermediate spans, outermost first."""
+        self.app_spans: tuple[Any, ...] = ()
+        """Courtesy spans in the app's own tracer, the generation's last; they end with the record."""
+        self.fields = NO_FIELDS
+        self.server = UNKNOWN_SERVER
+        self.wants_content = False
+        self.request_model: str | None = None
+        self.parameters: Mapping[str, object] = {}
+        """Request parameters from the reader's allow-list, as the caller gave them; unset ones are absent."""
+        self.stream = False
+        self.output_type: str | None = None
+        self.messages: Sequence[Message] | None = None
+        self.tools: Sequence[object] | None = None
+        self.response_id: str | None = None
+        self.response_model: str | None = None
+        self.response_service_tier: str | None = None
+        self.system_fingerprint: str | None = None
+        self.serving_provider: str | None = None
+        """OpenRouter's `provider` member: who served the model."""
+        self.choices: list[Choice] = []
+        self.usage: Usage | None = None
+        self.first_chunk_ns: int | None = None
+        """Nanoseconds from the start to the first content, reasoning or tool delta."""
+        self.failure: Failure | None = None
+        self.hides_usage_chunk = False
+        """We asked for usage in the stream: the chunk that only carries it is kept from the caller."""
+        self.retries: int | None = None
+        self.size = _BASE_SIZE
+        """Estimate of the bytes held: readers add the length of the texts they keep."""
+        self.pending: Callable[[], None] | None = None
+        """What is left to read (a raw response's body); `settle` runs it on a lane's thread."""
+
+    @property
+    def name(self) -> str:
+        """The span's name: `generation_name`, else operation and model (GenAI conventions, client inference span)."""
+        given = self.fields.generation_name
+        if given:
+            return given
+        return f"{self.operation} {self.request_model}" if self.request_model else self.operation
+
+    def settle(self) -> None:
+        """Do the reading that was put off, once. Called in the background only.
+
+        Raises:
+            Exception: whatever the reading raises; the record then stays as it was.
+        """
+        with _SETTLING:
+            pending, self.pending = self.pending, None
+            if pending is not None:
+                pending()
+
+    def end(self, failure: Failure | None = None) -> bool:
+        """Stop the clock. False when the record had ended before: only the first end counts."""
+        if self.ended:
+            return False
+        self.end_ns = self.start_ns + time.perf_counter_ns() - self.started
+        if failure is not None and self.failure is None:
+            self.failure = failure
+        self.ended = True
+        return True

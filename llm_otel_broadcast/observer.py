@@ -1,0 +1,77 @@
+"""What happens at the two ends of a watched call: fields, ids and context at its start, the courtesy span and the lanes at
+its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from llm_otel_broadcast.app_spans import AppSpans, bare
+from llm_otel_broadcast.clients.openai.server import server_of
+from llm_otel_broadcast.clients.reading import Reader
+from llm_otel_broadcast.delivery.broadcaster import Broadcaster
+from llm_otel_broadcast.fields import wire
+from llm_otel_broadcast.fields.lineage import Roots, place
+from llm_otel_broadcast.fields.merge import merge
+from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.guard import Guard
+from llm_otel_broadcast.settings.options import Options
+
+_FIELDS = Guard("reading the trace fields")
+_COURTESY = Guard("making the app's own span")
+_NO_MAPPING: Mapping[object, object] = {}
+
+
+class CallObserver:
+    """Joins fields, app spans and delivery for the wrapper in `clients.observe`."""
+
+    def __init__(self, options: Options, broadcaster: Broadcaster, app_spans: AppSpans, *, wants_content: bool) -> None:
+        self._options = options
+        self._broadcaster = broadcaster
+        self._app_spans = app_spans
+        self._defaults = dict(options.trace_defaults)
+        self._roots = Roots()
+        self._alone = not broadcaster.lanes
+        self.wants_content = wants_content
+
+    def rewrite(self, reader: Reader, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
+        """Read the call's fields, place the record, and return the arguments the client is to be called with."""
+        options = self._options
+        record.server = server_of(instance)
+        said = wire.read(kwargs)
+        with _FIELDS:
+            record.fields = merge(said.trace, said.session_id, said.user, self._defaults)
+            current = trace.get_current_span()
+            around = current.get_span_context()
+            place(record, (around.trace_id, around.span_id) if around.is_valid else None, self._roots)
+        with _COURTESY:
+            record.app_spans = self._app_spans.start(record, trace.get_current_span())
+        if options.request_stream_usage and record.stream and "stream_options" not in kwargs:
+            kwargs["stream_options"] = {"include_usage": True}
+            record.hides_usage_chunk = True
+        return wire.rewrite(
+            kwargs,
+            record,
+            said,
+            forward=options.forward_trace_fields,
+            link_gateway=options.link_gateway,
+        )
+
+    def opened(self, record: Generation) -> otel_context.Context | None:
+        """Return the context that is current during the call (DESIGN, section 2.2)."""
+        if record.app_spans:
+            return trace.set_span_in_context(record.app_spans[-1])
+        if self._app_spans.provider() is not None or self._alone or not record.trace_id:
+            return None  # a bare context would have a ParentBased sampler of the app decide by our flag
+        return trace.set_span_in_context(bare(record.trace_id, record.span_id))
+
+    def closed(self, record: Generation) -> None:
+        """End the courtesy spans and hand the record over."""
+        spans, record.app_spans = record.app_spans, ()
+        if spans:
+            with _COURTESY:
+                self._app_spans.end(record, spans)
+        self._broadcaster.put(record)

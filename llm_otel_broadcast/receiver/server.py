@@ -1,0 +1,348 @@
+"""An OTLP/HTTP traces receiver inside this process, for the demo and the tests.
+
+It listens on the loop-back address, keeps what it accepts in a `TraceStore`, and can be told to misbehave. It never
+writes to the console and never repeats a request's headers in an answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import socketserver
+import sys
+import threading
+import time
+import zlib
+from collections import deque
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Final, Self
+
+from llm_otel_broadcast.receiver.answers import JSON, PROTOBUF, failure, success
+from llm_otel_broadcast.receiver.decoding import DecodeError, decode_json, decode_protobuf
+from llm_otel_broadcast.receiver.store import ReceivedSpan, TraceStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+PATH: Final = "/v1/traces"
+MAX_BODY: Final = 8 * 1024 * 1024
+MAX_DECOMPRESSED: Final = 16 * 1024 * 1024
+_DRAINED: Final = 64 * 1024 * 1024
+_CHUNK: Final = 64 * 1024
+_GZIP: Final = 31  # zlib's window size for "gzip header and trailer required"
+_STOP_TIMEOUT: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedRequest:
+    """One POST as it arrived; `body` is decompressed where that was possible."""
+
+    path: str
+    # Kept out of repr: credentials and content do not belong in a test report.
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    content_type: str
+    wire_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What to answer to one request; without a `content_type` the request's encoding is named."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    content_type: str | None = None
+    delay: float = 0.0
+    close: bool = False  # drop the connection without an answer
+    store: bool = False  # keep the spans whatever the status
+
+
+class _RefusedError(Exception):
+    """A request that is answered with an error status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class OtlpReceiver:
+    """A receiver that runs from `start` to `stop`, or for the length of a `with` block.
+
+    Attributes:
+        store: The spans accepted so far.
+        requests: Every POST that arrived whole, accepted or not.
+        json_allowed: False answers 415 to JSON, as Phoenix does.
+        hang: An event to wait for before each answer; `stop` does not wait for it.
+
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, store: TraceStore | None = None) -> None:
+        self.store = TraceStore() if store is None else store
+        self.requests: list[ReceivedRequest] = []
+        self.json_allowed = True
+        self.hang: threading.Event | None = None
+        self._address = (host, port)
+        self._script: deque[Reply] = deque()
+        self._arrived = threading.Condition()
+        self._stopping = threading.Event()
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def endpoint(self) -> str:
+        """The URL to send traces to; stays the same when the receiver is stopped and started again."""
+        host, port = self._address
+        if not port:
+            raise RuntimeError("the receiver has no port before its first start")
+        return f"http://{host}:{port}{PATH}"
+
+    def start(self) -> None:
+        """Bind and serve on a daemon thread."""
+        if self._server is not None:
+            raise RuntimeError("the receiver is already running")
+        self._stopping.clear()
+        server = _Server(self._address, self)
+        self._address = (self._address[0], server.server_port)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="otlp-receiver", daemon=True)
+        self._server, self._thread = server, thread
+        thread.start()
+
+    def stop(self) -> None:
+        """Stop serving and close every socket, also those of unanswered requests; may be called twice."""
+        server, thread = self._server, self._thread
+        if server is None or thread is None:
+            return
+        self._server = self._thread = None
+        self._stopping.set()
+        server.shutdown()
+        thread.join(_STOP_TIMEOUT)
+        server.server_close()
+        server.close_connections(_STOP_TIMEOUT)
+
+    def script(self, *replies: Reply) -> None:
+        """Queue replies; each answers one request, after which the receiver behaves normally again."""
+        with self._arrived:
+            self._script.extend(replies)
+
+    def wait_for_requests(self, count: int, timeout: float = 5.0) -> list[ReceivedRequest]:
+        """Wait until at least `count` requests arrived, answered or not.
+
+        Raises:
+            TimeoutError: Says how many arrived.
+
+        """
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: len(self.requests) >= count, timeout):
+                raise TimeoutError(f"waited {timeout:g} s for {count} requests; {len(self.requests)} arrived")
+            return list(self.requests)
+
+    def _answer(self, path: str, headers: dict[str, str], wire: bytes) -> Reply:
+        content_type = headers.get("content-type", "")
+        body, fault = _decompress(wire, headers.get("content-encoding", "identity"))
+        request = ReceivedRequest(path, headers, body, content_type, len(wire))
+        scripted = self._note(request)
+        self._hold(0.0 if scripted is None else scripted.delay)
+        if self._stopping.is_set():
+            return Reply(503, close=True)
+        try:
+            if scripted is None or scripted.store:
+                self.store.add(self._accept(request, fault))
+        except _RefusedError as refused:
+            answer = Reply(refused.status, body=failure(refused.message, content_type))
+        else:
+            answer = Reply(200, body=success(content_type))
+        return answer if scripted is None else scripted
+
+    def _note(self, request: ReceivedRequest) -> Reply | None:
+        with self._arrived:
+            self.requests.append(request)
+            self._arrived.notify_all()
+            return self._script.popleft() if self._script else None
+
+    def _hold(self, delay: float) -> None:
+        hang = self.hang
+        # Two events cannot be awaited at once; a short poll keeps `stop` quick.
+        while hang is not None and not self._stopping.is_set() and not hang.wait(0.02):
+            pass
+        if delay:
+            self._stopping.wait(delay)
+
+    def _accept(self, request: ReceivedRequest, fault: _RefusedError | None) -> list[ReceivedSpan]:
+        if request.path != PATH:
+            raise _RefusedError(404, f"only {PATH} is served")
+        media, parameters, _ = request.content_type.partition(";")
+        if media.strip() not in {JSON, PROTOBUF}:
+            raise _RefusedError(415, f"the content type must be {JSON} or {PROTOBUF}")
+        if parameters:
+            raise _RefusedError(400, "the content type must have no parameters")
+        if media == JSON and not self.json_allowed:
+            raise _RefusedError(415, f"the content type must be {PROTOBUF}")
+        if fault is not None:
+            raise fault
+        try:
+            return decode_json(request.body) if media == JSON else decode_protobuf(request.body)
+        except DecodeError as malformed:
+            raise _RefusedError(400, str(malformed)) from malformed
+
+
+def _decompress(wire: bytes, encoding: str) -> tuple[bytes, _RefusedError | None]:
+    if encoding == "identity":
+        return wire, None
+    if encoding != "gzip":
+        return wire, _RefusedError(415, "the content encoding must be gzip or none")
+    reader = zlib.decompressobj(_GZIP)
+    try:
+        body = reader.decompress(wire, MAX_DECOMPRESSED + 1)
+    except zlib.error:
+        return wire, _RefusedError(400, "the body is not gzip")
+    if len(body) > MAX_DECOMPRESSED:
+        return wire, _RefusedError(413, f"the body has more than {MAX_DECOMPRESSED} bytes when decompressed")
+    if not reader.eof or reader.unused_data:
+        return wire, _RefusedError(400, "the gzip body is cut off or followed by something else")
+    return body, None
+
+
+class _Server(ThreadingHTTPServer):
+    """Keeps hold of its connections so that they can be closed from outside."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], receiver: OtlpReceiver) -> None:
+        self.receiver = receiver
+        self._lock = threading.Lock()
+        self._connections: dict[socket.socket, threading.Thread] = {}
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer's own asks the resolver for the host's full name, which can take seconds.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
+        thread = threading.Thread(
+            target=self.process_request_thread,
+            args=(request, client_address),
+            name="otlp-receiver-connection",
+            daemon=True,
+        )
+        with self._lock:
+            self._connections[request] = thread
+        thread.start()
+
+    def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
+        super().shutdown_request(request)
+        with self._lock:
+            self._connections.pop(request, None)
+
+    def close_connections(self, timeout: float) -> None:
+        """Wake every connection's thread and wait for it to close its socket."""
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            connections = dict(self._connections)
+        for connection in connections:
+            with contextlib.suppress(OSError):  # closed by the other side, or just now by its thread
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in connections.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        # A client that goes away in the middle is no event here; anything else is a fault of ours and stays visible.
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection; it reads and writes, the receiver decides."""
+
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    server_version = "otlp-receiver"
+    sys_version = ""
+    wbufsize = -1  # head and body leave in one packet, else Nagle and delayed ACK cost 40 ms
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        try:
+            wire = self._read_body()
+        except _RefusedError as refused:
+            self._refuse(refused.status, refused.message)
+            return
+        if wire is None:  # the client went away
+            self.close_connection = True
+            return
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        reply = self.server.receiver._answer(self.path, headers, wire)  # noqa: SLF001 - one thing in two classes
+        if reply.close:
+            self.close_connection = True
+        else:
+            self._send(reply)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        # http.server's own repeats the request line in a page of HTML; it says 501 for a method without a do_ function.
+        del message, explain
+        if code == HTTPStatus.NOT_IMPLEMENTED:
+            self._refuse(405, "only POST is served", {"Allow": "POST"})
+        else:
+            self._refuse(code, "the request is not acceptable HTTP/1.1")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name http.server gave it
+        """Keep quiet."""
+
+    def _read_body(self) -> bytes | None:
+        length = self.headers.get("content-length", "")
+        if "transfer-encoding" in self.headers or not length:
+            raise _RefusedError(411, "a Content-Length is needed")
+        if not (length.isascii() and length.isdigit() and len(length) <= len(str(2**64))):
+            raise _RefusedError(400, "the Content-Length is not a number")
+        size = int(length)
+        if size > MAX_BODY:
+            # Closing with unread bytes resets the connection, and the client would lose the answer.
+            self._drain(min(size, _DRAINED))
+            raise _RefusedError(413, f"the body has more than {MAX_BODY} bytes")
+        body = self.rfile.read(size)
+        return body if len(body) == size else None
+
+    def _drain(self, size: int) -> None:
+        while size > 0 and (chunk := self.rfile.read(min(size, _CHUNK))):
+            size -= len(chunk)
+
+    def _refuse(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        """Answer an error and close, as part of the request may be unread."""
+        content_type = self._content_type()
+        self._send(Reply(status, {"Connection": "close", **(headers or {})}, failure(message, content_type)))
+        self.close_connection = True
+
+    def _content_type(self) -> str:
+        # Before the head is read there are no headers: http.server sets the attribute late.
+        headers = getattr(self, "headers", None)
+        return JSON if headers is None else str(headers.get("content-type", JSON))
+
+    def _send(self, reply: Reply) -> None:
+        encoding = PROTOBUF if self._content_type().startswith(PROTOBUF) else JSON
+        headers = {
+            "content-type": reply.content_type or encoding,
+            "content-length": str(len(reply.body)),
+            **{name.lower(): value for name, value in reply.headers.items()},
+        }
+        self.send_response(reply.status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(reply.body)

@@ -1,0 +1,113 @@
+"""Spans as they arrived, kept in memory and bounded; a plain value per span and one thread-safe store.
+
+Knows nothing of how spans are made, so that tests may use it as an independent witness.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedEvent:
+    """A timed event of a span."""
+
+    name: str
+    time_ns: int
+    attributes: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedSpan:
+    """A span with the resource and scope it came under; identifiers are lower-case hex."""
+
+    name: str
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    kind: int
+    start_ns: int
+    end_ns: int
+    attributes: dict[str, object]
+    status_code: int
+    status_message: str
+    events: tuple[ReceivedEvent, ...]
+    resource: dict[str, object]
+    scope_name: str
+    scope_version: str
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from start to end."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+
+class TraceStore:
+    """The last `max_spans` spans in order of arrival; every method may be called from any thread."""
+
+    def __init__(self, max_spans: int = 50_000) -> None:
+        self._spans: deque[ReceivedSpan] = deque(maxlen=max_spans)
+        self._changed = threading.Condition()
+
+    def add(self, spans: Iterable[ReceivedSpan]) -> None:
+        """Append spans, dropping the oldest beyond the bound."""
+        with self._changed:
+            self._spans.extend(spans)
+            self._changed.notify_all()
+
+    def spans(self) -> list[ReceivedSpan]:
+        """Return a copy of everything held, oldest first."""
+        with self._changed:
+            return list(self._spans)
+
+    def trace(self, trace_id: str) -> list[ReceivedSpan]:
+        """Return the spans of one trace, in order of arrival."""
+        return [span for span in self.spans() if span.trace_id == trace_id]
+
+    def traces(self) -> dict[str, list[ReceivedSpan]]:
+        """Return the spans by trace identifier, traces in order of first arrival."""
+        found: dict[str, list[ReceivedSpan]] = {}
+        for span in self.spans():
+            found.setdefault(span.trace_id, []).append(span)
+        return found
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._changed:
+            self._spans.clear()
+
+    def wait_for(self, wanted: int | Callable[[list[ReceivedSpan]], bool], timeout: float = 5.0) -> list[ReceivedSpan]:
+        """Wait until enough spans are held and return all of them.
+
+        Args:
+            wanted: The least number of spans, or a question asked of all spans after each arrival.
+            timeout: Seconds to wait.
+
+        Raises:
+            TimeoutError: Names what had arrived.
+
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            with self._changed:
+                held = list(self._spans)
+                # Asked under the lock, so that no arrival is missed; it is re-entrant, so the question may use the store.
+                if len(held) >= wanted if isinstance(wanted, int) else wanted(held):
+                    return held
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(_shortfall(wanted, held, timeout))
+                self._changed.wait(left)
+
+
+def _shortfall(wanted: object, held: list[ReceivedSpan], timeout: float) -> str:
+    sought = f"{wanted} spans" if isinstance(wanted, int) else "the awaited spans"
+    names = ", ".join(repr(span.name) for span in held[-20:]) or "nothing"
+    return f"waited {timeout:g} s for {sought}; {len(held)} arrived: {names}"

@@ -1,0 +1,1 @@
+"""Settings, validated where they are given."""

@@ -1,0 +1,173 @@
+"""A destination: where finished records go, validated when it is made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from llm_otel_broadcast.settings.errors import ConfigError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+Encoding: TypeAlias = Literal["auto", "json", "protobuf"]
+Compression: TypeAlias = Literal["none", "gzip"]
+
+TRACES_PATH: Final = "/v1/traces"
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")  # RFC 9110, 5.6.2
+_OURS: Final = frozenset({"content-type", "content-encoding", "content-length", "host", "transfer-encoding"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """One place that traces are sent to, with its own queue and thread.
+
+    Args:
+        endpoint: URL of the OTLP/HTTP traces intake. Without a path (or with `/`) `/v1/traces` is added; any other path
+            is used as it is.
+        headers: HTTP headers sent with every request, for instance the API key. Never shown in a repr, log or error.
+        name: how logs and `status()` call it; default: the endpoint's host and port.
+        enabled: False keeps the destination but sends nothing to it.
+        encoding: `auto` sends JSON and turns to protobuf for good after an answer 415; `json`; `protobuf`.
+        compression: `none` (several backends refuse gzip) or `gzip`.
+        privacy_mode: True leaves prompts, answers, tool definitions and error texts out; everything else is sent.
+        timeout: seconds that one request may take, at most.
+        batch_delay: seconds a record waits for company before it is sent.
+        exporter: an OpenTelemetry `SpanExporter` to use instead of `endpoint`, as configured by you.
+
+    Raises:
+        ConfigError: naming every wrong field, its value and the fix.
+    """
+
+    endpoint: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    name: str = ""
+    enabled: bool = True
+    encoding: Encoding = "auto"
+    compression: Compression = "none"
+    privacy_mode: bool = False
+    timeout: float = 10.0
+    batch_delay: float = 1.0
+    exporter: SpanExporter | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        faults = list(self._faults())
+        if faults:
+            label = f'destination "{self.name}"' if isinstance(self.name, str) and self.name else "destination"
+            raise ConfigError([f"{label}: {fault}" for fault in faults])
+        object.__setattr__(self, "headers", dict(self.headers))
+        if self.endpoint is not None:
+            parts = urlsplit(self.endpoint.strip())
+            if parts.path in ("", "/"):
+                parts = parts._replace(path=TRACES_PATH)
+            object.__setattr__(self, "endpoint", urlunsplit(parts))
+        if not self.name:
+            object.__setattr__(self, "name", self._default_name())
+
+    def _default_name(self) -> str:
+        if self.endpoint is None:
+            return type(self.exporter).__name__
+        parts = urlsplit(self.endpoint)
+        return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+
+    def _faults(self) -> list[str]:
+        faults = []
+        if not isinstance(self.name, str):
+            faults.append(f"name must be text, got {type(self.name).__name__}")
+        faults += _truth_faults(self)
+        faults += _number_faults(self)
+        if self.encoding not in get_args(Encoding):
+            faults.append(f'encoding must be "auto", "json" or "protobuf", got {self.encoding!r}')
+        if self.compression not in get_args(Compression):
+            faults.append(f'compression must be "none" or "gzip", got {self.compression!r}')
+        if self.exporter is None:
+            faults += endpoint_faults(self.endpoint)
+        elif self.endpoint is not None:
+            faults.append("endpoint and exporter are both given: leave one out")
+        elif not callable(getattr(self.exporter, "export", None)):
+            faults.append(f"exporter must be an OpenTelemetry SpanExporter, got {type(self.exporter).__name__}")
+        return faults + header_faults(self.headers)
+
+
+def redact_url(url: str) -> str:
+    """Return the URL without user information, query and fragment, which may hold secrets."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "***"
+    if not parts.scheme or not host:
+        return url.split("@")[-1].split("?")[0]
+    return urlunsplit(SplitResult(parts.scheme, f"{host}{port}", parts.path, "", ""))
+
+
+def endpoint_faults(endpoint: object) -> list[str]:
+    """Say what is wrong with an endpoint, nothing when it is fine."""
+    if endpoint is None:
+        return [
+            'endpoint is missing: give the traces URL of your backend, e.g. endpoint="https://api.axiom.co/v1/traces"'
+        ]
+    if not isinstance(endpoint, str):
+        return [f"endpoint must be a URL as text, got {type(endpoint).__name__}"]
+    shown = redact_url(endpoint)
+    try:
+        parts = urlsplit(endpoint.strip())
+        _ = parts.port
+    except ValueError as error:
+        return [f'endpoint "{shown}" is not a URL: {error}']
+    if parts.scheme not in ("http", "https"):
+        return [f'endpoint "{shown}" needs http:// or https:// in front, e.g. "http://{shown.split("://")[-1]}"']
+    if not parts.hostname:
+        return [f'endpoint "{shown}" names no host']
+    if any(ord(char) <= ord(" ") or 0xD800 <= ord(char) <= 0xDFFF for char in endpoint.strip()):
+        return [
+            f'endpoint "{shown.encode("unicode_escape").decode()}" contains white space or control characters: remove them'
+        ]
+    return []
+
+
+def header_faults(headers: object) -> list[str]:
+    """Say what is wrong with headers; values are never shown."""
+    if not isinstance(headers, Mapping):
+        return [f'headers must be a mapping such as {{"Authorization": "Bearer ..."}}, got {type(headers).__name__}']
+    return [fault for name, value in headers.items() if (fault := _header_fault(name, value))]
+
+
+def _header_fault(name: object, value: object) -> str | None:
+    if not isinstance(name, str):
+        return f"header name {name!r} must be a string, got {type(name).__name__}"
+    if not _TOKEN.match(name):
+        return f"header name {name!r} is not a valid HTTP header name: letters, digits and - only"
+    if name.lower() in _OURS:
+        return f'header "{name}" is set by the encoding: leave it out (see encoding= and compression=)'
+    if not isinstance(value, str):
+        shown = f" {value}" if isinstance(value, int | float) else ""
+        return f'header "{name}" must be a string, got {type(value).__name__}{shown}'
+    if any(char in value for char in "\r\n\0"):
+        return f'header "{name}" has a line break in its value: remove it'
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        return f'header "{name}" has characters in its value that HTTP headers cannot carry: only latin-1 is allowed'
+    return None
+
+
+def _truth_faults(destination: Destination) -> list[str]:
+    return [
+        f"{name} must be True or False, got {value!r}"
+        for name in ("enabled", "privacy_mode")
+        if not isinstance(value := getattr(destination, name), bool)
+    ]
+
+
+def _number_faults(destination: Destination) -> list[str]:
+    faults = []
+    for name, least in (("timeout", 0.001), ("batch_delay", 0.0)):
+        value = getattr(destination, name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= 3600:
+            faults.append(f"{name} must be a number of seconds from {least} to 3600, got {value!r}")
+    return faults

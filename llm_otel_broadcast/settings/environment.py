@@ -1,0 +1,80 @@
+"""The OpenTelemetry environment variables that name a destination (OTLP exporter specification)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+from urllib.parse import unquote
+
+from llm_otel_broadcast.settings.destination import TRACES_PATH, Destination
+from llm_otel_broadcast.settings.errors import ConfigError
+
+_PREFIX = "OTEL_EXPORTER_OTLP_"
+
+
+def destination_from(environ: Mapping[str, str]) -> Destination | None:
+    """Return the destination the environment names, None when it names none.
+
+    `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is used verbatim; `OTEL_EXPORTER_OTLP_ENDPOINT` always gets `/v1/traces`. Headers
+    (`..._TRACES_HEADERS` over `..._HEADERS`) are comma-separated `key=value` pairs, URL-encoded. `..._PROTOCOL`
+    `http/protobuf` or `http/json` fixes the encoding, `..._COMPRESSION` `gzip` and `..._TIMEOUT` (seconds) apply.
+
+    Raises:
+        ConfigError: naming the variable that is wrong.
+    """
+    verbatim = _value(environ, "TRACES_ENDPOINT")
+    base = _value(environ, "ENDPOINT")
+    if not verbatim and not base:
+        return None
+    endpoint = verbatim or (base or "").rstrip("/") + TRACES_PATH
+    variable = _PREFIX + ("TRACES_ENDPOINT" if verbatim else "ENDPOINT")
+    protocol = _value(environ, "TRACES_PROTOCOL") or _value(environ, "PROTOCOL")
+    if protocol == "grpc":
+        raise ConfigError(
+            [
+                f"{_PREFIX}PROTOCOL=grpc: only OTLP/HTTP is sent from the environment. Set it to http/protobuf with the HTTP "
+                "port (4318), or pass destinations=[Destination(exporter=OTLPSpanExporter())] with the gRPC exporter"
+            ]
+        )
+    encodings: dict[str, Literal["json", "protobuf"]] = {"http/json": "json", "http/protobuf": "protobuf"}
+    compression = _value(environ, "TRACES_COMPRESSION") or _value(environ, "COMPRESSION")
+    try:
+        return Destination(
+            endpoint=endpoint,
+            headers=_headers(environ),
+            encoding=encodings.get(protocol or "", "auto"),
+            compression="gzip" if compression == "gzip" else "none",
+            timeout=_timeout(environ),
+        )
+    except ConfigError as error:
+        raise ConfigError([f"{variable}: {fault}" for fault in error.faults]) from None
+
+
+def _value(environ: Mapping[str, str], name: str) -> str | None:
+    return environ.get(_PREFIX + name, "").strip() or None
+
+
+def _headers(environ: Mapping[str, str]) -> dict[str, str]:
+    name = "TRACES_HEADERS" if _value(environ, "TRACES_HEADERS") else "HEADERS"
+    headers = {}
+    for position, pair in enumerate((_value(environ, name) or "").split(",")):
+        if not pair.strip():
+            continue
+        key, separator, value = pair.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(
+                [f"{_PREFIX}{name}: entry {position + 1} is not key=value (entries are separated by commas)"]
+            )
+        headers[unquote(key.strip())] = unquote(value.strip())
+    return headers
+
+
+def _timeout(environ: Mapping[str, str]) -> float:
+    name = "TRACES_TIMEOUT" if _value(environ, "TRACES_TIMEOUT") else "TIMEOUT"
+    text = _value(environ, name)
+    if text is None:
+        return 10.0
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError([f"{_PREFIX}{name} must be a number of seconds, got {text!r}"]) from None

@@ -1,0 +1,29 @@
+"""The resource that spans are sent with: the app provider's, else OpenTelemetry's default one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry.sdk.resources import Resource
+
+
+class ResourceSource:
+    """Finds the resource anew for each batch, because the app may set its provider late; cached by provider."""
+
+    def __init__(self, service_name: str | None, provider: Callable[[], Any]) -> None:
+        self._own = {} if service_name is None else {"service.name": service_name}
+        self._provider = provider
+        self._seen: Any = self
+        self._resource = Resource(self._own)
+
+    def resource(self) -> Resource:
+        """Return the resource; `service_name` wins over whatever else names the service."""
+        provider = self._provider()
+        if provider is not self._seen:
+            base = getattr(provider, "resource", None)
+            if not isinstance(base, Resource):
+                base = Resource.create()
+            self._resource = base.merge(Resource(self._own))
+            self._seen = provider
+        return self._resource

@@ -1,0 +1,115 @@
+"""Sends spans to one destination: in the encoding it takes, no request over 4 MB, or through an exporter handed over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from opentelemetry import context as otel_context
+
+from llm_otel_broadcast.settings.destination import Destination
+from llm_otel_broadcast.span import Scope, Span
+from llm_otel_broadcast.wire import otlp_json
+from llm_otel_broadcast.wire.http import Answer, HttpSender
+from llm_otel_broadcast.wire.resource import ResourceSource
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+MAX_BODY: Final = 4_000_000
+_JSON: Final = "application/json"
+_PROTOBUF: Final = "application/x-protobuf"
+_SUPPRESS_KEY: Any = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
+
+
+class Transport(Protocol):
+    """Sends spans; one thread only."""
+
+    def send(self, spans: Sequence[Span]) -> Answer: ...
+    def close(self) -> None: ...
+
+
+def make_transport(
+    destination: Destination, version: str, service_name: str | None, provider: Callable[[], Any]
+) -> Transport:
+    """Return what sends to the destination. `provider` returns the app's tracer provider, or None."""
+    source = ResourceSource(service_name, provider)
+    if destination.exporter is not None:
+        return ExporterTransport(destination.exporter, source, Scope(version))
+    return HttpTransport(destination, source, Scope(version))
+
+
+class HttpTransport:
+    """OTLP/HTTP. With `encoding="auto"` it starts with JSON and stays with protobuf after the first 415."""
+
+    def __init__(self, destination: Destination, source: ResourceSource, scope: Scope) -> None:
+        self._sender = HttpSender(destination, scope.version)
+        self._timeout = destination.timeout
+        self._source = source
+        self._scope = scope
+        self._protobuf = destination.encoding == "protobuf"
+        self._may_switch = destination.encoding == "auto"
+
+    def send(self, spans: Sequence[Span]) -> Answer:
+        body = self._encode(spans)
+        if len(body) > MAX_BODY and len(spans) > 1:
+            return Answer("too_large", None, f"a batch of {len(body)} bytes", None, 0)
+        answer = self._post(body)
+        if answer.kind == "unsupported_media" and self._may_switch and not self._protobuf:
+            self._protobuf = True
+            answer = self._post(self._encode(spans))
+        return answer
+
+    def _encode(self, spans: Sequence[Span]) -> bytes:
+        if not self._protobuf:
+            return otlp_json.encode(dict(self._source.resource().attributes), self._scope, spans)
+        from llm_otel_broadcast.wire import protobuf
+        from llm_otel_broadcast.wire.readable import to_readable
+
+        resource = self._source.resource()
+        return protobuf.encode([to_readable(span, resource, self._scope) for span in spans])
+
+    def _post(self, body: bytes) -> Answer:
+        with _untraced():
+            return self._sender.send(body, _PROTOBUF if self._protobuf else _JSON, self._timeout)
+
+    def close(self) -> None:
+        self._sender.close()
+
+
+class ExporterTransport:
+    """An OpenTelemetry `SpanExporter` of the user's, as configured by him; retrying is its own business."""
+
+    def __init__(self, exporter: SpanExporter, source: ResourceSource, scope: Scope) -> None:
+        self._exporter = exporter
+        self._source = source
+        self._scope = scope
+
+    def send(self, spans: Sequence[Span]) -> Answer:
+        from opentelemetry.sdk.trace.export import SpanExportResult
+
+        from llm_otel_broadcast.wire.readable import to_readable
+
+        resource = self._source.resource()
+        with _untraced():
+            result = self._exporter.export([to_readable(span, resource, self._scope) for span in spans])
+        if result is SpanExportResult.SUCCESS:
+            return Answer("ok", None, "", None, 0)
+        return Answer("refused", None, f"{type(self._exporter).__name__} reported failure", None, 0)
+
+    def close(self) -> None:
+        self._exporter.shutdown()
+
+
+@contextmanager
+def _untraced() -> Iterator[None]:
+    """Keep other instrumentations (urllib3, requests) from tracing our own requests."""
+    if _SUPPRESS_KEY is None:
+        yield
+        return
+    token = otel_context.attach(otel_context.set_value(_SUPPRESS_KEY, True))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)

@@ -1,0 +1,57 @@
+"""Fixtures: a stand-in for the API, a receiver for the traces, and nothing left over between tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import openai
+import pytest
+
+import llm_otel_broadcast
+from llm_otel_broadcast import guard
+from llm_otel_broadcast.receiver.server import OtlpReceiver
+from llm_otel_broadcast.stand_in.server import StandIn
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Our own errors are raised in tests, the environment names no destination, and each test ends uninstrumented."""
+    monkeypatch.setattr(guard, "raise_again", True)
+    for name in ("ENDPOINT", "TRACES_ENDPOINT", "HEADERS", "TRACES_HEADERS"):
+        monkeypatch.delenv(f"OTEL_EXPORTER_OTLP_{name}", raising=False)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    llm_otel_broadcast.shutdown(timeout=0.2)
+    guard.errors.clear()
+
+
+@pytest.fixture
+def receiver() -> Iterator[OtlpReceiver]:
+    with OtlpReceiver() as running:
+        yield running
+
+
+@pytest.fixture
+def stand_in() -> Iterator[StandIn]:
+    with StandIn() as running:
+        yield running
+
+
+@pytest.fixture
+def client(stand_in: StandIn) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(api_key="sk-test", base_url=stand_in.base_url, max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture
+def instrumented(receiver: OtlpReceiver) -> Callable[..., llm_otel_broadcast.Handle]:
+    """Instrument with one destination, the receiver; keyword arguments go to `instrument` or, if it has them, `Destination`."""
+
+    def instrument(**options: object) -> llm_otel_broadcast.Handle:
+        names = {"privacy_mode", "encoding", "compression", "headers", "name"}
+        own = {name: options.pop(name) for name in list(options) if name in names}
+        destination = llm_otel_broadcast.Destination(endpoint=receiver.endpoint, batch_delay=0.0, **own)
+        return llm_otel_broadcast.instrument(destinations=[destination], **options)
+
+    return instrument
