@@ -84,10 +84,8 @@ class AppSpans:
         parent: trace.Span = current
         if explicit:
             outer = record.blocks[0].parent_span_id if record.blocks else record.parent_span_id
-            if fields_trace := record.fields.trace_id:
-                trace_id = derive_trace_id(fields_trace)
-            else:
-                trace_id = record.trace_id
+            stated = record.fields.trace_id
+            trace_id = derive_trace_id(stated) if stated else record.trace_id
             if record.fields.parent_span_id:
                 outer = derive_span_id(record.fields.parent_span_id)
             if outer:

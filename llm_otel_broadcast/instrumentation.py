@@ -97,7 +97,7 @@ class _State:
 _state = _State()
 
 
-def instrument(
+def instrument(  # noqa: PLR0913  # all by keyword, each with a default
     *,
     endpoint: str | None = None,
     headers: Mapping[str, str] | None = None,
@@ -165,11 +165,7 @@ def instrument(
     chosen, from_environment = _destinations(shorthand, destinations)
     options = Options(
         destinations=chosen,
-        trace_defaults={}
-        if trace_defaults is None
-        else dict(trace_defaults)
-        if isinstance(trace_defaults, Mapping)
-        else trace_defaults,
+        trace_defaults=trace_defaults or {},
         service_name=service_name,
         capture_content=capture_content,
         app_spans=app_spans,
@@ -267,7 +263,7 @@ def _concluder(*, content: bool) -> Callable[[Generation], Span]:
 
 def _parts_maker(destination: Destination, options: Options, app_spans: AppSpans) -> Callable[[], LaneParts]:
     def make() -> LaneParts:
-        """Runs on the lane's thread: everything heavy is imported here."""
+        """Import everything heavy: this runs on the lane's thread."""
         from llm_otel_broadcast.dialects import semconv
         from llm_otel_broadcast.pricing import estimate
         from llm_otel_broadcast.wire import retry

@@ -1,5 +1,7 @@
-"""What happens at the two ends of a watched call: fields, ids and context at its start, the courtesy span and the lanes at
-its end."""
+"""What happens at the two ends of a watched call.
+
+Fields, ids, the app's span and the context at its start; the app's span and the lanes at its end.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,6 @@ from opentelemetry import trace
 
 from llm_otel_broadcast.app_spans import AppSpans, bare
 from llm_otel_broadcast.clients.openai.server import server_of
-from llm_otel_broadcast.clients.reading import Reader
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.fields import wire
 from llm_otel_broadcast.fields.lineage import Roots, place
@@ -37,7 +38,7 @@ class CallObserver:
         self._alone = not broadcaster.lanes
         self.wants_content = wants_content
 
-    def rewrite(self, reader: Reader, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
+    def rewrite(self, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
         """Read the call's fields, place the record, and return the arguments the client is to be called with."""
         options = self._options
         record.server = server_of(instance)

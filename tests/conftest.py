@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import openai
 import pytest
+from llm_otel_broadcast.stand_in.server import StandIn
 
 import llm_otel_broadcast
 from llm_otel_broadcast import guard
 from llm_otel_broadcast.receiver.server import OtlpReceiver
-from llm_otel_broadcast.stand_in.server import StandIn
 
 
 @pytest.fixture(autouse=True)

@@ -26,14 +26,14 @@ _SUPPRESS_KEY: Any = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None
 class Observer(Protocol):
     """What the wrapper needs from the rest of the package; made by `instrumentation`."""
 
-    def rewrite(self, reader: Reader, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
+    def rewrite(self, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
         """Place the record (fields, ids, parent) and return the arguments to call the client with."""
 
     def opened(self, record: Generation) -> Any:
-        """The call begins: start the courtesy span; return the context to make current, or None."""
+        """Start the courtesy span as the call begins; return the context to make current, or None."""
 
     def closed(self, record: Generation) -> None:
-        """The record has ended: end the courtesy span, hand the record to the lanes."""
+        """End the courtesy span of an ended record and hand it to the lanes."""
 
     @property
     def wants_content(self) -> bool:
@@ -82,13 +82,13 @@ class Call:
                 self._observer.closed(self.record)
 
     def failed(self, error: BaseException) -> None:
-        """The call raised: describe the error and end."""
+        """Describe the error that the call raised, and end."""
         with _ENDING:
             self.leave()
             self.finish(describe(error))
 
     def returned(self, result: Any) -> Any:
-        """The call returned: read the answer, or watch the stream. Returns what the caller gets."""
+        """Read the answer, or watch the stream; return what the caller gets."""
         outcome = result
         ended = True
         with _ANSWERING:
@@ -116,7 +116,7 @@ def _begin(switch: Switch, reader: Reader, instance: Any, kwargs: Mapping[str, A
         call = Call(observer, reader, record, arguments)
         with _ASKING:
             reader.read_request(record, arguments, content=observer.wants_content)
-        call.kwargs = observer.rewrite(reader, instance, arguments, record)
+        call.kwargs = observer.rewrite(instance, arguments, record)
         call.enter()
     return call
 

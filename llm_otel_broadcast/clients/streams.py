@@ -157,7 +157,7 @@ class WatchedAsyncIterator:
         self._watch.abandoned()
 
 
-class StreamProxy(wrapt.ObjectProxy):  # type: ignore[misc]  # wrapt is untyped before 2.0
+class StreamProxy(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]  # its stubs differ by version
     """The fallback: a stream whose iterator cannot be swapped, seen through a proxy."""
 
     def __init__(self, stream: Any, iterator: Any, watch: Watch) -> None:

@@ -253,7 +253,7 @@ class Lane:
         while items := self._take():
             try:
                 self._send(items)
-            except Exception as error:  # the thread must outlive any fault of an encoder or exporter
+            except Exception as error:  # noqa: BLE001  # the thread must outlive any fault of an encoder or exporter
                 logger.warning('destination "%s": sending failed (%s)', self.name, type(error).__name__, exc_info=True)
                 self._give_up(items, "internal_error", type(error).__name__)
             finally:
@@ -294,7 +294,7 @@ class Lane:
                     self._sent_blocks[key] = None
                     if len(self._sent_blocks) > _MAX_BLOCKS:
                         self._sent_blocks.popitem(last=False)
-        except Exception as error:  # one odd record must not take its neighbours along
+        except Exception as error:  # noqa: BLE001  # one odd record must not take its neighbours along
             logger.warning('destination "%s": a record cannot be rendered (%s)', self.name, type(error).__name__)
             self._give_up([item], "unreadable", type(error).__name__)
             return False

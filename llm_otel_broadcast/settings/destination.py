@@ -18,6 +18,7 @@ Compression: TypeAlias = Literal["none", "gzip"]
 
 TRACES_PATH: Final = "/v1/traces"
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")  # RFC 9110, 5.6.2
+_HOUR: Final = 3600
 _OURS: Final = frozenset({"content-type", "content-encoding", "content-length", "host", "transfer-encoding"})
 
 
@@ -101,7 +102,7 @@ def redact_url(url: str) -> str:
     except ValueError:
         return "***"
     if not parts.scheme or not host:
-        return url.split("@")[-1].split("?")[0]
+        return url.rpartition("@")[2].partition("?")[0]
     return urlunsplit(SplitResult(parts.scheme, f"{host}{port}", parts.path, "", ""))
 
 
@@ -120,10 +121,10 @@ def endpoint_faults(endpoint: object) -> list[str]:
     except ValueError as error:
         return [f'endpoint "{shown}" is not a URL: {error}']
     if parts.scheme not in ("http", "https"):
-        return [f'endpoint "{shown}" needs http:// or https:// in front, e.g. "http://{shown.split("://")[-1]}"']
+        return [f'endpoint "{shown}" needs http:// or https:// in front, e.g. "http://{shown.rpartition("://")[2]}"']
     if not parts.hostname:
         return [f'endpoint "{shown}" names no host']
-    if any(ord(char) <= ord(" ") or 0xD800 <= ord(char) <= 0xDFFF for char in endpoint.strip()):
+    if re.search(r"[\x00-\x20\ud800-\udfff]", endpoint.strip()):
         return [
             f'endpoint "{shown.encode("unicode_escape").decode()}" contains white space or control characters: remove them'
         ]
@@ -168,6 +169,6 @@ def _number_faults(destination: Destination) -> list[str]:
     faults = []
     for name, least in (("timeout", 0.001), ("batch_delay", 0.0)):
         value = getattr(destination, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= 3600:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= _HOUR:
             faults.append(f"{name} must be a number of seconds from {least} to 3600, got {value!r}")
     return faults

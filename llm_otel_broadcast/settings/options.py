@@ -12,6 +12,7 @@ from llm_otel_broadcast.settings.errors import ConfigError
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
+_HOUR = 3600
 AppSpans: TypeAlias = Literal["auto"] | bool
 
 
@@ -24,7 +25,7 @@ class Options:
     """
 
     destinations: tuple[Destination, ...] = ()
-    trace_defaults: Mapping[object, object] = field(default_factory=dict)
+    trace_defaults: Mapping[str, object] = field(default_factory=dict)
     service_name: str | None = None
     capture_content: bool = True
     app_spans: AppSpans = "auto"
@@ -81,7 +82,7 @@ def _numbers(options: Options) -> list[str]:
     size, wait = options.max_queue_bytes, options.exit_timeout
     if isinstance(size, bool) or not isinstance(size, int) or size < 1024 * 1024:
         faults.append(f"max_queue_bytes must be a whole number of bytes, at least 1048576 (1 MiB), got {size!r}")
-    if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait <= 3600:
+    if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait <= _HOUR:
         faults.append(f"exit_timeout must be a number of seconds from 0 to 3600, got {wait!r}")
     return faults
 

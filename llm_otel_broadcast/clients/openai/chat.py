@@ -319,6 +319,9 @@ def _note_error(record: Generation, response: Any) -> None:
     error = _extra(response, "error")
     if error is None:
         return
-    member = error.get if isinstance(error, Mapping) else lambda name: getattr(error, name, None)
-    code = member("code")
-    record.failure = Failure(str(code or "error"), str(member("message") or ""), code=str(code) if code else None)
+    code, message = (_member(error, name) for name in ("code", "message"))
+    record.failure = Failure(str(code or "error"), str(message or ""), code=str(code) if code else None)
+
+
+def _member(thing: Any, name: str) -> Any:
+    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)

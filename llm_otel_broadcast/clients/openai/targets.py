@@ -6,6 +6,7 @@ Adding an operation is one row here and one reader beside this file.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,7 +54,7 @@ class Patches:
             if target.module in sys.modules:
                 self._patch(target)
             elif not self._hooked:
-                wrapt.register_post_import_hook(lambda _module, target=target: self._patch(target), target.module)
+                wrapt.register_post_import_hook(self._hook(target), target.module)
         self._hooked = True
 
     def remove(self) -> None:
@@ -63,6 +64,9 @@ class Patches:
             if owner.__dict__.get(target.method) is patched:
                 setattr(owner, target.method, original)
                 del self._applied[target]
+
+    def _hook(self, target: Target) -> Callable[[Any], None]:
+        return lambda _module: self._patch(target)
 
     def _patch(self, target: Target) -> None:
         with _PATCHING:
