@@ -6,6 +6,7 @@ client library; holds plain scalars and shallow copies only, never a response or
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -115,7 +116,15 @@ class Server:
 UNKNOWN_SERVER = Server(provider="openai", address="")
 
 _BASE_SIZE: Final = 2_000
-_SETTLING = threading.Lock()  # several lanes may meet the same record; reading it twice would fold it twice
+_settling = threading.Lock()  # several lanes may meet the same record; reading it twice would fold it twice
+
+
+def _after_fork() -> None:
+    global _settling  # noqa: PLW0603  # a thread that is not in the child may hold the old one
+    _settling = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 Message: TypeAlias = object
 """A message as the caller gave it, its containers copied: a dict, or an object of the client library."""
@@ -215,7 +224,7 @@ class Generation:
         Raises:
             Exception: whatever the reading raises; the record then stays as it was.
         """
-        with _SETTLING:
+        with _settling:
             pending, self.pending = self.pending, None
             if pending is not None:
                 pending()

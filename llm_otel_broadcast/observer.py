@@ -5,7 +5,6 @@ Fields, ids, the app's span and the context at its start; the app's span and the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -15,15 +14,15 @@ from llm_otel_broadcast.app_spans import AppSpans, bare
 from llm_otel_broadcast.clients.openai.server import server_of
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.fields import wire
+from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.lineage import Roots, place
 from llm_otel_broadcast.fields.merge import merge
-from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.generation import NO_FIELDS, Generation
 from llm_otel_broadcast.guard import Guard
 from llm_otel_broadcast.settings.options import Options
 
 _FIELDS = Guard("reading the trace fields")
 _COURTESY = Guard("making the app's own span")
-_NO_MAPPING: Mapping[object, object] = {}
 
 
 class CallObserver:
@@ -48,6 +47,9 @@ class CallObserver:
             current = trace.get_current_span()
             around = current.get_span_context()
             place(record, (around.trace_id, around.span_id) if around.is_valid else None, self._roots)
+        if not record.span_id:  # the fields could not be read: the call is recorded without them
+            record.fields = NO_FIELDS
+            record.trace_id, record.span_id = new_trace_id(), new_span_id()
         with _COURTESY:
             record.app_spans = self._app_spans.start(record, trace.get_current_span())
         if options.request_stream_usage and record.stream and "stream_options" not in kwargs:

@@ -83,9 +83,11 @@ class Call:
 
     def failed(self, error: BaseException) -> None:
         """Describe the error that the call raised, and end."""
+        failure = Failure(type(error).__qualname__)
         with _ENDING:
             self.leave()
-            self.finish(describe(error))
+            failure = describe(error)
+        self.finish(failure)
 
     def returned(self, result: Any) -> Any:
         """Read the answer, or watch the stream; return what the caller gets."""

@@ -58,8 +58,10 @@ class Watch:
     def broke(self, error: BaseException) -> None:
         """Take an error that leaves the stream."""
         self._fold_up()
+        failure = Failure(type(error).__qualname__)
         with _CLOSING:
-            self._call.finish(describe(error))
+            failure = describe(error)
+        self._call.finish(failure)
 
     def abandoned(self) -> None:
         """Take the caller's going away: no error if the answer was complete, that is, a finish reason was seen."""

@@ -20,10 +20,8 @@ class Broadcaster:
         self._stopped = False
 
     def put(self, record: Generation) -> None:
-        """Hand a finished record over. Takes microseconds, waits for nobody."""
-        if self._stopped:
-            return
-        if not self._started:
+        """Hand a finished record over. Takes microseconds, waits for nobody. After `stop` it is counted as dropped."""
+        if not self._started and not self._stopped:
             self._start()
         for lane in self.lanes:
             lane.put(record)

@@ -145,6 +145,9 @@ class Lane:
 
     def _accept(self, record: Generation) -> None:
         self._produced += 1
+        if self._closed:
+            self._drop("stopped", 1)
+            return
         self._queue.append(record)
         self._bytes += record.size
         while self._bytes + self._in_flight_bytes > self._max_bytes and self._queue:

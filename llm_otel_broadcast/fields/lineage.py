@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Final
 
 from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id, new_span_id, new_trace_id, root_span_id
@@ -16,22 +16,23 @@ class Roots:
     """The root spans this process has opened, so that later calls of a trace refer to the first one's."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._blocks: OrderedDict[tuple[int, str], Block] = OrderedDict()
 
     def root(self, trace_id: int, name: str, parent_span_id: int, start_ns: int) -> Block:
-        """Return the one root called `name` in the trace; the first caller's start and parent are its own."""
+        """Return the one root called `name` in the trace; the first caller's start and parent are its own.
+
+        No lock, which a fork could leave held: each operation on the dict is atomic.
+        """
         key = (trace_id, name)
-        with self._lock:
-            block = self._blocks.get(key)
-            if block is None:
-                block = Block(name, trace_id, root_span_id(trace_id, name), parent_span_id, start_ns)
-                self._blocks[key] = block
-                if len(self._blocks) > _MAX_ROOTS:
-                    self._blocks.popitem(last=False)
-            else:
-                self._blocks.move_to_end(key)
-            return block
+        block = self._blocks.get(key)
+        if block is None:
+            made = Block(name, trace_id, root_span_id(trace_id, name), parent_span_id, start_ns)
+            block = self._blocks.setdefault(key, made)
+        with suppress(KeyError):
+            self._blocks.move_to_end(key)
+            if len(self._blocks) > _MAX_ROOTS:
+                self._blocks.popitem(last=False)
+        return block
 
 
 def place(record: Generation, current: tuple[int, int] | None, roots: Roots) -> None:

@@ -57,7 +57,7 @@ class ChatReader:
             record.wants_content = True
             messages, tools = kwargs.get("messages"), kwargs.get("tools")
             record.messages, size = _keep(messages)
-            if record.messages is None:
+            if record.messages is None and hasattr(messages, "__next__"):
                 kwargs["messages"], record.messages = _tee(messages)
             record.tools, _ = _keep(tools)
             if record.tools is None and hasattr(tools, "__next__"):
@@ -239,10 +239,8 @@ def _keep(value: Any) -> tuple[list[object] | None, int]:
     return kept, size
 
 
-def _tee(value: Any) -> tuple[Any, list[object] | None]:
-    """Let the client consume a one-time iterator while we note what passes; anything else is left alone."""
-    if not hasattr(value, "__next__"):
-        return value, None
+def _tee(value: Any) -> tuple[Any, list[object]]:
+    """Let the client consume a one-time iterator while we note what passes."""
     noted: list[object] = []
 
     def passing() -> Iterator[object]:

@@ -1,0 +1,76 @@
+"""OTLP JSON in its strictly canonical form, which the strictest readers take (OTLP specification, JSON Protobuf Encoding)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from llm_otel_broadcast.span import STATUS_UNSET, Attributes, Event, Scope, Span
+
+_INT64: Final = range(-(2**63), 2**63)
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def encode(resource: Attributes, scope: Scope, spans: Sequence[Span]) -> bytes:
+    """Return an ExportTraceServiceRequest as JSON bytes."""
+    document = {
+        "resourceSpans": [
+            {
+                "resource": {"attributes": _attributes(resource)},
+                "scopeSpans": [
+                    {"scope": {"name": scope.name, "version": scope.version}, "spans": [_span(span) for span in spans]}
+                ],
+            }
+        ]
+    }
+    return _encoder.encode(document).encode("utf-8", "replace")
+
+
+def _span(span: Span) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "traceId": f"{span.trace_id:032x}",
+        "spanId": f"{span.span_id:016x}",
+        "name": span.name,
+        "kind": span.kind,
+        "startTimeUnixNano": str(span.start_ns),
+        "endTimeUnixNano": str(span.end_ns),
+        "attributes": _attributes(span.attributes),
+    }
+    if span.parent_span_id:
+        document["parentSpanId"] = f"{span.parent_span_id:016x}"
+    if span.events:
+        document["events"] = [_event(event) for event in span.events]
+    if span.status_code != STATUS_UNSET:
+        status: dict[str, Any] = {"code": span.status_code}
+        if span.status_message:
+            status["message"] = span.status_message
+        document["status"] = status
+    return document
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {"timeUnixNano": str(event.time_ns), "name": event.name, "attributes": _attributes(event.attributes)}
+
+
+def _attributes(attributes: Attributes) -> list[dict[str, Any]]:
+    return [{"key": key, "value": _value(value)} for key, value in attributes.items()]
+
+
+def _value(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {"stringValue": value}
+    if isinstance(value, bool):
+        return {"boolValue": value}
+    if isinstance(value, int):
+        return {"intValue": str(value)} if value in _INT64 else {"stringValue": str(value)}
+    if isinstance(value, float):
+        return {"doubleValue": value} if math.isfinite(value) else {"stringValue": _not_finite(value)}
+    return {"arrayValue": {"values": [_value(item) for item in value]}}
+
+
+def _not_finite(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
