@@ -70,6 +70,15 @@ class Usage:
     output_cost: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """USD; None where only the total is known."""
+
+    input: float | None
+    output: float | None
+    total: float
+
+
 @dataclass(slots=True)
 class ToolCall:
     """A function call the model asked for; `arguments` is the text as sent, usually JSON."""
@@ -145,7 +154,6 @@ class Generation:
         "hides_usage_chunk",
         "messages",
         "operation",
-        "output_type",
         "parameters",
         "parent_span_id",
         "pending",
@@ -153,7 +161,6 @@ class Generation:
         "response_id",
         "response_model",
         "response_service_tier",
-        "retries",
         "server",
         "serving_provider",
         "size",
@@ -188,7 +195,6 @@ class Generation:
         self.parameters: Mapping[str, object] = {}
         """Request parameters from the reader's allow-list, as the caller gave them; unset ones are absent."""
         self.stream = False
-        self.output_type: str | None = None
         self.messages: Sequence[Message] | None = None
         self.tools: Sequence[object] | None = None
         self.response_id: str | None = None
@@ -204,7 +210,6 @@ class Generation:
         self.failure: Failure | None = None
         self.hides_usage_chunk = False
         """We asked for usage in the stream: the chunk that only carries it is kept from the caller."""
-        self.retries: int | None = None
         self.size = _BASE_SIZE
         """Estimate of the bytes held: readers add the length of the texts they keep."""
         self.pending: Callable[[], None] | None = None

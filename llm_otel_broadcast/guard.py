@@ -1,15 +1,18 @@
-"""The one place where our own errors stop: counted, logged once for each place, and the host's call goes on."""
+"""The one place where our own errors stop, counted and logged once for each place, and where foreign objects' errors do."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
-from typing import Final
+from typing import Final, TypeVar
 
 logger: Final = logging.getLogger("llm_otel_broadcast")
 errors: Counter[str] = Counter()
 """Errors of ours that were stopped, by place."""
+
+Value = TypeVar("Value")
 
 raise_again = False
 """Private switch of our own test suite: stopped errors are raised after all, so that no test passes over one."""
@@ -46,3 +49,14 @@ class Guard:
 def _without_content(error: Exception) -> Exception:
     """Give the error's type without its text, which can quote a prompt."""
     return RuntimeError(f"{type(error).__name__} (text withheld: it may quote content)")
+
+
+def ask(question: Callable[[], Value], otherwise: Value) -> Value:
+    """Return what the question yields, `otherwise` when a caller's own object (its `__str__`, `__repr__`, ...) fails.
+
+    That is no error of ours: it is neither counted nor logged.
+    """
+    try:
+        return question()
+    except Exception:  # noqa: BLE001  # whatever a foreign object raises
+        return otherwise

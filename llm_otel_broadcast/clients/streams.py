@@ -262,7 +262,6 @@ def watch_raw(raw: Any, call: Call) -> bool:
     A body that has been read is kept as bytes and parsed in the background; a stream is watched through the response's
     own `parse`; a body that the caller has yet to read ends the record when the response closes.
     """
-    call.record.retries = getattr(raw, "retries_taken", None) or None
     if call.record.stream:
         _watch_parse(raw, Watch(call))
         return False

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from llm_otel_broadcast.fields.ids import parse_traceparent
 from llm_otel_broadcast.generation import NO_FIELDS, Fields
+from llm_otel_broadcast.guard import ask
 
 _TEXT_KEYS: Final = ("trace_id", "parent_span_id", "trace_name", "span_name", "generation_name", "session_id", "user")
 RESERVED: Final = frozenset({*_TEXT_KEYS, "traceparent", "privacy"})
@@ -14,15 +15,15 @@ _NO: Final = frozenset({"", "0", "false", "no", "off"})
 
 
 def merge(
-    trace: Mapping[object, object] | None,
+    trace: Mapping[Any, Any] | None,
     session_id: object,
     user: object,
-    defaults: Mapping[object, object],
+    defaults: Mapping[Any, Any],
 ) -> Fields:
     """Merge the call's own `trace` object, session and user over the defaults. Never raises on odd values."""
     if not trace and not defaults and session_id is None and user is None:
         return NO_FIELDS
-    merged: dict[object, object] = dict(defaults)
+    merged: dict[Any, Any] = dict(defaults)
     if trace:
         if "trace_id" in trace or "traceparent" in trace or "parent_span_id" in trace:
             for key in ("trace_id", "traceparent", "parent_span_id"):
@@ -40,7 +41,7 @@ def merge(
     return Fields(
         **texts,
         private=is_private(merged.get("privacy")),
-        metadata={str(key): value for key, value in merged.items() if key not in RESERVED},
+        metadata={as_text(key) or "": value for key, value in merged.items() if key not in RESERVED},
     )
 
 
@@ -50,10 +51,7 @@ def as_text(value: object) -> str | None:
         return value or None
     if value is None or type(value).__name__ in ("NotGiven", "Omit"):
         return None
-    try:
-        return str(value) or None
-    except (TypeError, ValueError, RecursionError, AttributeError, LookupError, RuntimeError):
-        return None
+    return ask(lambda: str(value) or None, None)
 
 
 def is_private(value: object) -> bool:

@@ -17,12 +17,10 @@ from llm_otel_broadcast.generation import Choice, Failure, Generation, ToolCall
 _PARAMETERS: Final = frozenset(
     {
         "frequency_penalty",
-        "logprobs",
         "max_completion_tokens",
         "max_tokens",
         "modalities",
         "n",
-        "parallel_tool_calls",
         "presence_penalty",
         "reasoning_effort",
         "response_format",
@@ -30,10 +28,7 @@ _PARAMETERS: Final = frozenset(
         "service_tier",
         "stop",
         "temperature",
-        "tool_choice",
-        "top_logprobs",
         "top_p",
-        "verbosity",
     }
 )
 _UNSET: Final = frozenset({"NotGiven", "Omit", "NoneType"})
@@ -50,9 +45,11 @@ class ChatReader:
         if isinstance(model, str) and model:
             record.request_model = model
         record.stream = kwargs.get("stream") is True
-        record.parameters = {
-            key: value for key, value in kwargs.items() if key in _PARAMETERS and type(value).__name__ not in _UNSET
-        }
+        asked = {key: value for key, value in kwargs.items() if key in _PARAMETERS and type(value).__name__ not in _UNSET}
+        effort = _member(_member(kwargs.get("extra_body"), "reasoning"), "effort")
+        if effort is not None:  # OpenRouter's spelling
+            asked.setdefault("reasoning_effort", effort)
+        record.parameters = asked
         if content:
             record.wants_content = True
             messages, tools = kwargs.get("messages"), kwargs.get("tools")

@@ -1,0 +1,175 @@
+"""Messages, answers and tool definitions in the shape of the GenAI conventions' JSON schemas. Pure.
+
+Inline media are left out: a blob keeps its kind, type and size, a link stays a link.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from llm_otel_broadcast.fields.json_text import plain
+from llm_otel_broadcast.generation import Choice, ToolCall
+
+Part = dict[str, Any]
+_REASONING: Final = ("reasoning", "reasoning_content")
+
+
+def input_messages(messages: Sequence[object]) -> list[Part]:
+    """Return the request's messages: role, parts and, if given, name."""
+    return [_message(plain(message)) for message in list(messages)]
+
+
+def output_messages(choices: Sequence[Choice]) -> list[Part]:
+    """Return one message for each choice; its finish reason is a member because consumers still read it there."""
+    return [_answer(choice) for choice in choices]
+
+
+def tool_definitions(tools: Sequence[object]) -> list[Part]:
+    """Return the tools the request offers, each with its own members one level up from where the API has them."""
+    return [_tool(plain(tool)) for tool in list(tools)]
+
+
+def _message(message: Any) -> Part:
+    if not isinstance(message, Mapping):
+        return {"role": "user", "parts": [_text(message)]}
+    role = message.get("role") or "user"
+    content = message.get("content")
+    parts = list(_reasoning(message))
+    if role in ("tool", "function"):
+        parts.append({"type": "tool_call_response", "id": message.get("tool_call_id"), "response": _flat(content)})
+    else:
+        parts += _parts(content)
+        parts += _refusal(message.get("refusal"))
+        parts += [_call(call) for call in _mappings(message.get("tool_calls"))]
+        legacy = message.get("function_call")
+        if isinstance(legacy, Mapping):
+            parts.append(_tool_call(None, legacy.get("name"), legacy.get("arguments")))
+    named = {"name": message["name"]} if message.get("name") else {}
+    return {"role": role, "parts": parts, **named}
+
+
+def _answer(choice: Choice) -> Part:
+    parts = [{"type": "reasoning", "content": choice.reasoning}] if choice.reasoning else []
+    parts += [_text(choice.content)] if choice.content else []
+    parts += _refusal(choice.refusal)
+    parts += [_made_call(call) for call in choice.tool_calls]
+    ended = {"finish_reason": choice.finish_reason} if choice.finish_reason else {}
+    return {"role": choice.role, "parts": parts, **ended}
+
+
+def _text(content: object) -> Part:
+    return {"type": "text", "content": content}
+
+
+def _refusal(text: object) -> list[Part]:
+    return [{"type": "refusal", "content": text}] if text else []
+
+
+def _reasoning(message: Mapping[str, Any]) -> Iterable[Part]:
+    texts = (message.get(name) for name in _REASONING)
+    return ({"type": "reasoning", "content": text} for text in texts if isinstance(text, str) and text)
+
+
+def _parts(content: Any) -> list[Part]:
+    if content is None or content == "":
+        return []
+    if not isinstance(content, list):
+        return [_text(content)]
+    return [_part(part) for part in content]
+
+
+def _part(part: Any) -> Part:
+    if not isinstance(part, Mapping):
+        return _text(part)
+    kind = part.get("type")
+    if kind == "text":
+        return _text(part.get("text"))
+    if kind == "refusal":
+        return {"type": "refusal", "content": part.get("refusal")}
+    if kind in ("image_url", "video_url", "audio_url"):
+        return _link(str(kind).removesuffix("_url"), part[kind] if kind in part else None)
+    if kind == "input_audio":
+        audio = _mapping(part.get("input_audio"))
+        return _blob("audio", f"audio/{audio.get('format') or 'unknown'}", str(audio.get("data") or ""))
+    if kind == "file":
+        return _file(_mapping(part.get("file")))
+    return dict(part)
+
+
+def _link(modality: str, target: Any) -> Part:
+    url = target if isinstance(target, str) else str(_mapping(target).get("url") or "")
+    return _data_url(modality, url) or {"type": "uri", "modality": modality, "uri": url}
+
+
+def _file(file: Mapping[str, Any]) -> Part:
+    name = {"filename": file["filename"]} if file.get("filename") else {}
+    data = str(file.get("file_data") or "")
+    if not data:
+        return {"type": "file", "modality": "document", "file_id": file.get("file_id"), **name}
+    if data.startswith(("http://", "https://")):
+        return {"type": "uri", "modality": "document", "uri": data, **name}
+    return {**(_data_url("document", data) or _blob("document", "application/octet-stream", data)), **name}
+
+
+def _data_url(modality: str, url: str) -> Part | None:
+    if not url[:5].lower() == "data:":
+        return None
+    head, _, data = url[5:].partition(",")
+    return _blob(modality, head.partition(";")[0] or "text/plain", data)
+
+
+def _blob(modality: str, mime_type: str, data: str) -> Part:
+    """Describe inline media instead of carrying them: base64 has four characters for three bytes."""
+    size = len(data) * 3 // 4 - data[-2:].count("=")
+    return {"type": "blob", "modality": modality, "mime_type": mime_type, "stripped": True, "bytes": max(0, size)}
+
+
+def _flat(content: Any) -> Any:
+    """Return a tool's answer as text where it is text parts only."""
+    parts = _parts(content) if isinstance(content, list) else None
+    if parts and all(part["type"] == "text" for part in parts):
+        return "".join(str(part["content"]) for part in parts)
+    return content if parts is None else parts
+
+
+def _call(call: Mapping[str, Any]) -> Part:
+    function = _mapping(call.get("function") or call.get("custom"))
+    return _tool_call(call.get("id"), function.get("name"), function.get("arguments", function.get("input")))
+
+
+def _made_call(call: ToolCall) -> Part:
+    return _tool_call(call.id, call.name, call.arguments)
+
+
+def _tool_call(identity: object, name: object, arguments: object) -> Part:
+    named = {"id": identity} if identity else {}
+    return {"type": "tool_call", **named, "name": name, "arguments": _parsed(arguments)}
+
+
+def _parsed(arguments: object) -> object:
+    """Return arguments as an object when they are the JSON text of one, else as they came."""
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        value = json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
+    return plain(value) if isinstance(value, dict) else arguments
+
+
+def _tool(tool: Any) -> Part:
+    if not isinstance(tool, Mapping):
+        return {"type": "unknown", "definition": tool}
+    kind = tool.get("type")
+    inner = tool.get(kind) if isinstance(kind, str) else None
+    return {"type": kind, **inner} if isinstance(inner, Mapping) else dict(tool)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []

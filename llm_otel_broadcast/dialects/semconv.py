@@ -1,0 +1,225 @@
+"""The default dialect: a record as a span of OpenTelemetry's GenAI semantic conventions. Pure.
+
+Names as read in open-telemetry/semantic-conventions-genai at commit 024a4f9 (autumn 2026, in development), and ours where
+the conventions have none: `gen_ai.usage.total_tokens`, `gen_ai.usage.*_cost`, `trace.*`. Absent stays absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from llm_otel_broadcast.dialects.content import input_messages, output_messages, tool_definitions
+from llm_otel_broadcast.fields.json_text import bounded_json
+from llm_otel_broadcast.fields.metadata import metadata_attributes
+from llm_otel_broadcast.generation import Block, Cost, Failure, Fields, Generation, Usage
+from llm_otel_broadcast.span import KIND_CLIENT, KIND_INTERNAL, STATUS_ERROR, STATUS_UNSET, AttributeValue, Event, Span
+
+_Attributes = dict[str, AttributeValue]
+_OPERATIONS_API: Final = {"chat": "chat_completions"}
+_DOUBLES: Final = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+_USAGE: Final = (
+    ("input_tokens", "gen_ai.usage.input_tokens"),
+    ("output_tokens", "gen_ai.usage.output_tokens"),
+    ("total_tokens", "gen_ai.usage.total_tokens"),
+    ("cache_read_tokens", "gen_ai.usage.cache_read.input_tokens"),
+    ("cache_write_tokens", "gen_ai.usage.cache_write.input_tokens"),
+    ("reasoning_tokens", "gen_ai.usage.reasoning.output_tokens"),
+    ("input_audio_tokens", "gen_ai.usage.audio.input_tokens"),
+    ("output_audio_tokens", "gen_ai.usage.audio.output_tokens"),
+    ("output_image_tokens", "gen_ai.usage.image.output_tokens"),
+)
+
+
+def generation_span(record: Generation, cost: Cost | None, *, content: bool) -> Span:
+    """Return the span of a finished generation.
+
+    Args:
+        record: must have ended and settled.
+        cost: an estimate, used when the response states none.
+        content: whether prompts, answers, tool definitions and error texts may be in it.
+    """
+    attributes = request_attributes(record)
+    attributes |= _response_attributes(record)
+    attributes |= _usage_attributes(record.usage) if record.usage else {}
+    attributes |= _cost_attributes(record.usage, cost)
+    failure = record.failure
+    if failure is not None:
+        attributes |= _failure_attributes(failure)
+    if content:
+        attributes |= _content_attributes(record)
+    return Span(
+        name=record.name,
+        trace_id=record.trace_id,
+        span_id=record.span_id,
+        parent_span_id=record.parent_span_id,
+        kind=KIND_CLIENT,
+        start_ns=record.start_ns,
+        end_ns=record.end_ns,
+        attributes=attributes,
+        status_code=STATUS_ERROR if failure else STATUS_UNSET,
+        status_message=failure.message if failure and content else "",
+        events=(_exception(failure, record.end_ns),) if failure and content else (),
+    )
+
+
+def block_span(block: Block, record: Generation) -> Span:
+    """Return the span of a root or intermediate block; it says of the call only whom and what it is for."""
+    return Span(
+        name=block.name,
+        trace_id=block.trace_id,
+        span_id=block.span_id,
+        parent_span_id=block.parent_span_id,
+        kind=KIND_INTERNAL,
+        start_ns=block.start_ns,
+        end_ns=block.end_ns or record.end_ns,
+        attributes=_common_attributes(record.fields),
+    )
+
+
+def request_attributes(record: Generation) -> _Attributes:
+    """Return what is known when the call starts; never content."""
+    asked = record.parameters
+    attributes: _Attributes = {
+        "gen_ai.operation.name": record.operation,
+        "gen_ai.provider.name": record.server.provider,
+        "openai.api.type": _OPERATIONS_API[record.operation],
+    }
+    _put(attributes, "gen_ai.request.model", record.request_model)
+    _put(attributes, "gen_ai.request.stream", record.stream or None)
+    _put(attributes, "gen_ai.conversation.id", record.fields.session_id)
+    _put(attributes, "server.address", record.server.address or None)
+    _put(attributes, "server.port", record.server.port)
+    if asked:
+        for name in _DOUBLES:
+            _put(attributes, f"gen_ai.request.{name}", _double(asked.get(name)))
+        _put(attributes, "gen_ai.request.seed", _integer(asked.get("seed")))
+        limit = _integer(asked.get("max_tokens"))
+        _put(
+            attributes,
+            "gen_ai.request.max_tokens",
+            _integer(asked.get("max_completion_tokens")) if limit is None else limit,
+        )
+        count = _integer(asked.get("n"))
+        _put(attributes, "gen_ai.request.choice.count", None if count == 1 else count)
+        _put(attributes, "gen_ai.request.stop_sequences", _texts(asked.get("stop")))
+        _put(attributes, "gen_ai.request.reasoning.level", _text(asked.get("reasoning_effort")))
+        _put(attributes, "gen_ai.output.type", _output_type(asked))
+        _put(attributes, "openai.request.service_tier", _text(asked.get("service_tier")))
+    return attributes | _common_attributes(record.fields)
+
+
+def _common_attributes(fields: Fields) -> _Attributes:
+    """Return what every span of a hierarchy carries (DESIGN, section 3); no `gen_ai.*`, which would make it a generation."""
+    attributes: _Attributes = {}
+    _put(attributes, "user.id", fields.user)
+    _put(attributes, "session.id", fields.session_id)
+    _put(attributes, "trace.name", fields.trace_name)
+    _put(attributes, "trace.id", fields.trace_id)
+    return attributes | metadata_attributes(fields.metadata) if fields.metadata else attributes
+
+
+def _response_attributes(record: Generation) -> _Attributes:
+    attributes: _Attributes = {}
+    _put(attributes, "gen_ai.response.id", record.response_id)
+    _put(attributes, "gen_ai.response.model", record.response_model)
+    _put(attributes, "gen_ai.response.finish_reasons", _finish_reasons(record))
+    if record.first_chunk_ns is not None:
+        attributes["gen_ai.response.time_to_first_chunk"] = record.first_chunk_ns / 1e9
+    _put(attributes, "openai.response.service_tier", record.response_service_tier)
+    _put(attributes, "openai.response.system_fingerprint", record.system_fingerprint)
+    _put(attributes, "openrouter.provider_name", record.serving_provider)
+    return attributes
+
+
+def _finish_reasons(record: Generation) -> Sequence[str] | None:
+    """Return one reason for each choice; `error` where one did not come, nothing when a good answer states none at all."""
+    reasons = [choice.finish_reason for choice in record.choices]
+    if not reasons or (record.failure is None and not any(reasons)):
+        return None
+    return [reason or "error" for reason in reasons]
+
+
+def _usage_attributes(usage: Usage) -> _Attributes:
+    return {key: count for name, key in _USAGE if (count := getattr(usage, name)) is not None}
+
+
+def _cost_attributes(usage: Usage | None, estimated: Cost | None) -> _Attributes:
+    """Return the cost in USD: as the response states it, else the estimate, and which of the two it is."""
+    attributes: _Attributes = {}
+    stated = usage is not None and usage.cost is not None
+    cost = Cost(usage.input_cost, usage.output_cost, usage.cost) if usage is not None and stated else estimated
+    if cost is None:
+        return attributes
+    _put(attributes, "gen_ai.usage.input_cost", cost.input)
+    _put(attributes, "gen_ai.usage.output_cost", cost.output)
+    _put(attributes, "gen_ai.usage.total_cost", cost.total)
+    return attributes | {"gen_ai.usage.cost.source": "response" if stated else "estimated"}
+
+
+def _failure_attributes(failure: Failure) -> _Attributes:
+    attributes: _Attributes = {"error.type": failure.type}
+    _put(attributes, "http.response.status_code", failure.status_code)
+    return attributes
+
+
+def _exception(failure: Failure, time_ns: int) -> Event:
+    attributes = {"exception.type": failure.type}
+    if failure.message:
+        attributes["exception.message"] = failure.message
+    return Event("exception", time_ns, attributes)
+
+
+def _content_attributes(record: Generation) -> _Attributes:
+    attributes: _Attributes = {}
+    _put_json(attributes, "gen_ai.input.messages", record.messages, input_messages)
+    _put_json(attributes, "gen_ai.output.messages", record.choices, output_messages)
+    _put_json(attributes, "gen_ai.tool.definitions", record.tools, tool_definitions)
+    return attributes
+
+
+def _put_json(
+    attributes: _Attributes, key: str, things: Sequence[Any] | None, convert: Callable[[Sequence[Any]], list[Any]]
+) -> None:
+    if not things:
+        return
+    text, cut = bounded_json(convert(things))
+    attributes[key] = text
+    if cut:
+        attributes[f"{key}.truncated"] = True
+
+
+def _put(attributes: _Attributes, key: str, value: AttributeValue | None) -> None:
+    if value is not None:
+        attributes[key] = value
+
+
+def _double(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _integer(value: object) -> int | None:
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _texts(value: object) -> Sequence[str] | None:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [text for text in value if isinstance(text, str)] or None
+    return None
+
+
+def _output_type(asked: Mapping[str, object]) -> str | None:
+    modalities = asked.get("modalities")
+    if isinstance(modalities, list | tuple) and "audio" in modalities:
+        return "speech"
+    wanted = asked.get("response_format")
+    if isinstance(wanted, type):
+        return "json"
+    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
+    return {"json_object": "json", "json_schema": "json", "text": "text"}.get(str(kind))

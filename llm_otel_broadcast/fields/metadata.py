@@ -1,0 +1,46 @@
+"""The caller's own keys of `trace` as span attributes `trace.metadata.*` (DESIGN, section 3). Never raises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from llm_otel_broadcast.fields.json_text import bounded_json, shown
+from llm_otel_broadcast.guard import ask
+from llm_otel_broadcast.span import AttributeValue
+
+MAX_KEYS: Final = 256
+MAX_VALUE: Final = 16_384
+MAX_KEY: Final = 256
+_INT64: Final = range(-(2**63), 2**63)
+
+
+def metadata_attributes(metadata: Mapping[str, object]) -> dict[str, AttributeValue]:
+    """Return the attributes: str, bool, int and float as they are, lists and objects as JSON text, None left out.
+
+    Values are cut at 16,384 characters, names at 256; keys over 256 are counted in `trace.metadata_omitted`.
+    """
+    attributes: dict[str, AttributeValue] = {}
+    for key, value in list(metadata.items())[:MAX_KEYS]:
+        made = ask(partial(_value, value), shown(value))
+        if made is not None:
+            attributes[f"trace.metadata.{key[:MAX_KEY]}"] = made
+    if len(metadata) > MAX_KEYS:
+        attributes["trace.metadata_omitted"] = len(metadata) - MAX_KEYS
+    return attributes
+
+
+def _value(value: object) -> AttributeValue | None:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)[:MAX_VALUE]
+    if isinstance(value, int):
+        return int(value) if int(value) in _INT64 else shown(int(value))
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, Mapping | list | tuple | set | frozenset) or hasattr(type(value), "model_dump"):
+        return bounded_json(value, MAX_VALUE)[0]
+    return shown(value)

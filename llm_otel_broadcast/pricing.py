@@ -1,0 +1,84 @@
+"""What a usage costs, estimated by genai-prices. Imported and called in the background only; nothing is made up."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from llm_otel_broadcast.generation import Cost, Generation, Usage
+
+_PROVIDERS: Final = {
+    "openai": "openai",
+    "azure.ai.openai": "azure",
+    "openrouter": "openrouter",
+    "groq": "groq",
+    "deepseek": "deepseek",
+    "mistral_ai": "mistral",
+    "x_ai": "x-ai",
+    "perplexity": "perplexity",
+    "gcp.gemini": "google",
+    "gcp.vertex_ai": "google",
+    "anthropic": "anthropic",
+    "cohere": "cohere",
+    "moonshot_ai": "moonshotai",
+    "aws.bedrock": "aws",
+}
+"""Provider names of the GenAI conventions, as genai-prices spells them."""
+_STANDARD_TIERS: Final = frozenset({None, "auto", "default", "standard"})
+
+
+def estimate(record: Generation) -> Cost | None:
+    """Return what the record's usage costs by list price, None for an unknown model or without token counts.
+
+    The model that answered counts, else the one that was asked for; so does the service tier that answered. A host nobody
+    knows is priced by well-known model names only, and never for names with a tag (`llama3:8b`), which run at home.
+    """
+    usage = record.usage
+    if usage is None or usage.input_tokens is None:
+        return None
+    provider = _PROVIDERS.get(record.server.provider)
+    tier = record.response_service_tier
+    for model in dict.fromkeys((record.response_model, record.request_model)):
+        if model and (provider or ":" not in model) and _is_known(model, provider):
+            return _calculate(usage, model, provider, record.start_ns, None if tier in _STANDARD_TIERS else tier)
+    return None
+
+
+@lru_cache(maxsize=1_024)
+def _is_known(model: str, provider: str | None) -> bool:
+    """Look a model up once: a miss searches every provider's list."""
+    from genai_prices import Usage as Priced
+
+    return _ask(Priced(input_tokens=1, output_tokens=1), model, provider, {}) is not None
+
+
+def _calculate(usage: Usage, model: str, provider: str | None, start_ns: int, tier: str | None) -> Cost | None:
+    from genai_prices import Usage as Priced
+
+    counted = Priced(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens or 0,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        input_audio_tokens=usage.input_audio_tokens,
+        output_audio_tokens=usage.output_audio_tokens,
+    )
+    context: dict[str, Any] = {"genai_request_timestamp": datetime.fromtimestamp(start_ns / 1e9, UTC)}
+    if tier is not None:
+        context["price_context"] = {"service_tier": tier}
+    found = _ask(counted, model, provider, context)
+    if found is None:
+        return None
+    return Cost(float(found.input_price), float(found.output_price), float(found.total_price))
+
+
+def _ask(usage: Any, model: str, provider: str | None, context: dict[str, Any]) -> Any:
+    from genai_prices import calc_price
+
+    try:
+        return calc_price(usage, model_ref=model, provider_id=provider, **context)
+    except LookupError:
+        return None
+    except (TypeError, ValueError):  # counts that contradict each other, or a release that knows no service tiers
+        return None

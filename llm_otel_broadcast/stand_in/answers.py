@@ -1,0 +1,186 @@
+"""What the stand-in answers, in the shapes of the two APIs: OpenAI's, and OpenRouter's for models with a `/` in the name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any, Final
+
+CREATED: Final = 1_790_000_000
+_numbers = count(1)
+_PRICE_IN, _PRICE_OUT = 2.5e-6, 1e-5  # USD a token
+
+Usage = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer: a `body`, or `events` that are sent one by one as server-sent events.
+
+    Attributes:
+        delay: seconds before the answer begins.
+        pause: seconds between events.
+        cut: the connection breaks where the answer should end.
+    """
+
+    status: int = 200
+    body: bytes = b""
+    events: tuple[bytes, ...] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    pause: float = 0.0
+    cut: bool = False
+
+    def slower(self, *, delay: float = 0.0, pause: float = 0.0) -> Answer:
+        """Return the same answer, taking its time."""
+        return replace(self, delay=delay, pause=pause)
+
+
+def usage_of(asked: int, answered: int, *, model: str = "", **details: int) -> Usage:
+    """Return a usage; OpenRouter's with cost. `details`: cached_tokens, cache_write_tokens, reasoning_tokens, audio_tokens."""
+    counts: Usage = {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered}
+    read = {name: details[name] for name in ("cached_tokens", "cache_write_tokens", "audio_tokens") if name in details}
+    made = {name: details[name] for name in ("reasoning_tokens",) if name in details}
+    counts["prompt_tokens_details"] = {"cached_tokens": 0, **read}
+    counts["completion_tokens_details"] = {"reasoning_tokens": 0, **made}
+    if "/" in model:
+        prompt, answer = round(asked * _PRICE_IN, 9), round(answered * _PRICE_OUT, 9)
+        counts |= {
+            "cost": round(prompt + answer, 9),
+            "is_byok": False,
+            "cost_details": {
+                "upstream_inference_cost": None,
+                "upstream_inference_prompt_cost": prompt,
+                "upstream_inference_completions_cost": answer,
+            },
+        }
+    return counts
+
+
+def message(
+    content: str | None = None,
+    *,
+    tool_calls: Sequence[tuple[str, str, str]] = (),
+    reasoning: str | None = None,
+    refusal: str | None = None,
+) -> dict[str, Any]:
+    """Return an assistant's message; `tool_calls` are (id, name, arguments as JSON text)."""
+    made: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal}
+    if reasoning is not None:
+        made["reasoning"] = reasoning
+    if tool_calls:
+        made["tool_calls"] = [
+            {"id": identity, "type": "function", "function": {"name": name, "arguments": arguments}}
+            for identity, name, arguments in tool_calls
+        ]
+    return made
+
+
+def completion(
+    *messages: dict[str, Any], model: str = "gpt-4o-mini", usage: Usage | None = None, **members: Any
+) -> Answer:
+    """Return a whole chat completion with one choice for each message; `members` are added at its top level."""
+    choices = [
+        {"index": index, "message": said, "finish_reason": _reason(said), "logprobs": None}
+        for index, said in enumerate(messages)
+    ]
+    document = {**_head("chat.completion", model), "choices": choices, **members}
+    if usage is not None:
+        document["usage"] = usage
+    return Answer(body=_json(document))
+
+
+def stream(
+    *messages: dict[str, Any],
+    model: str = "gpt-4o-mini",
+    usage: Usage | None = None,
+    azure: bool = False,
+    finished: bool = True,
+) -> Answer:
+    """Return the same as a stream, each word a chunk; the choices take turns.
+
+    Args:
+        messages: one choice each.
+        model: with a `/`: OpenRouter's way, where the last chunk repeats the terminal choice with the usage.
+        usage: sent with the last chunk; None: none.
+        azure: begins with Azure's blank chunk.
+        finished: False: no finish reason and no `[DONE]`.
+    """
+    head = _head("chat.completion.chunk", model)
+    events = [_event({**head, "id": "", "model": "", "choices": [], "prompt_filter_results": []})] if azure else []
+    pending = [(index, _deltas(said)) for index, said in enumerate(messages)]
+    while pending:
+        for index, deltas in list(pending):
+            delta = next(deltas, None)
+            if delta is None:
+                pending.remove((index, deltas))
+                continue
+            events.append(_event({**head, "choices": [_chunk_choice(index, delta, None)]}))
+    if not finished:
+        return Answer(events=tuple(events))
+    ends = [_chunk_choice(index, {}, _reason(said)) for index, said in enumerate(messages)]
+    events += [_event({**head, "choices": [end]}) for end in ends]
+    if usage is not None:
+        events.append(_event({**head, "choices": ends if "/" in model else [], "usage": usage}))
+    return Answer(events=(*events, b"data: [DONE]\n\n"))
+
+
+def mid_stream_error(text: str, problem: str, *, model: str = "openai/gpt-4o", code: int = 502) -> Answer:
+    """Return a stream that breaks off the way OpenRouter reports it (spec, section 10.3)."""
+    head = _head("chat.completion.chunk", model)
+    said = [_event({**head, "choices": [_chunk_choice(0, delta, None)]}) for delta in _deltas(message(text))]
+    broken = {
+        **head,
+        "error": {"code": code, "message": problem},
+        "choices": [_chunk_choice(0, {"content": ""}, "error")],
+    }
+    return Answer(events=(*said, _event(broken)))
+
+
+def error(status: int, text: str, *, code: str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+    """Return an error in OpenAI's shape."""
+    body = {"error": {"message": text, "type": "invalid_request_error", "param": None, "code": code}}
+    return Answer(status, _json(body), headers=headers or {})
+
+
+def _head(kind: str, model: str) -> dict[str, Any]:
+    number = next(_numbers)
+    head: dict[str, Any] = {"object": kind, "created": CREATED, "model": model}
+    if "/" in model:
+        return {"id": f"gen-{CREATED}-{number:020d}", "provider": "OpenAI", **head}
+    return {"id": f"chatcmpl-{number:012d}", "service_tier": "default", "system_fingerprint": "fp_stand_in", **head}
+
+
+def _reason(said: Mapping[str, Any]) -> str:
+    return "tool_calls" if said.get("tool_calls") else "stop"
+
+
+def _chunk_choice(index: int, delta: Mapping[str, Any], reason: str | None) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "finish_reason": reason, "logprobs": None}
+
+
+def _deltas(said: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    yield {"role": "assistant", "content": ""}
+    for name in ("reasoning", "content", "refusal"):
+        for piece in _pieces(said.get(name) or ""):
+            yield {name: piece}
+    for index, call in enumerate(said.get("tool_calls") or ()):
+        function = call["function"]
+        yield {"tool_calls": [{**call, "index": index, "function": {"name": function["name"], "arguments": ""}}]}
+        for piece in _pieces(function["arguments"]):
+            yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+
+
+def _pieces(text: str) -> list[str]:
+    words = text.split(" ")
+    return [word if position == 0 else f" {word}" for position, word in enumerate(words)] if text else []
+
+
+def _event(document: Mapping[str, Any]) -> bytes:
+    return b"data: " + _json(document) + b"\n\n"
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,0 +1,198 @@
+"""The stand-in's HTTP server, on the loop-back address. It answers like the API, or from a script, and notes each request.
+
+As a proxy (`HTTP_PROXY`) it answers for any host, so that a client can believe it talks to openrouter.ai.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import socketserver
+import sys
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from llm_otel_broadcast.stand_in.answers import Answer, completion, error, message, stream, usage_of
+
+ERROR_WORDS: Final = "trigger error"
+"""A last message with these words is answered 400."""
+_PATH: Final = re.compile(r"(/openai/deployments/(?P<deployment>[^/]+)|.*)/chat/completions\Z")
+_GREETING: Final = "Hello! How can I help you today?"
+_CHARACTERS_A_TOKEN: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRequest:
+    """One request as it arrived."""
+
+    path: str
+    host: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def json(self) -> dict[str, Any]:
+        document = json.loads(self.body)
+        return document if isinstance(document, dict) else {}
+
+
+class StandIn:
+    """The server, running from `start` to `stop` or for the length of a `with` block.
+
+    Attributes:
+        requests: every request so far.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.requests: list[SeenRequest] = []
+        self._script: deque[Answer] = deque()
+        self._stopping = threading.Event()
+        self._port = port
+        self._server: _Server | None = None
+
+    def __enter__(self) -> StandIn:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """The server itself, for use as a proxy or as an Azure endpoint."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def base_url(self) -> str:
+        """What goes into `OpenAI(base_url=...)`."""
+        return f"{self.url}/v1"
+
+    def script(self, *answers: Answer) -> None:
+        """Queue answers; each is given once, before the usual ones."""
+        self._script.extend(answers)
+
+    def start(self) -> None:
+        self._server = _Server(("127.0.0.1", self._port), self)
+        self._port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), name="stand-in", daemon=True).start()
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._stopping.set()
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def answer(self, request: SeenRequest) -> Answer:
+        """Return what a request gets: the next answer of the script, else what the API would say."""
+        self.requests.append(request)
+        try:
+            return self._script.popleft()
+        except IndexError:
+            return _usual(request)
+
+    def wait(self, seconds: float) -> None:
+        if seconds:
+            self._stopping.wait(seconds)
+
+
+def _usual(request: SeenRequest) -> Answer:
+    found = _PATH.match(request.path)
+    if found is None:
+        return error(404, f"unknown path {request.path}", code="not_found")
+    try:
+        asked = request.json
+    except ValueError:
+        return error(400, "the body is not JSON")
+    messages = asked.get("messages") or []
+    last = str(messages[-1].get("content")) if messages and isinstance(messages[-1], dict) else ""
+    if ERROR_WORDS in last:
+        return error(400, f"This model cannot answer: {last}", code="bad_request")
+    model = found["deployment"] or str(asked.get("model") or "gpt-4o-mini")
+    said = [message(_GREETING)] * (asked.get("n") or 1)
+    spent = usage_of(_tokens(json.dumps(messages)), _tokens(_GREETING) * len(said), model=model)
+    if not asked.get("stream"):
+        return completion(*said, model=model, usage=spent)
+    wanted = "/" in model or (asked.get("stream_options") or {}).get("include_usage")
+    return stream(*said, model=model, usage=spent if wanted else None, azure=found["deployment"] is not None)
+
+
+def _tokens(text: str) -> int:
+    return -(-len(text) // _CHARACTERS_A_TOKEN)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], stand_in: StandIn) -> None:
+        self.stand_in = stand_in
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer's own asks the resolver for the host's full name, which can take seconds.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        # A client that goes away in the middle is no event here; anything else is a fault of ours and stays visible.
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        stand_in = self.server.stand_in
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        target = urlsplit(self.path)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        answer = stand_in.answer(SeenRequest(target.path, target.netloc or headers.get("host", ""), headers, body))
+        stand_in.wait(answer.delay)
+        if answer.events is None:
+            self._send_body(answer)
+        else:
+            self._send_events(answer, answer.events)
+
+    def _head(self, answer: Answer, **headers: str) -> None:
+        self.send_response(answer.status)
+        for name, value in {**headers, **answer.headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+
+    def _send_body(self, answer: Answer) -> None:
+        if answer.cut:
+            self._cut()
+            return
+        self._head(answer, Content_Type="application/json", Content_Length=str(len(answer.body)))
+        self.wfile.write(answer.body)
+
+    def _send_events(self, answer: Answer, events: tuple[bytes, ...]) -> None:
+        self._head(answer, Content_Type="text/event-stream", Transfer_Encoding="chunked")
+        for event in events:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
+            self.wfile.flush()
+            self.server.stand_in.wait(answer.pause)
+        if answer.cut:
+            self._cut()
+        else:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name http.server gave it
+        """Keep quiet."""
