@@ -89,7 +89,7 @@ def _part(part: Any) -> Part:
     if kind == "refusal":
         return {"type": "refusal", "content": part.get("refusal")}
     if kind in ("image_url", "video_url", "audio_url"):
-        return _link(str(kind).removesuffix("_url"), part[kind] if kind in part else None)
+        return _link(str(kind).removesuffix("_url"), part.get(str(kind)))
     if kind == "input_audio":
         audio = _mapping(part.get("input_audio"))
         return _blob("audio", f"audio/{audio.get('format') or 'unknown'}", str(audio.get("data") or ""))
@@ -114,7 +114,7 @@ def _file(file: Mapping[str, Any]) -> Part:
 
 
 def _data_url(modality: str, url: str) -> Part | None:
-    if not url[:5].lower() == "data:":
+    if url[:5].lower() != "data:":
         return None
     head, _, data = url[5:].partition(",")
     return _blob(modality, head.partition(";")[0] or "text/plain", data)

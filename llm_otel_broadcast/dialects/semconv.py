@@ -147,14 +147,15 @@ def _usage_attributes(usage: Usage) -> _Attributes:
 def _cost_attributes(usage: Usage | None, estimated: Cost | None) -> _Attributes:
     """Return the cost in USD: as the response states it, else the estimate, and which of the two it is."""
     attributes: _Attributes = {}
-    stated = usage is not None and usage.cost is not None
-    cost = Cost(usage.input_cost, usage.output_cost, usage.cost) if usage is not None and stated else estimated
+    cost, source = estimated, "estimated"
+    if usage is not None and usage.cost is not None:
+        cost, source = Cost(usage.input_cost, usage.output_cost, usage.cost), "response"
     if cost is None:
         return attributes
     _put(attributes, "gen_ai.usage.input_cost", cost.input)
     _put(attributes, "gen_ai.usage.output_cost", cost.output)
     _put(attributes, "gen_ai.usage.total_cost", cost.total)
-    return attributes | {"gen_ai.usage.cost.source": "response" if stated else "estimated"}
+    return attributes | {"gen_ai.usage.cost.source": source}
 
 
 def _failure_attributes(failure: Failure) -> _Attributes:

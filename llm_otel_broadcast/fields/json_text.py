@@ -36,16 +36,10 @@ def plain(value: object) -> Any:
 def _plain(value: Any, above: tuple[int, ...], depth: int) -> Any:
     if type(value) in _SIMPLE:
         return value
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        return int(value) if value.bit_length() <= _MAX_BITS else "<huge number>"
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(float(value))
-    if id(value) in above:
-        return "<cycle>"
-    if depth >= _MAX_DEPTH:
-        return "<nested too deep>"
+    if isinstance(value, str | int | float):
+        return _scalar(value)
+    if id(value) in above or depth >= _MAX_DEPTH:
+        return "<cycle>" if id(value) in above else "<nested too deep>"
     inside = (*above, id(value))
     members = _members(value)
     if members is not None:
@@ -55,6 +49,15 @@ def _plain(value: Any, above: tuple[int, ...], depth: int) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>"
     return shown(value)
+
+
+def _scalar(value: str | float) -> str | int | float:
+    """Make subclasses (enums, numpy's floats) plain, and text of numbers that JSON cannot carry."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value) if value.bit_length() <= _MAX_BITS else "<huge number>"
+    return float(value) if math.isfinite(value) else str(float(value))
 
 
 def _members(value: Any) -> Iterable[tuple[Any, Any]] | None:

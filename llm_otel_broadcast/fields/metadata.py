@@ -24,7 +24,8 @@ def metadata_attributes(metadata: Mapping[str, object]) -> dict[str, AttributeVa
     """
     attributes: dict[str, AttributeValue] = {}
     for key, value in list(metadata.items())[:MAX_KEYS]:
-        made = ask(partial(_value, value), shown(value))
+        otherwise: AttributeValue | None = shown(value)
+        made = ask(partial(_value, value), otherwise)
         if made is not None:
             attributes[f"trace.metadata.{key[:MAX_KEY]}"] = made
     if len(metadata) > MAX_KEYS:

@@ -32,8 +32,10 @@ def destination_from(environ: Mapping[str, str]) -> Destination | None:
     if protocol == "grpc":
         raise ConfigError(
             [
-                f"{_PREFIX}PROTOCOL=grpc: only OTLP/HTTP is sent from the environment. Set it to http/protobuf with the HTTP "
-                "port (4318), or pass destinations=[Destination(exporter=OTLPSpanExporter())] with the gRPC exporter"
+                (
+                    f"{_PREFIX}PROTOCOL=grpc: only OTLP/HTTP is sent from the environment. Set it to http/protobuf with the "
+                    "HTTP port (4318), or pass destinations=[Destination(exporter=OTLPSpanExporter())] with the gRPC exporter"
+                )
             ]
         )
     encodings: dict[str, Literal["json", "protobuf"]] = {"http/json": "json", "http/protobuf": "protobuf"}

@@ -67,7 +67,9 @@ def _value(value: Any) -> dict[str, Any]:
         return {"intValue": str(value)} if value in _INT64 else {"stringValue": str(value)}
     if isinstance(value, float):
         return {"doubleValue": value} if math.isfinite(value) else {"stringValue": _not_finite(value)}
-    return {"arrayValue": {"values": [_value(item) for item in value]}}
+    if isinstance(value, Sequence):
+        return {"arrayValue": {"values": [_value(item) for item in value]}}
+    return {"stringValue": str(value)}
 
 
 def _not_finite(value: float) -> str:

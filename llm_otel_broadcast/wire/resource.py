@@ -7,6 +7,8 @@ from typing import Any
 
 from opentelemetry.sdk.resources import Resource
 
+from llm_otel_broadcast.span import Attributes
+
 
 class ResourceSource:
     """Finds the resource anew for each batch, because the app may set its provider late; cached by provider."""
@@ -27,3 +29,12 @@ class ResourceSource:
             self._resource = base.merge(Resource(self._own))
             self._seen = provider
         return self._resource
+
+
+def plain_attributes(resource: Resource) -> Attributes:
+    """Return a resource's attributes; of values that newer SDKs allow and spans do not have (bytes, mappings), the text."""
+    return {
+        key: value if isinstance(value, str | bool | int | float | list | tuple) else str(value)
+        for key, value in resource.attributes.items()
+        if value is not None
+    }

@@ -12,7 +12,7 @@ from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.span import Scope, Span
 from llm_otel_broadcast.wire import otlp_json
 from llm_otel_broadcast.wire.http import Answer, HttpSender
-from llm_otel_broadcast.wire.resource import ResourceSource
+from llm_otel_broadcast.wire.resource import ResourceSource, plain_attributes
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -63,7 +63,7 @@ class HttpTransport:
 
     def _encode(self, spans: Sequence[Span]) -> bytes:
         if not self._protobuf:
-            return otlp_json.encode(dict(self._source.resource().attributes), self._scope, spans)
+            return otlp_json.encode(plain_attributes(self._source.resource()), self._scope, spans)
         from llm_otel_broadcast.wire import protobuf
         from llm_otel_broadcast.wire.readable import to_readable
 
@@ -108,7 +108,7 @@ def _untraced() -> Iterator[None]:
     if _SUPPRESS_KEY is None:
         yield
         return
-    token = otel_context.attach(otel_context.set_value(_SUPPRESS_KEY, True))
+    token = otel_context.attach(otel_context.set_value(_SUPPRESS_KEY, value=True))
     try:
         yield
     finally:
