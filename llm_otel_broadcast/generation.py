@@ -46,7 +46,7 @@ class Block:
     parent_span_id: int
     start_ns: int
     end_ns: int = 0
-    """0: not ended by itself; it then ends with the generation that a lane sends it with."""
+    """The end of the last generation below it so far: it encloses in time what a lane sends it with."""
     is_open: bool = False
     """The app's own provider has its courtesy span already."""
 
@@ -241,5 +241,7 @@ class Generation:
         self.end_ns = self.start_ns + time.perf_counter_ns() - self.started
         if failure is not None and self.failure is None:
             self.failure = failure
+        for block in self.blocks:
+            block.end_ns = max(block.end_ns, self.end_ns)
         self.ended = True
         return True

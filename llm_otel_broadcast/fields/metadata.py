@@ -24,8 +24,9 @@ def metadata_attributes(metadata: Mapping[str, object]) -> dict[str, AttributeVa
     """
     attributes: dict[str, AttributeValue] = {}
     for key, value in list(metadata.items())[:MAX_KEYS]:
-        otherwise: AttributeValue | None = shown(value)
-        made = ask(partial(_value, value), otherwise)
+        made = ask(partial(_value, value), None)
+        if made is None and value is not None:
+            made = shown(value)
         if made is not None:
             attributes[f"trace.metadata.{key[:MAX_KEY]}"] = made
     if len(metadata) > MAX_KEYS:

@@ -1,0 +1,57 @@
+"""The commands and their options; each imports what it runs only when it runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import click
+
+from llm_otel_broadcast.version import __version__
+
+_PIPED_WIDTH: Final = 240
+"""No line breaks in the middle of a name where there is no terminal to fit."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Every LLM call as an OpenTelemetry trace."""
+
+
+@cli.command()
+@click.option("--endpoint", metavar="URL", help="Send the same traces to this OTLP/HTTP backend as well.")
+@click.option(
+    "--header",
+    "headers",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="An HTTP header for --endpoint, for instance its API key; may be repeated.",
+)
+def demo(endpoint: str | None, headers: tuple[str, ...]) -> None:
+    """Make real calls to a local stand-in for the API and show the traces that arrive.
+
+    Needs no key, no network and no configuration; takes a few seconds.
+    """
+    from rich.console import Console
+
+    from llm_otel_broadcast.cli.demo import run
+    from llm_otel_broadcast.settings.errors import ConfigError
+
+    if headers and not endpoint:
+        raise click.UsageError("--header needs --endpoint URL")
+    try:
+        console = Console() if sys.stdout.isatty() else Console(width=_PIPED_WIDTH)
+        delivered = run(console, endpoint, _parsed(headers))
+    except ConfigError as wrong:
+        raise click.ClickException(str(wrong)) from None
+    if not delivered:
+        sys.exit(1)
+
+
+def _parsed(headers: tuple[str, ...]) -> dict[str, str]:
+    pairs = [header.partition("=") for header in headers]
+    for position, (name, separator, _) in enumerate(pairs):
+        if not separator or not name.strip():
+            raise click.BadParameter(f"number {position + 1} is not KEY=VALUE", param_hint="--header")
+    return {name.strip(): value.strip() for name, _, value in pairs}

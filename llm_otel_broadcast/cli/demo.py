@@ -1,0 +1,214 @@
+"""The demo: the main job on embedded parts. Real calls of the real client, received and shown; no network but loop-back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+from rich.text import Text
+
+from llm_otel_broadcast.cli.books import books
+from llm_otel_broadcast.cli.trees import trace_trees
+from llm_otel_broadcast.instrumentation import Handle, instrument
+from llm_otel_broadcast.receiver import OtlpReceiver
+from llm_otel_broadcast.settings.destination import Destination
+from llm_otel_broadcast.stand_in.answers import Answer, completion, error, message, stream, usage_of
+from llm_otel_broadcast.stand_in.server import StandIn
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, OpenAI
+
+_BURST: Final = 5
+_WEATHER: Final = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather in a city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+
+
+def run(console: Console, endpoint: str | None, headers: Mapping[str, str]) -> bool:
+    """Make the calls, show what arrived, and end with the figures of `status()`.
+
+    Args:
+        console: where to print.
+        endpoint: a backend that gets the same traces, besides the embedded receiver.
+        headers: HTTP headers for that backend.
+
+    Returns:
+        Whether every destination got everything.
+
+    Raises:
+        ConfigError: `endpoint` or `headers` are wrong.
+    """
+    other = [Destination(name="your backend", endpoint=endpoint, headers=headers)] if endpoint else []
+    with OtlpReceiver() as receiver, StandIn() as stand_in:
+        here = Destination(name="embedded receiver", endpoint=receiver.endpoint)
+        with instrument(destinations=[here, *other], service_name="llm-otel-broadcast-demo", app_spans=False) as handle:
+            console.print(_opening(stand_in, receiver))
+            with _without_proxy():
+                _make_calls(stand_in)
+                delivered = handle.flush()
+            _show(console, receiver, handle, endpoint)
+        return delivered
+
+
+def _opening(stand_in: StandIn, receiver: OtlpReceiver) -> Text:
+    return Text.assemble(
+        ("llm-otel-broadcast demo\n", "bold"),
+        f"  the openai client calls a stand-in for the API at {stand_in.base_url}\n",
+        f"  each call becomes a trace, sent as OTLP to a receiver at {receiver.endpoint}\n",
+    )
+
+
+def _show(console: Console, receiver: OtlpReceiver, handle: Handle, endpoint: str | None) -> None:
+    for tree in trace_trees(receiver.store.traces()):
+        console.print(tree)
+        console.print()
+    console.print(books(handle.status()))
+    if endpoint is None:
+        console.print("\nThe same into your backend: llm-otel-broadcast demo --endpoint URL --header KEY=VALUE")
+
+
+def _make_calls(stand_in: StandIn) -> None:
+    from openai import AsyncOpenAI, OpenAI
+
+    with OpenAI(api_key="demo", base_url=stand_in.base_url, max_retries=0) as client:
+        _reference_example(client)
+        _plain(client)
+        _streamed(client, stand_in)
+        _agent(client, stand_in)
+        _failing(client, stand_in)
+
+    async def burst() -> None:
+        async with AsyncOpenAI(api_key="demo", base_url=stand_in.base_url, max_retries=0) as asynchronous:
+            await _burst(asynchronous, stand_in)
+
+    asyncio.run(burst())
+
+
+def _reference_example(client: OpenAI) -> None:
+    """OpenRouter's own example of the `trace` object."""
+    client.chat.completions.create(
+        model="openai/gpt-4o",
+        messages=[{"role": "user", "content": "Hello!"}],
+        user="user_12345",
+        extra_body={
+            "session_id": "session_abc",
+            "trace": {
+                "trace_id": "app_trace_001",
+                "trace_name": "Chat Handler",
+                "generation_name": "Generate Response",
+                "environment": "staging",
+                "deployment": "us-east-1",
+            },
+        },
+    )
+
+
+def _plain(client: OpenAI) -> None:
+    client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Hello!"}])
+
+
+def _streamed(client: OpenAI, stand_in: StandIn) -> None:
+    story = message("Once upon a time there was a trace that arrived in time.")
+    answer = stream(story, model="gpt-4o-mini", usage=usage_of(14, 13))
+    stand_in.script(answer.slower(delay=0.12, pause=0.02))
+    chunks = client.chat.completions.create(
+        model="gpt-4o-mini",
+        messages=[{"role": "user", "content": "Tell me a story."}],
+        stream=True,
+        stream_options={"include_usage": True},
+        extra_body={"trace": {"generation_name": "Tell a story"}},
+    )
+    for _ in chunks:
+        pass
+
+
+def _agent(client: OpenAI, stand_in: StandIn) -> None:
+    """Have a tool called and an answer made from its result: two generations below one root."""
+    model = "anthropic/claude-sonnet-4.5"
+    asks = message(tool_calls=[("call_1", "get_weather", '{"city": "Paris"}')])
+    spent = usage_of(412, 21, model=model, cached_tokens=256)
+    says = message("It is 21 degrees and sunny in Paris.")
+    said = usage_of(455, 12, model=model, cached_tokens=256)
+    stand_in.script(
+        completion(asks, model=model, usage=spent, provider="Anthropic").slower(delay=0.05),
+        completion(says, model=model, usage=said, provider="Anthropic").slower(delay=0.04),
+    )
+    question: Any = {"role": "user", "content": "What is the weather in Paris?"}
+    fields = {"trace_id": "weather-1", "trace_name": "Weather agent"}
+    first = client.chat.completions.create(
+        model=model,
+        messages=[question],
+        tools=[_WEATHER],  # type: ignore[list-item]
+        extra_body={"session_id": "session_weather", "trace": {**fields, "generation_name": "Choose a tool"}},
+    )
+    call: Any = first.choices[0].message
+    result: Any = {"role": "tool", "tool_call_id": "call_1", "content": "21 degrees, sunny"}
+    client.chat.completions.create(
+        model=model,
+        messages=[question, call, result],
+        tools=[_WEATHER],  # type: ignore[list-item]
+        extra_body={"session_id": "session_weather", "trace": {**fields, "generation_name": "Answer"}},
+    )
+
+
+def _failing(client: OpenAI, stand_in: StandIn) -> None:
+    from openai import APIStatusError
+
+    stand_in.script(error(429, "Rate limit reached for gpt-4o", code="rate_limit_exceeded"))
+    with contextlib.suppress(APIStatusError):
+        client.chat.completions.create(
+            model="gpt-4o",
+            messages=[{"role": "user", "content": "Too many of us."}],
+            extra_body={"trace": {"trace_name": "Rate limited"}},
+        )
+
+
+async def _burst(client: AsyncOpenAI, stand_in: StandIn) -> None:
+    stand_in.script(*(_summary(number) for number in range(_BURST)))
+    await asyncio.gather(
+        *(
+            client.chat.completions.create(
+                model="gpt-4o-mini",
+                messages=[{"role": "user", "content": f"Summarise page {number}."}],
+                extra_body={
+                    "trace": {
+                        "trace_id": "burst-1",
+                        "trace_name": "Summarise five pages at once",
+                        "generation_name": f"Page {number}",
+                    }
+                },
+            )
+            for number in range(1, _BURST + 1)
+        )
+    )
+
+
+def _summary(number: int) -> Answer:
+    answer = completion(message("A summary."), usage=usage_of(950, 40))
+    return answer.slower(delay=0.03 * (number + 1))
+
+
+@contextlib.contextmanager
+def _without_proxy() -> Any:
+    """Keep a proxy from the environment away from loop-back calls."""
+    names = ("NO_PROXY", "no_proxy")
+    before = {name: os.environ.get(name) for name in names}
+    for name in names:
+        os.environ[name] = ",".join(filter(None, [before[name], "127.0.0.1"]))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,18 @@
+"""The command `llm-otel-broadcast`. Needs the extra `cli`; says so when it is not there."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from llm_otel_broadcast.cli.commands import cli
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("click", "rich"):
+            raise
+        sys.exit(
+            f"llm-otel-broadcast needs {missing.name}, which comes with the cli extra: pip install 'llm-otel-broadcast[cli]'"
+        )
+    cli()
