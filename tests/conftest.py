@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import openai
 import pytest
-from llm_otel_broadcast.stand_in.server import StandIn
 
 import llm_otel_broadcast
 from llm_otel_broadcast import guard
-from llm_otel_broadcast.receiver.server import OtlpReceiver
+from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
+from llm_otel_broadcast.stand_in.server import StandIn
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +55,16 @@ def instrumented(receiver: OtlpReceiver) -> Callable[..., llm_otel_broadcast.Han
         return llm_otel_broadcast.instrument(destinations=[destination], **options)
 
     return instrument
+
+
+@pytest.fixture
+def arrived(receiver: OtlpReceiver) -> Callable[..., list[ReceivedSpan]]:
+    """Flush, and return what the receiver holds; exactly `count` spans when that is given."""
+
+    def read(count: int | None = None) -> list[ReceivedSpan]:
+        assert llm_otel_broadcast.flush(5.0)
+        spans = receiver.store.spans()
+        assert count is None or len(spans) == count, [span.name for span in spans]
+        return spans
+
+    return read

@@ -1,0 +1,27 @@
+"""One way to make a chat call with the sync and the async client, so that each promise is tested with both."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import openai
+
+MESSAGES = [{"role": "user", "content": "Hello!"}]
+KINDS = ("sync", "async")
+
+
+def chat(kind: str, base_url: str, **asked: Any) -> Any:
+    """Make one call and return its result; of a stream the list of its chunks."""
+    asked = {"model": "gpt-4o-mini", "messages": MESSAGES, **asked}
+    if kind == "sync":
+        with openai.OpenAI(api_key="sk-test", base_url=base_url, max_retries=0) as client:
+            result = client.chat.completions.create(**asked)
+            return list(result) if asked.get("stream") else result
+
+    async def call() -> Any:
+        async with openai.AsyncOpenAI(api_key="sk-test", base_url=base_url, max_retries=0) as client:
+            result = await client.chat.completions.create(**asked)
+            return [chunk async for chunk in result] if asked.get("stream") else result
+
+    return asyncio.run(call())
