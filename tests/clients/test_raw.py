@@ -1,0 +1,113 @@
+"""Raw and streaming responses: the caller parses when he likes, and the record ends once all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import openai
+import pytest
+
+from llm_otel_broadcast.stand_in.answers import message, stream, usage_of
+from tests.clients.calling import MESSAGES
+
+ASKED = {"model": "gpt-4o-mini", "messages": MESSAGES}
+
+
+def test_a_raw_response_is_recorded_from_its_bytes(client, instrumented, arrived):
+    instrumented()
+    raw = client.chat.completions.with_raw_response.create(**ASKED)
+    assert raw.status_code == 200
+    (span,) = arrived(1)
+    assert span.attributes["gen_ai.response.finish_reasons"] == ["stop"]
+    assert span.attributes["gen_ai.usage.total_tokens"] > 0
+    assert "Hello! How can I help" in span.attributes["gen_ai.output.messages"]
+
+
+def test_a_raw_response_parses_as_ever(client, instrumented, arrived):
+    instrumented()
+    raw = client.chat.completions.with_raw_response.create(**ASKED)
+    assert raw.parse().choices[0].message.content.startswith("Hello!")
+    assert raw.parse() is raw.parse()
+    arrived(1)
+
+
+def test_a_raw_stream_is_recorded_through_its_own_parse(client, stand_in, instrumented, arrived):
+    stand_in.script(stream(message("Raw words."), usage=usage_of(3, 2)))
+    instrumented()
+    raw = client.chat.completions.with_raw_response.create(**ASKED, stream=True)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in raw.parse() if chunk.choices) == "Raw words."
+    (span,) = arrived(1)
+    assert "Raw words." in span.attributes["gen_ai.output.messages"]
+    assert span.attributes["gen_ai.usage.input_tokens"] == 3
+
+
+def test_a_raw_stream_never_parsed_ends_when_closed(client, instrumented, arrived):
+    instrumented()
+    raw = client.chat.completions.with_raw_response.create(**ASKED, stream=True)
+    raw.http_response.close()
+    assert arrived(1)[0].attributes["error.type"] == "abandoned"
+
+
+def test_a_streaming_response_read_by_the_caller_is_recorded(client, instrumented, arrived):
+    instrumented()
+    with client.chat.completions.with_streaming_response.create(**ASKED) as response:
+        assert b"Hello!" in response.read()
+    (span,) = arrived(1)
+    assert "Hello!" in span.attributes["gen_ai.output.messages"]
+
+
+def test_a_streaming_response_parsed_by_the_caller_is_recorded(client, instrumented, arrived):
+    instrumented()
+    with client.chat.completions.with_streaming_response.create(**ASKED) as response:
+        assert response.parse().choices
+    assert arrived(1)[0].attributes["gen_ai.response.finish_reasons"] == ["stop"]
+
+
+def test_a_streaming_response_never_read_ends_with_its_block(client, instrumented, arrived):
+    instrumented()
+    with client.chat.completions.with_streaming_response.create(**ASKED):
+        pass
+    arrived(1)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_async_client_has_the_same(stand_in, instrumented, arrived, streamed):
+    instrumented()
+
+    async def call() -> None:
+        async with openai.AsyncOpenAI(api_key="sk-test", base_url=stand_in.base_url) as client:
+            raw = await client.chat.completions.with_raw_response.create(**ASKED, stream=streamed)
+            parsed = raw.parse()
+            if hasattr(parsed, "__await__"):
+                parsed = await parsed
+            if streamed:
+                async for _ in parsed:
+                    pass
+            else:
+                assert parsed.choices
+
+    asyncio.run(call())
+    assert arrived(1)[0].attributes["gen_ai.response.finish_reasons"] == ["stop"]
+
+
+def test_an_async_streaming_response_is_recorded(stand_in, instrumented, arrived):
+    instrumented()
+
+    async def call() -> None:
+        async with openai.AsyncOpenAI(api_key="sk-test", base_url=stand_in.base_url) as client:
+            async with client.chat.completions.with_streaming_response.create(**ASKED) as response:
+                assert (await response.parse()).choices
+
+    asyncio.run(call())
+    assert arrived(1)[0].attributes["gen_ai.response.finish_reasons"] == ["stop"]
+
+
+def test_a_dropped_raw_stream_ends(client, instrumented, arrived):
+    instrumented()
+    raw = client.chat.completions.with_raw_response.create(**ASKED, stream=True)
+    chunks = raw.parse()
+    next(chunks)
+    del raw, chunks
+    gc.collect()
+    arrived(1)
