@@ -1,0 +1,141 @@
+"""The rules of the rooms (DESIGN, section 5), read from the source itself."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import llm_otel_broadcast
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "llm_otel_broadcast"
+NAME = "llm_otel_broadcast"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+MAY_IMPORT = {
+    "span": set(),
+    "generation": set(),
+    "version": set(),
+    "guard": set(),
+    "fields": {"generation", "guard", "span"},
+    "clients": {"generation", "guard"},
+    "app_spans": {"fields", "generation", "span"},
+    "pricing": {"generation"},
+    "dialects": {"fields", "generation", "span"},
+    "delivery": {"generation", "guard", "span"},
+    "wire": {"settings", "span"},
+    "settings": set(),
+    "receiver": set(),
+    "stand_in": set(),
+}
+"""What a room may import of ours besides itself. The rooms that join others (observer, instrumentation, cli) are not here."""
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports_of(path: Path, *, only_at_import: bool) -> set[str]:
+    """Return our modules that a file imports; `only_at_import` leaves out functions and TYPE_CHECKING blocks."""
+    found: set[str] = set()
+    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while pending:
+        node = pending.pop()
+        if only_at_import and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if only_at_import and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        pending.extend(ast.iter_child_nodes(node))
+    ours = {module_of(file) for file in FILES}
+    return {name for name in found if name in ours}
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_a_room_imports_only_what_it_may(room):
+    files = [path for path in FILES if room_of(module_of(path)) == room]
+    assert files
+    imported = {room_of(name) for path in files for name in imports_of(path, only_at_import=False)}
+    assert imported - {room, ""} <= MAY_IMPORT[room]
+
+
+def test_every_room_has_its_rule():
+    rooms = {room_of(module_of(path)) for path in FILES}
+    assert rooms - set(MAY_IMPORT) == {"", "__main__", "cli", "instrumentation", "observer"}
+
+
+def test_no_two_modules_import_each_other():
+    graph = {module_of(path): imports_of(path, only_at_import=True) - {module_of(path)} for path in FILES}
+    list(TopologicalSorter(graph).static_order())
+
+
+def test_the_core_never_imports_the_demos_parts():
+    core = [path for path in FILES if room_of(module_of(path)) not in {"cli", "receiver", "stand_in", "__main__"}]
+    imported = {room_of(name) for path in core for name in imports_of(path, only_at_import=False)}
+    assert not imported & {"cli", "receiver", "stand_in"}
+
+
+def test_errors_of_any_kind_are_caught_in_two_places_only():
+    catching = {
+        module_of(path)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or getattr(node.type, "id", "") == "Exception")
+    }
+    assert catching == {f"{NAME}.guard", f"{NAME}.delivery.lane"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_a_file_has_a_docstring_and_at_most_400_lines(path):
+    text = path.read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(text))
+    assert text.count("\n") <= 400
+
+
+@pytest.mark.parametrize("client", ["openai", "httpx", "httpx2"])
+def test_the_core_imports_no_client_library(client):
+    core = [path for path in FILES if room_of(module_of(path)) != "cli"]
+    importing = [
+        module_of(path)
+        for path in core
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Import) and client in {alias.name.split(".")[0] for alias in node.names})
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == client)
+    ]
+    assert importing == []
+
+
+def test_nothing_private_of_opentelemetry_or_openai_is_imported():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("opentelemetry", "openai"):
+                names = [*node.module.split("."), *(alias.name for alias in node.names)]
+                assert not [name for name in names if name.startswith("_")], module_of(path)
+
+
+def test_the_version_is_the_one_in_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert llm_otel_broadcast.__version__ == project["version"]
+
+
+@pytest.mark.parametrize("name", llm_otel_broadcast.__all__)
+def test_every_public_name_is_there(name):
+    assert getattr(llm_otel_broadcast, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = llm_otel_broadcast.no_such_name

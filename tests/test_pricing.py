@@ -1,0 +1,94 @@
+"""What a usage costs where the response does not say so."""
+
+from __future__ import annotations
+
+import pytest
+
+from llm_otel_broadcast.generation import Generation, Server, Usage
+from llm_otel_broadcast.pricing import estimate
+from llm_otel_broadcast.stand_in.answers import completion, message, usage_of
+from tests.clients.calling import chat
+
+OPENAI = Server("openai", "api.openai.com", 443)
+AT_HOME = Server("127.0.0.1", "127.0.0.1", 11434)
+
+
+def record(model: str | None, server: Server = OPENAI, **counts: int) -> Generation:
+    made = Generation("chat")
+    made.server, made.request_model = server, model
+    made.usage = Usage(**(counts or {"input_tokens": 1_000_000, "output_tokens": 1_000_000}))
+    return made
+
+
+def test_a_known_model_is_priced_by_its_list_price():
+    cost = estimate(record("gpt-4o-2024-11-20"))
+    assert (cost.input, cost.output, cost.total) == (2.5, 10.0, 12.5)
+
+
+def test_cached_tokens_are_cheaper():
+    whole = estimate(record("gpt-4o", input_tokens=1_000_000, output_tokens=0))
+    cached = estimate(record("gpt-4o", input_tokens=1_000_000, output_tokens=0, cache_read_tokens=1_000_000))
+    assert cached.total == whole.total / 2
+
+
+def test_the_model_that_answered_counts():
+    asked = record("gpt-4o")
+    asked.response_model = "gpt-4o-mini-2024-07-18"
+    assert estimate(asked).total < estimate(record("gpt-4o")).total
+
+
+def test_an_answering_model_nobody_knows_falls_back_to_the_one_asked_for():
+    """Azure deployments and gateways answer with names of their own."""
+    asked = record("gpt-4o")
+    asked.response_model = "my-deployment"
+    assert estimate(asked).total == 12.5
+
+
+@pytest.mark.parametrize("model", ["no-such-model", "", None])
+def test_for_an_unknown_model_nothing_is_made_up(model):
+    assert estimate(record(model)) is None
+
+
+def test_without_token_counts_there_is_no_price():
+    asked = record("gpt-4o")
+    asked.usage = None
+    assert estimate(asked) is None
+    assert estimate(record("gpt-4o", output_tokens=5)) is None
+
+
+def test_a_model_at_home_costs_nothing_that_anybody_knows():
+    assert estimate(record("llama3:8b", AT_HOME)) is None
+
+
+def test_a_well_known_model_behind_an_unknown_host_is_priced_by_its_name():
+    assert estimate(record("gpt-4o", AT_HOME)).total == 12.5
+
+
+def test_counts_that_contradict_each_other_do_no_harm():
+    estimate(record("gpt-4o", input_tokens=1, output_tokens=1, cache_read_tokens=5_000))
+
+
+def test_an_estimate_is_marked_as_one(stand_in, instrumented, arrived):
+    stand_in.script(completion(message("Hi."), model="gpt-4o-mini", usage=usage_of(1_000_000, 0)))
+    instrumented()
+    chat("sync", stand_in.base_url)
+    attributes = arrived(1)[0].attributes
+    assert attributes["gen_ai.usage.total_cost"] == pytest.approx(0.15)
+    assert attributes["gen_ai.usage.cost.source"] == "estimated"
+
+
+def test_estimates_can_be_turned_off(stand_in, instrumented, arrived):
+    instrumented(estimate_cost=False)
+    chat("sync", stand_in.base_url)
+    assert not [key for key in arrived(1)[0].attributes if "cost" in key]
+
+
+def test_a_cost_that_the_response_states_is_taken_as_it_is(stand_in, instrumented, arrived):
+    usage = {**usage_of(10, 10), "cost": 0.5}
+    stand_in.script(completion(message("Hi."), model="gpt-4o", usage=usage))
+    instrumented()
+    chat("sync", stand_in.base_url)
+    attributes = arrived(1)[0].attributes
+    assert attributes["gen_ai.usage.total_cost"] == 0.5
+    assert attributes["gen_ai.usage.cost.source"] == "response"
+    assert "gen_ai.usage.input_cost" not in attributes
