@@ -95,7 +95,7 @@ def _part(part: Any) -> Part:
         return _blob("audio", f"audio/{audio.get('format') or 'unknown'}", str(audio.get("data") or ""))
     if kind == "file":
         return _file(_mapping(part.get("file")))
-    return dict(part)
+    return {**part, "type": kind or "unknown"}
 
 
 def _link(modality: str, target: Any) -> Part:

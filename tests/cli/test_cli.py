@@ -1,0 +1,90 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+def run(*arguments: str, module: str = "llm_otel_broadcast") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=50, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def demo():
+    done = run("demo")
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "Chat Handler",
+        "Generate Response  openai/gpt-4o",
+        "user user_12345  session session_abc  environment=staging  deployment=us-east-1",
+        "chat gpt-4o-mini",
+        "(estimated)",
+        "first chunk after",
+        "(256 cached) in",
+        "RateLimitError 429",
+        "Summarise five pages at once",
+    ],
+)
+def test_the_demo_shows(demo, shown):
+    assert shown in demo
+
+
+def test_the_demo_ends_with_the_books(demo):
+    (line,) = [line for line in demo.splitlines() if "embedded receiver" in line]
+    produced, delivered, retried, dropped, queued = line.split()[-5:]
+    assert produced == delivered != "0"
+    assert (retried, dropped, queued) == ("0", "0", "0")
+
+
+def test_the_demos_trees_hang_children_below_their_parents(demo):
+    lines = demo.splitlines()
+    root = next(number for number, line in enumerate(lines) if "Weather agent" in line)
+    assert lines[root].startswith("└── ")
+    assert lines[root + 1].startswith("    ├── Choose a tool")
+    assert lines[root + 2].startswith("    └── Answer")
+
+
+def test_the_demo_sends_the_same_to_another_backend(receiver):
+    done = run("demo", "--endpoint", receiver.endpoint, "--header", "X-Team=red")
+    assert done.returncode == 0, done.stderr
+    assert {"Chat Handler", "Generate Response", "Page 5"} <= {span.name for span in receiver.store.spans()}
+    assert receiver.requests[0].headers["x-team"] == "red"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("demo", "--endpoint", "localhost:4318"), "needs http:// or https:// in front"),
+        (("demo", "--header", "a=b"), "--header needs --endpoint"),
+        (("demo", "--endpoint", "http://x", "--header", "secret"), "not KEY=VALUE"),
+        (("dmeo",), "No such command"),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments, said):
+    done = run(*arguments)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_help_names_the_commands():
+    assert "demo" in run("--help").stdout
+
+
+def test_without_the_extra_the_fix_is_named():
+    program = "import sys; sys.modules['click'] = None; from llm_otel_broadcast.cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 1
+    assert "pip install 'llm-otel-broadcast[cli]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,143 @@
+"""Messages, answers and tools in the shape of the conventions' JSON schemas."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_otel_broadcast.dialects.content import input_messages, output_messages, tool_definitions
+from llm_otel_broadcast.fields.json_text import bounded_json
+from llm_otel_broadcast.generation import Choice, ToolCall
+
+
+def parts(content: object, **more: object) -> list[dict[str, object]]:
+    (message,) = input_messages([{"role": "user", "content": content, **more}])
+    return message["parts"]
+
+
+def test_text_is_a_part():
+    assert input_messages([{"role": "system", "content": "Be brief."}]) == [
+        {"role": "system", "parts": [{"type": "text", "content": "Be brief."}]}
+    ]
+
+
+def test_a_name_is_kept():
+    assert input_messages([{"role": "user", "name": "ann", "content": "Hi"}])[0]["name"] == "ann"
+
+
+def test_an_inline_image_is_described_not_carried():
+    """pains.md: base64 images blow up spans."""
+    data = "A" * 4_000
+    (part,) = parts([{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}])
+    assert part == {"type": "blob", "modality": "image", "mime_type": "image/png", "stripped": True, "bytes": 3_000}
+
+
+def test_a_linked_image_stays_a_link():
+    (part,) = parts([{"type": "image_url", "image_url": {"url": "https://example.com/cat.png", "detail": "low"}}])
+    assert part == {"type": "uri", "modality": "image", "uri": "https://example.com/cat.png"}
+
+
+def test_inline_audio_is_described_not_carried():
+    (part,) = parts([{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}])
+    assert part == {"type": "blob", "modality": "audio", "mime_type": "audio/wav", "stripped": True, "bytes": 3}
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ({"file_id": "file-1"}, {"type": "file", "modality": "document", "file_id": "file-1"}),
+        (
+            {"file_data": "data:application/pdf;base64,AAAA", "filename": "a.pdf"},
+            {
+                "type": "blob",
+                "modality": "document",
+                "mime_type": "application/pdf",
+                "stripped": True,
+                "bytes": 3,
+                "filename": "a.pdf",
+            },
+        ),
+    ],
+)
+def test_files_are_named_or_described(file, expected):
+    assert parts([{"type": "file", "file": file}]) == [expected]
+
+
+def test_an_unknown_part_is_kept_as_it_is():
+    assert parts([{"type": "thinking_v9", "thoughts": 3}]) == [{"type": "thinking_v9", "thoughts": 3}]
+
+
+def test_a_tool_result_is_a_response_part():
+    result = {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "21 "}, {"type": "text", "text": "C"}]}
+    assert input_messages([result]) == [
+        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "response": "21 C"}]}
+    ]
+
+
+def test_an_assistants_tool_calls_follow_its_text():
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+    (message,) = input_messages([{"role": "assistant", "content": "Wait.", "tool_calls": [call]}])
+    assert message["parts"] == [
+        {"type": "text", "content": "Wait."},
+        {"type": "tool_call", "id": "c1", "name": "f", "arguments": {"a": 1}},
+    ]
+
+
+def test_an_answer_keeps_its_finish_reason():
+    choice = Choice(finish_reason="length", content="Half a", tool_calls=[ToolCall("c", "f", "[1]")])
+    assert output_messages([choice]) == [
+        {
+            "role": "assistant",
+            "parts": [
+                {"type": "text", "content": "Half a"},
+                {"type": "tool_call", "id": "c", "name": "f", "arguments": "[1]"},
+            ],
+            "finish_reason": "length",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tool", "expected"),
+    [
+        (
+            {"type": "function", "function": {"name": "f", "description": "d", "parameters": {}}},
+            {"type": "function", "name": "f", "description": "d", "parameters": {}},
+        ),
+        ({"type": "custom", "custom": {"name": "c"}}, {"type": "custom", "name": "c"}),
+        ({"type": "web_search"}, {"type": "web_search"}),
+        ("odd", {"type": "unknown", "definition": "odd"}),
+    ],
+)
+def test_a_tool_has_its_members_one_level_up(tool, expected):
+    assert tool_definitions([tool]) == [expected]
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.just(object()),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(
+        st.sampled_from(["role", "content", "type", "text", "tool_calls", "function", "image_url", "url", "file", "name"]),
+        inner,
+        max_size=5,
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.lists(anything, max_size=5))
+def test_whatever_a_caller_sends_becomes_messages(messages):
+    made = input_messages(messages)
+    assert len(made) == len(messages)
+    for message in made:
+        assert {"role", "parts"} <= message.keys()
+        assert all("type" in part for part in message["parts"])
+    json.loads(bounded_json(made)[0])
+
+
+@given(st.lists(anything, max_size=5))
+def test_whatever_a_caller_offers_becomes_tools(tools):
+    json.loads(bounded_json(tool_definitions(tools))[0])

@@ -1,0 +1,130 @@
+"""The default dialect, attribute by attribute where the calls' own tests do not look."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llm_otel_broadcast.dialects.semconv import block_span, generation_span, request_attributes
+from llm_otel_broadcast.generation import Block, Choice, Cost, Failure, Fields, Generation, Usage
+
+
+@pytest.fixture
+def record():
+    made = Generation("chat")
+    made.request_model = "gpt-4o"
+    made.end()
+    return made
+
+
+def attributes(record, *, content=False, cost=None):
+    return generation_span(record, cost, content=content).attributes
+
+
+def test_absent_is_absent(record):
+    assert attributes(record) == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "openai.api.type": "chat_completions",
+        "gen_ai.request.model": "gpt-4o",
+    }
+
+
+def test_without_a_model_the_name_is_the_operation(record):
+    record.request_model = None
+    assert generation_span(record, None, content=False).name == "chat"
+
+
+def test_the_generation_name_wins(record):
+    record.fields = Fields(generation_name="Answer")
+    assert generation_span(record, None, content=False).name == "Answer"
+
+
+@pytest.mark.parametrize("value", ["warm", None, True, [1]])
+def test_a_parameter_of_a_wrong_type_is_left_out(record, value):
+    record.parameters = {"temperature": value, "seed": value if value is not True else "x", "n": "many"}
+    assert attributes(record).keys() == attributes(Generation("chat")).keys() | {"gen_ai.request.model"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "json"),
+        ({"response_format": {"type": "text"}}, "text"),
+        ({"modalities": ["text", "audio"]}, "speech"),
+        ({"response_format": {"type": "new"}}, None),
+    ],
+)
+def test_the_output_type_follows_what_was_asked(record, asked, expected):
+    record.parameters = asked
+    assert attributes(record).get("gen_ai.output.type") == expected
+
+
+def test_a_choice_that_was_cut_off_by_a_failure_has_the_reason_error(record):
+    record.choices = [Choice(0, finish_reason="stop"), Choice(1)]
+    record.failure = Failure("APIError")
+    assert attributes(record)["gen_ai.response.finish_reasons"] == ["stop", "error"]
+
+
+def test_a_good_answer_without_reasons_states_none(record):
+    record.choices = [Choice()]
+    assert "gen_ai.response.finish_reasons" not in attributes(record)
+
+
+def test_a_stated_cost_beats_an_estimate(record):
+    record.usage = Usage(cost=0.25)
+    made = attributes(record, cost=Cost(1.0, 1.0, 2.0))
+    assert made["gen_ai.usage.total_cost"] == 0.25
+    assert made["gen_ai.usage.cost.source"] == "response"
+
+
+def test_a_stated_cost_of_zero_is_a_cost(record):
+    record.usage = Usage(cost=0.0)
+    assert attributes(record)["gen_ai.usage.total_cost"] == 0.0
+
+
+def test_content_is_there_only_when_allowed(record):
+    record.messages = [{"role": "user", "content": "Hi"}]
+    record.tools = [{"type": "function", "function": {"name": "f"}}]
+    record.choices = [Choice(content="Ho")]
+    keys = {"gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.definitions"}
+    assert keys <= attributes(record, content=True).keys()
+    assert not keys & attributes(record).keys()
+
+
+def test_oversized_content_is_cut_and_marked(record):
+    record.messages = [{"role": "user", "content": "x" * 2_000_000}]
+    made = attributes(record, content=True)
+    assert len(made["gen_ai.input.messages"]) <= 1_000_000
+    json.loads(made["gen_ai.input.messages"])
+    assert made["gen_ai.input.messages.truncated"] is True
+
+
+def test_a_success_leaves_the_status_unset(record):
+    assert generation_span(record, None, content=True).status_code == 0
+
+
+def test_a_failure_without_content_says_no_words(record):
+    record.failure = Failure("BadRequestError", "your prompt was: secret", 400)
+    span = generation_span(record, None, content=False)
+    assert span.status_code == 2
+    assert "secret" not in repr(span)
+
+
+def test_a_block_ends_with_the_last_generation_below_it(record):
+    block = Block("Root", 1, 2, 0, record.start_ns)
+    record.blocks = (block,)
+    later = Generation("chat")
+    later.blocks = (block,)
+    later.end()
+    assert block_span(block, record).end_ns == later.end_ns
+
+
+def test_what_is_known_at_the_start_holds_no_content(record):
+    record.messages = [{"role": "user", "content": "secret"}]
+    record.fields = Fields(user="u", session_id="s", metadata={"team": "red"})
+    made = request_attributes(record)
+    assert "secret" not in repr(made)
+    assert made["user.id"] == "u"
+    assert made["trace.metadata.team"] == "red"
