@@ -157,7 +157,9 @@ def test_without_usage_there_are_no_tokens_and_no_cost(stand_in, instrumented, a
 def test_log_probabilities_pass_through_untouched(stand_in, instrumented, arrived):
     answer = completion(message("Sure."))
     document = json.loads(answer.body)
-    document["choices"][0]["logprobs"] = {"content": [{"token": "Sure", "logprob": -0.1, "bytes": None, "top_logprobs": []}]}
+    document["choices"][0]["logprobs"] = {
+        "content": [{"token": "Sure", "logprob": -0.1, "bytes": None, "top_logprobs": []}]
+    }
     stand_in.script(Answer(body=json.dumps(document).encode()))
     instrumented()
     made = chat("sync", stand_in.base_url, logprobs=True)
@@ -165,7 +167,9 @@ def test_log_probabilities_pass_through_untouched(stand_in, instrumented, arrive
     arrived(1)
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"choices": null}', b'{"id": 5, "model": [], "choices": [{}], "usage": "none"}'])
+@pytest.mark.parametrize(
+    "body", [b"{}", b'{"choices": null}', b'{"id": 5, "model": [], "choices": [{}], "usage": "none"}']
+)
 def test_an_answer_that_is_not_to_the_letter_is_recorded_all_the_same(stand_in, instrumented, arrived, body):
     """Gateways send what they like."""
     stand_in.script(Answer(body=body))

@@ -7,7 +7,6 @@ import logging
 import subprocess
 import sys
 
-import openai
 import pytest
 from openai.resources.chat.completions import AsyncCompletions, Completions
 from opentelemetry import context

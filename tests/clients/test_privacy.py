@@ -28,7 +28,9 @@ def test_a_private_destination_gets_no_content_while_the_other_does(stand_in, re
         assert handle.flush()
         assert SECRET in receiver.store.spans()[0].attributes["gen_ai.input.messages"]
         assert SECRET in receiver.store.spans()[0].attributes["gen_ai.output.messages"]
-        assert not [request for request in private.requests if b"launch" in request.body or b"secret_tool" in request.body]
+        assert not [
+            request for request in private.requests if b"launch" in request.body or b"secret_tool" in request.body
+        ]
         assert len(private.store.spans()) == 1
 
 
@@ -36,7 +38,13 @@ def test_a_private_span_keeps_everything_else(stand_in, instrumented, arrived):
     instrumented(privacy_mode=True)
     chat("sync", stand_in.base_url, user="u", extra_body={"session_id": "s", "trace": {"team": "red"}})
     attributes = arrived(1)[0].attributes
-    expected = ("user.id", "session.id", "trace.metadata.team", "gen_ai.usage.total_tokens", "gen_ai.response.finish_reasons")
+    expected = (
+        "user.id",
+        "session.id",
+        "trace.metadata.team",
+        "gen_ai.usage.total_tokens",
+        "gen_ai.response.finish_reasons",
+    )
     assert [key for key in expected if key not in attributes] == []
 
 

@@ -95,9 +95,11 @@ def test_an_async_streaming_response_is_recorded(stand_in, instrumented, arrived
     instrumented()
 
     async def call() -> None:
-        async with openai.AsyncOpenAI(api_key="sk-test", base_url=stand_in.base_url) as client:
-            async with client.chat.completions.with_streaming_response.create(**ASKED) as response:
-                assert (await response.parse()).choices
+        async with (
+            openai.AsyncOpenAI(api_key="sk-test", base_url=stand_in.base_url) as client,
+            client.chat.completions.with_streaming_response.create(**ASKED) as response,
+        ):
+            assert (await response.parse()).choices
 
     asyncio.run(call())
     assert arrived(1)[0].attributes["gen_ai.response.finish_reasons"] == ["stop"]

@@ -71,7 +71,11 @@ def test_an_unknown_part_is_kept_as_it_is():
 
 
 def test_a_tool_result_is_a_response_part():
-    result = {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "21 "}, {"type": "text", "text": "C"}]}
+    result = {
+        "role": "tool",
+        "tool_call_id": "c1",
+        "content": [{"type": "text", "text": "21 "}, {"type": "text", "text": "C"}],
+    }
     assert input_messages([result]) == [
         {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "response": "21 C"}]}
     ]
@@ -118,11 +122,15 @@ def test_a_tool_has_its_members_one_level_up(tool, expected):
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.just(object()),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(["role", "content", "type", "text", "tool_calls", "function", "image_url", "url", "file", "name"]),
-        inner,
-        max_size=5,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["role", "content", "type", "text", "tool_calls", "function", "image_url", "url", "file", "name"]
+            ),
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=20,
 )

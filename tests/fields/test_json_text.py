@@ -13,7 +13,9 @@ from llm_otel_broadcast.fields.json_text import bounded_json, plain
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.just(object()) | st.dates(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers() | st.booleans(), inner) | st.frozensets(st.text()),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.text() | st.integers() | st.booleans(), inner) | st.frozensets(st.text())
+    ),
     max_leaves=30,
 )
 
