@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -44,15 +43,21 @@ class AppSpans:
         self._alone = alone
         self._provider: Any = None
         self._tracer: Any = None
+        self._looked_at: Any = None
+        self._usable = False
 
     def provider(self) -> Any:
         """Return the app's SDK provider, None while it has none. Never makes the API load one."""
         if self._given is not None:
             return self._given
-        if os.environ.get("OTEL_PYTHON_TRACER_PROVIDER") and getattr(trace, "_TRACER_PROVIDER", None) is None:
+        # the API's own variable: its function loads a provider when the environment names one, and costs more
+        found = getattr(trace, "_TRACER_PROVIDER", None)
+        if found is None:
             return None
-        provider = trace.get_tracer_provider()
-        return provider if hasattr(provider, "resource") or hasattr(provider, "add_span_processor") else None
+        if found is not self._looked_at:
+            self._usable = hasattr(found, "resource") or hasattr(found, "add_span_processor")
+            self._looked_at = found
+        return found if self._usable else None
 
     def start(self, record: Generation, current: trace.Span) -> tuple[trace.Span, ...]:
         """Start the record's courtesy spans, enclosing blocks first; the record takes over their ids.

@@ -42,16 +42,16 @@ class CallObserver:
         options = self._options
         record.server = server_of(instance)
         said = wire.read(kwargs)
+        current = trace.get_current_span()
         with _FIELDS:
             record.fields = merge(said.trace, said.session_id, said.user, self._defaults)
-            current = trace.get_current_span()
             around = current.get_span_context()
             place(record, (around.trace_id, around.span_id) if around.is_valid else None, self._roots)
         if not record.span_id:  # the fields could not be read: the call is recorded without them
             record.fields = NO_FIELDS
             record.trace_id, record.span_id = new_trace_id(), new_span_id()
         with _COURTESY:
-            record.app_spans = self._app_spans.start(record, trace.get_current_span())
+            record.app_spans = self._app_spans.start(record, current)
         if options.request_stream_usage and record.stream and "stream_options" not in kwargs:
             kwargs["stream_options"] = {"include_usage": True}
             record.hides_usage_chunk = True

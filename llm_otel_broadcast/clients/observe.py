@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from opentelemetry import context as otel_context
 
 from llm_otel_broadcast.clients.reading import Reader, describe
-from llm_otel_broadcast.clients.streams import is_stream, watch_raw, watch_stream
+from llm_otel_broadcast.clients.streams import is_raw, is_stream, watch_raw, watch_stream
 from llm_otel_broadcast.generation import Failure, Generation
 from llm_otel_broadcast.guard import Guard
 
@@ -98,7 +98,7 @@ class Call:
             if is_stream(result):
                 outcome = watch_stream(result, self)
                 ended = False
-            elif hasattr(result, "http_response") and hasattr(result, "parse"):
+            elif is_raw(result):
                 ended = watch_raw(result, self)
             else:
                 self.reader.read_response(self.record, result)

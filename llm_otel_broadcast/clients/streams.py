@@ -7,6 +7,7 @@ to swap, a wrapt proxy round the stream does the same.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import wrapt
@@ -26,7 +27,21 @@ _NOT_READ: Final = "the stream was closed before its end"
 
 def is_stream(result: Any) -> bool:
     """Return whether a result is a stream of chunks, judged by what it can do."""
-    kind = type(result)
+    return _streams(type(result))
+
+
+def is_raw(result: Any) -> bool:
+    """Return whether a result is a raw response, which has yet to be parsed."""
+    return _parses(type(result)) and hasattr(result, "http_response")
+
+
+@lru_cache(maxsize=128)  # asking a model class for what it has not is slow
+def _parses(kind: type) -> bool:
+    return hasattr(kind, "parse")
+
+
+@lru_cache(maxsize=128)
+def _streams(kind: type) -> bool:
     return (hasattr(kind, "__next__") or hasattr(kind, "__anext__")) and (
         hasattr(kind, "__iter__") or hasattr(kind, "__aiter__")
     )

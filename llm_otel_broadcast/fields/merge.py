@@ -21,8 +21,9 @@ def merge(
     defaults: Mapping[Any, Any],
 ) -> Fields:
     """Merge the call's own `trace` object, session and user over the defaults. Never raises on odd values."""
-    if not trace and not defaults and session_id is None and user is None:
-        return NO_FIELDS
+    if not trace and not defaults:  # the common call must stay cheap
+        session, who = as_text(session_id), as_text(user)
+        return Fields(session_id=session, user=who) if session or who else NO_FIELDS
     merged: dict[Any, Any] = dict(defaults)
     if trace:
         if "trace_id" in trace or "traceparent" in trace or "parent_span_id" in trace:

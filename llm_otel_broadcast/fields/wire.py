@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from llm_otel_broadcast.fields.merge import as_text
 from llm_otel_broadcast.generation import Fields, Generation
@@ -12,8 +11,7 @@ from llm_otel_broadcast.generation import Fields, Generation
 _OURS: Final = ("trace", "session_id")
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """What the call itself carries."""
 
     body: Mapping[Any, Any] | None = None
@@ -34,8 +32,8 @@ def read(kwargs: Mapping[str, Any]) -> Said:
     session = body.get("session_id") if body else None
     if session is None and isinstance(headers, Mapping):
         session = next((value for name, value in headers.items() if str(name).lower() == "x-session-id"), None)
-    if as_text(user) is None:
-        user = body.get("user") if body else None
+    if body and as_text(user) is None:
+        user = body.get("user")
     return Said(body, trace if isinstance(trace, Mapping) else None, session, user)
 
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-FEW, MANY = 50, 250
+FEW, MANY = 20, 80
 
 
 def per_call(mode: str, work: str) -> float:

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from tests.benchmarks.host import WORK, by_hand, client
 
-WARM_UP = 20
+WARM_UP = 12
 
 
 class Nowhere(SpanExporter):

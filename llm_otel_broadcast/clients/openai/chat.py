@@ -45,12 +45,16 @@ class ChatReader:
         if isinstance(model, str) and model:
             record.request_model = model
         record.stream = kwargs.get("stream") is True
-        asked = {
-            key: value for key, value in kwargs.items() if key in _PARAMETERS and type(value).__name__ not in _UNSET
-        }
-        effort = _member(_member(kwargs.get("extra_body"), "reasoning"), "effort")
-        if effort is not None:  # OpenRouter's spelling
-            asked.setdefault("reasoning_effort", effort)
+        asked = {}
+        for key in _PARAMETERS.intersection(kwargs):
+            value = kwargs[key]
+            if type(value).__name__ not in _UNSET:
+                asked[key] = value
+        extra_body = kwargs.get("extra_body")
+        if extra_body is not None:
+            effort = _member(_member(extra_body, "reasoning"), "effort")
+            if effort is not None:  # OpenRouter's spelling
+                asked.setdefault("reasoning_effort", effort)
         record.parameters = asked
         if content:
             record.wants_content = True

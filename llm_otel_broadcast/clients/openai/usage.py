@@ -3,42 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from llm_otel_broadcast.generation import Usage
 
 
 def read_usage(usage: Any) -> Usage:
     """Return the counts and costs that are stated; what is absent or no number stays None."""
-    asked = _member(usage, "prompt_tokens_details")
-    answered = _member(usage, "completion_tokens_details")
-    costs = _member(usage, "cost_details")
+    stated = _members(usage)
+    asked = _members(stated.get("prompt_tokens_details"))
+    answered = _members(stated.get("completion_tokens_details"))
+    costs = _members(stated.get("cost_details"))
     return Usage(
-        input_tokens=_count(_member(usage, "prompt_tokens")),
-        output_tokens=_count(_member(usage, "completion_tokens")),
-        total_tokens=_count(_member(usage, "total_tokens")),
-        cache_read_tokens=_count(_member(asked, "cached_tokens")),
-        cache_write_tokens=_count(_member(asked, "cache_write_tokens")),
-        reasoning_tokens=_count(_member(answered, "reasoning_tokens")),
-        input_audio_tokens=_count(_member(asked, "audio_tokens")),
-        output_audio_tokens=_count(_member(answered, "audio_tokens")),
-        output_image_tokens=_count(_member(answered, "image_tokens")),
-        cost=_amount(_member(usage, "cost")),
-        input_cost=_amount(_member(costs, "upstream_inference_prompt_cost")),
-        output_cost=_amount(_member(costs, "upstream_inference_completions_cost")),
+        _count(stated.get("prompt_tokens")),
+        _count(stated.get("completion_tokens")),
+        _count(stated.get("total_tokens")),
+        cache_read_tokens=_count(asked.get("cached_tokens")),
+        cache_write_tokens=_count(asked.get("cache_write_tokens")),
+        reasoning_tokens=_count(answered.get("reasoning_tokens")),
+        input_audio_tokens=_count(asked.get("audio_tokens")),
+        output_audio_tokens=_count(answered.get("audio_tokens")),
+        output_image_tokens=_count(answered.get("image_tokens")),
+        cost=_amount(stated.get("cost")),
+        input_cost=_amount(costs.get("upstream_inference_prompt_cost")),
+        output_cost=_amount(costs.get("upstream_inference_completions_cost")),
     )
 
 
-def _member(thing: Any, name: str) -> Any:
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+def _members(thing: Any) -> Mapping[str, Any]:
+    """Return an object's members, those its class does not know included."""
     if thing is None:
-        return None
-    if isinstance(thing, Mapping):
-        return thing.get(name)
+        return _NOTHING
     fields = getattr(thing, "__dict__", None)
-    if fields is not None and name in fields:
-        return fields[name]
+    if fields is None:
+        return thing if isinstance(thing, Mapping) else _NOTHING
     extra = getattr(thing, "__pydantic_extra__", None)
-    return extra.get(name) if isinstance(extra, Mapping) else None
+    return {**fields, **extra} if extra else fields
 
 
 def _count(value: Any) -> int | None:
