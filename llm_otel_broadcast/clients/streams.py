@@ -27,12 +27,12 @@ _NOT_READ: Final = "the stream was closed before its end"
 
 def is_stream(result: Any) -> bool:
     """Return whether a result is a stream of chunks, judged by what it can do."""
-    return _streams(type(result))
+    return _streams(result.__class__)
 
 
 def is_raw(result: Any) -> bool:
     """Return whether a result is a raw response, which has yet to be parsed."""
-    return _parses(type(result)) and hasattr(result, "http_response")
+    return _parses(result.__class__) and hasattr(result, "http_response")
 
 
 @lru_cache(maxsize=128)  # asking a model class for what it has not is slow

@@ -56,7 +56,7 @@ def root_span_id(trace_id: int, trace_name: str) -> int:
 
 def parse_traceparent(text: str) -> tuple[str, str] | None:
     """Return trace id and parent span id of a W3C `traceparent` as hex, or None when it is not a valid one."""
-    match = _TRACEPARENT.match(text.strip().lower())
+    match = _TRACEPARENT.match(text.strip().lower()) if text else None
     if not match or not int(match[1], 16) or not int(match[2], 16):
         return None
     return match[1], match[2]

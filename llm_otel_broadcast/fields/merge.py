@@ -10,7 +10,7 @@ from llm_otel_broadcast.generation import NO_FIELDS, Fields
 from llm_otel_broadcast.guard import ask
 
 _TEXT_KEYS: Final = ("trace_id", "parent_span_id", "trace_name", "span_name", "generation_name", "session_id", "user")
-RESERVED: Final = frozenset({*_TEXT_KEYS, "traceparent", "privacy"})
+_CONTAINERS: Final = frozenset({list, dict, set})
 _NO: Final = frozenset({"", "0", "false", "no", "off"})
 
 
@@ -34,16 +34,21 @@ def merge(
         merged["session_id"] = session_id
     if as_text(user):
         merged["user"] = user
-    texts = {key: as_text(merged.get(key)) for key in _TEXT_KEYS}
-    parent = parse_traceparent(as_text(merged.get("traceparent")) or "")
+    texts = {key: as_text(merged.pop(key)) for key in _TEXT_KEYS if key in merged}
+    private = is_private(merged.pop("privacy", None))
+    parent = parse_traceparent(as_text(merged.pop("traceparent", None)) or "")
     if parent:
-        texts["trace_id"] = texts["trace_id"] or parent[0]
-        texts["parent_span_id"] = texts["parent_span_id"] or parent[1]
-    return Fields(
-        **texts,
-        private=is_private(merged.get("privacy")),
-        metadata={as_text(key) or "": value for key, value in merged.items() if key not in RESERVED},
-    )
+        texts["trace_id"] = texts.get("trace_id") or parent[0]
+        texts["parent_span_id"] = texts.get("parent_span_id") or parent[1]
+    return Fields(**texts, private=private, metadata=_metadata(merged))
+
+
+def _metadata(left: dict[Any, Any]) -> dict[str, object]:
+    """Return what is no key of ours, its names as text, its lists and objects copied: the caller may go on changing them."""
+    return {
+        key if type(key) is str else as_text(key) or "": value.copy() if type(value) in _CONTAINERS else value
+        for key, value in left.items()
+    }
 
 
 def as_text(value: object) -> str | None:
@@ -59,5 +64,4 @@ def is_private(value: object) -> bool:
     """Return whether a `privacy` value asks for privacy; in doubt it does."""
     if value is None or isinstance(value, bool):
         return bool(value)
-    text = as_text(value)
-    return text is not None and text.strip().lower() not in _NO
+    return ask(lambda: str(value), "unreadable").strip().lower() not in _NO

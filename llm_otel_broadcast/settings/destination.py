@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from llm_otel_broadcast.settings.errors import ConfigError
 
@@ -28,7 +29,7 @@ class Destination:
 
     Args:
         endpoint: URL of the OTLP/HTTP traces intake. Without a path (or with `/`) `/v1/traces` is added; any other path
-            is used as it is.
+            is used as it is. `user:password@` in it becomes an `Authorization: Basic` header.
         headers: HTTP headers sent with every request, for instance the API key. Never shown in a repr, log or error.
         name: how logs and `status()` call it; default: the endpoint's host and port.
         enabled: False keeps the destination but sends nothing to it.
@@ -59,14 +60,26 @@ class Destination:
         if faults:
             label = f'destination "{self.name}"' if isinstance(self.name, str) and self.name else "destination"
             raise ConfigError([f"{label}: {fault}" for fault in faults])
-        object.__setattr__(self, "headers", dict(self.headers))
+        headers = dict(self.headers)
         if self.endpoint is not None:
             parts = urlsplit(self.endpoint.strip())
             if parts.path in ("", "/"):
                 parts = parts._replace(path=TRACES_PATH)
+            credentials, at, host = parts.netloc.rpartition("@")
+            if at:
+                parts = parts._replace(netloc=host)
+                if not any(name.lower() == "authorization" for name in headers):
+                    headers["Authorization"] = _basic(credentials)
             object.__setattr__(self, "endpoint", urlunsplit(parts))
+        object.__setattr__(self, "headers", headers)
         if not self.name:
             object.__setattr__(self, "name", self._default_name())
+
+    def __repr__(self) -> str:
+        shown = {made.name: getattr(self, made.name) for made in fields(self) if made.repr}
+        if self.endpoint is not None:
+            shown["endpoint"] = redact_url(self.endpoint)
+        return f"Destination({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def _default_name(self) -> str:
         if self.endpoint is None:
@@ -91,6 +104,11 @@ class Destination:
         elif not callable(getattr(self.exporter, "export", None)):
             faults.append(f"exporter must be an OpenTelemetry SpanExporter, got {type(self.exporter).__name__}")
         return faults + header_faults(self.headers)
+
+
+def _basic(credentials: str) -> str:
+    """Return the header value for `user:password` as a URL has it (RFC 7617)."""
+    return "Basic " + base64.b64encode(unquote(credentials).encode()).decode("ascii")
 
 
 def redact_url(url: str) -> str:

@@ -125,7 +125,7 @@ def test_hostile_and_cyclic_metadata_never_break_a_call(kind, stand_in, instrume
     fields = {"trace": {"cyclic": cyclic, "hostile": Hostile(), "inside": [Hostile()], "trace_name": Hostile()}}
     assert chat(kind, stand_in.base_url, extra_body=fields).choices
     attributes = arrived(1)[0].attributes
-    assert attributes["trace.metadata.cyclic"] == '{"me":"<cycle>"}'
+    assert attributes["trace.metadata.cyclic"] == '{"me":{"me":"<cycle>"}}'
     assert attributes["trace.metadata.hostile"] == "<Hostile>"
     assert attributes["trace.metadata.inside"] == '["<Hostile>"]'
 

@@ -1,0 +1,128 @@
+"""Sending spans in the encoding a destination takes, or through an exporter handed over."""
+
+from __future__ import annotations
+
+import pytest
+from opentelemetry import context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from llm_otel_broadcast import Destination
+from llm_otel_broadcast.receiver.server import Reply
+from llm_otel_broadcast.wire.transport import MAX_BODY, make_transport
+from tests.wire.spans import span
+
+
+@pytest.fixture
+def transport(receiver):
+    made = []
+
+    def make(provider=None, service_name=None, **more):
+        destination = Destination(**({"endpoint": receiver.endpoint} | more))
+        made.append(make_transport(destination, "1", service_name, lambda: provider))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def media(receiver):
+    return [request.content_type for request in receiver.requests]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "sent"),
+    [("auto", "application/json"), ("json", "application/json"), ("protobuf", "application/x-protobuf")],
+)
+def test_the_encoding_is_the_one_asked_for(transport, receiver, encoding, sent):
+    assert transport(encoding=encoding).send([span()]).kind == "ok"
+    assert media(receiver) == [sent]
+
+
+def test_after_a_415_it_stays_with_protobuf(transport, receiver):
+    receiver.json_allowed = False
+    sending = transport()
+    assert [sending.send([span()]).kind for _ in range(2)] == ["ok", "ok"]
+    assert media(receiver) == ["application/json", "application/x-protobuf", "application/x-protobuf"]
+    assert len(receiver.store.spans()) == 2
+
+
+def test_a_fixed_encoding_is_not_changed(transport, receiver):
+    receiver.json_allowed = False
+    assert transport(encoding="json").send([span()]).kind == "unsupported_media"
+    assert media(receiver) == ["application/json"]
+
+
+def test_a_batch_over_4_mb_is_not_sent(transport, receiver):
+    half = span(attributes={"content": "x" * (MAX_BODY // 2)})
+    assert transport().send([half, half]).kind == "too_large"
+    assert receiver.requests == []
+
+
+def test_one_span_over_4_mb_is_for_the_server_to_judge(transport, receiver):
+    receiver.script(Reply(413))
+    assert transport().send([span(attributes={"content": "x" * MAX_BODY})]).kind == "too_large"
+    assert len(receiver.requests) == 1
+
+
+class Exporter(SpanExporter):
+    def __init__(self, result=SpanExportResult.SUCCESS):
+        self.result, self.spans, self.suppressed, self.closed = result, [], None, False
+
+    def export(self, spans):
+        self.spans += spans
+        self.suppressed = context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY)
+        return self.result
+
+    def shutdown(self):
+        self.closed = True
+
+
+def test_an_exporter_gets_readable_spans_and_is_shut_down(transport):
+    exporter = Exporter()
+    sending = transport(endpoint=None, exporter=exporter)
+    assert sending.send([span()]).kind == "ok"
+    (read,) = exporter.spans
+    assert (read.name, read.context.span_id, read.parent.span_id) == ("chat gpt-4o", 0xCD, 0xEF)
+    sending.close()
+    assert exporter.closed
+
+
+def test_an_exporter_that_reports_failure_is_believed(transport):
+    answer = transport(endpoint=None, exporter=Exporter(SpanExportResult.FAILURE)).send([span()])
+    assert (answer.kind, answer.message) == ("refused", "Exporter reported failure")
+
+
+def test_other_instrumentations_do_not_trace_our_requests(transport):
+    exporter = Exporter()
+    transport(endpoint=None, exporter=exporter).send([span()])
+    assert exporter.suppressed
+    assert not context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY)
+
+
+def test_the_resource_is_the_app_providers(transport, receiver):
+    provider = TracerProvider(resource=Resource({"service.name": "shop", "deployment.environment": "staging"}))
+    transport(provider).send([span()])
+    assert receiver.store.spans()[0].resource == {"service.name": "shop", "deployment.environment": "staging"}
+
+
+def test_without_a_provider_the_environment_names_the_service(transport, receiver, monkeypatch):
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "from-environment")
+    transport().send([span()])
+    assert receiver.store.spans()[0].resource["service.name"] == "from-environment"
+
+
+def test_service_name_wins(transport, receiver):
+    transport(TracerProvider(resource=Resource({"service.name": "shop"})), "told").send([span()])
+    assert receiver.store.spans()[0].resource["service.name"] == "told"
+
+
+def test_a_resource_value_that_spans_do_not_have_becomes_text(transport, receiver):
+    class Odd:
+        resource = Resource({})
+
+    Odd.resource._attributes = {"service.name": "shop", "raw": b"\x00"}
+    assert transport(Odd()).send([span()]).kind == "ok"
+    assert receiver.store.spans()[0].resource["raw"] == "b'\\x00'"
