@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
-Metadata: TypeAlias = str | bool | int | float
-"""A metadata value as it goes on a span; lists and objects have become JSON text before."""
+Detail: TypeAlias = str | bool | int | float | Sequence[str]
 
 
 _NO_METADATA: Final[Mapping[str, object]] = MappingProxyType({})
@@ -56,7 +55,10 @@ class Block:
 
 @dataclass(slots=True)
 class Usage:
-    """Token counts and cost as the response states them; None is "not stated", never zero."""
+    """Token counts and cost as the response states them; None is "not stated", never zero.
+
+    The counts of kinds (cached, reasoning, text, image, audio) are subsets of the totals.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -64,13 +66,24 @@ class Usage:
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    input_text_tokens: int | None = None
+    input_image_tokens: int | None = None
     input_audio_tokens: int | None = None
-    output_audio_tokens: int | None = None
+    output_text_tokens: int | None = None
     output_image_tokens: int | None = None
+    output_audio_tokens: int | None = None
+    cached_text_tokens: int | None = None
+    cached_image_tokens: int | None = None
+    cached_audio_tokens: int | None = None
+    seconds: float | None = None
+    """Length of the audio, where that is what is billed."""
     cost: float | None = None
     """USD, `usage.cost` of OpenRouter."""
     input_cost: float | None = None
     output_cost: float | None = None
+    upstream_cost: float | None = None
+    """USD, what the serving provider charges; with a key of one's own (`is_byok`) it is not in `cost`."""
+    is_byok: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,25 @@ class ToolCall:
     arguments: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ServerCall:
+    """A call of a tool that the provider runs itself (web search, code interpreter, ...). `details` is content."""
+
+    kind: str
+    id: str | None = None
+    status: str | None = None
+    details: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of OpenRouter's at a provider; only its order is known, not when it was."""
+
+    provider: str
+    model: str | None = None
+    status: int | str | None = None
+
+
 @dataclass(slots=True)
 class Choice:
     """One answer. Text parts are content; `finish_reason` is not."""
@@ -101,7 +133,11 @@ class Choice:
     content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
+    native_finish_reason: str | None = None
+    """OpenRouter's: the reason in the serving provider's own words."""
     tool_calls: list[ToolCall] = field(default_factory=list)
+    media: list[Mapping[str, object]] = field(default_factory=list)
+    """Images, audio or files in the answer, described, never carried: members of a `blob` or `uri` part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +182,19 @@ class Generation:
     """One call. Everything but ids, `operation` and `started` may be absent (None) until known."""
 
     __slots__ = (
+        "api",
         "app_spans",
+        "attempts",
         "blocks",
         "choices",
+        "details",
         "end_ns",
         "ended",
         "failure",
         "fields",
         "first_chunk_ns",
         "hides_usage_chunk",
+        "instructions",
         "messages",
         "operation",
         "parameters",
@@ -164,7 +204,9 @@ class Generation:
         "response_id",
         "response_model",
         "response_service_tier",
+        "retries",
         "server",
+        "server_calls",
         "serving_provider",
         "size",
         "span_id",
@@ -172,14 +214,19 @@ class Generation:
         "started",
         "stream",
         "system_fingerprint",
+        "tool_call_count",
+        "tool_count",
+        "tool_names",
         "tools",
         "trace_id",
         "usage",
         "wants_content",
     )
 
-    def __init__(self, operation: str) -> None:
+    def __init__(self, operation: str, api: str | None = None) -> None:  # noqa: PLR0915  # a line an attribute
         self.operation = operation
+        self.api = api
+        """`chat_completions` or `responses`, where the conventions name the API."""
         self.start_ns = time.time_ns()
         self.started = time.perf_counter_ns()
         self.end_ns = 0
@@ -196,10 +243,16 @@ class Generation:
         self.wants_content = False
         self.request_model: str | None = None
         self.parameters: Mapping[str, object] = {}
-        """Request parameters from the reader's allow-list, as the caller gave them; unset ones are absent."""
+        """Request parameters from the reader's allow-list, under the record's names; unset ones are absent."""
+        self.details: dict[str, Detail] | None = None
+        """Facts that only some operations have; the dialect knows the names."""
         self.stream = False
+        self.instructions: str | None = None
+        """Instructions given apart from the messages."""
         self.messages: Sequence[Message] | None = None
         self.tools: Sequence[object] | None = None
+        self.tool_count = 0
+        self.tool_names: Sequence[str] = ()
         self.response_id: str | None = None
         self.response_model: str | None = None
         self.response_service_tier: str | None = None
@@ -207,6 +260,12 @@ class Generation:
         self.serving_provider: str | None = None
         """OpenRouter's `provider` member: who served the model."""
         self.choices: list[Choice] = []
+        self.tool_call_count = 0
+        """Function calls the model asked for, in all choices together."""
+        self.server_calls: Sequence[ServerCall] = ()
+        self.attempts: Sequence[Attempt] = ()
+        self.retries: int | None = None
+        """Tries that the client library made again by itself before the one that counts."""
         self.usage: Usage | None = None
         self.first_chunk_ns: int | None = None
         """Nanoseconds from the start to the first content, reasoning or tool delta."""

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 logger: Final = logging.getLogger("llm_otel_broadcast")
 errors: Counter[str] = Counter()
@@ -32,7 +32,23 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if error is None or not isinstance(error, Exception) or raise_again:
+        return isinstance(error, Exception) and self._stops(error, trace)
+
+    def around(self, look: Callable[[Any], Value], otherwise: Value) -> Callable[[Any], Value]:
+        """Return `look`, guarded: `otherwise` when it fails. For what runs at every chunk, where a `with` costs too much."""
+
+        def guarded(thing: Any) -> Value:
+            try:
+                return look(thing)
+            except Exception as error:
+                if not self._stops(error, error.__traceback__):
+                    raise
+                return otherwise
+
+        return guarded
+
+    def _stops(self, error: Exception, trace: TracebackType | None) -> bool:
+        if raise_again:
             return False
         errors[self._place] += 1
         if errors[self._place] == 1:

@@ -1,35 +1,30 @@
-"""`instrument()` and the life cycle: the one file that knows all rooms."""
+"""`instrument()` and the life cycle of what it starts."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from llm_otel_broadcast.app_spans import AppSpans
+from llm_otel_broadcast.assembly import Assembly, assemble
+from llm_otel_broadcast.clients.openai.choosing import covering
 from llm_otel_broadcast.clients.openai.targets import Patches
-from llm_otel_broadcast.delivery.broadcaster import Broadcaster
-from llm_otel_broadcast.delivery.lane import Lane, LaneParts, LaneStatus
-from llm_otel_broadcast.delivery.privacy import allows_content
-from llm_otel_broadcast.generation import Generation
-from llm_otel_broadcast.guard import errors, logger
-from llm_otel_broadcast.observer import CallObserver
+from llm_otel_broadcast.delivery.lane import LaneStatus
+from llm_otel_broadcast.guard import errors
 from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding
 from llm_otel_broadcast.settings.environment import destination_from
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.options import AppSpans as AppSpansMode
 from llm_otel_broadcast.settings.options import Options
-from llm_otel_broadcast.version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import TracerProvider
-
-    from llm_otel_broadcast.span import Attributes, Span
 
 DestinationStatus = LaneStatus
 
@@ -49,12 +44,85 @@ class Status:
     internal_errors: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """What one `instrument()` started. `covers` tells the calls of a single client; None: all clients."""
+
+    assembly: Assembly
+    exit_timeout: float
+    covers: Callable[[Any], bool] | None
+
+    def status(self) -> Status:
+        return Status(_state.is_active(self), self.assembly.broadcaster.status(), dict(errors))
+
+    def shutdown(self, timeout: float | None) -> None:
+        _state.release(self)
+        self.assembly.broadcaster.stop(self.exit_timeout if timeout is None else timeout)
+        _state.forget(self)
+
+
+class _State:
+    """What is instrumented in this process.
+
+    Attributes:
+        newest: the newest for all clients; it stays for `flush()` and `status()` when it no longer records.
+        chosen: those for single clients.
+        running: every one that may still have something to deliver.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.patches = Patches()
+        self.newest: _Run | None = None
+        self.chosen: tuple[_Run, ...] = ()
+        self.running: tuple[_Run, ...] = ()
+
+    def install(self, run: _Run) -> _Run | None:
+        """Have a run's observer watch calls; return the run that it replaces."""
+        with self.lock:
+            self.running = (*self.running, run)
+            previous = None
+            if run.covers is None:
+                previous, self.newest = self.newest, run
+                self.patches.switch.observer = run.assembly.observer
+            else:
+                self._choose((run, *self.chosen))
+            self.patches.apply()
+        return previous
+
+    def _choose(self, runs: tuple[_Run, ...]) -> None:
+        self.chosen = runs
+        self.patches.switch.chosen = tuple((run.covers, run.assembly.observer) for run in runs if run.covers)
+
+    def release(self, run: _Run) -> None:
+        """Have a run watch no more; take the patches off when nobody is left who watches."""
+        with self.lock:
+            if self.patches.switch.observer is run.assembly.observer:
+                self.patches.switch.observer = None
+            self._choose(tuple(other for other in self.chosen if other is not run))
+            if self.patches.switch.observer is None and not self.chosen:
+                self.patches.remove()
+
+    def forget(self, run: _Run) -> None:
+        with self.lock:
+            self.running = tuple(other for other in self.running if other is not run)
+
+    def is_active(self, run: _Run) -> bool:
+        return self.patches.switch.observer is run.assembly.observer or run in self.chosen
+
+    def current(self) -> tuple[_Run, ...]:
+        """Return what the module's functions act on: the newest run for all clients, and those for single ones."""
+        return (*((self.newest,) if self.newest else ()), *self.chosen)
+
+
+_state = _State()
+
+
 class Handle:
     """What `instrument()` returns; as a context manager it shuts down at the end of the block."""
 
-    def __init__(self, broadcaster: Broadcaster, exit_timeout: float) -> None:
-        self._broadcaster = broadcaster
-        self._exit_timeout = exit_timeout
+    def __init__(self, run: _Run) -> None:
+        self._run = run
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Send everything recorded so far; wait at most `timeout` seconds for all destinations side by side.
@@ -62,17 +130,15 @@ class Handle:
         Returns:
             True when everything has been delivered, False when time ran out or something was lost meanwhile.
         """
-        return self._broadcaster.flush(timeout)
+        return self._run.assembly.broadcaster.flush(timeout)
 
     def shutdown(self, timeout: float | None = None) -> None:
         """Stop recording, deliver what is left for at most `timeout` seconds (default: `exit_timeout`), end the threads."""
-        if _state.handle is self:
-            uninstrument()
-        self._broadcaster.stop(self._exit_timeout if timeout is None else timeout)
+        self._run.shutdown(timeout)
 
     def status(self) -> Status:
         """Return the figures of this handle's destinations."""
-        return Status(_state.handle is self and _state.active, self._broadcaster.status(), dict(errors))
+        return self._run.status()
 
     def __enter__(self) -> Handle:
         return self
@@ -81,20 +147,6 @@ class Handle:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.shutdown()
-
-
-class _State:
-    """What is instrumented in this process."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.patches = Patches()
-        self.handle: Handle | None = None
-        self.broadcasters: list[Broadcaster] = []
-        self.active = False
-
-
-_state = _State()
 
 
 def instrument(  # noqa: PLR0913  # all by keyword, each with a default
@@ -107,6 +159,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, each with a default
     timeout: float = 10.0,
     exporter: SpanExporter | None = None,
     destinations: Sequence[Destination] | None = None,
+    client: Any = None,
     trace_defaults: Mapping[str, object] | None = None,
     service_name: str | None = None,
     capture_content: bool = True,
@@ -117,6 +170,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, each with a default
     link_gateway: bool = False,
     request_stream_usage: bool = False,
     estimate_cost: bool = True,
+    max_content_chars: int = 1_000_000,
     max_queue_bytes: int = 64 * 1024 * 1024,
     exit_timeout: float = 3.0,
 ) -> Handle:
@@ -133,6 +187,8 @@ def instrument(  # noqa: PLR0913  # all by keyword, each with a default
         exporter: see `Destination`.
         destinations: several destinations instead. With neither, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or
             `OTEL_EXPORTER_OTLP_ENDPOINT` (and `..._HEADERS`) name one.
+        client: watch this client, or this resource of one (`client.chat`), instead of all; the handle undoes it. Other
+            clients stay as they are.
         trace_defaults: trace fields for calls that do not say them: the keys of `trace`, `session_id` and `user`.
         service_name: `service.name` of the resource; default: the app provider's resource, else `OTEL_SERVICE_NAME`.
         capture_content: False: prompts and answers are not even referenced.
@@ -144,6 +200,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, each with a default
         link_gateway: True: OpenRouter's own broadcast spans are told to hang below ours.
         request_stream_usage: True asks for token counts in streams that do not ask themselves.
         estimate_cost: False: no cost unless the response states it.
+        max_content_chars: length of one content attribute, at most; what is cut stays valid JSON and says so.
         max_queue_bytes: memory for records that wait, all destinations together.
         exit_timeout: seconds the process waits for delivery at its end, at most.
 
@@ -162,9 +219,14 @@ def instrument(  # noqa: PLR0913  # all by keyword, each with a default
         "timeout": timeout,
         "exporter": exporter,
     }
-    chosen, from_environment = _destinations(shorthand, destinations)
+    found, from_environment = _destinations(shorthand, destinations)
+    covers = None if client is None else covering(client)
+    if client is not None and covers is None:
+        raise ConfigError(
+            [f"client must be an openai client or a resource of one, such as client.chat, got {type(client).__name__}"]
+        )
     options = Options(
-        destinations=chosen,
+        destinations=found,
         trace_defaults=trace_defaults or {},
         service_name=service_name,
         capture_content=capture_content,
@@ -175,11 +237,16 @@ def instrument(  # noqa: PLR0913  # all by keyword, each with a default
         link_gateway=link_gateway,
         request_stream_usage=request_stream_usage,
         estimate_cost=estimate_cost,
+        max_content_chars=max_content_chars,
         max_queue_bytes=max_queue_bytes,
         exit_timeout=exit_timeout,
         from_environment=from_environment,
     )
-    return _install(options)
+    run = _Run(assemble(options), options.exit_timeout, covers)
+    previous = _state.install(run)
+    if previous is not None:
+        _retire(previous)
+    return Handle(run)
 
 
 def _destinations(
@@ -204,85 +271,9 @@ def _destinations(
     return ((found,), True) if found else ((), False)
 
 
-def _install(options: Options) -> Handle:
-    with _state.lock:
-        lanes = [destination for destination in options.destinations if destination.enabled]
-        share = options.max_queue_bytes // max(1, len(lanes))
-        app_spans = AppSpans(
-            mode=False if options.app_spans == "auto" and options.from_environment else options.app_spans,
-            provider=options.tracer_provider,
-            version=__version__,
-            describe=_describe,
-            conclude=_concluder(content=options.capture_content_in_app_spans),
-            alone=not lanes,
-        )
-        broadcaster = Broadcaster(
-            [
-                Lane(destination.name, destination.batch_delay, share, _parts_maker(destination, options, app_spans))
-                for destination in lanes
-            ]
-        )
-        if not lanes and app_spans.provider() is None and not options.destinations:
-            logger.warning(
-                "instrument() has nowhere to send traces: pass endpoint=..., set OTEL_EXPORTER_OTLP_ENDPOINT, "
-                "or set up an OpenTelemetry tracer provider"
-            )
-        wanted = options.capture_content and (
-            any(not destination.privacy_mode for destination in lanes) or options.capture_content_in_app_spans
-        )
-        previous = _state.handle
-        _state.handle = Handle(broadcaster, options.exit_timeout)
-        _state.broadcasters.append(broadcaster)
-        _state.patches.switch.observer = CallObserver(options, broadcaster, app_spans, wants_content=wanted)
-        _state.patches.apply()
-        _state.active = True
-    if previous is not None:
-        _retire(previous)
-    return _state.handle
-
-
-def _retire(previous: Handle) -> None:
+def _retire(previous: _Run) -> None:
     """Let the lanes of replaced settings deliver what they have, without anybody waiting for it."""
-    threading.Thread(target=previous.shutdown, name="llm-otel-broadcast retiring", daemon=True).start()
-
-
-def _describe(record: Generation) -> Attributes:
-    from llm_otel_broadcast.dialects.semconv import request_attributes
-
-    return request_attributes(record)
-
-
-def _concluder(*, content: bool) -> Callable[[Generation], Span]:
-    def conclude(record: Generation) -> Span:
-        from llm_otel_broadcast.dialects.semconv import generation_span
-
-        return generation_span(record, None, content=content and allows_content(record, privacy_mode=False))
-
-    return conclude
-
-
-def _parts_maker(destination: Destination, options: Options, app_spans: AppSpans) -> Callable[[], LaneParts]:
-    def make() -> LaneParts:
-        """Import everything heavy: this runs on the lane's thread."""
-        from llm_otel_broadcast.dialects import semconv
-        from llm_otel_broadcast.pricing import estimate
-        from llm_otel_broadcast.wire import retry
-        from llm_otel_broadcast.wire.transport import make_transport
-
-        def render(record: Generation) -> list[Span]:
-            stated = record.usage is not None and record.usage.cost is not None
-            cost = estimate(record) if options.estimate_cost and not stated else None
-            content = allows_content(record, privacy_mode=destination.privacy_mode)
-            return [semconv.generation_span(record, cost, content=content)]
-
-        return LaneParts(
-            transport=make_transport(destination, __version__, options.service_name, app_spans.provider),
-            render=render,
-            block=lambda record, position: semconv.block_span(record.blocks[position], record),
-            delay=retry.delay,
-        )
-
-    return make
+    threading.Thread(target=previous.shutdown, args=(None,), name="llm-otel-broadcast retiring", daemon=True).start()
 
 
 def uninstrument() -> None:
@@ -290,41 +281,51 @@ def uninstrument() -> None:
 
     `flush()` and `status()` go on working. Does nothing when nothing is instrumented.
     """
-    with _state.lock:
-        _state.patches.switch.observer = None
-        _state.patches.remove()
-        _state.active = False
+    for run in _state.current():
+        _state.release(run)
 
 
 def flush(timeout: float = 10.0) -> bool:
     """Send everything recorded so far; see `Handle.flush`. True when nothing was ever instrumented."""
-    return _state.handle.flush(timeout) if _state.handle else True
+    deadline = time.monotonic() + timeout
+    broadcasters = [run.assembly.broadcaster for run in _state.current()]
+    for broadcaster in broadcasters:
+        broadcaster.hurry()
+    done = [broadcaster.flush(max(0.0, deadline - time.monotonic())) for broadcaster in broadcasters]
+    return all(done)
 
 
 def shutdown(timeout: float | None = None) -> None:
     """Stop recording, deliver what is left and end the threads; see `Handle.shutdown`."""
-    if _state.handle:
-        _state.handle.shutdown(timeout)
+    for run in _state.current():
+        run.shutdown(timeout)
 
 
 def status() -> Status:
-    """Return the figures of the newest `instrument()`."""
-    return (
-        _state.handle.status()
-        if _state.handle
-        else Status(instrumented=False, destinations=(), internal_errors=dict(errors))
+    """Return the figures of the newest `instrument()`, and of those for single clients."""
+    told = [run.status() for run in _state.current()]
+    return Status(
+        instrumented=any(one.instrumented for one in told),
+        destinations=tuple(lane for one in told for lane in one.destinations),
+        internal_errors=dict(errors),
     )
 
 
 def _at_exit() -> None:
-    if _state.handle:
-        _state.handle.shutdown()
+    """Deliver what any run still has, replaced ones included, all within the longest `exit_timeout`."""
+    runs = _state.running
+    deadline = time.monotonic() + max((run.exit_timeout for run in runs), default=0.0)
+    for run in runs:
+        _state.release(run)
+        run.assembly.broadcaster.hurry()
+    for run in runs:
+        run.shutdown(min(run.exit_timeout, max(0.0, deadline - time.monotonic())))
 
 
 def _after_fork() -> None:
     _state.lock = threading.RLock()
-    for broadcaster in _state.broadcasters:
-        broadcaster.after_fork()
+    for run in _state.running:
+        run.assembly.broadcaster.after_fork()
 
 
 atexit.register(_at_exit)

@@ -41,9 +41,10 @@ class CallObserver:
         """Read the call's fields, place the record, and return the arguments the client is to be called with."""
         options = self._options
         record.server = server_of(instance)
-        said = wire.read(kwargs)
+        said = wire.NOTHING_SAID
         current = trace.get_current_span()
         with _FIELDS:
+            said = wire.read(kwargs)
             record.fields = merge(said.trace, said.session_id, said.user, self._defaults)
             around = current.get_span_context()
             place(record, (around.trace_id, around.span_id) if around.is_valid else None, self._roots)

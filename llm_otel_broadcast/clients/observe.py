@@ -7,12 +7,13 @@ section 3), and never lets an error of ours reach the caller.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 from opentelemetry import context as otel_context
 
-from llm_otel_broadcast.clients.reading import Reader, describe
-from llm_otel_broadcast.clients.streams import is_raw, is_stream, watch_raw, watch_stream
+from llm_otel_broadcast.clients.reading import Reader, describe, retries_of
+from llm_otel_broadcast.clients.streams import is_raw, is_stream, unseen, watch_raw, watch_stream
 from llm_otel_broadcast.generation import Failure, Generation
 from llm_otel_broadcast.guard import Guard
 
@@ -20,6 +21,8 @@ _ASKING = Guard("reading the request")
 _ANSWERING = Guard("reading the response")
 _ENDING = Guard("ending the record")
 _REQUEST = Guard("preparing the request")
+_inside: ContextVar[bool] = ContextVar("llm_otel_broadcast_inside", default=False)
+"""A method that may go through another watched one is under way: `parse` calls `create` in some versions of a client."""
 _SUPPRESS_KEY: Any = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
 
 
@@ -41,18 +44,31 @@ class Observer(Protocol):
 
 
 class Switch:
-    """What a patched method asks at each call: who is watching? None: nobody, and the call goes straight through."""
+    """What a patched method asks at each call: who is watching? None: nobody, and the call goes straight through.
 
-    __slots__ = ("observer",)
+    Attributes:
+        observer: watches all calls of the process.
+        chosen: who watches single clients instead, asked first.
+    """
+
+    __slots__ = ("chosen", "observer")
 
     def __init__(self) -> None:
         self.observer: Observer | None = None
+        self.chosen: tuple[tuple[Callable[[Any], bool], Observer], ...] = ()
+
+    def find(self, instance: Any) -> Observer | None:
+        """Return who watches the calls of a resource of a client."""
+        for covers, observer in self.chosen:
+            if covers(instance):
+                return observer
+        return self.observer
 
 
 class Call:
     """One call under way: its record, its arguments, and the context made current for it."""
 
-    __slots__ = ("_attached", "_observer", "_token", "kwargs", "reader", "record")
+    __slots__ = ("_attached", "_inside", "_observer", "_token", "kwargs", "reader", "record")
 
     def __init__(self, observer: Observer, reader: Reader, record: Generation, kwargs: dict[str, Any]) -> None:
         self.record = record
@@ -61,9 +77,12 @@ class Call:
         self._observer = observer
         self._token: Any = None
         self._attached: Any = None
+        self._inside: Any = None
 
-    def enter(self) -> None:
-        """Make the call's span current."""
+    def enter(self, *, encloses: bool) -> None:
+        """Make the call's span current; `encloses` keeps watched methods that this one goes through from being counted."""
+        if encloses:
+            self._inside = _inside.set(True)
         context = self._observer.opened(self.record)
         if context is not None:
             self._attached = context
@@ -71,6 +90,9 @@ class Call:
 
     def leave(self) -> None:
         """Take the call's span back, unless control has moved to another context meanwhile (then it is not there)."""
+        inside, self._inside = self._inside, None
+        if inside is not None:
+            _inside.set(False)
         attached, self._attached = self._attached, None
         if attached is not None and otel_context.get_current() is attached:
             otel_context.detach(self._token)
@@ -87,6 +109,10 @@ class Call:
         with _ENDING:
             self.leave()
             failure = describe(error)
+            self.record.retries = retries_of(error)
+            answer = getattr(error, "completion", None)
+            if answer is not None:  # the model answered, and the client found the answer wanting (`parse`)
+                self.reader.read_response(self.record, answer)
         self.finish(failure)
 
     def returned(self, result: Any) -> Any:
@@ -96,9 +122,11 @@ class Call:
         with _ANSWERING:
             self.leave()
             if is_stream(result):
+                self.record.retries = retries_of(result)
                 outcome = watch_stream(result, self)
                 ended = False
             elif is_raw(result):
+                self.record.retries = retries_of(result)
                 ended = watch_raw(result, self)
             else:
                 self.reader.read_response(self.record, result)
@@ -107,46 +135,55 @@ class Call:
         return outcome
 
 
-def _begin(switch: Switch, reader: Reader, instance: Any, kwargs: Mapping[str, Any]) -> Call | None:
-    observer = switch.observer
-    if observer is None or (_SUPPRESS_KEY is not None and otel_context.get_value(_SUPPRESS_KEY)):
+def _begin(switch: Switch, reader: Reader, instance: Any, kwargs: Mapping[str, Any], *, encloses: bool) -> Call | None:
+    observer = switch.find(instance)
+    if observer is None or _inside.get() or (_SUPPRESS_KEY is not None and otel_context.get_value(_SUPPRESS_KEY)):
         return None
     call = None
     with _REQUEST:
-        record = Generation(reader.operation)
+        record = Generation(reader.operation, reader.api)
         arguments = dict(kwargs)
         call = Call(observer, reader, record, arguments)
         with _ASKING:
             reader.read_request(record, arguments, content=observer.wants_content)
         call.kwargs = observer.rewrite(instance, arguments, record)
-        call.enter()
+        call.enter(encloses=encloses)
     return call
 
 
-def watch(reader: Reader, switch: Switch, *, is_async: bool) -> Callable[..., Any]:
-    """Return the wrapper for a create method, in wrapt's form."""
+def watch(reader: Reader, switch: Switch, *, is_async: bool, encloses: bool = False) -> Callable[..., Any]:
+    """Return the wrapper for a create method, in wrapt's form.
+
+    Args:
+        reader: reads the method's arguments and answers.
+        switch: says who is watching.
+        is_async: the method is a coroutine function.
+        encloses: the method may go through another watched one, which is not to be counted as well.
+    """
 
     def create(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        call = _begin(switch, reader, instance, kwargs)
+        call = _begin(switch, reader, instance, kwargs, encloses=encloses)
         if call is None:
             return wrapped(*args, **kwargs)
         try:
             result = wrapped(*args, **call.kwargs)
         except BaseException as error:
             call.failed(error)
+            unseen(error)
             raise
         return call.returned(result)
 
     async def create_async(
         wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        call = _begin(switch, reader, instance, kwargs)
+        call = _begin(switch, reader, instance, kwargs, encloses=encloses)
         if call is None:
             return await wrapped(*args, **kwargs)
         try:
             result = await wrapped(*args, **call.kwargs)
         except BaseException as error:
             call.failed(error)
+            unseen(error)
             raise
         return call.returned(result)
 

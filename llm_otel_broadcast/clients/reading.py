@@ -1,24 +1,39 @@
-"""What a reader of a client library's operation provides, and how the client's errors are described."""
+"""What a reader of a client library's operation provides, and how its objects and errors are read.
+
+Objects are taken as they come, as mappings of their members, so that every version of a client, every gateway's odd answer
+and a raw body read alike.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol, TypeAlias
 
 from llm_otel_broadcast.generation import Failure, Generation
+from llm_otel_broadcast.guard import ask
 
+Members: TypeAlias = Mapping[str, Any]
+NOTHING: Final[Members] = {}
 _MAX_ERROR_TEXT: Final = 16_384
+_UNSET: Final = frozenset({"NotGiven", "Omit", "NoneType"})
 
 
 class Reader(Protocol):
     """How one operation's request, response and chunks are read. Stateless; the record holds everything."""
 
-    operation: str
+    @property
+    def operation(self) -> str:
+        """`gen_ai.operation.name` of the GenAI conventions."""
+
+    @property
+    def api(self) -> str | None:
+        """`openai.api.type`, where the conventions have one."""
 
     def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
         """Fill the record from the call's arguments; may replace a one-time iterator in `kwargs` by one that is teed."""
 
     def read_response(self, record: Generation, response: Any) -> None:
-        """Fill the record from a whole answer."""
+        """Fill the record from a whole answer: an object of the client, or the same as a mapping."""
 
     def read_body(self, record: Generation, body: bytes) -> None:
         """Fill the record from the bytes of a whole answer (raw responses, in the background)."""
@@ -30,13 +45,59 @@ class Reader(Protocol):
 class Fold(Protocol):
     """Takes chunks one by one and fills the record."""
 
-    hide_usage_chunk: bool
-
     def add(self, chunk: Any) -> bool:
         """Take a chunk. True: it must not reach the caller, because only our own request for usage made it."""
 
     def finish(self) -> None:
         """Fill the record with what the chunks add up to."""
+
+
+def members_of(thing: Any) -> Members:
+    """Return an object's members by name; of a mapping itself, of anything else that has none nothing.
+
+    Far cheaper than asking a model of the client for each: its attributes go through `__getattr__`.
+    """
+    try:
+        members: Members = thing.__dict__
+    except AttributeError:
+        return thing if isinstance(thing, Mapping) else NOTHING
+    return members
+
+
+def extras_of(thing: Any) -> Members:
+    """Return the members that the client's model does not know: it keeps them apart (pydantic 2), or nothing does."""
+    try:
+        return thing.__pydantic_extra__ or NOTHING
+    except AttributeError:
+        return members_of(thing)
+
+
+def all_members_of(thing: Any) -> Members:
+    """Return known and unknown members together."""
+    extras = extras_of(thing)
+    members = members_of(thing)
+    return {**members, **extras} if extras and extras is not members else members
+
+
+def items_of(members: Members, name: str) -> Iterable[Any]:
+    """Return a member that is a list, else nothing."""
+    value = members.get(name)
+    return value if isinstance(value, list | tuple) else ()
+
+
+def text_of(value: Any) -> str | None:
+    """Return a text that says something, else None."""
+    return value if isinstance(value, str) and value else None
+
+
+def is_set(value: Any) -> bool:
+    """Return whether the caller gave a value: not None, and not one of the client's marks for "not given"."""
+    return type(value).__name__ not in _UNSET
+
+
+def parameters_of(kwargs: Mapping[str, Any], wanted: Mapping[str, str]) -> dict[str, object]:
+    """Return those arguments that were given, under the names that the record has for them."""
+    return {wanted[name]: kwargs[name] for name in kwargs.keys() & wanted.keys() if is_set(kwargs[name])}
 
 
 def describe(error: BaseException) -> Failure:
@@ -51,3 +112,21 @@ def describe(error: BaseException) -> Failure:
         code=code if isinstance(code, str) else None,
         request_id=request_id if isinstance(request_id, str) else None,
     )
+
+
+def retries_of(thing: Any) -> int | None:
+    """Return how often the client tried again by itself, told by a raw response, a stream or an error; None if not told.
+
+    The client counts in a header of the request it sends (`x-stainless-retry-count`, openai 1.49 and newer).
+    """
+    return ask(lambda: _retries(thing), None)
+
+
+def _retries(thing: Any) -> int | None:
+    stated = getattr(thing, "retries_taken", None)
+    if type(stated) is int:
+        return stated or None
+    response = getattr(thing, "response", None)
+    request = getattr(thing, "request", None) if response is None else response.request
+    text = getattr(request, "headers", NOTHING).get("x-stainless-retry-count")
+    return (int(text) or None) if isinstance(text, str) and text.isdecimal() else None

@@ -7,12 +7,13 @@ to swap, a wrapt proxy round the stream does the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import wrapt
 
-from llm_otel_broadcast.clients.reading import describe
+from llm_otel_broadcast.clients.reading import Fold, describe
 from llm_otel_broadcast.generation import Failure
 from llm_otel_broadcast.guard import Guard
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from llm_otel_broadcast.clients.observe import Call
 
 _CHUNK = Guard("reading a chunk")
+_OPENING = Guard("starting to watch a stream")
 _CLOSING = Guard("ending a stream")
 _PARSING = Guard("watching a raw response")
 _NOT_READ: Final = "the stream was closed before its end"
@@ -50,20 +52,19 @@ def _streams(kind: type) -> bool:
 class Watch:
     """The end of one stream's record, reached once from whichever way comes first."""
 
-    __slots__ = ("_call", "_fold", "_record", "reading")
+    __slots__ = ("_call", "_fold", "_record", "look", "reading")
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._record = call.record
-        self._fold = call.reader.fold(call.record)
+        self._fold: Fold | None = None
+        self.look: Callable[[Any], bool] = _pass
+        """Looks at a chunk. True: it is to be hidden from the caller."""
+        with _OPENING:
+            self._fold = call.reader.fold(call.record)
+            self.look = _CHUNK.around(self._fold.add, otherwise=False)
         self.reading = False
         """True while the stream's `__next__` is under way: then the iterator decides how the record ends, not `close`."""
-
-    def chunk(self, chunk: Any) -> bool:
-        """Look at a chunk. True: it is to be hidden from the caller."""
-        with _CHUNK:
-            return self._fold.add(chunk)
-        return False
 
     def exhausted(self) -> None:
         """Take the regular end of the stream."""
@@ -87,20 +88,32 @@ class Watch:
         self._call.finish(None if complete else Failure("abandoned", _NOT_READ))
 
     def _fold_up(self) -> None:
-        if not self._record.ended:
+        if not self._record.ended and self._fold is not None:
             with _CLOSING:
                 self._fold.finish()
+
+
+def _pass(_chunk: Any) -> bool:
+    return False
+
+
+def unseen(error: BaseException) -> None:
+    """Take our own frame out of an error's traceback: the host sees the one it would see without us."""
+    trace = error.__traceback__
+    if trace is not None and trace.tb_next is not None:
+        error.__traceback__ = trace.tb_next
 
 
 class WatchedIterator:
     """Stands where a stream's own iterator stood."""
 
-    __slots__ = ("_inner", "_next", "_watch")
+    __slots__ = ("_inner", "_look", "_next", "_watch")
 
     def __init__(self, inner: Any, watch: Watch) -> None:
         self._inner = inner
         self._next = inner.__next__
         self._watch = watch
+        self._look = watch.look
 
     def __iter__(self) -> WatchedIterator:
         return self
@@ -110,13 +123,14 @@ class WatchedIterator:
         watch.reading = True
         try:
             chunk = self._next()
-            while watch.chunk(chunk):
+            while self._look(chunk):
                 chunk = self._next()
         except StopIteration:
             watch.exhausted()
             raise
         except BaseException as error:
             watch.broke(error)
+            unseen(error)
             raise
         finally:
             watch.reading = False
@@ -126,9 +140,6 @@ class WatchedIterator:
         self._inner.close()
         self._watch.abandoned()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
     def __del__(self) -> None:
         self._watch.abandoned()
 
@@ -136,12 +147,13 @@ class WatchedIterator:
 class WatchedAsyncIterator:
     """The same for an asynchronous stream: nothing but `await` differs."""
 
-    __slots__ = ("_inner", "_next", "_watch")
+    __slots__ = ("_inner", "_look", "_next", "_watch")
 
     def __init__(self, inner: Any, watch: Watch) -> None:
         self._inner = inner
         self._next = inner.__anext__
         self._watch = watch
+        self._look = watch.look
 
     def __aiter__(self) -> WatchedAsyncIterator:
         return self
@@ -151,13 +163,14 @@ class WatchedAsyncIterator:
         watch.reading = True
         try:
             chunk = await self._next()
-            while watch.chunk(chunk):
+            while self._look(chunk):
                 chunk = await self._next()
         except StopAsyncIteration:
             watch.exhausted()
             raise
         except BaseException as error:
             watch.broke(error)
+            unseen(error)
             raise
         finally:
             watch.reading = False
@@ -166,9 +179,6 @@ class WatchedAsyncIterator:
     async def aclose(self) -> None:
         await self._inner.aclose()
         self._watch.abandoned()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
 
     def __del__(self) -> None:
         self._watch.abandoned()

@@ -41,10 +41,14 @@ class Broadcaster:
         """
         deadline = time.monotonic() + timeout
         before = self._lost()
-        for lane in self.lanes:
-            lane.hurry()
+        self.hurry()
         done = [lane.wait_idle(deadline) for lane in self.lanes]
         return all(done) and self._lost() == before
+
+    def hurry(self) -> None:
+        """Have all lanes send what they have now, without waiting for it."""
+        for lane in self.lanes:
+            lane.hurry()
 
     def _lost(self) -> int:
         return sum(sum(lane.status().dropped.values()) for lane in self.lanes)
@@ -55,8 +59,7 @@ class Broadcaster:
             return
         self._stopped = True
         deadline = time.monotonic() + timeout
-        for lane in self.lanes:
-            lane.hurry()
+        self.hurry()
         for lane in self.lanes:
             lane.stop(deadline)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from llm_otel_broadcast.fields.json_text import plain
-from llm_otel_broadcast.generation import Choice, ToolCall
+from llm_otel_broadcast.generation import Choice, ServerCall, ToolCall
 
 Part = dict[str, Any]
 _REASONING: Final = ("reasoning", "reasoning_content")
@@ -21,9 +21,22 @@ def input_messages(messages: Sequence[object]) -> list[Part]:
     return [_message(plain(message)) for message in list(messages)]
 
 
-def output_messages(choices: Sequence[Choice]) -> list[Part]:
-    """Return one message for each choice; its finish reason is a member because consumers still read it there."""
-    return [_answer(choice) for choice in choices]
+def output_messages(choices: Sequence[Choice], server_calls: Sequence[ServerCall] = ()) -> list[Part]:
+    """Return one message for each choice; its finish reason is a member because consumers still read it there.
+
+    Calls of the provider's own tools come first in the first message: they were made for it. A choice without content says
+    nothing.
+    """
+    answers = [_answer(choice) for choice in choices]
+    if server_calls:
+        answers = answers or [{"role": "assistant", "parts": []}]
+        answers[0]["parts"] = [*map(_server_call, server_calls), *answers[0]["parts"]]
+    return answers
+
+
+def system_instructions(text: str | None) -> list[Part]:
+    """Return instructions that were given apart from the messages."""
+    return [_text(text)] if text else []
 
 
 def tool_definitions(tools: Sequence[object]) -> list[Part]:
@@ -51,10 +64,11 @@ def _message(message: Any) -> Part:
 
 
 def _answer(choice: Choice) -> Part:
-    parts = [{"type": "reasoning", "content": choice.reasoning}] if choice.reasoning else []
+    parts: list[Part] = [{"type": "reasoning", "content": choice.reasoning}] if choice.reasoning else []
     parts += [_text(choice.content)] if choice.content else []
     parts += _refusal(choice.refusal)
     parts += [_made_call(call) for call in choice.tool_calls]
+    parts += [{**medium} for medium in choice.media]
     ended = {"finish_reason": choice.finish_reason} if choice.finish_reason else {}
     return {"role": choice.role, "parts": parts, **ended}
 
@@ -141,6 +155,12 @@ def _call(call: Mapping[str, Any]) -> Part:
 
 def _made_call(call: ToolCall) -> Part:
     return _tool_call(call.id, call.name, call.arguments)
+
+
+def _server_call(call: ServerCall) -> Part:
+    named = {"id": call.id} if call.id else {}
+    told = {"type": call.kind, **({"status": call.status} if call.status else {}), **plain(call.details or {})}
+    return {"type": "server_tool_call", **named, "name": call.kind, "server_tool_call": told}
 
 
 def _tool_call(identity: object, name: object, arguments: object) -> Part:

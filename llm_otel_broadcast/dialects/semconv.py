@@ -6,17 +6,28 @@ the conventions have none: `gen_ai.usage.total_tokens`, `gen_ai.usage.*_cost`, `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from llm_otel_broadcast.dialects.content import input_messages, output_messages, tool_definitions
-from llm_otel_broadcast.fields.json_text import bounded_json
+from llm_otel_broadcast.dialects.content import (
+    input_messages,
+    output_messages,
+    system_instructions,
+    tool_definitions,
+)
+from llm_otel_broadcast.fields.ids import derive_span_id
+from llm_otel_broadcast.fields.json_text import MAX_CHARACTERS, bounded_json
 from llm_otel_broadcast.fields.metadata import metadata_attributes
-from llm_otel_broadcast.generation import Block, Cost, Failure, Fields, Generation, Usage
+from llm_otel_broadcast.generation import Attempt, Block, Cost, Failure, Fields, Generation, Usage
 from llm_otel_broadcast.span import KIND_CLIENT, KIND_INTERNAL, STATUS_ERROR, STATUS_UNSET, AttributeValue, Event, Span
 
 _Attributes = dict[str, AttributeValue]
-_OPERATIONS_API: Final = {"chat": "chat_completions"}
+_FIRST_ERROR_STATUS: Final = 400
+_DETAILS: Final = {
+    "previous_response_id": "gen_ai.request.previous_response.id",
+}
+"""Facts of single operations (`Generation.details`) by the names they have on a span."""
 _DOUBLES: Final = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 _USAGE: Final = (
     ("input_tokens", "gen_ai.usage.input_tokens"),
@@ -25,19 +36,28 @@ _USAGE: Final = (
     ("cache_read_tokens", "gen_ai.usage.cache_read.input_tokens"),
     ("cache_write_tokens", "gen_ai.usage.cache_write.input_tokens"),
     ("reasoning_tokens", "gen_ai.usage.reasoning.output_tokens"),
+    ("input_text_tokens", "gen_ai.usage.text.input_tokens"),
+    ("input_image_tokens", "gen_ai.usage.image.input_tokens"),
     ("input_audio_tokens", "gen_ai.usage.audio.input_tokens"),
-    ("output_audio_tokens", "gen_ai.usage.audio.output_tokens"),
+    ("output_text_tokens", "gen_ai.usage.text.output_tokens"),
     ("output_image_tokens", "gen_ai.usage.image.output_tokens"),
+    ("output_audio_tokens", "gen_ai.usage.audio.output_tokens"),
+    ("cached_text_tokens", "gen_ai.usage.text.cache_read.input_tokens"),
+    ("cached_image_tokens", "gen_ai.usage.image.cache_read.input_tokens"),
+    ("cached_audio_tokens", "gen_ai.usage.audio.cache_read.input_tokens"),
+    ("seconds", "gen_ai.usage.audio.seconds"),
+    ("upstream_cost", "openrouter.usage.upstream_inference_cost"),
 )
 
 
-def generation_span(record: Generation, cost: Cost | None, *, content: bool) -> Span:
+def generation_span(record: Generation, cost: Cost | None, *, content: bool, max_chars: int = MAX_CHARACTERS) -> Span:
     """Return the span of a finished generation.
 
     Args:
         record: must have ended and settled.
         cost: an estimate, used when the response states none.
         content: whether prompts, answers, tool definitions and error texts may be in it.
+        max_chars: length of one content attribute, at most.
     """
     attributes = request_attributes(record)
     attributes |= _response_attributes(record)
@@ -47,7 +67,7 @@ def generation_span(record: Generation, cost: Cost | None, *, content: bool) -> 
     if failure is not None:
         attributes |= _failure_attributes(failure)
     if content:
-        attributes |= _content_attributes(record)
+        attributes |= _content_attributes(record, max_chars)
     return Span(
         name=record.name,
         trace_id=record.trace_id,
@@ -60,6 +80,33 @@ def generation_span(record: Generation, cost: Cost | None, *, content: bool) -> 
         status_code=STATUS_ERROR if failure else STATUS_UNSET,
         status_message=failure.message if failure and content else "",
         events=(_exception(failure, record.end_ns),) if failure and content else (),
+    )
+
+
+def attempt_spans(record: Generation) -> list[Span]:
+    """Return a child span for each try of OpenRouter's at a provider.
+
+    Only the order of the tries is known: each span has the times of the generation, within which the try was. Nothing in them
+    is `gen_ai.*`: they are no generations.
+    """
+    return [_attempt_span(record, attempt, number) for number, attempt in enumerate(record.attempts, start=1)]
+
+
+def _attempt_span(record: Generation, attempt: Attempt, number: int) -> Span:
+    attributes: _Attributes = {"openrouter.attempt.number": number, "openrouter.provider_name": attempt.provider}
+    _put(attributes, "openrouter.attempt.model", attempt.model)
+    _put(attributes, "openrouter.attempt.status", attempt.status)
+    failed = isinstance(attempt.status, int) and attempt.status >= _FIRST_ERROR_STATUS
+    return Span(
+        name=f"provider attempt {number}: {attempt.provider}",
+        trace_id=record.trace_id,
+        span_id=derive_span_id(f"{record.span_id:016x}/attempt {number}"),
+        parent_span_id=record.span_id,
+        kind=KIND_INTERNAL,
+        start_ns=record.start_ns,
+        end_ns=record.end_ns,
+        attributes=attributes | _common_attributes(record.fields),
+        status_code=STATUS_ERROR if failed else STATUS_UNSET,
     )
 
 
@@ -83,8 +130,8 @@ def request_attributes(record: Generation) -> _Attributes:
     attributes: _Attributes = {
         "gen_ai.operation.name": record.operation,
         "gen_ai.provider.name": record.server.provider,
-        "openai.api.type": _OPERATIONS_API[record.operation],
     }
+    _put(attributes, "openai.api.type", record.api)
     _put(attributes, "gen_ai.request.model", record.request_model)
     _put(attributes, "gen_ai.request.stream", record.stream or None)
     _put(attributes, "gen_ai.conversation.id", record.fields.session_id)
@@ -105,7 +152,13 @@ def request_attributes(record: Generation) -> _Attributes:
         _put(attributes, "gen_ai.request.stop_sequences", _texts(asked.get("stop")))
         _put(attributes, "gen_ai.request.reasoning.level", _text(asked.get("reasoning_effort")))
         _put(attributes, "gen_ai.output.type", _output_type(asked))
+        _put(attributes, "gen_ai.request.top_k", _integer(asked.get("top_k")))
+        _put(attributes, "gen_ai.request.tool_choice", _tool_choice(asked.get("tool_choice")))
+        _put(attributes, "gen_ai.request.output_schema.name", _schema_name(asked.get("response_format")))
         _put(attributes, "openai.request.service_tier", _text(asked.get("service_tier")))
+    if record.tool_count:
+        attributes["gen_ai.request.tools.count"] = record.tool_count
+        _put(attributes, "gen_ai.request.tools.names", record.tool_names or None)
     return attributes | _common_attributes(record.fields)
 
 
@@ -129,6 +182,14 @@ def _response_attributes(record: Generation) -> _Attributes:
     _put(attributes, "openai.response.service_tier", record.response_service_tier)
     _put(attributes, "openai.response.system_fingerprint", record.system_fingerprint)
     _put(attributes, "openrouter.provider_name", record.serving_provider)
+    native = [choice.native_finish_reason for choice in record.choices if choice.native_finish_reason]
+    _put(attributes, "openrouter.native_finish_reasons", native or None)
+    _put(attributes, "gen_ai.response.tool_calls.count", record.tool_call_count or None)
+    for kind, count in Counter(call.kind for call in record.server_calls).items():
+        attributes[f"gen_ai.response.server_tool_calls.{kind}"] = count
+    _put(attributes, "gen_ai.request.retries", record.retries)
+    for name, value in (record.details or {}).items():
+        attributes[_DETAILS[name]] = value
     return attributes
 
 
@@ -141,7 +202,8 @@ def _finish_reasons(record: Generation) -> Sequence[str] | None:
 
 
 def _usage_attributes(usage: Usage) -> _Attributes:
-    return {key: count for name, key in _USAGE if (count := getattr(usage, name)) is not None}
+    counts: _Attributes = {key: count for name, key in _USAGE if (count := getattr(usage, name)) is not None}
+    return counts | {"openrouter.usage.is_byok": True} if usage.is_byok else counts
 
 
 def _cost_attributes(usage: Usage | None, estimated: Cost | None) -> _Attributes:
@@ -161,6 +223,8 @@ def _cost_attributes(usage: Usage | None, estimated: Cost | None) -> _Attributes
 def _failure_attributes(failure: Failure) -> _Attributes:
     attributes: _Attributes = {"error.type": failure.type}
     _put(attributes, "http.response.status_code", failure.status_code)
+    _put(attributes, "openai.response.error.code", failure.code)
+    _put(attributes, "openai.response.request_id", failure.request_id)
     return attributes
 
 
@@ -171,23 +235,20 @@ def _exception(failure: Failure, time_ns: int) -> Event:
     return Event("exception", time_ns, attributes)
 
 
-def _content_attributes(record: Generation) -> _Attributes:
+def _content_attributes(record: Generation, max_chars: int) -> _Attributes:
+    told: tuple[tuple[str, list[Any]], ...] = (
+        ("gen_ai.system_instructions", system_instructions(record.instructions)),
+        ("gen_ai.input.messages", input_messages(record.messages or ())),
+        ("gen_ai.output.messages", output_messages(record.choices, record.server_calls)),
+        ("gen_ai.tool.definitions", tool_definitions(record.tools or ())),
+    )
     attributes: _Attributes = {}
-    _put_json(attributes, "gen_ai.input.messages", record.messages, input_messages)
-    _put_json(attributes, "gen_ai.output.messages", record.choices, output_messages)
-    _put_json(attributes, "gen_ai.tool.definitions", record.tools, tool_definitions)
+    for key, things in told:
+        if things:
+            attributes[key], cut = bounded_json(things, max_chars)
+            if cut:
+                attributes[f"{key}.truncated"] = True
     return attributes
-
-
-def _put_json(
-    attributes: _Attributes, key: str, things: Sequence[Any] | None, convert: Callable[[Sequence[Any]], list[Any]]
-) -> None:
-    if not things:
-        return
-    text, cut = bounded_json(convert(things))
-    attributes[key] = text
-    if cut:
-        attributes[f"{key}.truncated"] = True
 
 
 def _put(attributes: _Attributes, key: str, value: AttributeValue | None) -> None:
@@ -224,3 +285,20 @@ def _output_type(asked: Mapping[str, object]) -> str | None:
         return "json"
     kind = wanted.get("type") if isinstance(wanted, Mapping) else None
     return {"json_object": "json", "json_schema": "json", "text": "text"}.get(str(kind))
+
+
+def _tool_choice(value: object) -> str | None:
+    """Return `auto`, `none`, `required`, or the name of the tool that the model has to call."""
+    if not isinstance(value, Mapping):
+        return _text(value)
+    inner = value.get(str(value.get("type")))
+    name = value.get("name") or (inner.get("name") if isinstance(inner, Mapping) else None)
+    return _text(name) or _text(value.get("type"))
+
+
+def _schema_name(wanted: object) -> str | None:
+    """Return the name of the schema that the answer has to follow: a given one, or that of the class passed to `parse`."""
+    if isinstance(wanted, type):
+        return wanted.__name__
+    schema = wanted.get("json_schema", wanted) if isinstance(wanted, Mapping) else None
+    return _text(schema.get("name")) if isinstance(schema, Mapping) else None

@@ -26,18 +26,21 @@ def read(kwargs: Mapping[str, Any]) -> Said:
     user = kwargs.get("user")
     headers = kwargs.get("extra_headers")
     if body is None and user is None and headers is None:
-        return _NOTHING
-    body = body if isinstance(body, Mapping) else None
-    trace = body.get("trace") if body else None
-    session = body.get("session_id") if body else None
-    if session is None and isinstance(headers, Mapping):
+        return NOTHING_SAID
+    trace = session = None
+    if body is not None:
+        body = body if isinstance(body, Mapping) else None
+        if body:
+            trace = body.get("trace")
+            session = body.get("session_id")
+            if as_text(user) is None:
+                user = body.get("user")
+    if session is None and headers is not None and isinstance(headers, Mapping):
         session = next((value for name, value in headers.items() if str(name).lower() == "x-session-id"), None)
-    if body and as_text(user) is None:
-        user = body.get("user")
     return Said(body, trace if isinstance(trace, Mapping) else None, session, user)
 
 
-_NOTHING: Final = Said()
+NOTHING_SAID: Final = Said()
 
 
 def rewrite(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
 _HOUR = 3600
+_SHORTEST, _LONGEST = 256, 10_000_000
 AppSpans: TypeAlias = Literal["auto"] | bool
 
 
@@ -35,6 +36,7 @@ class Options:
     link_gateway: bool = False
     request_stream_usage: bool = False
     estimate_cost: bool = True
+    max_content_chars: int = 1_000_000
     max_queue_bytes: int = 64 * 1024 * 1024
     exit_timeout: float = 3.0
     from_environment: bool = False
@@ -79,7 +81,11 @@ def _truths(options: Options) -> list[str]:
 
 def _numbers(options: Options) -> list[str]:
     faults = []
-    size, wait = options.max_queue_bytes, options.exit_timeout
+    size, wait, length = options.max_queue_bytes, options.exit_timeout, options.max_content_chars
+    if isinstance(length, bool) or not isinstance(length, int) or not _SHORTEST <= length <= _LONGEST:
+        faults.append(
+            f"max_content_chars must be a whole number of characters from {_SHORTEST} to {_LONGEST}, got {length!r}"
+        )
     if isinstance(size, bool) or not isinstance(size, int) or size < 1024 * 1024:
         faults.append(f"max_queue_bytes must be a whole number of bytes, at least 1048576 (1 MiB), got {size!r}")
     if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait <= _HOUR:

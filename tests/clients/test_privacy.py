@@ -12,7 +12,7 @@ from tests.clients.calling import KINDS, chat
 
 SECRET = "the launch code is 0000"
 ASKED = [{"role": "user", "content": SECRET}]
-TOOLS = [{"type": "function", "function": {"name": "secret_tool", "description": SECRET, "parameters": {}}}]
+TOOLS = [{"type": "function", "function": {"name": "look_up", "description": SECRET, "parameters": {}}}]
 
 
 def test_a_private_destination_gets_no_content_while_the_other_does(stand_in, receiver):
@@ -28,10 +28,11 @@ def test_a_private_destination_gets_no_content_while_the_other_does(stand_in, re
         assert handle.flush()
         assert SECRET in receiver.store.spans()[0].attributes["gen_ai.input.messages"]
         assert SECRET in receiver.store.spans()[0].attributes["gen_ai.output.messages"]
-        assert not [
-            request for request in private.requests if b"launch" in request.body or b"secret_tool" in request.body
-        ]
-        assert len(private.store.spans()) == 1
+        assert not [request for request in private.requests if b"launch" in request.body]
+        (span,) = private.store.spans()
+        assert span.attributes["gen_ai.request.tools.names"] == [
+            "look_up"
+        ]  # Privacy Mode keeps tool information (spec, 3.1)
 
 
 def test_a_private_span_keeps_everything_else(stand_in, instrumented, arrived):

@@ -12,7 +12,7 @@ from llm_otel_broadcast.generation import Block, Choice, Cost, Failure, Fields, 
 
 @pytest.fixture
 def record():
-    made = Generation("chat")
+    made = Generation("chat", "chat_completions")
     made.request_model = "gpt-4o"
     made.end()
     return made
@@ -44,7 +44,9 @@ def test_the_generation_name_wins(record):
 @pytest.mark.parametrize("value", ["warm", None, True, [1]])
 def test_a_parameter_of_a_wrong_type_is_left_out(record, value):
     record.parameters = {"temperature": value, "seed": value if value is not True else "x", "n": "many"}
-    assert attributes(record).keys() == attributes(Generation("chat")).keys() | {"gen_ai.request.model"}
+    assert attributes(record).keys() == attributes(Generation("chat", "chat_completions")).keys() | {
+        "gen_ai.request.model"
+    }
 
 
 @pytest.mark.parametrize(

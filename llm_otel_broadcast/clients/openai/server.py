@@ -35,14 +35,18 @@ _known: WeakKeyDictionary[Any, tuple[Any, Server]] = WeakKeyDictionary()
 def server_of(resource: Any) -> Server:
     """Return the server behind a resource of the client (`client.chat.completions`)."""
     client = getattr(resource, "_client", None)
-    url = getattr(client, "base_url", None)
-    if client is None or url is None:
+    if client is None:
         return UNKNOWN_SERVER
+    # newer clients compute `base_url` at each look, from this one: it tells whether anything has changed
+    mark = getattr(client, "_base_url", None)
     known = _known.get(client)
-    if known is not None and known[0] is url:
+    if known is not None and mark is not None and known[0] is mark:
         return known[1]
+    url = getattr(client, "base_url", None)
+    if url is None:
+        return UNKNOWN_SERVER
     server = _read(client, url)
-    _known[client] = (url, server)
+    _known[client] = (mark, server)
     return server
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import wrapt
@@ -22,20 +22,28 @@ _PATCHING = Guard("patching the openai client")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One method: where it is, and who reads it."""
+    """One method: where it is, and who reads it.
+
+    Attributes:
+        owner: the class; its asynchronous twin is `Async` + owner.
+        encloses: the method may go through another target, in some version of the client.
+    """
 
     module: str
     owner: str
     method: str
     reader: Reader
-    is_async: bool
+    is_async: bool = False
+    encloses: bool = False
 
 
 _CHAT: Final = ChatReader()
-TARGETS: Final = (
-    Target("openai.resources.chat.completions", "Completions", "create", _CHAT, is_async=False),
-    Target("openai.resources.chat.completions", "AsyncCompletions", "create", _CHAT, is_async=True),
+_ROWS: Final = (
+    Target("openai.resources.chat.completions", "Completions", "create", _CHAT),
+    Target("openai.resources.chat.completions", "Completions", "parse", _CHAT, encloses=True),
+    Target("openai.resources.beta.chat.completions", "Completions", "parse", _CHAT, encloses=True),
 )
+TARGETS: Final = tuple(made for row in _ROWS for made in (row, replace(row, owner=f"Async{row.owner}", is_async=True)))
 
 
 class Patches:
@@ -74,14 +82,10 @@ class Patches:
                 return
             owner = getattr(sys.modules[target.module], target.owner, None)
             original = None if owner is None else owner.__dict__.get(target.method)
-            if owner is None or original is None:
-                logger.warning(
-                    "%s.%s.%s is not in the installed openai: calls of it are not traced. Said once.",
-                    target.module,
-                    target.owner,
-                    target.method,
-                )
+            if owner is None or original is None:  # another version of the client has it, or will
+                logger.debug("%s.%s.%s is not in the installed openai", target.module, target.owner, target.method)
                 return
-            patched = wrapt.FunctionWrapper(original, watch(target.reader, self.switch, is_async=target.is_async))
+            wrapper = watch(target.reader, self.switch, is_async=target.is_async, encloses=target.encloses)
+            patched = wrapt.FunctionWrapper(original, wrapper)
             setattr(owner, target.method, patched)
             self._applied[target] = (owner, original, patched)

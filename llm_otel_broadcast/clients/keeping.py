@@ -1,0 +1,68 @@
+"""Keeping what the caller passed, as deep as he may change it afterwards; what can be iterated once is never consumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def keep(value: Any) -> tuple[list[object] | None, int]:
+    """Copy a list of dicts: the list, each dict, each list of parts.
+
+    Returns the copy and the length of its texts; None for what is no list, because it may be iterated only once.
+    """
+    if not isinstance(value, list | tuple):
+        return None, 0
+    kept: list[object] = []
+    size = 0
+    for item in value:
+        if type(item) is not dict:
+            kept.append(item)
+            if type(item) is str:
+                size += len(item)
+            continue
+        copy = item.copy()
+        text = copy.get("content")
+        if type(text) is str:
+            size += len(text)
+        elif type(text) is list:
+            copy["content"] = [part.copy() if type(part) is dict else part for part in text]
+            size += sum(_length(part) for part in text)
+        kept.append(copy)
+    return kept, size
+
+
+def _length(part: Any) -> int:
+    """Return the length of the texts in a part of a message, at most two levels down; never makes text of anything."""
+    if type(part) is str:
+        return len(part)
+    if type(part) is not dict:
+        return 0
+    inner = [value for value in part.values() if type(value) is dict]
+    return sum(len(value) for made in (part, *inner) for value in made.values() if type(value) is str)
+
+
+def keep_argument(kwargs: dict[str, Any], name: str) -> tuple[list[object] | None, int]:
+    """Keep an argument that is a list, a text, or an iterator that the client is to consume, not we.
+
+    An iterator is replaced in `kwargs` by one that notes what passes.
+    """
+    value = kwargs.get(name)
+    if type(value) is str:
+        return [value], len(value)
+    kept, size = keep(value)
+    if kept is None and hasattr(value, "__next__"):
+        kwargs[name], kept = _tee(value)
+    return kept, size
+
+
+def _tee(value: Any) -> tuple[Any, list[object]]:
+    """Let the client consume a one-time iterator while we note what passes."""
+    noted: list[object] = []
+
+    def passing() -> Iterator[object]:
+        for item in value:
+            noted.append(item.copy() if type(item) is dict else item)
+            yield item
+
+    return passing(), noted

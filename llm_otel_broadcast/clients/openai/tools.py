@@ -1,0 +1,30 @@
+"""Reading the tools that a request offers: their names always, their definitions only where content is wanted."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from llm_otel_broadcast.clients.keeping import keep_argument
+from llm_otel_broadcast.clients.reading import members_of
+from llm_otel_broadcast.generation import Generation
+
+_MAX_NAMES: Final = 128
+
+
+def note_tools(record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
+    """Note names and number of the tools; of a one-time iterator neither, because it is the client's to consume."""
+    tools = kwargs.get("tools")
+    if isinstance(tools, list | tuple):
+        record.tool_count = len(tools)
+        record.tool_names = [name for tool in tools[:_MAX_NAMES] if (name := _name(tool))]
+    if content:
+        record.tools, size = keep_argument(kwargs, "tools")
+        record.size += size
+
+
+def _name(tool: Any) -> str | None:
+    """Return a tool's name: chat completions have it one level down, the responses API beside `type`, built-in tools are one."""
+    said = members_of(tool)
+    kind = said.get("type")
+    name = said.get("name") or members_of(said.get(str(kind))).get("name") or kind
+    return name if isinstance(name, str) else None
