@@ -6,7 +6,6 @@ As a proxy (`HTTP_PROXY`) it answers for any host, so that a client can believe 
 from __future__ import annotations
 
 import json
-import re
 import socket
 import socketserver
 import sys
@@ -15,16 +14,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
-from llm_otel_broadcast.stand_in.answers import Answer, completion, error, message, stream, usage_of
-
-ERROR_WORDS: Final = "trigger error"
-"""A last message with these words is answered 400."""
-_PATH: Final = re.compile(r"(/openai/deployments/(?P<deployment>[^/]+)|.*)/chat/completions\Z")
-_GREETING: Final = "Hello! How can I help you today?"
-_CHARACTERS_A_TOKEN: Final = 4
+from llm_otel_broadcast.stand_in.answers import Answer
+from llm_otel_broadcast.stand_in.routes import usual_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,36 +91,11 @@ class StandIn:
         try:
             return self._script.popleft()
         except IndexError:
-            return _usual(request)
+            return usual_answer(request.path, request.body)
 
     def wait(self, seconds: float) -> None:
         if seconds:
             self._stopping.wait(seconds)
-
-
-def _usual(request: SeenRequest) -> Answer:
-    found = _PATH.match(request.path)
-    if found is None:
-        return error(404, f"unknown path {request.path}", code="not_found")
-    try:
-        asked = request.json
-    except ValueError:
-        return error(400, "the body is not JSON")
-    messages = asked.get("messages") or []
-    last = str(messages[-1].get("content")) if messages and isinstance(messages[-1], dict) else ""
-    if ERROR_WORDS in last:
-        return error(400, f"This model cannot answer: {last}", code="bad_request")
-    model = found["deployment"] or str(asked.get("model") or "gpt-4o-mini")
-    said = [message(_GREETING)] * (asked.get("n") or 1)
-    spent = usage_of(_tokens(json.dumps(messages)), _tokens(_GREETING) * len(said), model=model)
-    if not asked.get("stream"):
-        return completion(*said, model=model, usage=spent)
-    wanted = "/" in model or (asked.get("stream_options") or {}).get("include_usage")
-    return stream(*said, model=model, usage=spent if wanted else None, azure=found["deployment"] is not None)
-
-
-def _tokens(text: str) -> int:
-    return -(-len(text) // _CHARACTERS_A_TOKEN)
 
 
 class _Server(ThreadingHTTPServer):
