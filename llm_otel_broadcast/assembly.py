@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from llm_otel_broadcast.app_metrics import AppMetrics
 from llm_otel_broadcast.app_spans import AppSpans
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.lane import Lane, LaneParts
@@ -16,6 +17,9 @@ from llm_otel_broadcast.observer import CallObserver
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.version import __version__
+
+_METRICS_DELAY: Final = 1.0
+_METRICS_BYTES: Final = 16 * 1024 * 1024
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.span import Attributes, Span
@@ -41,11 +45,13 @@ def assemble(options: Options) -> Assembly:
         conclude=_concluder(options),
         alone=not lanes,
     )
+    app_metrics = AppMetrics(__version__)
     broadcaster = Broadcaster(
         [
             Lane(destination.name, destination.batch_delay, share, _parts_maker(destination, options, app_spans))
             for destination in lanes
-        ]
+        ],
+        metrics=Lane("metrics", _METRICS_DELAY, _METRICS_BYTES, _metrics_maker(app_metrics, options)),
     )
     if not lanes and app_spans.provider() is None and not options.destinations:
         logger.warning(
@@ -55,7 +61,8 @@ def assemble(options: Options) -> Assembly:
     wanted = options.capture_content and (
         any(not destination.privacy_mode for destination in lanes) or options.capture_content_in_app_spans
     )
-    return Assembly(CallObserver(options, broadcaster, app_spans, wants_content=wanted), broadcaster)
+    observer = CallObserver(options, broadcaster, app_spans, app_metrics, wants_content=wanted)
+    return Assembly(observer, broadcaster)
 
 
 def _describe(record: Generation) -> Attributes:
@@ -78,19 +85,55 @@ def _parts_maker(destination: Destination, options: Options, app_spans: AppSpans
     def make() -> LaneParts:
         """Import everything heavy: this runs on the lane's thread."""
         from llm_otel_broadcast.dialects import semconv
-        from llm_otel_broadcast.pricing import estimate
+        from llm_otel_broadcast.pricing import cost_of
         from llm_otel_broadcast.wire import retry
         from llm_otel_broadcast.wire.transport import make_transport
 
         def render(record: Generation) -> list[Span]:
-            stated = record.usage is not None and record.usage.cost is not None
-            cost = estimate(record) if options.estimate_cost and not stated else None
+            cost = cost_of(record, estimated=options.estimate_cost)
             content = allows_content(record, privacy_mode=destination.privacy_mode)
             made = semconv.generation_span(record, cost, content=content, max_chars=options.max_content_chars)
             return [made, *semconv.attempt_spans(record)]
 
         return LaneParts(
             transport=make_transport(destination, __version__, options.service_name, app_spans.provider),
+            render=render,
+            block=lambda record, position: semconv.block_span(record.blocks[position], record),
+            delay=retry.delay,
+        )
+
+    return make
+
+
+class _Done(NamedTuple):
+    kind: str = "ok"
+    message: str = ""
+    retry_after: float | None = None
+    rejected: int = 0
+
+
+class _Nowhere:
+    """The end of a lane that has nothing to send."""
+
+    def send(self, _spans: Sequence[Span]) -> _Done:
+        return _Done()
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def _metrics_maker(app_metrics: AppMetrics, options: Options) -> Callable[[], LaneParts]:
+    def make() -> LaneParts:
+        from llm_otel_broadcast.dialects import semconv
+        from llm_otel_broadcast.pricing import cost_of
+        from llm_otel_broadcast.wire import retry
+
+        def render(record: Generation) -> list[Span]:
+            app_metrics.record(record, cost_of(record, estimated=options.estimate_cost))
+            return []
+
+        return LaneParts(
+            transport=_Nowhere(),
             render=render,
             block=lambda record, position: semconv.block_span(record.blocks[position], record),
             delay=retry.delay,

@@ -85,6 +85,12 @@ class Usage:
     """USD, what the serving provider charges; with a key of one's own (`is_byok`) it is not in `cost`."""
     is_byok: bool = False
 
+    def stated_cost(self) -> Cost | None:
+        """Return the cost as the response states it, None when it states none."""
+        if self.cost is None:
+            return None
+        return Cost(self.input_cost, self.output_cost, self.cost, is_estimated=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -93,6 +99,7 @@ class Cost:
     input: float | None
     output: float | None
     total: float
+    is_estimated: bool = True
 
 
 @dataclass(slots=True)
@@ -187,6 +194,7 @@ class Generation:
         "attempts",
         "blocks",
         "choices",
+        "chunk_times",
         "details",
         "end_ns",
         "ended",
@@ -195,6 +203,7 @@ class Generation:
         "first_chunk_ns",
         "hides_usage_chunk",
         "instructions",
+        "is_measured",
         "messages",
         "operation",
         "parameters",
@@ -269,6 +278,10 @@ class Generation:
         self.usage: Usage | None = None
         self.first_chunk_ns: int | None = None
         """Nanoseconds from the start to the first content, reasoning or tool delta."""
+        self.chunk_times: list[int] | None = None
+        """When each chunk came (`perf_counter_ns`), noted only where metrics are wanted."""
+        self.is_measured = False
+        """The app has a meter provider: the record goes into its metrics."""
         self.failure: Failure | None = None
         self.hides_usage_chunk = False
         """We asked for usage in the stream: the chunk that only carries it is kept from the caller."""

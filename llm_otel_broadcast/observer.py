@@ -10,6 +10,7 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
+from llm_otel_broadcast.app_metrics import AppMetrics
 from llm_otel_broadcast.app_spans import AppSpans, bare
 from llm_otel_broadcast.clients.openai.server import server_of
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
@@ -28,10 +29,19 @@ _COURTESY = Guard("making the app's own span")
 class CallObserver:
     """Joins fields, app spans and delivery for the wrapper in `clients.observe`."""
 
-    def __init__(self, options: Options, broadcaster: Broadcaster, app_spans: AppSpans, *, wants_content: bool) -> None:
+    def __init__(
+        self,
+        options: Options,
+        broadcaster: Broadcaster,
+        app_spans: AppSpans,
+        app_metrics: AppMetrics,
+        *,
+        wants_content: bool,
+    ) -> None:
         self._options = options
         self._broadcaster = broadcaster
         self._app_spans = app_spans
+        self._meter_provider = app_metrics.provider
         self._defaults = dict(options.trace_defaults)
         self._roots = Roots()
         self._alone = not broadcaster.lanes
@@ -41,6 +51,7 @@ class CallObserver:
         """Read the call's fields, place the record, and return the arguments the client is to be called with."""
         options = self._options
         record.server = server_of(instance)
+        record.is_measured = self._meter_provider() is not None
         said = wire.NOTHING_SAID
         current = trace.get_current_span()
         with _FIELDS:

@@ -28,6 +28,12 @@ _PROVIDERS: Final = {
 _STANDARD_TIERS: Final = frozenset({None, "auto", "default", "standard"})
 
 
+def cost_of(record: Generation, *, estimated: bool) -> Cost | None:
+    """Return what the response states, else an estimate if one is wanted and can be made."""
+    stated = record.usage.stated_cost() if record.usage else None
+    return stated if stated is not None or not estimated else estimate(record)
+
+
 def estimate(record: Generation) -> Cost | None:
     """Return what the record's usage costs by list price, None for an unknown model or without token counts.
 

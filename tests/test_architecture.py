@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "guard": set(),
     "fields": {"generation", "guard", "span"},
     "clients": {"generation", "guard"},
+    "app_metrics": {"generation", "span"},
     "app_spans": {"fields", "generation", "span"},
     "pricing": {"generation"},
     "dialects": {"fields", "generation", "span"},

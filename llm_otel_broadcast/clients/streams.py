@@ -7,6 +7,7 @@ to swap, a wrapt proxy round the stream does the same.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import wrapt
 
 from llm_otel_broadcast.clients.reading import Fold, describe
-from llm_otel_broadcast.generation import Failure
+from llm_otel_broadcast.generation import Failure, Generation
 from llm_otel_broadcast.guard import Guard
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Watch:
         with _OPENING:
             self._fold = call.reader.fold(call.record)
             self.look = _CHUNK.around(self._fold.add, otherwise=False)
+            if self._record.is_measured:
+                self.look = _timed(self.look, self._record)
         self.reading = False
         """True while the stream's `__next__` is under way: then the iterator decides how the record ends, not `close`."""
 
@@ -95,6 +98,17 @@ class Watch:
 
 def _pass(_chunk: Any) -> bool:
     return False
+
+
+def _timed(look: Callable[[Any], bool], record: Generation) -> Callable[[Any], bool]:
+    """Note when each chunk came as well."""
+    times = record.chunk_times = []
+
+    def noted(chunk: Any) -> bool:
+        times.append(time.perf_counter_ns())
+        return look(chunk)
+
+    return noted
 
 
 def unseen(error: BaseException) -> None:

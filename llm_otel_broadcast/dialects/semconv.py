@@ -62,7 +62,7 @@ def generation_span(record: Generation, cost: Cost | None, *, content: bool, max
     attributes = request_attributes(record)
     attributes |= _response_attributes(record)
     attributes |= _usage_attributes(record.usage) if record.usage else {}
-    attributes |= _cost_attributes(record.usage, cost)
+    attributes |= _cost_attributes((record.usage.stated_cost() if record.usage else None) or cost)
     failure = record.failure
     if failure is not None:
         attributes |= _failure_attributes(failure)
@@ -206,18 +206,17 @@ def _usage_attributes(usage: Usage) -> _Attributes:
     return counts | {"openrouter.usage.is_byok": True} if usage.is_byok else counts
 
 
-def _cost_attributes(usage: Usage | None, estimated: Cost | None) -> _Attributes:
-    """Return the cost in USD: as the response states it, else the estimate, and which of the two it is."""
-    attributes: _Attributes = {}
-    cost, source = estimated, "estimated"
-    if usage is not None and usage.cost is not None:
-        cost, source = Cost(usage.input_cost, usage.output_cost, usage.cost), "response"
+def _cost_attributes(cost: Cost | None) -> _Attributes:
+    """Return the cost in USD, and whether the response states it or it is an estimate."""
     if cost is None:
-        return attributes
+        return {}
+    attributes: _Attributes = {
+        "gen_ai.usage.total_cost": cost.total,
+        "gen_ai.usage.cost.source": "estimated" if cost.is_estimated else "response",
+    }
     _put(attributes, "gen_ai.usage.input_cost", cost.input)
     _put(attributes, "gen_ai.usage.output_cost", cost.output)
-    _put(attributes, "gen_ai.usage.total_cost", cost.total)
-    return attributes | {"gen_ai.usage.cost.source": source}
+    return attributes
 
 
 def _failure_attributes(failure: Failure) -> _Attributes:
