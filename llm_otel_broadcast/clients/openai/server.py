@@ -59,6 +59,8 @@ def _read(client: Any, url: Any) -> Server:
 
 
 def _provider_of(host: str) -> str:
+    if host.endswith("-aiplatform.googleapis.com"):  # one host a region
+        return "gcp.vertex_ai"
     for domain, provider in _BY_DOMAIN:
         if _is_below(host, domain):
             return provider

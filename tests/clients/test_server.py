@@ -1,0 +1,67 @@
+"""The base URL tells who answers (`gen_ai.provider.name`) and where (`server.address`, `server.port`)."""
+
+from __future__ import annotations
+
+import openai
+import pytest
+
+from llm_otel_broadcast.clients.openai.server import server_of
+
+PROVIDERS = {
+    "https://api.openai.com/v1": "openai",
+    "https://eu.api.openai.com/v1": "openai",
+    "https://openrouter.ai/api/v1": "openrouter",
+    "https://eu.openrouter.ai/api/v1": "openrouter",
+    "https://api.groq.com/openai/v1": "groq",
+    "https://api.deepseek.com": "deepseek",
+    "https://api.mistral.ai/v1": "mistral_ai",
+    "https://api.x.ai/v1": "x_ai",
+    "https://api.perplexity.ai": "perplexity",
+    "https://generativelanguage.googleapis.com/v1beta/openai/": "gcp.gemini",
+    "https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/openapi": "gcp.vertex_ai",
+    "https://api.anthropic.com/v1/": "anthropic",
+    "https://bedrock-runtime.us-west-2.amazonaws.com/openai/v1": "aws.bedrock",
+    "https://name.openai.azure.com/openai/v1/": "azure.ai.openai",
+    "https://api.moonshot.ai/v1": "moonshot_ai",
+    "https://openrouter.ai.evil.example/v1": "openrouter.ai.evil.example",
+    "https://notopenai.com/v1": "notopenai.com",
+    "http://localhost:11434/v1": "localhost",
+}
+
+
+@pytest.mark.parametrize(("url", "provider"), PROVIDERS.items())
+def test_the_provider_is_told_by_the_host(url, provider):
+    with openai.OpenAI(api_key="x", base_url=url) as client:
+        assert server_of(client.chat.completions).provider == provider
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "port"),
+    [
+        ("https://api.groq.com/openai/v1", "api.groq.com", 443),
+        ("http://localhost:11434/v1", "localhost", 11434),
+        ("http://intranet/v1", "intranet", 80),
+        ("http://[::1]:8080/v1", "::1", 8080),
+    ],
+)
+def test_address_and_port_are_the_urls(url, address, port):
+    with openai.OpenAI(api_key="x", base_url=url) as client:
+        server = server_of(client.chat.completions)
+        assert (server.address, server.port) == (address, port)
+
+
+def test_only_openrouters_own_hosts_are_openrouter():
+    with openai.OpenAI(api_key="x", base_url="https://openrouter.ai.evil.example/v1") as client:
+        assert not server_of(client.chat.completions).is_openrouter
+
+
+def test_a_base_url_that_changes_is_seen():
+    with openai.OpenAI(api_key="x", base_url="https://api.groq.com/openai/v1") as client:
+        assert server_of(client.chat.completions).provider == "groq"
+        client.base_url = "https://api.deepseek.com/v1"
+        assert server_of(client.chat.completions).provider == "deepseek"
+
+
+def test_azures_client_is_azure_at_any_host():
+    with openai.AzureOpenAI(api_key="x", api_version="1", azure_endpoint="http://gateway.example") as client:
+        assert server_of(client.chat.completions).provider == "azure.ai.openai"
