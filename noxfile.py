@@ -74,7 +74,7 @@ def compat(session: nox.Session, openai: str, opentelemetry: str) -> None:
 
 @nox.session
 def backends(session: nox.Session) -> None:
-    """Send to real backends and read back through their own query APIs (installs them from PyPI, some 2 GB)."""
+    """Send to real backends and read back through their own query APIs (installs them from PyPI once, some 2 GB)."""
     session.install("-e", ".[cli]", *GROUPS["tests"])
     session.run("pytest", "-m", "backend", "--timeout=600", "tests/backends", *session.posargs)
 
