@@ -5,23 +5,29 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
+from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.settings.destination import Destination, redact_url
+from llm_otel_broadcast.wire.deadline import bounded
 from llm_otel_broadcast.wire.retry import RETRYABLE, parse_retry_after
 
 Kind: TypeAlias = Literal["ok", "retry", "refused", "unsupported_media", "too_large"]
 
 _MAX_ANSWER: Final = 65_536
 _SHOWN: Final = 200
+_SECRET: Final = 4
+"""Values of headers and queries from this length on are cut out of what a server says."""
 _HINTS: Final = {
     400: "it understood the address but refused the content: a header or the encoding",
     401: "check the API key in headers=",
@@ -29,7 +35,6 @@ _HINTS: Final = {
     404: "check the path of the endpoint: it usually ends in /v1/traces",
     405: "this is a web page, not an OTLP path: it usually ends in /v1/traces",
     413: "the request is too large for it",
-    415: 'it does not take this encoding: try encoding="protobuf"',
     422: "a header is missing or wrong",
 }
 
@@ -53,45 +58,71 @@ class HttpSender:
         self._shown = redact_url(self._url)
         self._gzip = destination.compression == "gzip"
         self._headers = {"User-Agent": f"llm-otel-broadcast/{version}", **destination.headers}
+        self._secrets = _secrets(destination)
         self._pool = _pool(self._url)
+        self._kept = False
+        """The connection of the request before is still there, as far as we know."""
 
     def send(self, body: bytes, content_type: str, timeout: float) -> Answer:
         """Post a body; at most `timeout` seconds in all. Never raises for what a network or server does."""
-        deadline = time.monotonic() + timeout
         headers = {**self._headers, "Content-Type": content_type}
         if self._gzip:
             body = gzip.compress(body, 6, mtime=0)
             headers["Content-Encoding"] = "gzip"
+        kept, self._kept = self._kept, False
         try:
-            response = self._pool.request(
-                "POST",
-                self._url,
-                body=body,
-                headers=headers,
-                timeout=urllib3.Timeout(total=timeout),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
+            response = self._post(body, headers, timeout, again=kept)
             try:
-                content = _read(response, deadline)
+                content = _read(response)
             finally:
                 response.close()
                 response.release_conn()
         except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
             return Answer("retry", None, f"{self._shown} cannot be reached ({_reason(error)})", None, 0)
-        return self._judge(response.status, response.headers, content)
+        self._kept = True
+        return self._judge(response.status, response.headers, content, content_type)
 
-    def _judge(self, status: int, headers: Mapping[str, str], content: bytes) -> Answer:
+    def _post(self, body: bytes, headers: Mapping[str, str], timeout: float, *, again: bool) -> Any:
+        """Post; `again`: at once once more if a connection of before turns out to have been closed while it idled."""
+        deadline = time.monotonic() + timeout
+        try:
+            return self._request(body, headers, timeout)
+        except urllib3.exceptions.ProtocolError as error:
+            if not again or not any(isinstance(cause, ConnectionError) for cause in error.args):
+                raise
+        return self._request(body, headers, max(0.001, deadline - time.monotonic()))
+
+    def _request(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Any:
+        return self._pool.request(
+            "POST",
+            self._url,
+            body=body,
+            headers=headers,
+            timeout=urllib3.Timeout(total=timeout),
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            enforce_content_length=True,  # urllib3 2 does so anyway
+        )
+
+    def _judge(self, status: int, headers: Mapping[str, str], content: bytes, sent: str) -> Answer:
         if 200 <= status < 300:  # noqa: PLR2004
             rejected, message = partial_success(content, headers.get("Content-Type", ""))
-            return Answer("ok", status, message, None, rejected)
-        hint = _HINTS.get(status)
-        text = f"{self._shown} answered {status}" + (f" ({hint})" if hint else "") + _excerpt(content)
+            return Answer("ok", status, self._excerpt(message), None, rejected)
+        hint = _encoding_hint(sent) if status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE else _HINTS.get(status)
+        said = self._excerpt(content.decode("utf-8", "replace"))
+        text = f"{self._shown} answered {status}" + (f" ({hint})" if hint else "") + (f": {said}" if said else "")
         if status in RETRYABLE:
             return Answer("retry", status, text, parse_retry_after(headers.get("Retry-After"), time.time()), 0)
         kinds: dict[int, Kind] = {413: "too_large", 415: "unsupported_media"}
         return Answer(kinds.get(status, "refused"), status, text, None, 0)
+
+    def _excerpt(self, text: str) -> str:
+        """Return the beginning of what a server says, on one line; it may repeat a key it does not like."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        text = re.sub(r"\s+", " ", text).strip()
+        return "".join(char for char in text if char.isprintable())[:_SHOWN]
 
     def close(self) -> None:
         self._pool.clear()
@@ -101,20 +132,33 @@ def _pool(url: str) -> urllib3.PoolManager:
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
     if proxy and not proxy_bypass(parts.hostname or ""):
-        return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}", maxsize=1)
-    return urllib3.PoolManager(maxsize=1)
+        proxy = proxy if "://" in proxy else f"http://{proxy}"
+        credentials = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
+        headers = urllib3.make_headers(proxy_basic_auth=credentials) if credentials else None
+        return bounded(urllib3.ProxyManager(proxy, maxsize=1, proxy_headers=headers))
+    return bounded(urllib3.PoolManager(maxsize=1))
 
 
-def _read(response: Any, deadline: float) -> bytes:
-    """Read the answer's beginning; a server that drips bytes is cut off at the deadline."""
+def _secrets(destination: Destination) -> list[str]:
+    """Return what must never be shown, longest first: header values, their last words (`Bearer ...`), query values."""
+    values = [
+        *destination.headers.values(),
+        *(value for _, value in parse_qsl(urlsplit(destination.endpoint or "").query)),
+    ]
+    found = {part for value in values for part in (value, value.rpartition(" ")[2]) if len(part) >= _SECRET}
+    return sorted(found, key=len, reverse=True)
+
+
+def _encoding_hint(sent: str) -> str:
+    other = "json" if "protobuf" in sent else "protobuf"
+    return f'it does not take {sent}: try encoding="{other}"'
+
+
+def _read(response: Any) -> bytes:
+    """Read the answer's beginning, for as long as the request's timeout allows."""
     content = b""
     read = getattr(response, "read1", None) or response.read
-    while len(content) < _MAX_ANSWER:
-        if time.monotonic() > deadline:
-            raise TimeoutError("the answer did not end in time")
-        piece = read(1024)
-        if not piece:
-            break
+    while len(content) < _MAX_ANSWER and (piece := read(1024)):
         content += piece
     return content
 
@@ -123,18 +167,13 @@ def _reason(error: Exception) -> str:
     """Name an error without the URL that urllib3 puts into its text."""
     inner = getattr(error, "reason", None) or error
     if isinstance(inner, urllib3.exceptions.NewConnectionError):
-        return "connection refused" if "refused" in str(inner) else "no connection"
-    if isinstance(inner, urllib3.exceptions.NameResolutionError):
-        return "its name is not known"
+        cause = inner.__cause__ or inner.__context__
+        if isinstance(cause, socket.gaierror):
+            return "its name is not known"
+        return "connection refused" if isinstance(cause, ConnectionRefusedError) else "no connection"
     if isinstance(inner, TimeoutError | urllib3.exceptions.TimeoutError):
         return "timeout"
     return type(inner).__name__
-
-
-def _excerpt(content: bytes) -> str:
-    text = re.sub(r"\s+", " ", content[: 4 * _SHOWN].decode("utf-8", "replace")).strip()
-    shown = "".join(char for char in text if char.isprintable())[:_SHOWN]
-    return f": {shown}" if shown else ""
 
 
 def partial_success(content: bytes, content_type: str) -> tuple[int, str]:
@@ -144,17 +183,18 @@ def partial_success(content: bytes, content_type: str) -> tuple[int, str]:
     try:
         answer = json.loads(content)
         partial = answer.get("partialSuccess") or {}
-        return max(0, int(partial.get("rejectedSpans") or 0)), str(partial.get("errorMessage") or "")[:_SHOWN]
+        return max(0, int(partial.get("rejectedSpans") or 0)), str(partial.get("errorMessage") or "")
     except (ValueError, TypeError, AttributeError, RecursionError):
         return 0, ""
 
 
 def _partial_protobuf(content: bytes) -> tuple[int, str]:
-    from google.protobuf.message import DecodeError
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+    with importing:
+        from google.protobuf.message import DecodeError
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
     try:
         partial = ExportTraceServiceResponse.FromString(content).partial_success
     except DecodeError:
         return 0, ""
-    return max(0, partial.rejected_spans), partial.error_message[:_SHOWN]
+    return max(0, partial.rejected_spans), str(partial.error_message)

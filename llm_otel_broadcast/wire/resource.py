@@ -7,6 +7,7 @@ from typing import Any
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
+from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.span import Attributes
 
 
@@ -34,7 +35,8 @@ class ResourceSource:
 def _default() -> Resource:
     """Return `Resource.create()`; at the end of the process, when it can no longer start its threads, what the environment says."""
     try:
-        return Resource.create()
+        with importing:  # detectors are entry points
+            return Resource.create()
     except RuntimeError:
         return Resource({"service.name": "unknown_service:python"}).merge(OTELResourceDetector().detect())
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import context as otel_context
 
+from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.span import Scope, Span
 from llm_otel_broadcast.wire import otlp_json
@@ -26,17 +27,34 @@ _SUPPRESS_KEY: Any = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None
 class Transport(Protocol):
     """Sends spans; one thread only."""
 
-    def send(self, spans: Sequence[Span]) -> Answer: ...
+    def send(self, spans: Sequence[Span], *, divisible: bool = True) -> Answer:
+        """Send; `divisible`: too many bytes at once are not sent, as the caller can send less."""
+
+    def flush(self) -> bool:
+        """Pass on what is still held back; False when that fails."""
+
     def close(self) -> None: ...
 
 
 def make_transport(
-    destination: Destination, version: str, service_name: str | None, provider: Callable[[], Any]
+    destination: Destination,
+    version: str,
+    service_name: str | None,
+    provider: Callable[[], Any],
+    keep: Callable[[], bool] = lambda: False,
 ) -> Transport:
-    """Return what sends to the destination. `provider` returns the app's tracer provider, or None."""
+    """Return what sends to the destination.
+
+    Args:
+        destination: where to.
+        version: of this package.
+        service_name: wins over whatever else names the service.
+        provider: returns the app's tracer provider, or None.
+        keep: whether the exporter outlives this, because newer settings have it too.
+    """
     source = ResourceSource(service_name, provider)
     if destination.exporter is not None:
-        return ExporterTransport(destination.exporter, source, Scope(version))
+        return ExporterTransport(destination.exporter, source, Scope(version), destination.timeout, keep)
     return HttpTransport(destination, source, Scope(version))
 
 
@@ -51,9 +69,9 @@ class HttpTransport:
         self._protobuf = destination.encoding == "protobuf"
         self._may_switch = destination.encoding == "auto"
 
-    def send(self, spans: Sequence[Span]) -> Answer:
+    def send(self, spans: Sequence[Span], *, divisible: bool = True) -> Answer:
         body = self._encode(spans)
-        if len(body) > MAX_BODY and len(spans) > 1:
+        if len(body) > MAX_BODY and len(spans) > 1 and divisible:
             return Answer("too_large", None, f"a batch of {len(body)} bytes", None, 0)
         answer = self._post(body)
         if answer.kind == "unsupported_media" and self._may_switch and not self._protobuf:
@@ -64,8 +82,9 @@ class HttpTransport:
     def _encode(self, spans: Sequence[Span]) -> bytes:
         if not self._protobuf:
             return otlp_json.encode(plain_attributes(self._source.resource()), self._scope, spans)
-        from llm_otel_broadcast.wire import protobuf
-        from llm_otel_broadcast.wire.readable import to_readable
+        with importing:
+            from llm_otel_broadcast.wire import protobuf
+            from llm_otel_broadcast.wire.readable import to_readable
 
         resource = self._source.resource()
         return protobuf.encode([to_readable(span, resource, self._scope) for span in spans])
@@ -74,6 +93,9 @@ class HttpTransport:
         with _untraced():
             return self._sender.send(body, _PROTOBUF if self._protobuf else _JSON, self._timeout)
 
+    def flush(self) -> bool:
+        return True
+
     def close(self) -> None:
         self._sender.close()
 
@@ -81,15 +103,21 @@ class HttpTransport:
 class ExporterTransport:
     """An OpenTelemetry `SpanExporter` of the user's, as configured by him; retrying is its own business."""
 
-    def __init__(self, exporter: SpanExporter, source: ResourceSource, scope: Scope) -> None:
+    def __init__(
+        self, exporter: SpanExporter, source: ResourceSource, scope: Scope, timeout: float, keep: Callable[[], bool]
+    ) -> None:
         self._exporter = exporter
         self._source = source
         self._scope = scope
+        self._timeout = timeout
+        self._keep = keep
 
-    def send(self, spans: Sequence[Span]) -> Answer:
-        from opentelemetry.sdk.trace.export import SpanExportResult
+    def send(self, spans: Sequence[Span], *, divisible: bool = True) -> Answer:
+        del divisible  # how much goes into a request is the exporter's business too
+        with importing:
+            from opentelemetry.sdk.trace.export import SpanExportResult
 
-        from llm_otel_broadcast.wire.readable import to_readable
+            from llm_otel_broadcast.wire.readable import to_readable
 
         resource = self._source.resource()
         with _untraced():
@@ -98,8 +126,17 @@ class ExporterTransport:
             return Answer("ok", None, "", None, 0)
         return Answer("refused", None, f"{type(self._exporter).__name__} reported failure", None, 0)
 
+    def flush(self) -> bool:
+        flush = getattr(self._exporter, "force_flush", None)
+        if flush is None:
+            return True
+        with _untraced():
+            return flush(int(self._timeout * 1000)) is not False
+
     def close(self) -> None:
-        self._exporter.shutdown()
+        shutdown = getattr(self._exporter, "shutdown", None)
+        if shutdown is not None and not self._keep():
+            shutdown()
 
 
 @contextmanager

@@ -119,9 +119,17 @@ def test_nobody_there_is_tried_again_and_named():
     answer = made.send(BODY, "application/json", 1.0)
     made.close()
     assert answer.kind == "retry"
-    assert f"127.0.0.1:{port}/v1/traces" in answer.message
+    assert f"127.0.0.1:{port}/v1/traces cannot be reached (connection refused)" in answer.message
     assert "secret" not in answer.message
     assert "pw" not in answer.message
+
+
+def test_a_name_nobody_knows_is_told():
+    made = sender("http://backend.invalid:4318")
+    answer = made.send(BODY, "application/json", 5.0)
+    made.close()
+    assert answer.kind == "retry"
+    assert "its name is not known" in answer.message
 
 
 def test_a_server_that_hangs_is_left_at_the_timeout(post, receiver):
