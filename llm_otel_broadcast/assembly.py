@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from llm_otel_broadcast.app_metrics import AppMetrics
 from llm_otel_broadcast.app_spans import AppSpans
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
-from llm_otel_broadcast.delivery.lane import Lane, LaneParts
+from llm_otel_broadcast.delivery.lane import Lane
+from llm_otel_broadcast.delivery.parts import LaneParts
 from llm_otel_broadcast.delivery.privacy import allows_content
-from llm_otel_broadcast.generation import Generation
-from llm_otel_broadcast.guard import logger
+from llm_otel_broadcast.generation import Cost, Generation
+from llm_otel_broadcast.guard import ask, logger
 from llm_otel_broadcast.observer import CallObserver
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.options import Options
@@ -33,8 +34,11 @@ class Assembly:
     broadcaster: Broadcaster
 
 
-def assemble(options: Options) -> Assembly:
-    """Make everything that these options ask for. Starts no thread and imports nothing heavy."""
+def assemble(options: Options, keeps: Callable[[object], bool]) -> Assembly:
+    """Make everything that these options ask for. Starts no thread and imports nothing heavy.
+
+    `keeps` tells of an exporter that is no longer needed here whether other settings still have it.
+    """
     lanes = [destination for destination in options.destinations if destination.enabled]
     share = options.max_queue_bytes // max(1, len(lanes))
     app_spans = AppSpans(
@@ -48,7 +52,7 @@ def assemble(options: Options) -> Assembly:
     app_metrics = AppMetrics(__version__)
     broadcaster = Broadcaster(
         [
-            Lane(destination.name, destination.batch_delay, share, _parts_maker(destination, options, app_spans))
+            Lane(destination.name, destination.batch_delay, share, _parts_maker(destination, options, app_spans, keeps))
             for destination in lanes
         ],
         metrics=Lane("metrics", _METRICS_DELAY, _METRICS_BYTES, _metrics_maker(app_metrics, options)),
@@ -81,22 +85,36 @@ def _concluder(options: Options) -> Callable[[Generation], Span]:
     return conclude
 
 
-def _parts_maker(destination: Destination, options: Options, app_spans: AppSpans) -> Callable[[], LaneParts]:
+def _cost(record: Generation, options: Options) -> Cost | None:
+    """Return the record's cost; a price that cannot be made out must not lose the record."""
+    from llm_otel_broadcast.pricing import cost_of
+
+    return ask(lambda: cost_of(record, estimated=options.estimate_cost), None)
+
+
+def _parts_maker(
+    destination: Destination, options: Options, app_spans: AppSpans, keeps: Callable[[object], bool]
+) -> Callable[[], LaneParts]:
     def make() -> LaneParts:
         """Import everything heavy: this runs on the lane's thread."""
         from llm_otel_broadcast.dialects import semconv
-        from llm_otel_broadcast.pricing import cost_of
         from llm_otel_broadcast.wire import retry
         from llm_otel_broadcast.wire.transport import make_transport
 
         def render(record: Generation) -> list[Span]:
-            cost = cost_of(record, estimated=options.estimate_cost)
+            cost = _cost(record, options)
             content = allows_content(record, privacy_mode=destination.privacy_mode)
             made = semconv.generation_span(record, cost, content=content, max_chars=options.max_content_chars)
             return [made, *semconv.attempt_spans(record)]
 
         return LaneParts(
-            transport=make_transport(destination, __version__, options.service_name, app_spans.provider),
+            transport=make_transport(
+                destination,
+                __version__,
+                options.service_name,
+                app_spans.provider,
+                keep=lambda: keeps(destination.exporter),
+            ),
             render=render,
             block=lambda record, position: semconv.block_span(record.blocks[position], record),
             delay=retry.delay,
@@ -115,8 +133,12 @@ class _Done(NamedTuple):
 class _Nowhere:
     """The end of a lane that has nothing to send."""
 
-    def send(self, _spans: Sequence[Span]) -> _Done:
+    def send(self, _spans: Sequence[Span], *, divisible: bool) -> _Done:
+        del divisible
         return _Done()
+
+    def flush(self) -> bool:
+        return True
 
     def close(self) -> None:
         """Hold nothing."""
@@ -125,11 +147,10 @@ class _Nowhere:
 def _metrics_maker(app_metrics: AppMetrics, options: Options) -> Callable[[], LaneParts]:
     def make() -> LaneParts:
         from llm_otel_broadcast.dialects import semconv
-        from llm_otel_broadcast.pricing import cost_of
         from llm_otel_broadcast.wire import retry
 
         def render(record: Generation) -> list[Span]:
-            app_metrics.record(record, cost_of(record, estimated=options.estimate_cost))
+            app_metrics.record(record, _cost(record, options))
             return []
 
         return LaneParts(

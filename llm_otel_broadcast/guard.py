@@ -57,13 +57,13 @@ class Guard:
                 "Said once; please report it.",
                 self._place,
                 type(error).__name__,
-                exc_info=(type(error), _without_content(error), trace),
+                exc_info=(type(error), without_text(error), trace),
             )
         return True
 
 
-def _without_content(error: Exception) -> Exception:
-    """Give the error's type without its text, which can quote a prompt."""
+def without_text(error: BaseException) -> Exception:
+    """Give the error's type without its text, which can quote a prompt or a secret."""
     return RuntimeError(f"{type(error).__name__} (text withheld: it may quote content)")
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from llm_otel_broadcast.assembly import Assembly, assemble
 from llm_otel_broadcast.clients.openai.choosing import covering
 from llm_otel_broadcast.clients.openai.targets import Patches
-from llm_otel_broadcast.delivery.lane import LaneStatus
+from llm_otel_broadcast.delivery.books import LaneStatus
+from llm_otel_broadcast.delivery.broadcaster import flush_all
 from llm_otel_broadcast.guard import errors
 from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding
 from llm_otel_broadcast.settings.environment import destination_from
@@ -51,6 +52,7 @@ class _Run:
     assembly: Assembly
     exit_timeout: float
     covers: Callable[[Any], bool] | None
+    exporters: tuple[object, ...] = ()
 
     def status(self) -> Status:
         return Status(_state.is_active(self), self.assembly.broadcaster.status(), dict(errors))
@@ -106,6 +108,12 @@ class _State:
     def forget(self, run: _Run) -> None:
         with self.lock:
             self.running = tuple(other for other in self.running if other is not run)
+
+    def keeps(self, exporter: object) -> bool:
+        """Return whether a run that goes on has this exporter, so that one that ends must not shut it down."""
+        return any(
+            exporter is other for run in self.running if not run.assembly.broadcaster.stopped for other in run.exporters
+        )
 
     def is_active(self, run: _Run) -> bool:
         return self.patches.switch.observer is run.assembly.observer or run in self.chosen
@@ -242,7 +250,8 @@ def instrument(  # noqa: PLR0913  # all by keyword, each with a default
         exit_timeout=exit_timeout,
         from_environment=from_environment,
     )
-    run = _Run(assemble(options), options.exit_timeout, covers)
+    exporters = tuple(destination.exporter for destination in found if destination.enabled and destination.exporter)
+    run = _Run(assemble(options, _state.keeps), options.exit_timeout, covers, exporters)
     previous = _state.install(run)
     if previous is not None:
         _retire(previous)
@@ -286,13 +295,11 @@ def uninstrument() -> None:
 
 
 def flush(timeout: float = 10.0) -> bool:
-    """Send everything recorded so far; see `Handle.flush`. True when nothing was ever instrumented."""
-    deadline = time.monotonic() + timeout
-    broadcasters = [run.assembly.broadcaster for run in _state.current()]
-    for broadcaster in broadcasters:
-        broadcaster.hurry()
-    done = [broadcaster.flush(max(0.0, deadline - time.monotonic())) for broadcaster in broadcasters]
-    return all(done)
+    """Send everything recorded so far, also under settings that were replaced; see `Handle.flush`.
+
+    True when nothing was ever instrumented.
+    """
+    return flush_all([run.assembly.broadcaster for run in _state.running], timeout)
 
 
 def shutdown(timeout: float | None = None) -> None:

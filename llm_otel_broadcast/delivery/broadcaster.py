@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Sequence
 
-from llm_otel_broadcast.delivery.lane import Lane, LaneStatus
+from llm_otel_broadcast.delivery.books import LaneStatus
+from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.generation import Generation
 
 
@@ -21,34 +22,34 @@ class Broadcaster:
     def __init__(self, lanes: Sequence[Lane], metrics: Lane | None = None) -> None:
         self.lanes = tuple(lanes)
         self._metrics = metrics
-        self._all = self.lanes if metrics is None else (*self.lanes, metrics)
+        self.all = self.lanes if metrics is None else (*self.lanes, metrics)
         self._started = self._measuring = False
         self._starting = threading.Lock()
-        self._stopped = False
+        self.stopped = False
 
     def put(self, record: Generation) -> None:
         """Hand a finished record over. Takes microseconds, waits for nobody. After `stop` it is counted as dropped."""
-        if not self._started and not self._stopped:
-            self._start()
-        for lane in self.lanes:
-            lane.put(record)
+        try:
+            if not self._started:
+                self._started = self._start(self.lanes)
+        finally:  # where no thread can be started now, the next record tries again
+            for lane in self.lanes:
+                lane.put(record)
         if record.is_measured and self._metrics is not None:
-            if not self._measuring and not self._stopped:
-                self._start_metrics(self._metrics)
+            if not self._measuring:
+                self._measuring = self._start((self._metrics,))
             self._metrics.put(record)
 
-    def _start(self) -> None:
-        with self._starting:
-            if not self._started and not self._stopped:
-                for lane in self.lanes:
-                    lane.start()
-                self._started = True
-
-    def _start_metrics(self, lane: Lane) -> None:
-        with self._starting:
-            if not self._measuring and not self._stopped:
+    def _start(self, lanes: Sequence[Lane]) -> bool:
+        """Start threads, without waiting for who is at it: a finalizer may come here on top of a call that is."""
+        if self.stopped or not self._starting.acquire(blocking=False):
+            return False
+        try:
+            for lane in lanes:
                 lane.start()
-                self._measuring = True
+        finally:
+            self._starting.release()
+        return True
 
     def flush(self, timeout: float) -> bool:
         """Send everything now; wait at most `timeout` seconds for all lanes side by side.
@@ -56,36 +57,46 @@ class Broadcaster:
         Returns:
             True when nothing is left and nothing was lost meanwhile.
         """
-        deadline = time.monotonic() + timeout
-        before = self._lost()
-        self.hurry()
-        done = [lane.wait_idle(deadline) for lane in self._all]
-        return all(done) and self._lost() == before
+        return flush_all((self,), timeout)
 
     def hurry(self) -> None:
         """Have all lanes send what they have now, without waiting for it."""
-        for lane in self._all:
+        for lane in self.all:
             lane.hurry()
 
-    def _lost(self) -> int:
-        return sum(sum(lane.status().dropped.values()) for lane in self.lanes)
-
     def stop(self, timeout: float) -> None:
-        """Flush for at most `timeout` seconds, then end the threads; what is left is counted as dropped."""
-        if self._stopped:
+        """Flush for at most `timeout` seconds, then end the threads; what is left is counted as dropped.
+
+        Where another thread is at it already, wait for that.
+        """
+        if self.stopped:
+            self.flush(timeout)
             return
-        self._stopped = True
+        self.stopped = True
         deadline = time.monotonic() + timeout
         self.hurry()
-        for lane in self._all:
+        for lane in self.all:
             lane.stop(deadline)
 
     def after_fork(self) -> None:
         """In a child process: begin anew; what was queued belongs to the parent."""
         self._starting = threading.Lock()
         self._started = self._measuring = False
-        for lane in self._all:
+        for lane in self.all:
             lane.after_fork()
 
     def status(self) -> tuple[LaneStatus, ...]:
         return tuple(lane.status() for lane in self.lanes)
+
+
+def flush_all(broadcasters: Sequence[Broadcaster], timeout: float) -> bool:
+    """Flush several, all their lanes side by side; see `Broadcaster.flush`."""
+    deadline = time.monotonic() + timeout
+    before = _lost(broadcasters)
+    asked = [(lane, lane.hurry()) for broadcaster in broadcasters for lane in broadcaster.all]
+    done = [lane.wait(ticket, deadline) for lane, ticket in asked]
+    return all(done) and _lost(broadcasters) == before
+
+
+def _lost(broadcasters: Sequence[Broadcaster]) -> int:
+    return sum(sum(lane.status().dropped.values()) for broadcaster in broadcasters for lane in broadcaster.lanes)

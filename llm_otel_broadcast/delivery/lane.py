@@ -1,4 +1,4 @@
-"""One destination's bounded queue, its thread, and its books.
+"""One destination's bounded queue and its thread.
 
 The host's thread only appends to a queue and, at most once a batch, rings a bell; everything else is done here. The
 books balance at any time: produced = delivered + dropped + queued.
@@ -8,82 +8,33 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from random import random
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
+from llm_otel_broadcast.delivery.books import Books, LaneStatus
+from llm_otel_broadcast.delivery.parts import Item, LaneParts, Outcome
+from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.generation import Generation
-from llm_otel_broadcast.guard import logger
 from llm_otel_broadcast.span import Span
 
 BATCH: Final = 512
+_BATCH_BYTES: Final = 3_000_000
+"""By estimate; once encoded they mostly fit into a request, which may have 4 MB."""
 _CROWDED: Final = 2 * BATCH
 _EVERY: Final = 16
 _BREATH: Final = 0.0002
 _MAX_BLOCKS: Final = 10_000
 _MAX_ELAPSED: Final = 60.0
+_PATIENCE: Final = 1.0
+_OF_RECORDS: Final = frozenset({"stopped", "too_large", "unreadable"})
+"""Reasons that say nothing of the destination."""
 
-
-class Outcome(Protocol):
-    """What became of one request."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def message(self) -> str: ...
-    @property
-    def retry_after(self) -> float | None: ...
-    @property
-    def rejected(self) -> int: ...
-
-
-class Transport(Protocol):
-    """Encodes spans and sends them to one destination; used by one thread only."""
-
-    def send(self, spans: Sequence[Span]) -> Outcome: ...
-    def close(self) -> None: ...
-
-
-class RetryPolicy(Protocol):
-    """How long to wait before the next try."""
-
-    def __call__(self, attempt: int, retry_after: float | None, random: Callable[[], float]) -> float: ...
-
-
-@dataclass(slots=True)
-class Item:
-    """A generation with its spans, blocks of its first appearance included."""
-
-    record: Generation
-    spans: list[Span] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class LaneStatus:
-    """One destination's books. Records are generations; bytes are an estimate of what they hold in memory."""
-
-    name: str
-    produced: int
-    delivered: int
-    retried: int
-    dropped: dict[str, int]
-    queued_records: int
-    queued_bytes: int
-    last_error: str | None
-    last_success: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class LaneParts:
-    """What a lane works with, made on its own thread at its first batch, so that nothing of it burdens the host."""
-
-    transport: Transport
-    render: Callable[[Generation], list[Span]]
-    block: Callable[[Generation, int], Span]
-    delay: RetryPolicy
+Ticket: TypeAlias = "SimpleQueue[bool]"
+"""Gets one answer, True when everything has been sent; a queue because waiting for it is safe in a signal handler."""
 
 
 class Lane:
@@ -94,30 +45,26 @@ class Lane:
         self._batch_delay = batch_delay
         self._max_bytes = max_bytes
         self._make_parts = parts
-        self._parts: LaneParts | None = None
-        self._thread: threading.Thread | None = None
-        self._dropped: Counter[str] = Counter()
-        self._produced = self._delivered = self._retried = 0
-        self._last_error: str | None = None
-        self._last_success: float | None = None
-        self._failing = False
         self._sent_blocks: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._closed = False
+        """`stop` has counted what was left: whatever the thread still does comes too late for the books."""
         self._fresh()
 
     def _fresh(self) -> None:
-        """Make what a fork or a start needs new: locks, queue, bell."""
+        """Make what a process needs of its own: locks, queue, bell, books, thread."""
+        self._books = Books(self.name)
         self._lock = threading.Lock()
-        self._idle = threading.Condition(threading.Lock())
-        self._queue: deque[Generation] = deque()
+        self._queue: deque[tuple[Generation, int]] = deque()  # with the size at hand-over: late reading adds to it
         self._strays: deque[Generation] = deque()
         self._bytes = 0
         self._in_flight = 0
         self._in_flight_bytes = 0
-        self._bell: SimpleQueue[str] = SimpleQueue()
+        self._bell: SimpleQueue[str | Ticket] = SimpleQueue()
         self._rung = False
+        self._hurried = threading.Event()
         self._stopping = threading.Event()
-        self._closed = False
-        """`stop` has counted what was left: whatever the thread still does comes too late for the books."""
+        self._parts: LaneParts | None = None
+        self._thread: threading.Thread | None = None
 
     # -- the host's thread ------------------------------------------------------------------------------------------
 
@@ -132,123 +79,127 @@ class Lane:
                 self._lock.release()
         else:
             self._strays.append(record)
+        if self._books.unsaid:
+            self._books.say()
         if not self._rung:
             self._rung = True
             self._bell.put("record")
         waiting = len(self._queue)
         if waiting == BATCH:
             self._bell.put("full")
-        if waiting >= _CROWDED and not waiting % _EVERY and not self._failing:
+        if waiting >= _CROWDED and not waiting % _EVERY and not self._books.failing:
             time.sleep(
                 _BREATH
             )  # a host that computes without pause starves the lane's thread of the GIL (performance, case 9)
 
     def _accept(self, record: Generation) -> None:
-        self._produced += 1
+        books = self._books
+        books.produced += 1
         if self._closed:
-            self._drop("stopped", 1)
+            books.drop("stopped", 1)
             return
-        self._queue.append(record)
-        self._bytes += record.size
+        size = record.size
+        self._queue.append((record, size))
+        self._bytes += size
         while self._bytes + self._in_flight_bytes > self._max_bytes and self._queue:
-            self._bytes -= self._queue.popleft().size
-            self._drop("queue_full", 1)
-
-    def _drop(self, reason: str, count: int) -> None:
-        first = self._dropped[reason] == 0
-        self._dropped[reason] += count
-        if first:
-            logger.warning(
-                'destination "%s": %d generation(s) dropped (%s). status() counts further ones.',
-                self.name,
-                count,
-                reason,
-            )
+            self._bytes -= self._queue.popleft()[1]
+            books.drop("queue_full", 1)
 
     def start(self) -> None:
         """Start the thread unless it runs."""
-        if self._thread is None or not self._thread.is_alive():
+        if not self._alive():
             self._thread = threading.Thread(target=self._run, name=f"llm-otel-broadcast {self.name}", daemon=True)
             self._thread.start()
 
     # -- flushing and stopping --------------------------------------------------------------------------------------
 
-    def hurry(self) -> None:
-        """Have the thread send what it has without waiting for more."""
-        self._rung = True
-        self._bell.put("hurry")
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the lock, which nobody else holds for long, and strays taken in.
 
-    def wait_idle(self, deadline: float) -> bool:
-        """Wait until nothing is queued or in flight. Returns False when the deadline (monotonic) came first."""
-        with self._idle:
-            while self._pending():
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._alive():
+        Where that takes too long, a signal handler has interrupted `put` on this very thread: going on beats a deadlock.
+        """
+        got = self._lock.acquire(timeout=_PATIENCE)
+        try:
+            while self._strays:
+                self._accept(self._strays.popleft())
+            yield
+        finally:
+            if got:
+                self._lock.release()
+
+    def hurry(self) -> Ticket:
+        """Have the thread send what it has without waiting for more; `wait` for what is returned."""
+        ticket: Ticket = SimpleQueue()
+        self._bell.put(ticket)
+        self._hurried.set()
+        return ticket
+
+    def wait(self, ticket: Ticket, deadline: float) -> bool:
+        """Wait until all that was queued when `hurry` gave the ticket has been sent; False: the deadline came first."""
+        while self._alive() or self._waiting():  # not alive, but something waits: the thread is just being started
+            left = deadline - time.monotonic()
+            try:
+                return ticket.get(timeout=max(0.0, min(left, 0.1)))
+            except Empty:
+                if left <= 0:
                     return False
-                self._idle.wait(min(left, 0.1))
         return True
 
     def _alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def _pending(self) -> int:
-        return len(self._queue) + len(self._strays) + self._in_flight
+    def _waiting(self) -> int:
+        with self._held():
+            return len(self._queue) + self._in_flight
 
     def stop(self, deadline: float) -> None:
         """Send what is queued until the deadline (monotonic); count the rest as dropped."""
-        self.hurry()
-        self.wait_idle(deadline)
+        self.wait(self.hurry(), deadline)
         self._stopping.set()
         self.hurry()
         if self._thread is not None:
             self._thread.join(max(0.0, deadline - time.monotonic()))
-        with self._lock:
-            left = self._pending()
+        with self._held():
+            left = len(self._queue) + self._in_flight
             self._closed = True
             self._queue.clear()
-            self._strays.clear()
             self._bytes = self._in_flight = self._in_flight_bytes = 0
             if left:
-                self._drop("stopped", left)
+                self._books.drop("stopped", left)
+        self._books.say()
 
     def after_fork(self) -> None:
         """In a child: the queue's content stays with the parent, the thread is not there, the books begin anew."""
-        self._thread = None
-        self._parts = None
-        self._dropped = Counter()
-        self._produced = self._delivered = self._retried = 0
         self._fresh()
 
     def status(self) -> LaneStatus:
-        return LaneStatus(
-            name=self.name,
-            produced=self._produced + len(self._strays),
-            delivered=self._delivered,
-            retried=self._retried,
-            dropped=dict(self._dropped),
-            queued_records=self._pending(),
-            queued_bytes=self._bytes + self._in_flight_bytes,
-            last_error=self._last_error,
-            last_success=self._last_success,
-        )
+        with self._held():
+            return self._books.status(len(self._queue) + self._in_flight, self._bytes + self._in_flight_bytes)
 
     # -- the lane's thread ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         stopping = self._stopping
         while not stopping.is_set():
-            if self._bell.get() == "record" and self._batch_delay and not stopping.is_set():
-                self._wait_for_company()
-            self._rung = False
-            while not self._bell.empty():  # what rings from here on belongs to the next round
-                self._bell.get()
+            rung: list[str | Ticket] = [self._bell.get()]
+            if rung[0] == "record" and self._batch_delay and not stopping.is_set():
+                self._wait_for_company(rung)
+            self._hurried.clear()
+            while not self._bell.empty():
+                rung.append(self._bell.get())
+            self._rung = False  # from here on `put` rings again; what it appended before is sent in this round
             self._drain()
-        if self._parts is not None:
-            self._parts.transport.close()
+            tickets = [one for one in rung if not isinstance(one, str)]
+            if tickets:
+                done = self._flush_transport() and not self._waiting()
+                for ticket in tickets:
+                    ticket.put(done)
+        self._close_transport()
 
-    def _wait_for_company(self) -> None:
+    def _wait_for_company(self, rung: list[str | Ticket]) -> None:
         try:
-            self._bell.get(timeout=self._batch_delay)
+            rung.append(self._bell.get(timeout=self._batch_delay))
         except Empty:
             return
 
@@ -256,32 +207,34 @@ class Lane:
         while items := self._take():
             try:
                 self._send(items)
-            except Exception as error:  # noqa: BLE001  # the thread must outlive any fault of an encoder or exporter
-                logger.warning('destination "%s": sending failed (%s)', self.name, type(error).__name__, exc_info=True)
-                self._give_up(items, "internal_error", type(error).__name__)
+            except BaseException as error:  # noqa: BLE001  # the thread must outlive any fault of an encoder or exporter
+                left = [item for item in items if not item.done]
+                self._give_up(left, "internal_error", f"sending failed ({type(error).__name__})", error)
             finally:
-                with self._lock:
+                with self._held():
                     self._in_flight = self._in_flight_bytes = 0
-                with self._idle:
-                    self._idle.notify_all()
             if self._stopping.is_set():
                 return
 
     def _take(self) -> list[Item]:
-        with self._lock:
-            while self._strays:
-                self._accept(self._strays.popleft())
-            records = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-            size = sum(record.size for record in records)
-            self._bytes = max(0, self._bytes - size)
-            self._in_flight, self._in_flight_bytes = len(records), size
-        return [Item(record) for record in records]
+        taken: list[Item] = []
+        size = 0
+        with self._held():
+            while self._queue and len(taken) < BATCH and (not taken or size + self._queue[0][1] <= _BATCH_BYTES):
+                record, held = self._queue.popleft()
+                taken.append(Item(record))
+                size += held
+            self._bytes -= size
+            self._in_flight, self._in_flight_bytes = len(taken), size
+        self._books.say()
+        return taken
 
     def _send(self, items: list[Item]) -> None:
-        parts = self._parts
-        if parts is None:
-            parts = self._parts = self._make_parts()
-        ready = [item for item in items if self._render(parts, item)]
+        with importing:
+            if self._parts is None:
+                self._parts = self._make_parts()
+            parts = self._parts
+            ready = [item for item in items if self._render(parts, item)]
         if ready:
             self._deliver(parts, ready)
 
@@ -290,25 +243,26 @@ class Lane:
         try:
             record.settle()
             item.spans = parts.render(record)
-            for position, block in enumerate(record.blocks):
-                key = (block.trace_id, block.span_id)
-                if key not in self._sent_blocks:
-                    item.spans.append(parts.block(record, position))
-                    self._sent_blocks[key] = None
-                    if len(self._sent_blocks) > _MAX_BLOCKS:
-                        self._sent_blocks.popitem(last=False)
+            item.blocks = [
+                parts.block(record, position)
+                for position, block in enumerate(record.blocks)
+                if not self._was_sent((block.trace_id, block.span_id))
+            ]
         except Exception as error:  # noqa: BLE001  # one odd record must not take its neighbours along
-            logger.warning('destination "%s": a record cannot be rendered (%s)', self.name, type(error).__name__)
-            self._give_up([item], "unreadable", type(error).__name__)
+            self._give_up([item], "unreadable", f"a record cannot be rendered ({type(error).__name__})")
             return False
         return True
 
     def _deliver(self, parts: LaneParts, items: list[Item]) -> None:
-        outcome = self._try(parts, items)
+        blocks = self._due_blocks(items)
+        spans = [*(span for item in items for span in item.spans), *blocks.values()]
+        outcome = self._try(parts, spans, items)
         if outcome is None:
-            self._give_up(items, "stopped", self._last_error or "stopped while trying again")
+            self._give_up(items, "stopped", "")
         elif outcome.kind == "ok":
             self._succeed(items, outcome)
+            if not outcome.rejected:
+                self._remember(blocks)
         elif outcome.kind == "too_large" and len(items) > 1:
             middle = len(items) // 2
             self._deliver(parts, items[:middle])
@@ -316,56 +270,91 @@ class Lane:
         else:
             self._give_up(items, "retries_exhausted" if outcome.kind == "retry" else outcome.kind, outcome.message)
 
-    def _try(self, parts: LaneParts, items: list[Item]) -> Outcome | None:
+    def _due_blocks(self, items: list[Item]) -> dict[tuple[int, int], Span]:
+        """Return the blocks around these generations that the destination does not have yet, each once."""
+        found = {(block.trace_id, block.span_id): block for item in items for block in item.blocks}
+        return {key: block for key, block in found.items() if not self._was_sent(key)}
+
+    def _was_sent(self, key: tuple[int, int]) -> bool:
+        if key not in self._sent_blocks:
+            return False
+        self._sent_blocks.move_to_end(key)
+        return True
+
+    def _remember(self, blocks: dict[tuple[int, int], Span]) -> None:
+        self._sent_blocks.update(dict.fromkeys(blocks))
+        while len(self._sent_blocks) > _MAX_BLOCKS:
+            self._sent_blocks.popitem(last=False)
+
+    def _try(self, parts: LaneParts, spans: list[Span], items: list[Item]) -> Outcome | None:
         """Send until it works, is refused, or time is up; None when the lane was stopped meanwhile."""
-        spans = [span for item in items for span in item.spans]
         first = time.monotonic()
         for attempt in range(1_000):
-            outcome = parts.transport.send(spans)
+            if self._closed:
+                return None
+            outcome = parts.transport.send(spans, divisible=len(items) > 1)
             if outcome.kind != "retry":
                 return outcome
-            self._fail(outcome.message)
+            self._books.failed(outcome.message, "trying again, your calls are not affected")
             pause = parts.delay(attempt, outcome.retry_after, random)
             if time.monotonic() - first + pause > _MAX_ELAPSED:
                 return outcome
-            if self._stopping.wait(pause):
+            self._pause(pause, asked_for=outcome.retry_after is not None)
+            if self._stopping.is_set():
                 return None
-            self._retried += len(items)
+            self._books.retried += len(items)
         return None
+
+    def _pause(self, seconds: float, *, asked_for: bool) -> None:
+        """Wait before the next try. A flush cuts it short, once, unless the server asked for the wait."""
+        if asked_for:
+            self._stopping.wait(seconds)
+        elif self._hurried.wait(seconds):
+            self._hurried.clear()
 
     def _succeed(self, items: list[Item], outcome: Outcome) -> None:
         rejected = min(outcome.rejected, len(items))
-        with self._lock:
+        with self._held():
             if self._closed:
                 return
-            self._delivered += len(items) - rejected
-            self._in_flight -= min(self._in_flight, len(items))
+            self._settle(items)
+            self._books.delivered += len(items) - rejected
             if rejected:
-                self._drop("rejected", rejected)
-        self._last_success = time.time()
-        if rejected:
-            self._last_error = f"{rejected} span(s) rejected: {outcome.message}"
-            logger.warning('destination "%s": %s', self.name, self._last_error)
-        if self._failing:
-            self._failing = False
-            logger.info('destination "%s" works again', self.name)
+                self._books.drop("rejected", rejected, f"{outcome.rejected} span(s) rejected: {outcome.message}")
+        self._books.succeeded()
+        self._books.say()
 
-    def _fail(self, message: str) -> None:
-        self._last_error = message
-        if not self._failing:
-            self._failing = True
-            logger.warning('destination "%s": %s; trying again, your calls are not affected', self.name, message)
-
-    def _give_up(self, items: list[Item], reason: str, message: str) -> None:
-        self._last_error = message
+    def _settle(self, items: list[Item]) -> None:
         for item in items:
-            for block in item.record.blocks:
-                self._sent_blocks.pop((block.trace_id, block.span_id), None)
-        with self._lock:
-            if self._closed:
+            item.done = True
+        self._in_flight -= len(items)
+
+    def _give_up(self, items: list[Item], reason: str, message: str, error: BaseException | None = None) -> None:
+        told = reason not in _OF_RECORDS and not self._books.failing
+        with self._held():
+            if self._closed or not items:
                 return
-            self._in_flight -= min(self._in_flight, len(items))
-            self._drop(reason, len(items))
-        if not self._failing:
-            self._failing = True
-            logger.warning('destination "%s": %s; %d generation(s) lost', self.name, message, len(items))
+            self._settle(items)
+            self._books.drop(reason, len(items), message, told=told)
+        if told:
+            self._books.failed(message, f"{len(items)} generation(s) lost", error)
+        self._books.say()
+
+    # -- the exporter's own life cycle ------------------------------------------------------------------------------
+
+    def _flush_transport(self) -> bool:
+        if self._parts is None:
+            return True
+        try:
+            return self._parts.transport.flush()
+        except BaseException as error:  # noqa: BLE001  # an exporter's fault is told, and the thread goes on
+            self._books.failed(f"flushing failed ({type(error).__name__})", "going on", error)
+            return False
+
+    def _close_transport(self) -> None:
+        if self._parts is None:
+            return
+        try:
+            self._parts.transport.close()
+        except BaseException as error:  # noqa: BLE001  # likewise
+            self._books.failed(f"closing failed ({type(error).__name__})", "it is not used any more", error)

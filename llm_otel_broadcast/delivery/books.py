@@ -1,0 +1,97 @@
+"""One lane's figures, and what is said of them in the log: a warning for each change of state, never one for each batch.
+
+The figures belong under the lane's lock; the log, which may wait for anything, never does: what is to be said is noted
+under the lock and said after it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from dataclasses import dataclass
+
+from llm_otel_broadcast.guard import ask, logger, without_text
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatus:
+    """One destination's books. Records are generations; bytes are an estimate of what they hold in memory."""
+
+    name: str
+    produced: int
+    delivered: int
+    retried: int
+    dropped: dict[str, int]
+    queued_records: int
+    queued_bytes: int
+    last_error: str | None
+    last_success: float | None
+
+
+class Books:
+    """What came and what became of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.produced = self.delivered = self.retried = 0
+        self.dropped: Counter[str] = Counter()
+        self.last_error: str | None = None
+        self.last_success: float | None = None
+        self.failing = False
+        self.unsaid: deque[tuple[str, int, str]] = deque()
+        """Drops to be told by `say`."""
+        self._said: set[str] = set()
+
+    def status(self, waiting: int, size: int) -> LaneStatus:
+        return LaneStatus(
+            name=self.name,
+            produced=self.produced,
+            delivered=self.delivered,
+            retried=self.retried,
+            dropped=dict(self.dropped),
+            queued_records=waiting,
+            queued_bytes=size,
+            last_error=self.last_error,
+            last_success=self.last_success,
+        )
+
+    def drop(self, reason: str, count: int, message: str = "", *, told: bool = False) -> None:
+        """Count dropped records; the first ones of a reason are noted for `say` unless they are `told` otherwise."""
+        self.dropped[reason] += count
+        if message:
+            self.last_error = message
+        if reason not in self._said:
+            self._said.add(reason)
+            if not told:
+                self.unsaid.append((reason, count, message))
+
+    def say(self) -> None:
+        """Tell the log what was noted. Not for use under the lock."""
+        while self.unsaid:
+            reason, count, message = self.unsaid.popleft()
+            shown = f": {message}" if message else ""
+            self._tell(
+                logging.WARNING, f"{count} generation(s) dropped ({reason}{shown}). status() counts further ones."
+            )
+
+    def succeeded(self) -> None:
+        self.last_success = time.time()
+        if self.failing:
+            self.failing = False
+            self._said.clear()
+            self._tell(logging.INFO, "works again")
+
+    def failed(self, message: str, consequence: str, error: BaseException | None = None) -> None:
+        """Note a failure of the destination and tell the log of the first since it last worked."""
+        self.last_error = message
+        if self.failing:
+            return
+        self.failing = True
+        self._tell(logging.WARNING, f"{message}; {consequence}", error)
+
+    def _tell(self, level: int, text: str, error: BaseException | None = None) -> None:
+        """Log; the app's handlers may raise whatever they like. Network errors of an exporter need no stack."""
+        shown = error is not None and not isinstance(error, OSError)
+        trace = (type(error), without_text(error), error.__traceback__) if shown and error is not None else None
+        ask(lambda: logger.log(level, 'destination "%s": %s', self.name, text, exc_info=trace), None)

@@ -1,0 +1,57 @@
+"""What a lane works with: the seams to rendering, encoding and sending."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.span import Span
+
+
+class Outcome(Protocol):
+    """What became of one request."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def retry_after(self) -> float | None: ...
+    @property
+    def rejected(self) -> int: ...
+
+
+class Transport(Protocol):
+    """Encodes spans and sends them to one destination; used by one thread only."""
+
+    def send(self, spans: Sequence[Span], *, divisible: bool) -> Outcome: ...
+    def flush(self) -> bool: ...
+    def close(self) -> None: ...
+
+
+class RetryPolicy(Protocol):
+    """How long to wait before the next try."""
+
+    def __call__(self, attempt: int, retry_after: float | None, random: Callable[[], float]) -> float: ...
+
+
+@dataclass(slots=True)
+class Item:
+    """A generation under way: its span, the blocks around it, and whether the books have it as delivered or dropped."""
+
+    record: Generation
+    spans: list[Span] = field(default_factory=list)
+    blocks: list[Span] = field(default_factory=list)
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LaneParts:
+    """What a lane works with, made on its own thread at its first batch, so that nothing of it burdens the host."""
+
+    transport: Transport
+    render: Callable[[Generation], list[Span]]
+    block: Callable[[Generation, int], Span]
+    delay: RetryPolicy

@@ -1,0 +1,93 @@
+"""Lanes with real destinations, a quick retry policy, and records to put into them."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llm_otel_broadcast import Destination
+from llm_otel_broadcast.delivery.books import LaneStatus
+from llm_otel_broadcast.delivery.lane import Lane
+from llm_otel_broadcast.delivery.parts import LaneParts
+from llm_otel_broadcast.dialects import semconv
+from llm_otel_broadcast.generation import Block, Generation
+from llm_otel_broadcast.wire.transport import make_transport
+
+_numbers = itertools.count(1)
+
+
+def record(model: str = "gpt-4o", *, size: int | None = None, root: Block | None = None) -> Generation:
+    """Return a finished generation called `chat MODEL`."""
+    made = Generation("chat")
+    made.request_model = model
+    made.trace_id, made.span_id = root.trace_id if root else next(_numbers), next(_numbers)
+    if root is not None:
+        made.blocks, made.parent_span_id = (root,), root.span_id
+    if size is not None:
+        made.size = size
+    made.end()
+    return made
+
+
+def root(name: str = "root") -> Block:
+    return Block(name, next(_numbers), next(_numbers), 0, time.time_ns())
+
+
+def at_once(attempt: int, retry_after: float | None, random: Callable[[], float]) -> float:
+    return 0.01
+
+
+def parts(transport: Any, delay: Any = at_once) -> LaneParts:
+    return LaneParts(
+        transport=transport,
+        render=lambda made: [semconv.generation_span(made, None, content=True)],
+        block=lambda made, position: semconv.block_span(made.blocks[position], made),
+        delay=delay,
+    )
+
+
+@contextmanager
+def running(
+    endpoint: str | None = None,
+    *,
+    transport: Any = None,
+    delay: Any = at_once,
+    batch_delay: float = 0.0,
+    max_bytes: int = 64_000_000,
+    started: bool = True,
+    **more: Any,
+) -> Iterator[Lane]:
+    """Run a lane to an endpoint (`more` goes to its `Destination`) or with a transport of the test's own."""
+
+    def make() -> LaneParts:
+        if transport is not None:
+            return parts(transport, delay)
+        return parts(make_transport(Destination(endpoint=endpoint, **more), "1", "tests", lambda: None), delay)
+
+    lane = Lane("backend", batch_delay, max_bytes, make)
+    if started:
+        lane.start()
+    try:
+        yield lane
+    finally:
+        lane.stop(time.monotonic() + 0.1)
+
+
+def flushed(lane: Lane, timeout: float = 5.0) -> bool:
+    return lane.wait(lane.hurry(), time.monotonic() + timeout)
+
+
+def balanced(books: LaneStatus) -> bool:
+    return books.produced == books.delivered + sum(books.dropped.values()) + books.queued_records
+
+
+def until(condition: Callable[[], Any], timeout: float = 5.0) -> Any:
+    """Wait until the condition is true and return what it gave; fail at the deadline."""
+    deadline = time.monotonic() + timeout
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+    return found

@@ -1,0 +1,180 @@
+"""What is said of delivery: one warning for each change of state, and never a secret."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+import llm_otel_broadcast
+from llm_otel_broadcast import Destination
+from llm_otel_broadcast.receiver import OtlpReceiver, Reply
+from llm_otel_broadcast.wire import retry
+from tests.clients.calling import chat
+from tests.delivery import backends
+from tests.delivery.backends import backend, refusing
+from tests.delivery.lanes import flushed, record, running, until
+
+CANARIES = ("header-canary", "query-canary", "user-canary", "password-canary")
+
+
+@pytest.fixture(autouse=True)
+def _everything_is_heard(caplog):
+    caplog.set_level(logging.DEBUG, "llm_otel_broadcast")
+
+
+def said(caplog, level=logging.WARNING):
+    return [record.getMessage() for record in caplog.records if record.levelno == level]
+
+
+def test_an_outage_is_said_once_and_its_end_too(caplog):
+    """pains.md, P48: a collector that is down flooded the log."""
+    receiver = OtlpReceiver()
+    receiver.start()
+    receiver.stop()
+    with running(receiver.endpoint) as lane:
+        for outage in (1, 2):
+            for _ in range(3):
+                lane.put(record())
+            until(lambda: lane.status().retried > 5)
+            assert len(said(caplog)) == outage
+            assert receiver.endpoint in said(caplog)[-1]
+            assert "connection refused" in said(caplog)[-1]
+            with receiver:
+                assert flushed(lane)
+                assert [text for text in said(caplog, logging.INFO) if "works again" in text] == [
+                    'destination "backend": works again'
+                ] * outage
+            lane._books.retried = 0
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_second_outage_tells_its_losses_again(receiver, caplog):
+    with running(receiver.endpoint) as lane:
+        for losses in (1, 2):
+            receiver.script(*[Reply(401, body=b"no such key")] * 3)
+            for _ in range(3):
+                lane.put(record())
+                flushed(lane)
+            lane.put(record())
+            assert flushed(lane)
+            assert len(said(caplog)) == losses
+    assert "1 generation(s) lost" in said(caplog)[0]
+    assert "no such key" in said(caplog)[0]
+
+
+def test_what_is_dropped_in_an_outage_is_said_once_besides(receiver, caplog):
+    with running(receiver.endpoint, delay=lambda *_: 61.0) as lane:
+        for _ in range(2):
+            caplog.clear()
+            receiver.script(*[Reply(503)] * 3)
+            for _ in range(3):
+                lane.put(record())
+                flushed(lane)
+            outage, dropped = said(caplog)
+            assert "trying again, your calls are not affected" in outage
+            assert "1 generation(s) dropped (retries_exhausted" in dropped
+            lane.put(record())
+            assert flushed(lane)
+        assert lane.status().dropped == {"retries_exhausted": 6}
+
+
+def test_each_destination_speaks_for_itself(stand_in, receiver, caplog):
+    receiver.script(Reply(404))
+    handle = llm_otel_broadcast.instrument(
+        destinations=[
+            Destination(name="wrong path", endpoint=receiver.endpoint),
+            Destination(name="down", endpoint=refusing()),
+        ]
+    )
+    chat("sync", stand_in.base_url)
+    assert not handle.flush(0.3)
+    first, second = sorted(said(caplog))
+    assert first.startswith('destination "down": http://127.0.0.1:')
+    assert second.startswith('destination "wrong path": http://127.0.0.1:')
+    assert "it usually ends in /v1/traces" in second
+
+
+def test_a_log_handler_that_raises_stops_nothing(receiver):
+    class Raising(logging.Handler):
+        def emit(self, record):
+            raise RuntimeError("disk full")
+
+    handler = Raising()
+    logging.getLogger("llm_otel_broadcast").addHandler(handler)
+    receiver.script(Reply(503), Reply(400))
+    try:
+        with running(receiver.endpoint, max_bytes=10_000) as lane:
+            lane.put(record(size=20_000))
+            lane.put(record())
+            flushed(lane)
+            lane.put(record())
+            assert flushed(lane)
+            assert (lane.status().delivered, lane.status().dropped) == (1, {"queue_full": 1, "refused": 1})
+    finally:
+        logging.getLogger("llm_otel_broadcast").removeHandler(handler)
+
+
+def secretive(endpoint, **more):
+    """Return a destination with a canary wherever a secret can be."""
+    return Destination(
+        name="backend",
+        endpoint=endpoint.replace("http://", "http://user-canary:password-canary@") + "?key=query-canary",
+        headers={"X-Key": "header-canary", "X-Token": "Bearer other-header-canary"},
+        timeout=0.2,
+        batch_delay=0.0,
+        **more,
+    )
+
+
+def told(handle, caplog, capfd):
+    text = caplog.text + repr(handle.status()) + "".join(capfd.readouterr())
+    assert handle.status().destinations[0].last_error
+    return [canary for canary in CANARIES if canary in text]
+
+
+@pytest.mark.parametrize("conduct", [backends.hangs, backends.drips_body, backends.resets_in_the_answer, None])
+def test_no_secret_is_told_when_the_network_fails(stand_in, caplog, capfd, conduct):
+    with backend(conduct or backends.hangs) as seen:
+        handle = llm_otel_broadcast.instrument(destinations=[secretive(seen.endpoint if conduct else refusing())])
+        chat("sync", stand_in.base_url)
+        until(lambda: handle.status().destinations[0].last_error)
+        assert told(handle, caplog, capfd) == []
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 413, 415, 503])
+def test_no_secret_is_told_that_a_backend_repeats(stand_in, receiver, caplog, capfd, status):
+    """Many a backend answers `invalid key: ...`, and proxies repeat the whole request."""
+    echo = "invalid: other-header-canary header-canary /v1/traces?key=query-canary " * 10
+    body = f'{{"partialSuccess":{{"rejectedSpans":"1","errorMessage":"{echo}"}}}}' if status == 200 else echo
+    receiver.script(*[Reply(status, body=body.encode())] * 2)
+    handle = llm_otel_broadcast.instrument(destinations=[secretive(receiver.endpoint)])
+    chat("sync", stand_in.base_url)
+    handle.flush(0.2)
+    assert told(handle, caplog, capfd) == []
+    assert "invalid: *** *** /v1/traces?key=***" in handle.status().destinations[0].last_error
+    request = receiver.requests[0]
+    assert request.path == "/v1/traces?key=query-canary"
+    assert request.headers["authorization"] == "Basic dXNlci1jYW5hcnk6cGFzc3dvcmQtY2FuYXJ5"
+
+
+def test_a_proxys_credentials_go_to_the_proxy_and_nowhere_else(receiver, monkeypatch, caplog):
+    proxy = receiver.endpoint.removesuffix("/v1/traces").replace("http://", "http://user-canary:password-canary@")
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    receiver.script(Reply(407))
+    with running("http://backend.invalid:4318") as lane:
+        lane.put(record())
+        flushed(lane)
+        assert "canary" not in lane.status().last_error + caplog.text
+    assert receiver.requests[0].headers["proxy-authorization"] == "Basic dXNlci1jYW5hcnk6cGFzc3dvcmQtY2FuYXJ5"
+
+
+def test_retrying_with_the_real_policy_is_said_once(receiver, caplog):
+    receiver.script(*[Reply(503, {"Retry-After": "0"})] * 5)
+    with running(receiver.endpoint, delay=retry.delay) as lane:
+        lane.put(record())
+        assert flushed(lane)
+        assert lane.status().retried == 5
+    assert len(said(caplog)) == 1

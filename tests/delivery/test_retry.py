@@ -1,0 +1,198 @@
+"""What is tried again, when, and what is final."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from email.utils import formatdate
+
+import pytest
+
+from llm_otel_broadcast.receiver import OtlpReceiver, Reply
+from llm_otel_broadcast.wire import retry
+from tests.delivery import backends
+from tests.delivery.backends import backend
+from tests.delivery.lanes import balanced, flushed, record, running, until
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_busy_backend_gets_the_same_request_again(receiver, status):
+    receiver.script(Reply(status), Reply(status))
+    with running(receiver.endpoint) as lane:
+        lane.put(record())
+        assert flushed(lane)
+        books = lane.status()
+    assert (books.delivered, books.retried, books.dropped) == (1, 2, {})
+    assert str(status) in books.last_error
+    assert len({request.body for request in receiver.requests}) == 1
+    assert len(receiver.requests) == 3
+    assert balanced(books)
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409, 500, 501])
+def test_a_refusal_is_final_and_says_why(receiver, status):
+    receiver.script(Reply(status, body=b"because"))
+    with running(receiver.endpoint) as lane:
+        lane.put(record())
+        flushed(lane)
+        books = lane.status()
+    assert (books.delivered, books.retried, books.dropped) == (0, 0, {"refused": 1})
+    assert f"answered {status}" in books.last_error
+    assert "because" in books.last_error
+    assert len(receiver.requests) == 1
+    assert balanced(books)
+
+
+def test_a_backend_that_comes_up_later_gets_what_waited():
+    receiver = OtlpReceiver()
+    receiver.start()
+    receiver.stop()
+    with running(receiver.endpoint) as lane:
+        lane.put(record())
+        until(lambda: lane.status().retried)
+        assert "connection refused" in lane.status().last_error
+        with receiver:
+            assert flushed(lane)
+            assert len(receiver.store.spans()) == 1
+        assert lane.status().delivered == 1
+
+
+@pytest.mark.parametrize("fault", [backends.resets_in_the_answer, backends.breaks_off_in_the_body])
+def test_a_connection_lost_in_the_answer_is_tried_again(fault):
+    with backend(fault, backends.answers) as seen, running(seen.endpoint) as lane:
+        lane.put(record())
+        assert flushed(lane)
+        assert (lane.status().delivered, lane.status().retried) == (1, 1)
+        assert len(seen.requests) == 2
+
+
+@pytest.mark.parametrize("fault", [backends.hangs, backends.drips_headers, backends.drips_body])
+def test_a_backend_that_does_not_finish_its_answer_is_left_at_the_timeout(fault):
+    """A dripping one too: a socket's own timeout begins anew with each byte."""
+    with backend(fault, backends.answers) as seen, running(seen.endpoint, timeout=0.3) as lane:
+        started = time.monotonic()
+        lane.put(record())
+        assert flushed(lane)
+        assert time.monotonic() - started > 0.25
+        assert "timeout" in lane.status().last_error
+        assert (lane.status().delivered, lane.status().retried) == (1, 1)
+
+
+def test_an_idle_connection_that_was_closed_is_no_outage(caplog):
+    """Servers close idle connections; the request that meets the closing one goes out again at once, on a new one."""
+    with backend(backends.answers_once, backends.answers) as seen, running(seen.endpoint) as lane:
+        for _ in range(2):
+            lane.put(record())
+            assert flushed(lane)
+        books = lane.status()
+        assert seen.connections == 2
+    assert (books.delivered, books.retried, books.last_error) == (2, 0, None)
+    assert not caplog.records
+
+
+def test_connections_are_kept():
+    with backend(backends.answers) as seen, running(seen.endpoint) as lane:
+        for _ in range(3):
+            lane.put(record())
+            assert flushed(lane)
+        assert (seen.connections, len(seen.requests)) == (1, 3)
+
+
+def test_each_try_waits_by_the_policy_with_the_servers_wish():
+    asked = []
+
+    def policy(attempt, retry_after, random):
+        asked.append((attempt, retry_after, 0 <= random() < 1))
+        return 0.0
+
+    with OtlpReceiver() as receiver, running(receiver.endpoint, delay=policy) as lane:
+        receiver.script(Reply(503), Reply(429, {"Retry-After": "7"}), Reply(504))
+        lane.put(record())
+        assert flushed(lane)
+    assert asked == [(0, None, True), (1, 7.0, True), (2, None, True)]
+
+
+def test_retry_after_is_honoured_in_seconds_and_as_a_date():
+    with OtlpReceiver() as seconds, OtlpReceiver() as date:
+        seconds.script(Reply(429, {"Retry-After": "2"}))
+        date.script(Reply(503, {"Retry-After": formatdate(time.time() + 2.5, usegmt=True)}))
+        with running(seconds.endpoint, delay=retry.delay) as first, running(date.endpoint, delay=retry.delay) as second:
+            started = time.monotonic()
+            for lane in (first, second):
+                lane.put(record())
+            date.wait_for_requests(2)
+            assert 1.2 < time.monotonic() - started < 5.0
+            seconds.wait_for_requests(2)
+            assert 1.9 < time.monotonic() - started < 5.0
+
+
+def test_retry_after_of_nothing_is_honoured_too(receiver):
+    """Five tries by our own schedule would take 15 seconds at least."""
+    receiver.script(*[Reply(503, {"Retry-After": "0"})] * 5)
+    with running(receiver.endpoint, delay=retry.delay) as lane:
+        lane.put(record())
+        assert flushed(lane)
+        assert lane.status().retried == 5
+
+
+def test_after_a_minute_the_batch_is_dropped_and_the_next_has_its_turn(receiver):
+    delays = itertools.chain([0.01, 61.0], itertools.repeat(0.01))
+    receiver.script(Reply(503), Reply(503, body=b"maintenance"))
+    with running(receiver.endpoint, delay=lambda *_: next(delays)) as lane:
+        lane.put(record("lost"))
+        flushed(lane)
+        lane.put(record("kept"))
+        assert flushed(lane)
+        books = lane.status()
+    assert (books.delivered, books.dropped) == (1, {"retries_exhausted": 1})
+    assert "maintenance" in books.last_error
+    assert [span.name for span in receiver.store.spans()] == ["chat kept"]
+
+
+def test_a_flush_tries_again_at_once(receiver):
+    receiver.script(Reply(503))
+    with running(receiver.endpoint, delay=lambda *_: 30.0) as lane:
+        lane.put(record())
+        until(lambda: lane.status().last_error)
+        assert flushed(lane)
+
+
+def test_a_flush_respects_the_wait_a_server_asks_for(receiver):
+    receiver.script(Reply(503, {"Retry-After": "30"}))
+    with running(receiver.endpoint, delay=retry.delay) as lane:
+        lane.put(record())
+        until(lambda: lane.status().last_error)
+        assert not flushed(lane, 0.3)
+        assert len(receiver.requests) == 1
+
+
+def test_the_books_balance_at_every_moment(receiver):
+    """Read by another thread while batches are halved, tried again, refused and delivered."""
+    receiver.script(*[Reply(status) for status in (413, 503, 413, 400, 503, 413)] * 20)
+    stop = threading.Event()
+    wrong = []
+    reads = []
+
+    def read(lane):
+        while not stop.is_set():
+            books = lane.status()
+            reads.append(books.queued_records)
+            if not balanced(books) or books.queued_bytes < 0:
+                wrong.append(books)
+
+    with running(receiver.endpoint) as lane:
+        reader = threading.Thread(target=read, args=(lane,))
+        reader.start()
+        for _ in range(600):
+            lane.put(record())
+        flushed(lane, 20.0)
+        stop.set()
+        reader.join()
+        books = lane.status()
+    assert not wrong
+    assert len(reads) > 100
+    assert books.produced == 600
+    assert books.queued_records == books.queued_bytes == 0
+    assert books.delivered == len(receiver.store.spans()) > 0
+    assert balanced(books)
