@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -253,6 +255,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, each with a default
     exporters = tuple(destination.exporter for destination in found if destination.enabled and destination.exporter)
     run = _Run(assemble(options, _state.keeps), options.exit_timeout, covers, exporters)
     previous = _state.install(run)
+    _watch_multiprocessing()
     if previous is not None:
         _retire(previous)
     return Handle(run)
@@ -327,12 +330,42 @@ def _at_exit() -> None:
         run.assembly.broadcaster.hurry()
     for run in runs:
         run.shutdown(min(run.exit_timeout, max(0.0, deadline - time.monotonic())))
+    if getattr(sys, "last_type", None) is KeyboardInterrupt:
+        _stay_interrupted()
+
+
+def _stay_interrupted() -> None:
+    """Have a program that was interrupted end by that signal, as its shell expects.
+
+    CPython forgets it when code is made from text before the end, as for each named tuple or dataclass that our threads
+    import (`run_eval_code_obj` in Python/pythonrun.c); running out of such code interrupted reminds it.
+    """
+    with suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")  # noqa: S102
 
 
 def _after_fork() -> None:
     _state.lock = threading.RLock()
     for run in _state.running:
         run.assembly.broadcaster.after_fork()
+    _watch_multiprocessing(in_child=True)
+
+
+def _watch_multiprocessing(*, in_child: bool = False) -> None:
+    """Deliver at the end of multiprocessing's children, which leave by `os._exit` and forget the `atexit` of their parents.
+
+    `in_child`: just forked; only if it turns out to be a child of multiprocessing does that run what is registered.
+    """
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is None:
+        return
+
+    def at_end(_: object) -> None:
+        util.Finalize(None, _at_exit, exitpriority=0)
+
+    util.register_after_fork(_state, at_end)
+    if not in_child and sys.modules["multiprocessing.process"].parent_process() is not None:
+        at_end(None)
 
 
 atexit.register(_at_exit)
