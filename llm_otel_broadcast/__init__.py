@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llm_otel_broadcast.fields.context import TraceHandle, current_trace_fields, propagate, trace_context
+    from llm_otel_broadcast.fields.decorate import GenerationHandle, current_generation, traced_generation
     from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id
     from llm_otel_broadcast.instrumentation import (
         DestinationStatus,
@@ -25,15 +27,22 @@ _HOMES = {
     "ConfigError": "settings.errors",
     "Destination": "settings.destination",
     "DestinationStatus": "instrumentation",
+    "GenerationHandle": "fields.decorate",
     "Handle": "instrumentation",
     "Status": "instrumentation",
+    "TraceHandle": "fields.context",
     "__version__": "version",
+    "current_generation": "fields.decorate",
+    "current_trace_fields": "fields.context",
     "derive_span_id": "fields.ids",
     "derive_trace_id": "fields.ids",
     "flush": "instrumentation",
     "instrument": "instrumentation",
+    "propagate": "fields.context",
     "shutdown": "instrumentation",
     "status": "instrumentation",
+    "trace_context": "fields.context",
+    "traced_generation": "fields.decorate",
     "uninstrument": "instrumentation",
 }
 
@@ -41,15 +50,22 @@ __all__ = [
     "ConfigError",
     "Destination",
     "DestinationStatus",
+    "GenerationHandle",
     "Handle",
     "Status",
+    "TraceHandle",
     "__version__",
+    "current_generation",
+    "current_trace_fields",
     "derive_span_id",
     "derive_trace_id",
     "flush",
     "instrument",
+    "propagate",
     "shutdown",
     "status",
+    "trace_context",
+    "traced_generation",
     "uninstrument",
 ]
 

@@ -96,7 +96,7 @@ def _histogram(meter: Any, name: str, unit: str, description: str, buckets: list
 def _attributes(record: Generation) -> dict[str, str | int]:
     told = {
         "gen_ai.operation.name": record.operation,
-        "gen_ai.provider.name": record.server.provider,
+        "gen_ai.provider.name": record.server.provider or None,
         "gen_ai.request.model": record.request_model,
         "gen_ai.response.model": record.response_model,
         "server.address": record.server.address or None,

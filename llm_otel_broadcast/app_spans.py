@@ -22,6 +22,8 @@ class AppSpans:
         provider: a provider to use instead of the app's global one.
         describe: what is known at the start, as span attributes; never content.
         conclude: the finished span as the dialect has it, without content unless the user asked for it there.
+        render_block: the same for a block.
+        joins: False: what is broadcast keeps its own ids, apart from the app's traces.
         alone: no destination is configured: explicit ids are honoured here.
     """
 
@@ -33,14 +35,18 @@ class AppSpans:
         version: str,
         describe: Callable[[Generation], Attributes],
         conclude: Callable[[Generation], Span],
+        render_block: Callable[[Block], Span],
         alone: bool,
+        joins: bool,
     ) -> None:
         self._mode = mode
         self._given = provider
         self._version = version
         self._describe = describe
         self._conclude = conclude
+        self._render_block = render_block
         self._alone = alone
+        self._joins = joins
         self._provider: Any = None
         self._tracer: Any = None
         self._looked_at: Any = None
@@ -59,20 +65,60 @@ class AppSpans:
             self._looked_at = found
         return found if self._usable else None
 
+    def _is_ready(self) -> bool:
+        """Return whether there are to be courtesy spans, and have the tracer for them."""
+        provider = self.provider()
+        if provider is None or self._mode is False:
+            return False
+        if provider is not self._provider:
+            self._tracer = provider.get_tracer(SCOPE_NAME, self._version)
+            self._provider = provider
+        return True
+
+    def open_block(self, block: Block, *, explicit: bool) -> None:
+        """Start the courtesy span of a context's block below what is current; the block takes over its ids unless given."""
+        if not self._is_ready():
+            return
+        current = trace.get_current_span()
+        if explicit and self._alone and block.is_outermost and block.parent_span_id:
+            current = _remote(block.trace_id, block.parent_span_id)
+        block.app_span = self._tracer.start_span(
+            block.name,
+            context=trace.set_span_in_context(current),
+            kind=trace.SpanKind.INTERNAL,
+            attributes=dict(self._render_block(block).attributes),
+            start_time=block.start_ns,
+        )
+        if not explicit or self._alone:
+            _adopt(block, block.app_span, current)
+
+    def rename(self, span: trace.Span, record: Generation) -> None:
+        """Make a block's courtesy span that of the generation which the block turned out to be."""
+        span.update_name(record.name)
+        span.set_attributes(dict(self._describe(record)))
+
+    def close_block(self, block: Block) -> None:
+        """End a block's courtesy span."""
+        span, block.app_span = block.app_span, None
+        if span is None:
+            return
+        finished = self._render_block(block)
+        span.update_name(block.name)
+        span.set_attributes(dict(finished.attributes))
+        if block.failure is not None:
+            span.set_status(trace.StatusCode.ERROR, finished.status_message)
+        span.end(block.end_ns)
+
     def start(self, record: Generation, current: trace.Span) -> tuple[trace.Span, ...]:
         """Start the record's courtesy spans, enclosing blocks first; the record takes over their ids.
 
         Returns:
             The spans, the generation's last; empty when there is to be none.
         """
-        provider = self.provider()
-        if provider is None or self._mode is False or (self._mode == "auto" and _is_foreign_generation(current)):
+        if not self._is_ready() or (self._mode == "auto" and _is_foreign_generation(current)):
             return ()
-        if provider is not self._provider:
-            self._tracer = provider.get_tracer(SCOPE_NAME, self._version)
-            self._provider = provider
         fields = record.fields
-        explicit = bool(fields.trace_id or fields.parent_span_id)
+        explicit = not self._joins or bool(fields.trace_id or fields.parent_span_id)
         if explicit and not self._alone:
             span = self._tracer.start_span(
                 record.name,
@@ -87,7 +133,7 @@ class AppSpans:
     def _chain(self, record: Generation, current: trace.Span, *, explicit: bool) -> tuple[trace.Span, ...]:
         """Start the blocks and the generation below one another in the app's provider."""
         parent: trace.Span = current
-        if explicit:
+        if explicit and not any(block.is_scoped for block in record.blocks):
             outer = record.blocks[0].parent_span_id if record.blocks else record.parent_span_id
             stated = record.fields.trace_id
             trace_id = derive_trace_id(stated) if stated else record.trace_id
@@ -97,6 +143,8 @@ class AppSpans:
                 parent = _remote(trace_id, outer)
         spans: list[trace.Span] = []
         for block in record.blocks:
+            if block.is_scoped:  # it is current, or above what is
+                continue
             if block.is_open:  # the root of an earlier call: its courtesy span is there already
                 parent = _remote(block.trace_id, block.span_id)
                 continue

@@ -12,7 +12,7 @@ from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.parts import LaneParts
 from llm_otel_broadcast.delivery.privacy import allows_content
-from llm_otel_broadcast.generation import Cost, Generation
+from llm_otel_broadcast.generation import NO_FIELDS, Block, Cost, Fields, Generation
 from llm_otel_broadcast.guard import ask, logger
 from llm_otel_broadcast.observer import CallObserver
 from llm_otel_broadcast.settings.destination import Destination
@@ -47,7 +47,9 @@ def assemble(options: Options, keeps: Callable[[object], bool]) -> Assembly:
         version=__version__,
         describe=_describe,
         conclude=_concluder(options),
+        render_block=_block_renderer(options),
         alone=not lanes,
+        joins=options.join_app_traces,
     )
     app_metrics = AppMetrics(__version__)
     broadcaster = Broadcaster(
@@ -85,6 +87,17 @@ def _concluder(options: Options) -> Callable[[Generation], Span]:
     return conclude
 
 
+def _block_renderer(options: Options) -> Callable[[Block], Span]:
+    def render(block: Block) -> Span:
+        from llm_otel_broadcast.dialects.semconv import block_span
+
+        fields = block.fields or NO_FIELDS
+        content = options.capture_content_in_app_spans and not fields.private
+        return block_span(block, fields, block.counted, content=content)
+
+    return render
+
+
 def _cost(record: Generation, options: Options) -> Cost | None:
     """Return the record's cost; a price that cannot be made out must not lose the record."""
     from llm_otel_broadcast.pricing import cost_of
@@ -103,9 +116,14 @@ def _parts_maker(
 
         def render(record: Generation) -> list[Span]:
             cost = _cost(record, options)
+            record.account(cost)
             content = allows_content(record, privacy_mode=destination.privacy_mode)
             made = semconv.generation_span(record, cost, content=content, max_chars=options.max_content_chars)
             return [made, *semconv.attempt_spans(record)]
+
+        def render_block(block: Block, fields: Fields) -> Span:
+            content = options.capture_content and not destination.privacy_mode and not fields.private
+            return semconv.block_span(block, fields, block.spent, content=content)
 
         return LaneParts(
             transport=make_transport(
@@ -116,7 +134,7 @@ def _parts_maker(
                 keep=lambda: keeps(destination.exporter),
             ),
             render=render,
-            block=lambda record, position: semconv.block_span(record.blocks[position], record),
+            block=render_block,
             delay=retry.delay,
         )
 
@@ -146,7 +164,7 @@ class _Nowhere:
 
 def _metrics_maker(app_metrics: AppMetrics, options: Options) -> Callable[[], LaneParts]:
     def make() -> LaneParts:
-        from llm_otel_broadcast.dialects import semconv
+        from llm_otel_broadcast.dialects.semconv import block_span
         from llm_otel_broadcast.wire import retry
 
         def render(record: Generation) -> list[Span]:
@@ -156,7 +174,7 @@ def _metrics_maker(app_metrics: AppMetrics, options: Options) -> Callable[[], La
         return LaneParts(
             transport=_Nowhere(),
             render=render,
-            block=lambda record, position: semconv.block_span(record.blocks[position], record),
+            block=lambda block, fields: block_span(block, fields, (), content=False),
             delay=retry.delay,
         )
 

@@ -38,9 +38,24 @@ class Fields(NamedTuple):  # a frozen dataclass takes three times as long to mak
 NO_FIELDS = Fields()
 
 
+_BASE_SIZE: Final = 2_000
+
+
+class Spent(NamedTuple):
+    """What one generation below a block took."""
+
+    input_tokens: int | None
+    output_tokens: int | None
+    cost: float | None
+
+
 @dataclass(slots=True, eq=False)
 class Block:
-    """A root or intermediate span that encloses generations. Shared by all of them; a lane sends it once."""
+    """A root or intermediate span that encloses generations. Shared by all of them; a lane sends it once.
+
+    One that a call names ends with the last generation below it so far. One that a context of the program's opened
+    (`is_scoped`) ends with that context, may fail, and says of itself what it is for.
+    """
 
     name: str
     trace_id: int
@@ -48,9 +63,31 @@ class Block:
     parent_span_id: int
     start_ns: int
     end_ns: int = 0
-    """The end of the last generation below it so far: it encloses in time what a lane sends it with."""
     is_open: bool = False
     """The app's own provider has its courtesy span already."""
+    is_elsewhere: bool = False
+    """Only referred to: a scoped block is the span of this id."""
+    is_scoped: bool = False
+    fields: Fields | None = None
+    """Of a scoped block; else the generation's own are its."""
+    with_calls_only: bool = False
+    """It is sent only if a generation happened below it."""
+    is_outermost: bool = False
+    """It carries the totals of everything below it."""
+    generations: int = 0
+    """How many began below a scoped block."""
+    spent: list[Spent] = field(default_factory=list)
+    """Of each generation below, once it is rendered; estimated costs included."""
+    counted: list[Spent] = field(default_factory=list)
+    """The same as known at each end, for the app's own span, which cannot wait."""
+    failure: Failure | None = None
+    app_span: Any = None
+    """The courtesy span of a scoped block; it ends with the block."""
+
+    @property
+    def size(self) -> int:
+        """Estimate of the bytes held."""
+        return _BASE_SIZE
 
 
 @dataclass(slots=True)
@@ -170,7 +207,6 @@ class Server:
 
 UNKNOWN_SERVER = Server(provider="openai", address="")
 
-_BASE_SIZE: Final = 2_000
 _settling = threading.Lock()  # several lanes may meet the same record; reading it twice would fold it twice
 
 
@@ -189,6 +225,7 @@ class Generation:
     """One call. Everything but ids, `operation` and `started` may be absent (None) until known."""
 
     __slots__ = (
+        "accounted",
         "api",
         "app_spans",
         "attempts",
@@ -282,6 +319,7 @@ class Generation:
         """When each chunk came (`perf_counter_ns`), noted only where metrics are wanted."""
         self.is_measured = False
         """The app has a meter provider: the record goes into its metrics."""
+        self.accounted = False
         self.failure: Failure | None = None
         self.hides_usage_chunk = False
         """We asked for usage in the stream: the chunk that only carries it is kept from the caller."""
@@ -309,6 +347,21 @@ class Generation:
             if pending is not None:
                 pending()
 
+    def account(self, cost: Cost | None) -> None:
+        """Add what the generation took to the outermost block's totals, once. Called in the background only."""
+        outermost = self.blocks[0] if self.blocks else None
+        if outermost is None or not outermost.is_outermost:
+            return
+        with _settling:
+            if self.accounted:
+                return
+            self.accounted = True
+            outermost.spent.append(self._spent(cost))
+
+    def _spent(self, cost: Cost | None) -> Spent:
+        usage = self.usage or Usage()
+        return Spent(usage.input_tokens, usage.output_tokens, cost.total if cost else None)
+
     def end(self, failure: Failure | None = None) -> bool:
         """Stop the clock. False when the record had ended before: only the first end counts."""
         if self.ended:
@@ -317,6 +370,9 @@ class Generation:
         if failure is not None and self.failure is None:
             self.failure = failure
         for block in self.blocks:
-            block.end_ns = max(block.end_ns, self.end_ns)
+            if not block.is_scoped:
+                block.end_ns = max(block.end_ns, self.end_ns)
+            elif block.is_outermost:
+                block.counted.append(self._spent(self.usage.stated_cost() if self.usage else None))
         self.ended = True
         return True

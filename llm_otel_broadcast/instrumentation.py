@@ -18,6 +18,7 @@ from llm_otel_broadcast.clients.openai.choosing import covering
 from llm_otel_broadcast.clients.openai.targets import Patches
 from llm_otel_broadcast.delivery.books import LaneStatus
 from llm_otel_broadcast.delivery.broadcaster import flush_all
+from llm_otel_broadcast.fields.scope import sinks
 from llm_otel_broadcast.guard import errors
 from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding
 from llm_otel_broadcast.settings.environment import destination_from
@@ -91,6 +92,7 @@ class _State:
                 self.patches.switch.observer = run.assembly.observer
             else:
                 self._choose((run, *self.chosen))
+            self._tell()
             self.patches.apply()
         return previous
 
@@ -98,12 +100,18 @@ class _State:
         self.chosen = runs
         self.patches.switch.chosen = tuple((run.covers, run.assembly.observer) for run in runs if run.covers)
 
+    def _tell(self) -> None:
+        """Let the program's contexts know who wants their spans."""
+        active = (*((self.newest,) if self.newest and self.is_active(self.newest) else ()), *self.chosen)
+        sinks.all = tuple(run.assembly.observer for run in active)
+
     def release(self, run: _Run) -> None:
         """Have a run watch no more; take the patches off when nobody is left who watches."""
         with self.lock:
             if self.patches.switch.observer is run.assembly.observer:
                 self.patches.switch.observer = None
             self._choose(tuple(other for other in self.chosen if other is not run))
+            self._tell()
             if self.patches.switch.observer is None and not self.chosen:
                 self.patches.remove()
 
@@ -178,6 +186,8 @@ def instrument(  # noqa: PLR0913  # all by keyword, each with a default
     capture_content_in_app_spans: bool = False,
     forward_trace_fields: bool | None = None,
     link_gateway: bool = False,
+    join_app_traces: bool = True,
+    baggage_metadata: Sequence[str] = (),
     request_stream_usage: bool = False,
     estimate_cost: bool = True,
     max_content_chars: int = 1_000_000,
@@ -208,6 +218,8 @@ def instrument(  # noqa: PLR0913  # all by keyword, each with a default
         forward_trace_fields: None: OpenRouter gets the fields a call carries, other hosts none; True: merged fields go to
             any host; False: to none.
         link_gateway: True: OpenRouter's own broadcast spans are told to hang below ours.
+        join_app_traces: False: what is sent never hangs below the app's own spans, for backends that do not see those.
+        baggage_metadata: keys of the OpenTelemetry baggage that become metadata.
         request_stream_usage: True asks for token counts in streams that do not ask themselves.
         estimate_cost: False: no cost unless the response states it.
         max_content_chars: length of one content attribute, at most; what is cut stays valid JSON and says so.
@@ -245,6 +257,8 @@ def instrument(  # noqa: PLR0913  # all by keyword, each with a default
         capture_content_in_app_spans=capture_content_in_app_spans,
         forward_trace_fields=forward_trace_fields,
         link_gateway=link_gateway,
+        join_app_traces=join_app_traces,
+        baggage_metadata=_keys(baggage_metadata),
         request_stream_usage=request_stream_usage,
         estimate_cost=estimate_cost,
         max_content_chars=max_content_chars,
@@ -259,6 +273,12 @@ def instrument(  # noqa: PLR0913  # all by keyword, each with a default
     if previous is not None:
         _retire(previous)
     return Handle(run)
+
+
+def _keys(given: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise ConfigError([f'baggage_metadata must be a list such as ["tenant"], got {type(given).__name__}'])
+    return tuple(given)
 
 
 def _destinations(

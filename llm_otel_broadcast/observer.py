@@ -5,10 +5,11 @@ Fields, ids, the app's span and the context at its start; the app's span and the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
-from opentelemetry import trace
 
 from llm_otel_broadcast.app_metrics import AppMetrics
 from llm_otel_broadcast.app_spans import AppSpans, bare
@@ -16,9 +17,10 @@ from llm_otel_broadcast.clients.openai.server import server_of
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.fields import wire
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
-from llm_otel_broadcast.fields.lineage import Roots, place
-from llm_otel_broadcast.fields.merge import merge
-from llm_otel_broadcast.generation import NO_FIELDS, Generation
+from llm_otel_broadcast.fields.lineage import place
+from llm_otel_broadcast.fields.merge import has_ids, merge, over
+from llm_otel_broadcast.fields.scope import current_scope
+from llm_otel_broadcast.generation import NO_FIELDS, Block, Fields, Generation
 from llm_otel_broadcast.guard import Guard
 from llm_otel_broadcast.settings.options import Options
 
@@ -43,9 +45,9 @@ class CallObserver:
         self._app_spans = app_spans
         self._meter_provider = app_metrics.provider
         self._defaults = dict(options.trace_defaults)
-        self._roots = Roots()
         self._alone = not broadcaster.lanes
         self.wants_content = wants_content
+        self.joins = options.join_app_traces
 
     def rewrite(self, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
         """Read the call's fields, place the record, and return the arguments the client is to be called with."""
@@ -56,9 +58,7 @@ class CallObserver:
         current = trace.get_current_span()
         with _FIELDS:
             said = wire.read(kwargs)
-            record.fields = merge(said.trace, said.session_id, said.user, self._defaults)
-            around = current.get_span_context()
-            place(record, (around.trace_id, around.span_id) if around.is_valid else None, self._roots)
+            self._place(record, said, current)
         if not record.span_id:  # the fields could not be read: the call is recorded without them
             record.fields = NO_FIELDS
             record.trace_id, record.span_id = new_trace_id(), new_span_id()
@@ -75,6 +75,18 @@ class CallObserver:
             link_gateway=options.link_gateway,
         )
 
+    def _place(self, record: Generation, said: wire.Said, current: trace.Span) -> None:
+        scope = current_scope()
+        record.fields = merge(said.trace, said.session_id, said.user, self._outer(scope.said if scope else None))
+        span = current.get_span_context()
+        around = (span.trace_id, span.span_id) if span.is_valid and self.joins else None
+        if scope is None or not scope.blocks or has_ids(said.trace):
+            place(record, around)
+            return
+        place(record, around, scope.blocks, scope.anchor(around))
+        for block in scope.blocks:
+            block.generations += 1
+
     def opened(self, record: Generation) -> otel_context.Context | None:
         """Return the context that is current during the call (DESIGN, section 2.2)."""
         if record.app_spans:
@@ -82,6 +94,54 @@ class CallObserver:
         if self._app_spans.provider() is not None or self._alone or not record.trace_id:
             return None  # a bare context would have a ParentBased sampler of the app decide by our flag
         return trace.set_span_in_context(bare(record.trace_id, record.span_id))
+
+    def block_opened(self, block: Block, said: Mapping[Any, Any]) -> trace.Span | None:
+        """Start a block's courtesy span; return what is to be current in the block (DESIGN, section 2.2)."""
+        block.fields = self._block_fields(said)
+        explicit = not self.joins or bool(block.fields.trace_id or block.fields.parent_span_id)
+        with _COURTESY:
+            self._app_spans.open_block(block, explicit=explicit)
+        if block.app_span is not None:
+            shown: trace.Span = block.app_span
+            return shown
+        if self._app_spans.provider() is not None or self._alone:
+            return None
+        return bare(block.trace_id, block.span_id)
+
+    def block_closed(self, block: Block, said: Mapping[Any, Any]) -> None:
+        """End a block's courtesy span and hand the block over; what was said meanwhile is on it too."""
+        block.fields = self._block_fields(said)
+        with _COURTESY:
+            self._app_spans.close_block(block)
+        self._broadcaster.put_block(block)
+
+    def reported(self, record: Generation, said: Mapping[Any, Any], block: Block | None = None) -> None:
+        """Take a generation that the program itself reported; `block` is the span it turned out to be."""
+        fields = self._block_fields(said)
+        if block is not None and not fields.generation_name:
+            fields = fields._replace(generation_name=block.name)
+        record.fields = fields
+        record.is_measured = self._meter_provider() is not None
+        with _COURTESY:
+            if block is None:
+                record.app_spans = self._app_spans.start(record, trace.get_current_span())
+            elif block.app_span is not None:
+                self._app_spans.rename(block.app_span, record)
+                record.app_spans = (block.app_span,)
+        self.closed(record)
+
+    def _outer(self, said: Mapping[Any, Any] | None) -> Mapping[Any, Any]:
+        """Return what is said round a call: by the program's contexts, else in the baggage, else in `trace_defaults`."""
+        outer: Mapping[Any, Any] = self._defaults
+        if self._options.baggage_metadata:
+            carried = {key: baggage.get_baggage(key) for key in self._options.baggage_metadata}
+            outer = {**outer, **{key: value for key, value in carried.items() if value is not None}}
+        if said is None:
+            return outer
+        return over(outer, said) if outer else said
+
+    def _block_fields(self, said: Mapping[Any, Any]) -> Fields:
+        return merge(None, None, None, self._outer(said))
 
     def closed(self, record: Generation) -> None:
         """End the courtesy spans and hand the record over."""

@@ -9,6 +9,7 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast import guard
+from llm_otel_broadcast.fields.lineage import roots
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
 from llm_otel_broadcast.stand_in.server import StandIn
 
@@ -24,6 +25,7 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     llm_otel_broadcast.shutdown(timeout=0.2)
     guard.errors.clear()
+    roots.clear()
 
 
 @pytest.fixture

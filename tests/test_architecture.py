@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "clients": {"generation", "guard"},
     "app_metrics": {"generation", "span"},
     "app_spans": {"fields", "generation", "span"},
+    "middleware": {"fields", "guard"},
     "pricing": {"generation"},
     "dialects": {"fields", "generation", "span"},
     "delivery": {"forks", "generation", "guard", "span"},

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from llm_otel_broadcast.delivery.books import LaneStatus
 from llm_otel_broadcast.delivery.lane import Lane
-from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.delivery.parts import Record
+from llm_otel_broadcast.generation import Block, Generation
 
 
 class Broadcaster:
@@ -27,14 +28,22 @@ class Broadcaster:
         self._starting = threading.Lock()
         self.stopped = False
 
-    def put(self, record: Generation) -> None:
-        """Hand a finished record over. Takes microseconds, waits for nobody. After `stop` it is counted as dropped."""
+    def put_block(self, block: Block) -> None:
+        """Hand over a block that has ended; a lane sends it if a generation below it went there, or if there was none."""
+        if block.generations or not block.with_calls_only:
+            self._put(block)
+
+    def _put(self, record: Record) -> None:
         try:
             if not self._started:
                 self._started = self._start(self.lanes)
         finally:  # where no thread can be started now, the next record tries again
             for lane in self.lanes:
                 lane.put(record)
+
+    def put(self, record: Generation) -> None:
+        """Hand a finished record over. Takes microseconds, waits for nobody. After `stop` it is counted as dropped."""
+        self._put(record)
         if record.is_measured and self._metrics is not None:
             if not self._measuring:
                 self._measuring = self._start((self._metrics,))

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from random import random
 from typing import Final, TypeAlias
 
+from llm_otel_broadcast.delivery.blocks import BlockBook, key_of
 from llm_otel_broadcast.delivery.books import Books, LaneStatus
-from llm_otel_broadcast.delivery.parts import Item, LaneParts, Outcome
+from llm_otel_broadcast.delivery.parts import Item, LaneParts, Outcome, Record
 from llm_otel_broadcast.forks import importing
-from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.generation import NO_FIELDS, Block
 from llm_otel_broadcast.span import Span
 
 BATCH: Final = 512
@@ -27,10 +28,9 @@ _BATCH_BYTES: Final = 3_000_000
 _CROWDED: Final = 2 * BATCH
 _EVERY: Final = 16
 _BREATH: Final = 0.0002
-_MAX_BLOCKS: Final = 10_000
 _MAX_ELAPSED: Final = 60.0
 _PATIENCE: Final = 1.0
-_OF_RECORDS: Final = frozenset({"stopped", "too_large", "unreadable"})
+_OF_RECORDS: Final = frozenset({"generations_lost", "stopped", "too_large", "unreadable"})
 """Reasons that say nothing of the destination."""
 
 Ticket: TypeAlias = "SimpleQueue[bool]"
@@ -45,7 +45,7 @@ class Lane:
         self._batch_delay = batch_delay
         self._max_bytes = max_bytes
         self._make_parts = parts
-        self._sent_blocks: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._blocks = BlockBook()
         self._closed = False
         """`stop` has counted what was left: whatever the thread still does comes too late for the books."""
         self._fresh()
@@ -54,8 +54,8 @@ class Lane:
         """Make what a process needs of its own: locks, queue, bell, books, thread."""
         self._books = Books(self.name)
         self._lock = threading.Lock()
-        self._queue: deque[tuple[Generation, int]] = deque()  # with the size at hand-over: late reading adds to it
-        self._strays: deque[Generation] = deque()
+        self._queue: deque[tuple[Record, int]] = deque()  # with the size at hand-over: late reading adds to it
+        self._strays: deque[Record] = deque()
         self._bytes = 0
         self._in_flight = 0
         self._in_flight_bytes = 0
@@ -68,7 +68,7 @@ class Lane:
 
     # -- the host's thread ------------------------------------------------------------------------------------------
 
-    def put(self, record: Generation) -> None:
+    def put(self, record: Record) -> None:
         """Take a finished record. Never waits for a lock: this may run in a finalizer, anywhere in the host's code."""
         if self._lock.acquire(blocking=False):
             try:
@@ -92,7 +92,7 @@ class Lane:
                 _BREATH
             )  # a host that computes without pause starves the lane's thread of the GIL (performance, case 9)
 
-    def _accept(self, record: Generation) -> None:
+    def _accept(self, record: Record) -> None:
         books = self._books
         books.produced += 1
         if self._closed:
@@ -241,16 +241,22 @@ class Lane:
     def _render(self, parts: LaneParts, item: Item) -> bool:
         record = item.record
         try:
+            if isinstance(record, Block):
+                return self._render_block(parts, item, record)
             record.settle()
             item.spans = parts.render(record)
-            item.blocks = [
-                parts.block(record, position)
-                for position, block in enumerate(record.blocks)
-                if not self._was_sent((block.trace_id, block.span_id))
-            ]
+            item.blocks = [parts.block(due, due.fields or record.fields) for due in self._blocks.due(record.blocks)]
         except Exception as error:  # noqa: BLE001  # one odd record must not take its neighbours along
             self._give_up([item], "unreadable", f"a record cannot be rendered ({type(error).__name__})")
             return False
+        return True
+
+    def _render_block(self, parts: LaneParts, item: Item, block: Block) -> bool:
+        if not self._blocks.follows(block):
+            self._give_up([item], "generations_lost", "a block whose generations were all dropped")
+            return False
+        if not self._blocks.has(key_of(block)):
+            item.blocks = [parts.block(block, block.fields or NO_FIELDS)]
         return True
 
     def _deliver(self, parts: LaneParts, items: list[Item]) -> None:
@@ -262,7 +268,7 @@ class Lane:
         elif outcome.kind == "ok":
             self._succeed(items, outcome)
             if not outcome.rejected:
-                self._remember(blocks)
+                self._blocks.remember(blocks)
         elif outcome.kind == "too_large" and len(items) > 1:
             middle = len(items) // 2
             self._deliver(parts, items[:middle])
@@ -273,18 +279,7 @@ class Lane:
     def _due_blocks(self, items: list[Item]) -> dict[tuple[int, int], Span]:
         """Return the blocks around these generations that the destination does not have yet, each once."""
         found = {(block.trace_id, block.span_id): block for item in items for block in item.blocks}
-        return {key: block for key, block in found.items() if not self._was_sent(key)}
-
-    def _was_sent(self, key: tuple[int, int]) -> bool:
-        if key not in self._sent_blocks:
-            return False
-        self._sent_blocks.move_to_end(key)
-        return True
-
-    def _remember(self, blocks: dict[tuple[int, int], Span]) -> None:
-        self._sent_blocks.update(dict.fromkeys(blocks))
-        while len(self._sent_blocks) > _MAX_BLOCKS:
-            self._sent_blocks.popitem(last=False)
+        return {key: block for key, block in found.items() if not self._blocks.has(key)}
 
     def _try(self, parts: LaneParts, spans: list[Span], items: list[Item]) -> Outcome | None:
         """Send until it works, is refused, or time is up; None when the lane was stopped meanwhile."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.generation import Block, Fields, Generation
 from llm_otel_broadcast.span import Span
+
+Record: TypeAlias = Generation | Block
+"""What a lane takes: a generation, or a block that a context of the program's opened and has ended."""
 
 
 class Outcome(Protocol):
@@ -39,9 +42,9 @@ class RetryPolicy(Protocol):
 
 @dataclass(slots=True)
 class Item:
-    """A generation under way: its span, the blocks around it, and whether the books have it as delivered or dropped."""
+    """A record under way: its spans, the blocks around it, and whether the books have it as delivered or dropped."""
 
-    record: Generation
+    record: Record
     spans: list[Span] = field(default_factory=list)
     blocks: list[Span] = field(default_factory=list)
     done: bool = False
@@ -53,5 +56,5 @@ class LaneParts:
 
     transport: Transport
     render: Callable[[Generation], list[Span]]
-    block: Callable[[Generation, int], Span]
+    block: Callable[[Block, Fields], Span]
     delay: RetryPolicy

@@ -19,7 +19,7 @@ from llm_otel_broadcast.dialects.content import (
 from llm_otel_broadcast.fields.ids import derive_span_id
 from llm_otel_broadcast.fields.json_text import MAX_CHARACTERS, bounded_json
 from llm_otel_broadcast.fields.metadata import metadata_attributes
-from llm_otel_broadcast.generation import Attempt, Block, Cost, Failure, Fields, Generation, Usage
+from llm_otel_broadcast.generation import Attempt, Block, Cost, Failure, Fields, Generation, Spent, Usage
 from llm_otel_broadcast.span import KIND_CLIENT, KIND_INTERNAL, STATUS_ERROR, STATUS_UNSET, AttributeValue, Event, Span
 
 _Attributes = dict[str, AttributeValue]
@@ -110,8 +110,17 @@ def _attempt_span(record: Generation, attempt: Attempt, number: int) -> Span:
     )
 
 
-def block_span(block: Block, record: Generation) -> Span:
-    """Return the span of a root or intermediate block; it says of the call only whom and what it is for."""
+def block_span(block: Block, fields: Fields, spent: Sequence[Spent], *, content: bool) -> Span:
+    """Return the span of a root or intermediate block; it says only whom and what it is for, and its totals.
+
+    Args:
+        block: a scoped one must have ended.
+        fields: those of the block, else of the generation it is sent with.
+        spent: what the generations below took; totals are on the outermost block only.
+        content: whether the text of an exception that left the block may be in it.
+    """
+    failure = block.failure
+    attributes = _common_attributes(fields) | _totals(list(spent))
     return Span(
         name=block.name,
         trace_id=block.trace_id,
@@ -119,9 +128,28 @@ def block_span(block: Block, record: Generation) -> Span:
         parent_span_id=block.parent_span_id,
         kind=KIND_INTERNAL,
         start_ns=block.start_ns,
-        end_ns=block.end_ns or record.end_ns,
-        attributes=_common_attributes(record.fields),
+        end_ns=block.end_ns,
+        attributes=attributes | ({"error.type": failure.type} if failure else {}),
+        status_code=STATUS_ERROR if failure else STATUS_UNSET,
+        status_message=failure.message if failure and content else "",
+        events=(_exception(failure, block.end_ns),) if failure and content else (),
     )
+
+
+def _totals(spent: Sequence[Spent]) -> _Attributes:
+    """Return what all generations below the outermost block took; never under `gen_ai.*`, or it would count twice."""
+    if not spent:
+        return {}
+    attributes: _Attributes = {"trace.totals.calls": len(spent)}
+    for name, values in (
+        ("input_tokens", [one.input_tokens for one in spent]),
+        ("output_tokens", [one.output_tokens for one in spent]),
+        ("cost", [one.cost for one in spent]),
+    ):
+        stated = [value for value in values if value is not None]
+        if stated:
+            attributes[f"trace.totals.{name}"] = sum(stated)
+    return attributes
 
 
 def request_attributes(record: Generation) -> _Attributes:
@@ -129,8 +157,8 @@ def request_attributes(record: Generation) -> _Attributes:
     asked = record.parameters
     attributes: _Attributes = {
         "gen_ai.operation.name": record.operation,
-        "gen_ai.provider.name": record.server.provider,
     }
+    _put(attributes, "gen_ai.provider.name", record.server.provider or None)
     _put(attributes, "openai.api.type", record.api)
     _put(attributes, "gen_ai.request.model", record.request_model)
     _put(attributes, "gen_ai.request.stream", record.stream or None)

@@ -7,9 +7,11 @@ from contextlib import suppress
 from typing import Final
 
 from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id, new_span_id, new_trace_id, root_span_id
-from llm_otel_broadcast.generation import Block, Generation
+from llm_otel_broadcast.generation import Block, Fields, Generation
 
 _MAX_ROOTS: Final = 10_000
+Place = tuple[int, int]
+"""Trace id and span id; span id 0: nothing above."""
 
 
 class Roots:
@@ -34,29 +36,49 @@ class Roots:
                 self._blocks.popitem(last=False)
         return block
 
+    def claim(self, trace_id: int, name: str, parent_span_id: int, start_ns: int) -> bool:
+        """Make a context's own span the root called `name`, which calls elsewhere refer to; False when there is one."""
+        made = Block(name, trace_id, root_span_id(trace_id, name), parent_span_id, start_ns)
+        made.is_open = made.is_elsewhere = True
+        taken = self._blocks.setdefault((trace_id, name), made) is made
+        if taken and len(self._blocks) > _MAX_ROOTS:
+            with suppress(KeyError):
+                self._blocks.popitem(last=False)
+        return taken
 
-def place(record: Generation, current: tuple[int, int] | None, roots: Roots) -> None:
+    def clear(self) -> None:
+        """Forget them all."""
+        self._blocks.clear()
+
+
+roots: Final = Roots()
+"""Of this process, whatever it is instrumented with."""
+
+
+def stated_place(fields: Fields, current: Place | None) -> Place:
+    """Return the trace and the span above that the fields or else the host's current span name; a new trace for neither."""
+    if fields.trace_id:
+        return derive_trace_id(fields.trace_id), derive_span_id(fields.parent_span_id) if fields.parent_span_id else 0
+    if fields.parent_span_id:
+        return current[0] if current else new_trace_id(), derive_span_id(fields.parent_span_id)
+    return current or (new_trace_id(), 0)
+
+
+def place(
+    record: Generation, current: Place | None, enclosing: tuple[Block, ...] = (), anchor: Place | None = None
+) -> None:
     """Give the record its ids, its parent and its enclosing blocks.
 
     Args:
         record: `fields` must be set.
         current: trace and span id of the host's current span, None when there is none.
-        roots: the book of root spans.
+        enclosing: the blocks of the program's contexts round the call, outermost first; they make a root needless.
+        anchor: where the call hangs because of them, whatever its fields say.
     """
     fields = record.fields
-    if fields.trace_id:
-        trace_id, parent = derive_trace_id(fields.trace_id), 0
-        if fields.parent_span_id:
-            parent = derive_span_id(fields.parent_span_id)
-    elif fields.parent_span_id:
-        trace_id = current[0] if current else new_trace_id()
-        parent = derive_span_id(fields.parent_span_id)
-    elif current:
-        trace_id, parent = current
-    else:
-        trace_id, parent = new_trace_id(), 0
-    blocks: tuple[Block, ...] = ()
-    if fields.trace_name and not fields.parent_span_id:
+    trace_id, parent = anchor or stated_place(fields, current)
+    blocks = enclosing
+    if fields.trace_name and not fields.parent_span_id and not enclosing:
         root = roots.root(trace_id, fields.trace_name, parent, record.start_ns)
         blocks, parent = (root,), root.span_id
     if fields.span_name:

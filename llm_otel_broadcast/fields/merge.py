@@ -9,38 +9,55 @@ from llm_otel_broadcast.fields.ids import parse_traceparent
 from llm_otel_broadcast.generation import NO_FIELDS, Fields
 from llm_otel_broadcast.guard import ask
 
-_TEXT_KEYS: Final = ("trace_id", "parent_span_id", "trace_name", "span_name", "generation_name", "session_id", "user")
+TEXT_KEYS: Final = ("trace_id", "parent_span_id", "trace_name", "span_name", "generation_name", "session_id", "user")
+ID_KEYS: Final = ("trace_id", "traceparent", "parent_span_id")
+_RESERVED: Final = frozenset({*TEXT_KEYS, *ID_KEYS, "privacy"})
 _CONTAINERS: Final = frozenset({list, dict, set})
 _NO: Final = frozenset({"", "0", "false", "no", "off"})
+
+
+def over(outer: Mapping[Any, Any], inner: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the outer source's keys with the inner one's over them, key by key.
+
+    Ids go together: one source's trace id is never mixed with another's parent. Privacy once asked for stays.
+    """
+    merged = dict(outer)
+    if has_ids(inner):
+        for key in ID_KEYS:
+            merged.pop(key, None)
+    merged.update({key: value for key, value in inner.items() if value is not None or key not in _RESERVED})
+    if is_private(outer.get("privacy")):
+        merged["privacy"] = True
+    return merged
 
 
 def merge(
     trace: Mapping[Any, Any] | None,
     session_id: object,
     user: object,
-    defaults: Mapping[Any, Any],
+    outer: Mapping[Any, Any],
 ) -> Fields:
-    """Merge the call's own `trace` object, session and user over the defaults. Never raises on odd values."""
-    if not trace and not defaults:  # the common call must stay cheap
+    """Merge the call's own `trace` object, session and user over what is said around it. Never raises on odd values."""
+    if not trace and not outer:  # the common call must stay cheap
         session, who = as_text(session_id), as_text(user)
         return Fields(session_id=session, user=who) if session or who else NO_FIELDS
-    merged: dict[Any, Any] = dict(defaults)
-    if trace:
-        if "trace_id" in trace or "traceparent" in trace or "parent_span_id" in trace:
-            for key in ("trace_id", "traceparent", "parent_span_id"):
-                merged.pop(key, None)  # another source's id must not be mixed with this one's
-        merged.update(trace)
+    merged = over(outer, trace) if trace else dict(outer)
     if as_text(session_id):
         merged["session_id"] = session_id
     if as_text(user):
         merged["user"] = user
-    texts = {key: as_text(merged.pop(key)) for key in _TEXT_KEYS if key in merged}
+    texts = {key: as_text(merged.pop(key)) for key in TEXT_KEYS if key in merged}
     private = is_private(merged.pop("privacy", None))
     parent = parse_traceparent(as_text(merged.pop("traceparent", None)) or "")
     if parent:
         texts["trace_id"] = texts.get("trace_id") or parent[0]
         texts["parent_span_id"] = texts.get("parent_span_id") or parent[1]
     return Fields(**texts, private=private, metadata=_metadata(merged))
+
+
+def has_ids(said: Mapping[Any, Any] | None) -> bool:
+    """Return whether a source says which trace or span it belongs to."""
+    return said is not None and any(as_text(said.get(key)) for key in ID_KEYS)
 
 
 def _metadata(left: dict[Any, Any]) -> dict[str, object]:

@@ -34,6 +34,8 @@ class Options:
     capture_content_in_app_spans: bool = False
     forward_trace_fields: bool | None = None
     link_gateway: bool = False
+    join_app_traces: bool = True
+    baggage_metadata: tuple[str, ...] = ()
     request_stream_usage: bool = False
     estimate_cost: bool = True
     max_content_chars: int = 1_000_000
@@ -59,6 +61,10 @@ class Options:
             faults.append(
                 f"tracer_provider must be an OpenTelemetry TracerProvider, got {type(self.tracer_provider).__name__}"
             )
+        if not all(isinstance(key, str) and key for key in self.baggage_metadata):
+            faults.append(
+                f"baggage_metadata must be a list of baggage keys as text, got {list(self.baggage_metadata)!r}"
+            )
         faults += _numbers(self)
         if faults:
             raise ConfigError(faults)
@@ -69,6 +75,7 @@ def _truths(options: Options) -> list[str]:
         "capture_content",
         "capture_content_in_app_spans",
         "link_gateway",
+        "join_app_traces",
         "request_stream_usage",
         "estimate_cost",
     )

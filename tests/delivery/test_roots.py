@@ -85,14 +85,14 @@ def test_a_root_that_may_have_been_rejected_is_sent_again(receiver):
 
 
 def test_the_book_of_roots_is_bounded_and_forgets_the_least_used(receiver, monkeypatch):
-    from llm_otel_broadcast.delivery import lane as lanes
+    from llm_otel_broadcast.delivery import blocks
 
-    monkeypatch.setattr(lanes, "_MAX_BLOCKS", 3)
+    monkeypatch.setattr(blocks, "_MAX", 3)
     often = root("often")
     with running(receiver.endpoint) as lane:
         for _ in range(5):
             for above in (often, root("once")):
                 lane.put(record(root=above))
                 assert flushed(lane)
-        assert len(lane._sent_blocks) == 3
+        assert len(lane._blocks._sent) == 3
     assert names(receiver).count("often") == 1

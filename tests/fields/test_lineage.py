@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id, root_span_id
-from llm_otel_broadcast.fields.lineage import Roots, place
+from llm_otel_broadcast.fields.lineage import place, roots
 from llm_otel_broadcast.generation import Fields, Generation
 
 AROUND = (0xA, 0xB)
 
 
-def placed(current=None, roots=None, **fields):
+def placed(current=None, **fields):
     record = Generation("chat")
     record.fields = Fields(**fields)
-    place(record, current, Roots() if roots is None else roots)
+    place(record, current)
     return record
 
 
@@ -68,8 +68,7 @@ def test_every_stand_alone_call_has_a_step_of_its_own():
 
 
 def test_calls_of_one_trace_and_name_share_one_root():
-    roots = Roots()
-    first, second = (placed(roots=roots, trace_id="t", trace_name="Handler") for _ in range(2))
+    first, second = (placed(trace_id="t", trace_name="Handler") for _ in range(2))
     assert first.blocks[0] is second.blocks[0]
 
 
@@ -77,13 +76,11 @@ def test_calls_of_one_trace_and_name_share_one_root():
     "other", [{"trace_id": "u", "trace_name": "Handler"}, {"trace_id": "t", "trace_name": "Other"}]
 )
 def test_another_trace_or_name_has_another_root(other):
-    roots = Roots()
-    first, second = placed(roots=roots, trace_id="t", trace_name="Handler"), placed(roots=roots, **other)
+    first, second = placed(trace_id="t", trace_name="Handler"), placed(**other)
     assert first.blocks[0].span_id != second.blocks[0].span_id
 
 
 def test_the_book_of_roots_is_bounded():
-    roots = Roots()
     for number in range(10_050):
-        placed(roots=roots, trace_id=str(number), trace_name="Handler")
+        placed(trace_id=str(number), trace_name="Handler")
     assert len(roots._blocks) == 10_000

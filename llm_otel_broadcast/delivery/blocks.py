@@ -1,0 +1,58 @@
+"""One destination's book of blocks: which it has, and which it may have because a generation below them went there."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+from llm_otel_broadcast.generation import Block
+
+Key: TypeAlias = tuple[int, int]
+_MAX: Final = 10_000
+
+
+def key_of(block: Block) -> Key:
+    return block.trace_id, block.span_id
+
+
+class BlockBook:
+    """Used by the lane's thread only; bounded."""
+
+    def __init__(self) -> None:
+        self._sent: OrderedDict[Key, None] = OrderedDict()
+        self._wanted: OrderedDict[Key, None] = OrderedDict()
+
+    def due(self, blocks: Iterable[Block]) -> list[Block]:
+        """Return those blocks round an accepted generation that are to go with it; those still open follow by themselves."""
+        found = []
+        for block in blocks:
+            if block.is_elsewhere:
+                continue
+            if block.is_scoped:
+                _note(self._wanted, key_of(block))
+            if (block.end_ns or not block.is_scoped) and not self.has(key_of(block)):
+                found.append(block)
+        return found
+
+    def follows(self, block: Block) -> bool:
+        """Return whether a block that has ended is wanted: nothing happened below it, or something that went here."""
+        return not block.generations or key_of(block) in self._wanted
+
+    def has(self, key: Key) -> bool:
+        """Return whether the destination has a block."""
+        if key not in self._sent:
+            return False
+        self._sent.move_to_end(key)
+        return True
+
+    def remember(self, keys: Iterable[Key]) -> None:
+        """Note blocks that have been sent."""
+        for key in keys:
+            _note(self._sent, key)
+
+
+def _note(book: OrderedDict[Key, None], key: Key) -> None:
+    book[key] = None
+    if len(book) > _MAX:
+        book.popitem(last=False)

@@ -1,0 +1,169 @@
+"""`trace_context`: naming a request once, for every call made inside it, however deep and in whichever task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import copy_context
+from functools import wraps
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from llm_otel_broadcast.fields.around import around
+from llm_otel_broadcast.fields.merge import TEXT_KEYS, as_text, has_ids
+from llm_otel_broadcast.fields.reporting import report
+from llm_otel_broadcast.fields.scope import OpenScope, Scope, current_place, current_scope
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class TraceHandle:
+    """What `with trace_context(...) as handle` gives: the ids, and a way to say more.
+
+    Attributes:
+        trace_id: 32 hex digits; None where calls inside get a trace each.
+        span_id: 16 hex digits of the innermost span that is open here, or of the given parent; None where there is neither.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        place = scope.place()
+        self.trace_id = f"{place[0]:032x}" if place else None
+        self.span_id = f"{place[1]:016x}" if place and place[1] else None
+
+    def set(self, **metadata: object) -> None:
+        """Add metadata that is known only now: for the spans of this context and for calls from here on."""
+        self._scope.said.update(metadata)
+
+    def record(  # noqa: PLR0913  # facts, all by keyword
+        self,
+        *,
+        model: str | None = None,
+        operation: str | None = None,
+        provider: str | None = None,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        total_tokens: int | None = None,
+        cost: float | None = None,
+        finish_reason: str | None = None,
+        response_id: str | None = None,
+        input: object = None,  # noqa: A002  # the word that fits
+        output: object = None,
+    ) -> None:
+        """Report a generation that no watched client made: a child span from the start of this context to now.
+
+        The facts are those of `GenerationHandle.record`.
+
+        Raises:
+            TypeError: a fact of a wrong type.
+        """
+        report(self._scope, {name: value for name, value in locals().items() if name != "self"})
+
+
+class trace_context:  # noqa: N801  # used like a function, as contextlib's own are
+    """Name what happens inside: `with`, `async with`, or as a decorator.
+
+    Contexts nest and are merged key by key, the inner ones and a call's own `trace` object being stronger. They travel through
+    asyncio tasks and `asyncio.to_thread`; `propagate` carries them into other threads.
+
+    Args:
+        trace_name: opens the root span of this name, which ends with the block, unless a parent is given; nested, a span below
+            the outer one.
+        span_name: opens a span below it.
+        trace_id: the trace of everything inside: 32 hex digits or a UUID as they are, other text hashed.
+        parent_span_id: the span to hang below.
+        traceparent: W3C text for both.
+        generation_name: name of the LLM spans inside.
+        session_id: `session.id` of every span inside.
+        user: `user.id` of every span inside.
+        privacy: True: no content of calls inside goes anywhere; an inner context or call cannot take that back.
+        metadata: anything else: `trace.metadata.<key>`.
+    """
+
+    def __init__(  # noqa: PLR0913  # the keys of the `trace` object, all by keyword
+        self,
+        *,
+        trace_name: str | None = None,
+        span_name: str | None = None,
+        trace_id: str | None = None,
+        parent_span_id: str | None = None,
+        traceparent: str | None = None,
+        generation_name: str | None = None,
+        session_id: str | None = None,
+        user: str | None = None,
+        privacy: bool | None = None,
+        **metadata: object,
+    ) -> None:
+        given = {
+            "trace_name": trace_name,
+            "span_name": span_name,
+            "trace_id": trace_id,
+            "parent_span_id": parent_span_id,
+            "traceparent": traceparent,
+            "generation_name": generation_name,
+            "session_id": session_id,
+            "user": user,
+            "privacy": privacy,
+            **metadata,
+        }
+        self._given = {name: value for name, value in given.items() if value is not None}
+        self._open: list[OpenScope] = []
+
+    def __enter__(self) -> TraceHandle:
+        opened = OpenScope(self._given)
+        opened.enter()
+        self._open.append(opened)
+        return TraceHandle(opened.scope)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        opened = self._open.pop()
+        opened.leave()
+        opened.close(error)
+
+    async def __aenter__(self) -> TraceHandle:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __call__(self, function: Function) -> Function:
+        """Decorate a function, coroutine function, generator or asynchronous generator: each call has a context of its own."""
+        return around(function, lambda _args, _kwargs: OpenScope(self._given))
+
+
+def propagate(function: Callable[Params, Result]) -> Callable[Params, Result]:
+    """Bind a function to the context that is current now, for executors and threads, which begin with an empty one."""
+    context = copy_context()
+
+    @wraps(function)
+    def bound(*args: Params.args, **kwargs: Params.kwargs) -> Result:
+        return context.copy().run(function, *args, **kwargs)  # a copy: a context can be entered once at a time
+
+    return bound
+
+
+def current_trace_fields() -> dict[str, Any]:
+    """Return the `trace` object that makes another process's calls part of what is current here; empty outside of everything.
+
+    Pass it on by hand (a header, a job's arguments) and give it there as `trace_context(**fields)`, or as a call's `trace`.
+    """
+    scope = current_scope()
+    said = (
+        {}
+        if scope is None
+        else {key: as_text(value) if key in TEXT_KEYS else value for key, value in scope.said.items()}
+    )
+    here = current_place()
+    if scope is not None and scope.blocks:
+        here = scope.anchor(here)
+    elif has_ids(said):  # given ids, but no span of ours here: they say it all
+        return said
+    if here is None:
+        return said
+    said.pop("traceparent", None)
+    return {**said, "trace_id": f"{here[0]:032x}", "parent_span_id": f"{here[1]:016x}"}
