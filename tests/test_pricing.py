@@ -92,3 +92,16 @@ def test_a_cost_that_the_response_states_is_taken_as_it_is(stand_in, instrumente
     assert attributes["gen_ai.usage.total_cost"] == 0.5
     assert attributes["gen_ai.usage.cost.source"] == "response"
     assert "gen_ai.usage.input_cost" not in attributes
+
+
+def test_a_price_that_cannot_be_made_out_does_not_lose_the_call(stand_in, instrumented, arrived, monkeypatch):
+    """genai-prices is not ours: whatever it raises, the trace arrives without a cost."""
+    import genai_prices
+
+    def fail(*args, **kwargs):
+        raise ArithmeticError("a fault")
+
+    monkeypatch.setattr(genai_prices, "calc_price", fail)
+    instrumented()
+    chat("sync", stand_in.base_url, model="gpt-4o-never-asked-for-before")
+    assert not [key for key in arrived(1)[0].attributes if "cost" in key]

@@ -110,25 +110,24 @@ METHODS = [method for method in ("fork", "spawn", "forkserver") if method in mul
 
 
 def test_children_of_multiprocessing_deliver_at_their_end(tmp_path, stand_in, receiver):
-    """They leave by `os._exit`, and `atexit` is not for them."""
+    """They leave by `os._exit`, and `atexit` is not for them; forked ones inherit the settings, others make their own."""
     run(
         tmp_path,
         stand_in,
         receiver,
         f"""
 import multiprocessing
-llm_otel_broadcast.instrument(destinations=[Destination(endpoint=endpoint)])
 
-def late(name):
-    llm_otel_broadcast.instrument(destinations=[Destination(endpoint=endpoint)])
-    call(name)
+def work(method):
+    if method != "fork":
+        llm_otel_broadcast.instrument(destinations=[Destination(endpoint=endpoint)])
+    call(method)
 
 if __name__ == "__main__":
+    llm_otel_broadcast.instrument(destinations=[Destination(endpoint=endpoint)])
     call("parent")
     children = [
-        multiprocessing.get_context(method).Process(target=target, args=(name,)) for method, target, name in [
-            *((method, call, method) for method in {METHODS!r}), ({METHODS!r}[-1], late, "late"),
-        ]
+        multiprocessing.get_context(method).Process(target=work, args=(method,)) for method in {METHODS!r}
     ]
     for child in children:
         child.start()
@@ -137,7 +136,7 @@ if __name__ == "__main__":
     assert [child.exitcode for child in children] == [0] * len(children)
 """,
     )
-    assert arrived(receiver) == sorted(["parent", "late", *METHODS])
+    assert arrived(receiver) == sorted(["parent", *METHODS])
 
 
 def test_a_fork_waits_for_our_threads_imports(tmp_path):
