@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -108,11 +109,13 @@ def _pool(url: str) -> urllib3.PoolManager:
 def _read(response: Any, deadline: float) -> bytes:
     """Read the answer's beginning; a server that drips bytes is cut off at the deadline."""
     content = b""
-    read = getattr(response, "read1", None) or response.read
+    read, size = getattr(response, "read1", None), 1024
+    if read is None:  # urllib3 before 2.1: its `read` waits until it has all it was asked for
+        read, size = response.read, 1
     while len(content) < _MAX_ANSWER:
         if time.monotonic() > deadline:
             raise TimeoutError("the answer did not end in time")
-        piece = read(1024)
+        piece = read(size)
         if not piece:
             break
         content += piece
@@ -123,9 +126,9 @@ def _reason(error: Exception) -> str:
     """Name an error without the URL that urllib3 puts into its text."""
     inner = getattr(error, "reason", None) or error
     if isinstance(inner, urllib3.exceptions.NewConnectionError):
+        if isinstance(inner.__context__, socket.gaierror):
+            return "its name is not known"
         return "connection refused" if "refused" in str(inner) else "no connection"
-    if isinstance(inner, urllib3.exceptions.NameResolutionError):
-        return "its name is not known"
     if isinstance(inner, TimeoutError | urllib3.exceptions.TimeoutError):
         return "timeout"
     return type(inner).__name__

@@ -120,8 +120,19 @@ def test_nobody_there_is_tried_again_and_named():
     made.close()
     assert answer.kind == "retry"
     assert f"127.0.0.1:{port}/v1/traces" in answer.message
+    assert "connection refused" in answer.message
     assert "secret" not in answer.message
     assert "pw" not in answer.message
+
+
+def test_a_name_that_nobody_knows_is_tried_again_and_named(monkeypatch):
+    def unknown(*_args, **_more):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    answer = sender("http://no-such-host.test/v1/traces").send(BODY, "application/json", 1.0)
+    assert answer.kind == "retry"
+    assert answer.message == "http://no-such-host.test/v1/traces cannot be reached (its name is not known)"
 
 
 def test_a_server_that_hangs_is_left_at_the_timeout(post, receiver):
