@@ -82,6 +82,14 @@ def compat(session: nox.Session, openai: str, opentelemetry: str) -> None:
 
 
 @nox.session
+@nox.parametrize("protobuf", ["protobuf>=5,<6", "protobuf>=6,<7", "protobuf>=7,<8"])
+def protobuf(session: nox.Session, protobuf: str) -> None:
+    """Run what encodes and decodes with each protobuf that apps pin; OpenTelemetry as new as it allows."""
+    session.install(*NEWEST, "-e", ".[cli]", *GROUPS["tests"], protobuf)
+    session.run("pytest", "tests/wire", "tests/receiver", "tests/dialects", *session.posargs)
+
+
+@nox.session
 def next(session: nox.Session) -> None:  # noqa: A001  # its name on the command line
     """Run the tests with what openai and OpenTelemetry release next, our own upper bounds aside: an early warning."""
     session.install(*NEWEST, "-e", ".[cli]", *GROUPS["tests"])
