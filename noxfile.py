@@ -98,6 +98,25 @@ def next(session: nox.Session) -> None:  # noqa: A001  # its name on the command
     session.run("pytest", *session.posargs)
 
 
+@nox.session(reuse_venv=False)
+@nox.parametrize("kind", ["wheel", "sdist"])
+def package(session: nox.Session, kind: str) -> None:
+    """Build, install into an empty environment, and use what is installed: without the cli extra, then with it."""
+    built = Path(session.create_tmp()).resolve()
+    for old in built.iterdir():
+        old.unlink()
+    session.install("build")
+    session.run("python", "-m", "build", f"--{kind}", "--outdir", str(built))
+    (made,) = map(str, built.iterdir())
+    session.install(made)
+    session.chdir(built)
+    session.run("python", "-c", "import llm_otel_broadcast as made; made.instrument(endpoint='http://127.0.0.1:4318')")
+    session.run("llm-otel-broadcast", "demo", success_codes=[1])
+    session.install(f"{made}[cli]", "mypy")
+    session.run("llm-otel-broadcast", "demo")
+    session.run("mypy", "--config-file=", "--strict", "-c", "from llm_otel_broadcast import Destination, instrument")
+
+
 @nox.session
 def picture(session: nox.Session) -> None:
     """Draw docs/demo.svg, the picture in the README, from a real run of the demo."""
