@@ -11,10 +11,12 @@ import nox
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = False
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
 GROUPS = PROJECT["dependency-groups"]
 OPENAI_LINES = ("openai>=1,<2", "openai>=2,<3", "openai>=3,<4")
 OPENTELEMETRY = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
+NEWEST = ("--upgrade", "--upgrade-strategy=eager")  # a reused environment would keep what was newest once
 
 
 def lowest(requirement: str) -> str:
@@ -47,6 +49,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(python=nox.project.python_versions(PROJECT))
+def pythons(session: nox.Session) -> None:
+    """Run the tests with each Python that pyproject.toml names; one that is not on this machine is skipped."""
+    session.install("-e", ".[cli]", *GROUPS["tests"])
+    session.run("pytest", *session.posargs)
+
+
 @nox.session
 def oldest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows, really installed."""
@@ -56,7 +65,7 @@ def oldest(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
-# openai 1.40 passes `proxies=` to httpx, which 0.28 no longer takes: an open bound of that release, not of ours.
+# openai before 1.55.3 passes `proxies=` to httpx, which 0.28 no longer takes: an open bound of theirs, not of ours.
 OLD_COMPANIONS = ("httpx<0.28",)
 
 
@@ -68,8 +77,51 @@ def compat(session: nox.Session, openai: str, opentelemetry: str) -> None:
     pins = []
     if opentelemetry == "oldest":
         pins = [lowest(name) for name in PROJECT["project"]["dependencies"] if name.startswith(OPENTELEMETRY)]
-    session.install("-e", ".[cli]", *GROUPS["tests"], openai, *pins)
+    session.install(*NEWEST, "-e", ".[cli]", *GROUPS["tests"], openai, *pins)
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("protobuf", ["protobuf>=5,<6", "protobuf>=6,<7", "protobuf>=7,<8"])
+def protobuf(session: nox.Session, protobuf: str) -> None:
+    """Run what encodes and decodes with each protobuf that apps pin; OpenTelemetry as new as it allows."""
+    session.install(*NEWEST, "-e", ".[cli]", *GROUPS["tests"], protobuf)
+    session.run("pytest", "tests/wire", "tests/receiver", "tests/dialects", *session.posargs)
+
+
+@nox.session
+def next(session: nox.Session) -> None:  # noqa: A001  # its name on the command line
+    """Run the tests with what openai and OpenTelemetry release next, our own upper bounds aside: an early warning."""
+    session.install(*NEWEST, "-e", ".[cli]", *GROUPS["tests"])
+    # a bound that is a pre-release lets pip take pre-releases, of that package alone
+    session.install("--upgrade", *(f"{name}>=0.0a0" for name in ("openai", *OPENTELEMETRY)))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(reuse_venv=False)
+@nox.parametrize("kind", ["wheel", "sdist"])
+def package(session: nox.Session, kind: str) -> None:
+    """Build, install into an empty environment, and use what is installed: without the cli extra, then with it."""
+    built = Path(session.create_tmp()).resolve()
+    for old in built.iterdir():
+        old.unlink()
+    session.install("build")
+    session.run("python", "-m", "build", f"--{kind}", "--outdir", str(built))
+    (made,) = map(str, built.iterdir())
+    session.install(made)
+    session.chdir(built)
+    session.run("python", "-c", "import llm_otel_broadcast as made; made.instrument(endpoint='http://127.0.0.1:4318')")
+    session.run("llm-otel-broadcast", "demo", success_codes=[1])
+    session.install(f"{made}[cli]", "mypy")
+    session.run("llm-otel-broadcast", "demo")
+    session.run("mypy", "--config-file=", "--strict", "-c", "from llm_otel_broadcast import Destination, instrument")
+
+
+@nox.session
+def picture(session: nox.Session) -> None:
+    """Draw docs/demo.svg, the picture in the README, from a real run of the demo."""
+    session.install("-e", ".[cli]")
+    session.run("python", "-m", "tests.picture", *session.posargs)
 
 
 @nox.session

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 
 import openai
 import pytest
@@ -12,6 +14,33 @@ from llm_otel_broadcast import guard
 from llm_otel_broadcast.fields.lineage import roots
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
 from llm_otel_broadcast.stand_in.server import StandIn
+
+NAMED = (
+    "openai",
+    "httpx",
+    "httpx2",
+    "opentelemetry-api",
+    "opentelemetry-sdk",
+    "opentelemetry-exporter-otlp-proto-http",
+    "protobuf",
+    "wrapt",
+    "urllib3",
+    "genai-prices",
+    "click",
+    "rich",
+)
+
+
+def pytest_report_header() -> str:
+    """Say what the tests run with: `oldest`, `compat` and `next` differ in nothing else."""
+    return f"with Python {platform.python_version()}, {', '.join(filter(None, map(_installed, NAMED)))}"
+
+
+def _installed(name: str) -> str:
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return ""
 
 
 @pytest.fixture(autouse=True)

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from llm_otel_broadcast.instrumentation import Status
+from llm_otel_broadcast.instrumentation import DestinationStatus, Status
 
 
-def books(status: Status) -> Table:
-    """Return a row for each destination; what was lost or last went wrong stands below its name."""
-    table = Table(box=box.SIMPLE_HEAD, title="status()", title_justify="left", title_style="bold", padding=(0, 1))
+def books(status: Status) -> Group:
+    """Return a row for each destination, and below the table what was lost or last went wrong."""
+    table = Table(box=box.SIMPLE_HEAD, title="status()", title_justify="left", title_style="bold", show_edge=False)
     table.add_column("destination", overflow="fold")
     for name in ("produced", "delivered", "retried", "dropped", "queued"):
         table.add_column(name, justify="right")
     for lane in status.destinations:
         dropped = sum(lane.dropped.values())
-        label = Text(lane.name)
-        if lane.dropped:
-            label.append("\n" + ", ".join(f"{count} {reason}" for reason, count in lane.dropped.items()), "red")
-        if lane.last_error and (dropped or lane.queued_records):
-            label.append("\n" + lane.last_error, "red")
         table.add_row(
-            label,
+            lane.name,
             str(lane.produced),
             Text(str(lane.delivered), "green" if lane.delivered == lane.produced else "yellow"),
             str(lane.retried),
             Text(str(dropped), "red" if dropped else ""),
             str(lane.queued_records),
         )
-    return table
+    troubles = [Text(line, "red") for lane in status.destinations for line in _troubles(lane)]
+    return Group(table, "", *troubles) if troubles else Group(table)
+
+
+def _troubles(lane: DestinationStatus) -> Iterable[str]:
+    if lane.dropped:
+        yield f"{lane.name}: dropped " + ", ".join(f"{count} {reason}" for reason, count in lane.dropped.items())
+    if lane.last_error and (lane.dropped or lane.queued_records):
+        yield f"{lane.name}: {lane.last_error}"

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from llm_otel_broadcast.cli.books import books
 from llm_otel_broadcast.cli.trees import trace_trees
-from llm_otel_broadcast.instrumentation import Handle, instrument
+from llm_otel_broadcast.instrumentation import instrument
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.stand_in.answers import Answer, completion, error, message, stream, usage_of
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
 _BURST: Final = 5
+_SERVICE: Final = "llm-otel-broadcast-demo"
+_FIRST_WAIT: Final = 2.0
+"""Seconds for delivery before the traces are shown, then the rest: `--endpoint` may name a backend that is dead."""
+_SECOND_WAIT: Final = 4.0
+_LAST_WAIT: Final = 0.5
 _WEATHER: Final = {
     "type": "function",
     "function": {
@@ -50,30 +55,43 @@ def run(console: Console, endpoint: str | None, headers: Mapping[str, str]) -> b
     other = [Destination(name="your backend", endpoint=endpoint, headers=headers)] if endpoint else []
     with OtlpReceiver() as receiver, StandIn() as stand_in:
         here = Destination(name="embedded receiver", endpoint=receiver.endpoint)
-        with instrument(destinations=[here, *other], service_name="llm-otel-broadcast-demo", app_spans=False) as handle:
+        with instrument(
+            destinations=[here, *other], service_name=_SERVICE, app_spans=False, exit_timeout=_LAST_WAIT
+        ) as handle:
             console.print(_opening(stand_in, receiver))
             with _without_proxy():
                 _make_calls(stand_in)
-                delivered = handle.flush()
-            _show(console, receiver, handle, endpoint)
-        return delivered
+                handle.flush(_FIRST_WAIT)
+            for tree in trace_trees(receiver.store.traces()):
+                console.print(tree)
+                console.print()
+            if any(lane.queued_records for lane in handle.status().destinations):
+                console.print("waiting for your backend ...\n", style="dim")
+                handle.flush(_SECOND_WAIT)
+    status = handle.status()
+    delivered = all(lane.delivered == lane.produced for lane in status.destinations)
+    console.print(books(status))
+    console.print(_closing(endpoint, delivered=delivered))
+    return delivered
 
 
 def _opening(stand_in: StandIn, receiver: OtlpReceiver) -> Text:
     return Text.assemble(
-        ("llm-otel-broadcast demo\n", "bold"),
-        f"  the openai client calls a stand-in for the API at {stand_in.base_url}\n",
-        f"  each call becomes a trace, sent as OTLP to a receiver at {receiver.endpoint}\n",
+        ("Real calls of the openai client, and the traces that arrived\n", "bold"),
+        ("  the client calls    ", "dim"),
+        f"{stand_in.base_url}, a stand-in for the API\n",
+        ("  traces are sent to  ", "dim"),
+        f"{receiver.endpoint}, an OTLP receiver\n",
     )
 
 
-def _show(console: Console, receiver: OtlpReceiver, handle: Handle, endpoint: str | None) -> None:
-    for tree in trace_trees(receiver.store.traces()):
-        console.print(tree)
-        console.print()
-    console.print(books(handle.status()))
-    if endpoint is None:
-        console.print("\nThe same into your backend: llm-otel-broadcast demo --endpoint URL --header KEY=VALUE")
+def _closing(endpoint: str | None, *, delivered: bool) -> Text:
+    if not delivered:
+        return Text("\nNot everything has arrived.", "red")
+    if endpoint is not None:
+        return Text(f"\nYour backend has the same now: look for the service {_SERVICE}.")
+    command = "llm-otel-broadcast demo --endpoint URL --header KEY=VALUE"
+    return Text.assemble("\nThe same into your backend:\n  ", (command, "bold"))
 
 
 def _make_calls(stand_in: StandIn) -> None:

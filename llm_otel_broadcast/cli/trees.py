@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 from rich.tree import Tree
 
 from llm_otel_broadcast.receiver import ReceivedSpan
 from llm_otel_broadcast.span import KIND_CLIENT, STATUS_ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Facts on one line; a narrow terminal gets a break between two of them, never inside one."""
+
+    facts: Sequence[Text]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines: list[Text] = []
+        for fact in self.facts:
+            if lines and lines[-1].cell_len + 2 + fact.cell_len <= options.max_width:
+                lines[-1] = Text.assemble(lines[-1], "  ", fact)
+            else:
+                lines.append(Text.assemble("  " if lines else "", fact))
+        yield from lines
 
 
 def trace_trees(traces: Mapping[str, Sequence[ReceivedSpan]]) -> Iterable[Tree]:
@@ -29,32 +47,29 @@ def _tree(trace_id: str, spans: Sequence[ReceivedSpan]) -> Tree:
     return tree
 
 
-def _heading(trace_id: str, spans: Sequence[ReceivedSpan]) -> Text:
+def _heading(trace_id: str, spans: Sequence[ReceivedSpan]) -> Facts:
     said = spans[0].attributes
     labels = {"user.id": "user", "session.id": "session"}
     parts = [f"{label} {said[key]}" for key, label in labels.items() if key in said]
     parts += [f"{key.removeprefix('trace.metadata.')}={said[key]}" for key in said if key.startswith("trace.metadata.")]
-    return Text.assemble((f"trace {trace_id}", "dim"), ("  " + "  ".join(parts), "dim cyan") if parts else "")
+    return Facts([Text(f"trace {trace_id}", "dim"), *(Text(part, "cyan") for part in parts)])
 
 
-def _line(span: ReceivedSpan) -> Text:
+def _line(span: ReceivedSpan) -> Facts:
     failed = span.status_code == STATUS_ERROR
     if span.kind != KIND_CLIENT:
-        return Text.assemble((span.name, "bold"), "  ", (_seconds(span.duration_s), "dim"))
+        return Facts([Text(span.name, "bold"), Text(_seconds(span.duration_s), "yellow")])
     model = _text(span, "gen_ai.response.model") or _text(span, "gen_ai.request.model")
     facts = [
+        (span.name, "bold red" if failed else "bold"),
         ("" if model in span.name else model, "magenta"),
         (_tokens(span), "blue"),
         (_cost(span), "green"),
-        (_seconds(span.duration_s), ""),
-        (_first_chunk(span), ""),
+        (_seconds(span.duration_s), "yellow"),
+        (_first_chunk(span), "yellow"),
         (_error(span) if failed else "", "bold red"),
     ]
-    line = Text(span.name, "bold red" if failed else "bold")
-    for text, style in facts:
-        if text:
-            line.append("  ").append(text, style)
-    return line
+    return Facts([Text(text, style) for text, style in facts if text])
 
 
 def _text(span: ReceivedSpan, key: str) -> str:
@@ -67,7 +82,7 @@ def _tokens(span: ReceivedSpan) -> str:
         return ""
     cached = span.attributes.get("gen_ai.usage.cache_read.input_tokens")
     note = f" ({cached} cached)" if cached else ""
-    return f"{asked}{note} in, {answered} out"
+    return f"{asked} in{note}, {answered} out"
 
 
 def _cost(span: ReceivedSpan) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
+
+from llm_otel_broadcast.receiver.server import Reply
 
 
 def run(*arguments: str, module: str = "llm_otel_broadcast") -> subprocess.CompletedProcess[str]:
@@ -30,7 +35,7 @@ def demo():
         "chat gpt-4o-mini",
         "(estimated)",
         "first chunk after",
-        "(256 cached) in",
+        "in (256 cached), ",
         "RateLimitError 429",
         "Summarise five pages at once",
     ],
@@ -59,6 +64,35 @@ def test_the_demo_sends_the_same_to_another_backend(receiver):
     assert done.returncode == 0, done.stderr
     assert {"Chat Handler", "Generate Response", "Page 5"} <= {span.name for span in receiver.store.spans()}
     assert receiver.requests[0].headers["x-team"] == "red"
+
+
+def test_the_demo_says_when_the_other_backend_took_nothing_and_why(receiver):
+    receiver.script(*(Reply(401) for _ in range(20)))
+    done = run("demo", "--endpoint", receiver.endpoint)
+    assert done.returncode == 1
+    assert "Chat Handler" in done.stdout
+    assert "check the API key" in done.stdout
+    assert done.stdout.endswith("Not everything has arrived.\n")
+
+
+def test_the_demo_waits_for_a_dead_backend_but_not_long_and_shows_the_traces_all_the_same():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{free.getsockname()[1]}"
+    started = time.monotonic()
+    done = run("demo", "--endpoint", dead)
+    assert time.monotonic() - started < 20
+    assert done.returncode == 1
+    assert "Chat Handler" in done.stdout
+    assert "connection refused" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_leaves_no_traceback():
+    command = f"{shlex.quote(sys.executable)} -m llm_otel_broadcast demo | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=50, check=False)
+    assert done.stdout == "Real calls of the openai client, and the traces that arrived\n"
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(

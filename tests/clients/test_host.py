@@ -58,7 +58,7 @@ def test_a_patch_of_somebody_else_above_ours_survives_uninstrument(stand_in, ins
     ours = Completions.__dict__["create"]
 
     def theirs(self, **asked):
-        return ours.__get__(self)(**asked)
+        return ours.__get__(self, type(self))(**asked)
 
     monkeypatch.setattr(Completions, "create", theirs)
     llm_otel_broadcast.uninstrument()

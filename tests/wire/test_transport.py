@@ -124,5 +124,6 @@ def test_a_resource_value_that_spans_do_not_have_becomes_text(transport, receive
         resource = Resource({})
 
     Odd.resource._attributes = {"service.name": "shop", "raw": b"\x00"}
+    kept = Odd.resource.merge(Resource({})).attributes["raw"]  # older SDKs make text of it themselves
     assert transport(Odd()).send([span()]).kind == "ok"
-    assert receiver.store.spans()[0].resource["raw"] == "b'\\x00'"
+    assert receiver.store.spans()[0].resource["raw"] == str(kept)
