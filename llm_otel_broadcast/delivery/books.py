@@ -16,7 +16,7 @@ from llm_otel_broadcast.guard import ask, logger, without_text
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
-    """One destination's books. Records are generations; bytes are an estimate of what they hold in memory."""
+    """One destination's books. Records are generations, and spans of `trace_context`; bytes are an estimate of what they hold in memory."""
 
     name: str
     produced: int

@@ -30,7 +30,7 @@ _EVERY: Final = 16
 _BREATH: Final = 0.0002
 _MAX_ELAPSED: Final = 60.0
 _PATIENCE: Final = 1.0
-_OF_RECORDS: Final = frozenset({"generations_lost", "stopped", "too_large", "unreadable"})
+_OF_RECORDS: Final = frozenset({"stopped", "too_large", "unreadable"})
 """Reasons that say nothing of the destination."""
 
 Ticket: TypeAlias = "SimpleQueue[bool]"
@@ -252,8 +252,10 @@ class Lane:
         return True
 
     def _render_block(self, parts: LaneParts, item: Item, block: Block) -> bool:
-        if not self._blocks.follows(block):
-            self._give_up([item], "generations_lost", "a block whose generations were all dropped")
+        if not self._blocks.follows(block):  # what was below it has been dropped, and counted, or brings it along later
+            with self._held():
+                self._settle([item])
+                self._books.produced -= 1
             return False
         if not self._blocks.has(key_of(block)):
             item.blocks = [parts.block(block, block.fields or NO_FIELDS)]
