@@ -118,7 +118,11 @@ class AppSpans:
         if not self._is_ready() or (self._mode == "auto" and _is_foreign_generation(current)):
             return ()
         fields = record.fields
-        explicit = not self._joins or bool(fields.trace_id or fields.parent_span_id)
+        explicit = (
+            not self._joins
+            or bool(fields.trace_id or fields.parent_span_id)
+            or any(block.is_apart for block in record.blocks)
+        )
         if explicit and not self._alone:
             span = self._tracer.start_span(
                 record.name,

@@ -72,6 +72,8 @@ class Block:
     """Of a scoped block; else the generation's own are its."""
     with_calls_only: bool = False
     """It is sent only if a generation happened below it."""
+    is_apart: bool = False
+    """Of a scoped block: its place is not that of a span in the app's traces."""
     is_outermost: bool = False
     """It carries the totals of everything below it."""
     generations: int = 0
@@ -362,11 +364,11 @@ class Generation:
         usage = self.usage or Usage()
         return Spent(usage.input_tokens, usage.output_tokens, cost.total if cost else None)
 
-    def end(self, failure: Failure | None = None) -> bool:
-        """Stop the clock. False when the record had ended before: only the first end counts."""
+    def end(self, failure: Failure | None = None, *, at_ns: int = 0) -> bool:
+        """Stop the clock (`at_ns`: it stopped then). False when the record had ended before: only the first end counts."""
         if self.ended:
             return False
-        self.end_ns = self.start_ns + time.perf_counter_ns() - self.started
+        self.end_ns = at_ns or self.start_ns + time.perf_counter_ns() - self.started
         if failure is not None and self.failure is None:
             self.failure = failure
         for block in self.blocks:

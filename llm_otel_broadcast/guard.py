@@ -14,6 +14,9 @@ errors: Counter[str] = Counter()
 
 Value = TypeVar("Value")
 
+told: Final[set[str]] = set()
+"""Functions of the program's whose failure has been said."""
+
 raise_again = False
 """Private switch of our own test suite: stopped errors are raised after all, so that no test passes over one."""
 
@@ -75,4 +78,20 @@ def ask(question: Callable[[], Value], otherwise: Value) -> Value:
     try:
         return question()
     except Exception:  # noqa: BLE001  # whatever a foreign object raises
+        return otherwise
+
+
+def consult(question: Callable[[], Value], otherwise: Value, whose: str) -> Value:
+    """Return what a function of the program's yields, `otherwise` when it fails; the first failure of each is logged."""
+    try:
+        return question()
+    except Exception as error:  # noqa: BLE001  # whatever the program's function raises
+        if whose not in told:
+            told.add(whose)
+            logger.warning(
+                "%s failed (%s): what it should say is left out. Said once.",
+                whose,
+                type(error).__name__,
+                exc_info=(type(error), without_text(error), error.__traceback__),
+            )
         return otherwise

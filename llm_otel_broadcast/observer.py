@@ -77,7 +77,7 @@ class CallObserver:
 
     def _place(self, record: Generation, said: wire.Said, current: trace.Span) -> None:
         scope = current_scope()
-        record.fields = merge(said.trace, said.session_id, said.user, self._outer(scope.said if scope else None))
+        record.fields = merge(said.trace, said.session_id, said.user, self.around(scope.said if scope else {}))
         span = current.get_span_context()
         around = (span.trace_id, span.span_id) if span.is_valid and self.joins else None
         if scope is None or not scope.blocks or has_ids(said.trace):
@@ -91,20 +91,20 @@ class CallObserver:
         """Return the context that is current during the call (DESIGN, section 2.2)."""
         if record.app_spans:
             return trace.set_span_in_context(record.app_spans[-1])
-        if self._app_spans.provider() is not None or self._alone or not record.trace_id:
+        if self.app_traces or self._alone or not record.trace_id:
             return None  # a bare context would have a ParentBased sampler of the app decide by our flag
         return trace.set_span_in_context(bare(record.trace_id, record.span_id))
 
     def block_opened(self, block: Block, said: Mapping[Any, Any]) -> trace.Span | None:
         """Start a block's courtesy span; return what is to be current in the block (DESIGN, section 2.2)."""
         block.fields = self._block_fields(said)
-        explicit = not self.joins or bool(block.fields.trace_id or block.fields.parent_span_id)
-        with _COURTESY:
-            self._app_spans.open_block(block, explicit=explicit)
+        if not block.with_calls_only:  # it may come to nothing: the app's traces are not to have that
+            with _COURTESY:
+                self._app_spans.open_block(block, explicit=block.is_apart or not self.joins)
         if block.app_span is not None:
             shown: trace.Span = block.app_span
             return shown
-        if self._app_spans.provider() is not None or self._alone:
+        if self.app_traces or self._alone:
             return None
         return bare(block.trace_id, block.span_id)
 
@@ -130,18 +130,23 @@ class CallObserver:
                 record.app_spans = (block.app_span,)
         self.closed(record)
 
-    def _outer(self, said: Mapping[Any, Any] | None) -> Mapping[Any, Any]:
+    def around(self, said: Mapping[Any, Any]) -> Mapping[Any, Any]:
         """Return what is said round a call: by the program's contexts, else in the baggage, else in `trace_defaults`."""
         outer: Mapping[Any, Any] = self._defaults
         if self._options.baggage_metadata:
             carried = {key: baggage.get_baggage(key) for key in self._options.baggage_metadata}
             outer = {**outer, **{key: value for key, value in carried.items() if value is not None}}
-        if said is None:
+        if not said:
             return outer
         return over(outer, said) if outer else said
 
+    @property
+    def app_traces(self) -> bool:
+        """Whether the app has a tracer provider."""
+        return self._app_spans.provider() is not None
+
     def _block_fields(self, said: Mapping[Any, Any]) -> Fields:
-        return merge(None, None, None, self._outer(said))
+        return merge(None, None, None, self.around(said))
 
     def closed(self, record: Generation) -> None:
         """End the courtesy spans and hand the record over."""

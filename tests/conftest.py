@@ -54,6 +54,7 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     llm_otel_broadcast.shutdown(timeout=0.2)
     guard.errors.clear()
+    guard.told.clear()
     roots.clear()
 
 

@@ -29,8 +29,11 @@ class Broadcaster:
         self.stopped = False
 
     def put_block(self, block: Block) -> None:
-        """Hand over a block that has ended; a lane sends it if a generation below it went there, or if there was none."""
-        if block.generations or not block.with_calls_only:
+        """Hand over a block that has ended; a lane sends it if a generation below it went there, or if there was none.
+
+        Once stopped, nothing: settings that replaced these get it too.
+        """
+        if not self.stopped and (block.generations or not block.with_calls_only):
             self._put(block)
 
     def _put(self, record: Record) -> None:

@@ -25,6 +25,12 @@ Opener: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Step]
 """Makes the scope of one call from its arguments."""
 
 
+def is_stepwise(function: Callable[..., Any]) -> bool:
+    """Return whether a function's own code runs after it has returned: a coroutine function, a generator of either kind."""
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    return any(is_one(function) for is_one in kinds)
+
+
 def around(function: Function, open_scope: Opener) -> Function:
     """Return the function with each of its calls inside a scope; its kind, name, signature and annotations stay."""
     if isinstance(function, staticmethod | classmethod):

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from functools import wraps
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, TypeVar, cast
 
-from llm_otel_broadcast.fields.around import around
-from llm_otel_broadcast.fields.merge import TEXT_KEYS, as_text, has_ids
+from opentelemetry import context as otel_context
+
+from llm_otel_broadcast.fields.around import around, is_stepwise
+from llm_otel_broadcast.fields.ids import derive_trace_id
+from llm_otel_broadcast.fields.json_text import plain
+from llm_otel_broadcast.fields.merge import ID_KEYS, TEXT_KEYS, as_text, has_ids, over
 from llm_otel_broadcast.fields.reporting import report
-from llm_otel_broadcast.fields.scope import OpenScope, Scope, current_place, current_scope
+from llm_otel_broadcast.fields.scope import OpenScope, Scope, Stay, current_place, current_scope
 
-Params = ParamSpec("Params")
-Result = TypeVar("Result")
 Function = TypeVar("Function", bound=Callable[..., Any])
+_FIXED: Final = frozenset({*ID_KEYS, "trace_name", "span_name"})
+
+
+def say(scope: Scope, told: Mapping[str, object]) -> None:
+    """Add what is known only now to what a context says; privacy once asked for stays.
+
+    Raises:
+        TypeError: what the spans of the context are called and where they hang cannot change any more.
+    """
+    for name in _FIXED & told.keys():
+        raise TypeError(f"set(): {name} is fixed when the context begins; say it there, or open a context inside")
+    scope.said.update(over(scope.said, told))
 
 
 class TraceHandle:
@@ -23,18 +37,25 @@ class TraceHandle:
 
     Attributes:
         trace_id: 32 hex digits; None where calls inside get a trace each.
-        span_id: 16 hex digits of the innermost span that is open here, or of the given parent; None where there is neither.
+        span_id: 16 hex digits of the span that calls inside hang below: the innermost one open here, or the given parent; None
+            where there is neither.
     """
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        place = scope.place()
-        self.trace_id = f"{place[0]:032x}" if place else None
-        self.span_id = f"{place[1]:016x}" if place and place[1] else None
+        trace_id, span_id = scope.place
+        self.trace_id = f"{trace_id:032x}" if trace_id else None
+        self.span_id = f"{span_id:016x}" if span_id else None
 
     def set(self, **metadata: object) -> None:
-        """Add metadata that is known only now: for the spans of this context and for calls from here on."""
-        self._scope.said.update(metadata)
+        """Add metadata (or `session_id`, `user`, `generation_name`, `privacy`) known only now.
+
+        It is for the spans of this context and for calls from here on.
+
+        Raises:
+            TypeError: the names and ids of the context's spans are fixed.
+        """
+        say(self._scope, metadata)
 
     def record(  # noqa: PLR0913  # facts, all by keyword
         self,
@@ -119,9 +140,18 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's own 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        opened = self._open.pop()
+        opened = self._left()
         opened.leave()
         opened.close(error)
+
+    def _left(self) -> OpenScope:
+        """Take out the one that is being left: tasks and threads may share the object, and leave in any order."""
+        here = current_scope()
+        for opened in list(self._open):
+            if opened.scope is here:
+                self._open.remove(opened)
+                return opened
+        return self._open.pop()
 
     async def __aenter__(self) -> TraceHandle:
         return self.__enter__()
@@ -136,28 +166,32 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's own 
         return around(function, lambda _args, _kwargs: OpenScope(self._given))
 
 
-def propagate(function: Callable[Params, Result]) -> Callable[Params, Result]:
-    """Bind a function to the context that is current now, for executors and threads, which begin with an empty one."""
+def propagate(function: Function) -> Function:
+    """Bind a function to the context that is current now, for executors and threads, which begin with an empty one.
+
+    A generator or a coroutine has it whenever its own code runs.
+    """
+    if is_stepwise(function):
+        scope, current = current_scope(), otel_context.get_current()
+        return around(function, lambda _args, _kwargs: Stay(scope, current))
     context = copy_context()
 
     @wraps(function)
-    def bound(*args: Params.args, **kwargs: Params.kwargs) -> Result:
+    def bound(*args: Any, **kwargs: Any) -> Any:
         return context.copy().run(function, *args, **kwargs)  # a copy: a context can be entered once at a time
 
-    return bound
+    return cast("Function", bound)
 
 
 def current_trace_fields() -> dict[str, Any]:
     """Return the `trace` object that makes another process's calls part of what is current here; empty outside of everything.
 
-    Pass it on by hand (a header, a job's arguments) and give it there as `trace_context(**fields)`, or as a call's `trace`.
+    Pass it on by hand (a header, a job's arguments) and give it there as `trace_context(**fields)`, or as a call's `trace`. It
+    holds nothing that JSON cannot.
     """
     scope = current_scope()
-    said = (
-        {}
-        if scope is None
-        else {key: as_text(value) if key in TEXT_KEYS else value for key, value in scope.said.items()}
-    )
+    said = {} if scope is None else {key: _portable(key, value) for key, value in scope.said.items()}
+    said = {key: value for key, value in said.items() if value is not None}
     here = current_place()
     if scope is not None and scope.blocks:
         here = scope.anchor(here)
@@ -166,4 +200,11 @@ def current_trace_fields() -> dict[str, Any]:
     if here is None:
         return said
     said.pop("traceparent", None)
-    return {**said, "trace_id": f"{here[0]:032x}", "parent_span_id": f"{here[1]:016x}"}
+    trace_id, span_id = here
+    if "trace_id" not in said or derive_trace_id(said["trace_id"]) != trace_id:
+        said["trace_id"] = f"{trace_id:032x}"
+    return {**said, "parent_span_id": f"{span_id:016x}"}
+
+
+def _portable(key: str, value: object) -> Any:
+    return as_text(value) if key in TEXT_KEYS else plain(value)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, TypeVar, overload
 
 from llm_otel_broadcast.fields.around import around
 from llm_otel_broadcast.fields.merge import as_text
+from llm_otel_broadcast.fields.context import say
 from llm_otel_broadcast.fields.reporting import Facts
-from llm_otel_broadcast.fields.scope import OpenScope, sinks
+from llm_otel_broadcast.fields.scope import OpenScope, running, sinks
 from llm_otel_broadcast.generation import Block
-from llm_otel_broadcast.guard import Guard, ask
+from llm_otel_broadcast.guard import Guard, ask, consult
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _TAKING: Final = Guard("reading what a decorated function returned")
@@ -65,38 +65,31 @@ class GenerationHandle:
             self._running.facts.take(told)
 
     def set(self, **metadata: object) -> None:
-        """Add metadata that is known only now."""
+        """Add metadata that is known only now; see `TraceHandle.set`."""
         if self._running is not None:
-            self._running.scope.said.update(metadata)
+            say(self._running.scope, metadata)
 
 
 class OwnScope(OpenScope):
     """The scope of one decorated call. Its innermost block is the call's own span."""
 
-    __slots__ = ("_before_own", "facts")
+    __slots__ = ("_wanted", "facts")
 
     def __init__(self, given: Mapping[Any, Any], inputs: Mapping[str, object] | None) -> None:
         super().__init__(given)
+        self.scope.own = self
         self.facts = Facts(inputs=inputs)
-        self._before_own: OwnScope | None = None
-
-    def enter(self) -> None:
-        super().enter()
-        self._before_own = _running.get()
-        _running.set(self)
-
-    def leave(self) -> None:
-        if _running.get() is self:
-            _running.set(self._before_own)
-        super().leave()
+        self._wanted = any(sink.wants_content for sink in sinks.all)
 
     def took(self, value: Any) -> None:
-        with _TAKING:
-            self.facts.took(value)
+        if self._wanted:
+            with _TAKING:
+                self.facts.took(value)
 
     def yielded(self, value: Any) -> None:
         with _TAKING:
-            self.facts.piece(value, since_ns=self.scope.blocks[-1].start_ns)
+            own = self.scope.blocks[-1]
+            self.facts.piece(value, since_ns=own.start_ns, kept=self._wanted and not own.generations)
 
     def _end(self, block: Block) -> None:
         own = self.scope.blocks[-1]
@@ -106,17 +99,14 @@ class OwnScope(OpenScope):
         enclosing = self.scope.blocks[:-1]
         for above in enclosing:
             above.generations += 1
-        for sink in sinks.all[:1]:
+        for sink in self._hearing()[:1]:
             record = self.facts.generation(block, enclosing, content=sink.wants_content)
             sink.reported(record, self.scope.said, block)
 
 
-_running: ContextVar[OwnScope | None] = ContextVar("llm_otel_broadcast_running", default=None)
-
-
 def current_generation() -> GenerationHandle:
     """Return the decorated call that is running; outside of any a handle that does nothing."""
-    return GenerationHandle(_running.get())
+    return GenerationHandle(running())
 
 
 @overload
@@ -158,8 +148,13 @@ def traced_generation(function: Any = None, /, *, capture: Sequence[str] | None 
 
 def _trace(function: Any, *, capture: Sequence[str] | None, fields: Mapping[str, Any]) -> Any:
     plain = function.__func__ if isinstance(function, staticmethod | classmethod) else function
-    arguments = _Arguments(plain, capture, fields)
-    return around(function, partial(_open, arguments, plain.__qualname__))
+    name = _name_of(plain)
+    return around(function, partial(_open, _Arguments(plain, name, capture, fields), name))
+
+
+def _name_of(function: Any) -> str:
+    """Return the qualified name; a `functools.partial` or a callable object has its type's."""
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 def _open(arguments: _Arguments, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OwnScope:
@@ -175,16 +170,17 @@ def _open(arguments: _Arguments, name: str, args: tuple[Any, ...], kwargs: dict[
 class _Arguments:
     """How a decorated function's arguments give fields and content."""
 
-    def __init__(self, function: Any, capture: Sequence[str] | None, fields: Mapping[str, Any]) -> None:
+    def __init__(self, function: Any, name: str, capture: Sequence[str] | None, fields: Mapping[str, Any]) -> None:
+        self._name = name
         self._signature = inspect.signature(function)
-        self._constant = {name: value for name, value in fields.items() if value is not None and not callable(value)}
-        self._asked = {name: (value, _names_of(value)) for name, value in fields.items() if callable(value)}
+        known = frozenset(self._signature.parameters)
+        self._constant = {key: value for key, value in fields.items() if value is not None and not callable(value)}
+        self._asked = {key: (value, _names_of(value, known)) for key, value in fields.items() if callable(value)}
         self._capture = None if capture is None else tuple(capture)
-        known = set(self._signature.parameters)
-        asked = {name for _, names in self._asked.values() for name in names or ()}
-        for name in (*(self._capture or ()), *sorted(asked)):
-            if name not in known:
-                raise TypeError(f"{function.__qualname__}() has no argument {name!r}, only {sorted(known)}")
+        asked = {argument for _, names in self._asked.values() for argument in names or ()}
+        for argument in (*(self._capture or ()), *sorted(asked)):
+            if argument not in known:
+                raise TypeError(f"{name}() has no argument {argument!r}, only {sorted(known)}")
 
     def read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], Mapping[str, object] | None]:
         """Return the fields and, if anybody wants content, the captured arguments of one call."""
@@ -196,9 +192,9 @@ class _Arguments:
         if bound is None:  # the call itself will say what is wrong with it
             return said, None
         bound.apply_defaults()
-        for name, (function, names) in self._asked.items():
-            passed = bound.arguments if names is None else {key: bound.arguments[key] for key in names}
-            said[name] = ask(partial(function, **passed), None)
+        for key, (function, names) in self._asked.items():
+            passed = bound.arguments if names is None else {name: bound.arguments[name] for name in names}
+            said[key] = consult(partial(function, **passed), None, f"{key}= of @traced_generation on {self._name}")
         if not wanted:
             return said, None
         kept = self._capture
@@ -207,14 +203,14 @@ class _Arguments:
         return said, {name: _shallow(bound.arguments[name]) for name in kept}
 
 
-def _names_of(function: Any) -> tuple[str, ...] | None:
+def _names_of(function: Any, known: frozenset[str]) -> tuple[str, ...] | None:
     """Return the arguments that a field's function takes; None: it takes any."""
     parameters = inspect.signature(function).parameters.values()
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         return None
-    return tuple(one.name for one in parameters)
+    return tuple(one.name for one in parameters if one.name in known or one.default is one.empty)
 
 
 def _shallow(value: object) -> object:
     """Copy a container one deep: the function may go on changing it."""
-    return value.copy() if isinstance(value, list | dict | set) else value
+    return ask(value.copy, value) if isinstance(value, list | dict | set) else value

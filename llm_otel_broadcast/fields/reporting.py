@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from llm_otel_broadcast.fields.ids import new_span_id
+from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.json_text import bounded_json
-from llm_otel_broadcast.fields.scope import Scope, sinks
+from llm_otel_broadcast.fields.scope import Scope, current_place, sinks
 from llm_otel_broadcast.generation import Block, Choice, Generation, Server, Usage
 from llm_otel_broadcast.guard import Guard
 
 _REPORTING: Final = Guard("reporting a generation")
-_MAX_PIECES: Final = 100_000
+_MAX_KEPT: Final = 1_000_000
+_UNMEASURED: Final = 1_000
+"""What a value counts that has no length we know: a thousand of them are kept, or a million characters."""
 _NUMBERS: Final = {
     "input_tokens": int,
     "output_tokens": int,
@@ -32,6 +34,8 @@ class Facts:
         inputs: arguments by name; content.
         pieces: what came back, piece by piece; content.
         first_ns: nanoseconds from the start to the first piece of several.
+        is_told: the program said itself what came back.
+        kept: the characters that `pieces` hold, roughly.
     """
 
     model: str | None = None
@@ -44,7 +48,7 @@ class Facts:
     pieces: list[object] = field(default_factory=list)
     first_ns: int | None = None
     is_told: bool = False
-    """The program said itself what came back."""
+    kept: int = 0
 
     def take(self, told: Mapping[str, object]) -> None:
         """Take reported facts over those known before; None says nothing.
@@ -71,31 +75,31 @@ class Facts:
         if value is not None and not self.is_told:
             self.pieces = [value]
 
-    def piece(self, value: object, *, since_ns: int) -> None:
-        """Take a value that a generator yielded."""
+    def piece(self, value: object, *, since_ns: int, kept: bool) -> None:
+        """Take a value that a generator yielded; what is not to be kept only says when the first one came."""
         if self.first_ns is None:
             self.first_ns = time.time_ns() - since_ns
-        if not self.is_told and len(self.pieces) < _MAX_PIECES:
+        if kept and not self.is_told and self.kept < _MAX_KEPT:
+            self.kept += _size(value)
             self.pieces.append(value)
 
     def generation(self, block: Block, enclosing: Sequence[Block], *, content: bool) -> Generation:
         """Return the record: the block's place in the trace and its times, with these facts."""
         record = Generation(self.operation)
         record.trace_id, record.span_id, record.parent_span_id = block.trace_id, block.span_id, block.parent_span_id
-        record.start_ns, record.end_ns = block.start_ns, block.end_ns
+        record.start_ns = block.start_ns
         record.blocks = tuple(enclosing)
         record.server = Server(self.provider or "", "")
         record.request_model = self.model
         record.response_id = self.response_id
         record.usage = self.usage if self.usage != Usage() else None
-        record.failure = block.failure
         record.first_chunk_ns = self.first_ns
         record.choices = [Choice(finish_reason=self.finish_reason)] if self.finish_reason else []
         if content:
             record.wants_content = True
-            record.size += sum(len(piece) for piece in self.pieces if isinstance(piece, str))
+            record.size += sum(map(_size, (*self.pieces, *(self.inputs or {}).values())))
             record.pending = lambda: self._fill(record)
-        record.ended = True
+        record.end(block.failure, at_ns=block.end_ns)
         return record
 
     def _fill(self, record: Generation) -> None:
@@ -109,7 +113,7 @@ class Facts:
 
 
 def report(scope: Scope, told: Mapping[str, object]) -> None:
-    """Report a generation inside a scope: it spans from the start of the scope's innermost block to now.
+    """Report a generation inside a context: it spans from the start of the context to now.
 
     Raises:
         TypeError: see `Facts.take`.
@@ -117,15 +121,17 @@ def report(scope: Scope, told: Mapping[str, object]) -> None:
     facts = Facts()
     facts.take(told)
     with _REPORTING:
-        place = scope.place() or (0, 0)
-        above = scope.blocks[-1] if scope.blocks else None
-        now = time.time_ns()
-        own = Block("", place[0], new_span_id(), place[1], above.start_ns if above else now, now)
+        trace_id, parent = scope.anchor(current_place()) if scope.blocks else scope.place
+        own = Block("", trace_id or new_trace_id(), new_span_id(), parent, scope.since_ns, time.time_ns())
         for block in scope.blocks:
             block.generations += 1
         for sink in sinks.all[:1]:
             record = facts.generation(own, scope.blocks, content=sink.wants_content)
             sink.reported(record, scope.said)
+
+
+def _size(value: object) -> int:
+    return len(value) if isinstance(value, str | bytes) else _UNMEASURED
 
 
 def _as_text(inputs: Mapping[str, object]) -> str:

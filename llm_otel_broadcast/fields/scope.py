@@ -5,11 +5,12 @@ One scope a context; the current one travels with `contextvars` through tasks an
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from opentelemetry import context as otel_context
@@ -18,7 +19,7 @@ from opentelemetry import trace
 from llm_otel_broadcast.fields.ids import new_span_id, root_span_id
 from llm_otel_broadcast.fields.lineage import Place, roots, stated_place
 from llm_otel_broadcast.fields.merge import as_text, has_ids, merge, over
-from llm_otel_broadcast.generation import Block, Failure, Generation
+from llm_otel_broadcast.generation import Block, Failure, Fields, Generation
 from llm_otel_broadcast.guard import Guard, ask
 
 _OPENING: Final = Guard("opening a trace context")
@@ -27,6 +28,9 @@ _CLOSING: Final = Guard("closing a trace context")
 
 class Sink(Protocol):
     """Who wants to know of blocks: the newest `instrument()`, and those for single clients."""
+
+    def around(self, said: Mapping[Any, Any]) -> Mapping[Any, Any]:
+        """Return what is said over what holds for all calls (`trace_defaults`, baggage)."""
 
     def block_opened(self, block: Block, said: Mapping[Any, Any]) -> trace.Span | None:
         """Complete the block's fields from what was said; return the span that is to be current in it, None for none."""
@@ -45,6 +49,10 @@ class Sink(Protocol):
     def joins(self) -> bool:
         """Whether what is sent hangs below the app's own current span."""
 
+    @property
+    def app_traces(self) -> bool:
+        """Whether the app has a tracer provider: a span that is current would be the parent of its own."""
+
 
 class Sinks:
     """The sinks of this process; the first one makes courtesy spans."""
@@ -56,125 +64,144 @@ class Sinks:
 sinks: Final = Sinks()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Scope:
     """What holds for calls made inside a context.
 
     Attributes:
         said: the fields of this context over those of the outer ones.
+        outer: the context round this one.
+        own: the decorated call that this is, or is in.
+        since_ns: when the context began.
         blocks: the spans opened by this and the outer contexts, outermost first.
-        is_explicit: the ids of the blocks were given: calls hang below the innermost block, whatever span is current.
+        is_apart: calls hang below the innermost block whatever span is current, because its ids were given or because the
+            app's traces do not have it.
+        place: trace and span that calls inside hang below as far as it is known before they are made; 0: unknown.
+        late: finds out what could not be known at the beginning. Asked when something is about to hang below.
+        is_over: the context has ended, though tasks that began in it may go on.
+        outside: OpenTelemetry's context before it was entered, and inside.
     """
 
     said: dict[Any, Any]
+    outer: Scope | None = None
+    own: Any = None
+    since_ns: int = field(default_factory=time.time_ns)
     blocks: tuple[Block, ...] = ()
-    is_explicit: bool = False
+    is_apart: bool = False
+    place: Place = (0, 0)
+    late: Callable[[], None] | None = None
+    is_over: bool = False
+    outside: Any = None
+    inside: Any = None
 
     def anchor(self, current: Place | None) -> Place:
-        """Return where a call inside hangs."""
+        """Return where a call inside hangs; there must be blocks."""
         innermost = self.blocks[-1]
-        if self.is_explicit or current is None:
+        if self.is_apart or current is None:
             return innermost.trace_id, innermost.span_id
         return current
-
-    def place(self) -> Place | None:
-        """Return the trace and the span that calls inside hang below as far as it is known before they are made."""
-        if self.blocks:
-            innermost = self.blocks[-1]
-            return innermost.trace_id, innermost.span_id
-        fields = merge(self.said, None, None, {})
-        return stated_place(fields, None) if fields.trace_id else None
 
 
 _current: ContextVar[Scope | None] = ContextVar("llm_otel_broadcast_scope", default=None)
 
 
+class _Process:
+    number = 0
+
+
+def _after_fork() -> None:
+    _Process.number += 1
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def current_place() -> Place | None:
-    """Return trace and span id of the host's current span, None when there is none."""
+    """Return trace and span id of the app's current span, None where there is none or none is to be joined."""
+    if not all(sink.joins for sink in sinks.all[:1]):
+        return None
     around = trace.get_current_span().get_span_context()
     return (around.trace_id, around.span_id) if around.is_valid else None
 
 
 def current_scope() -> Scope | None:
-    """Return the innermost scope, None outside of all contexts."""
-    return _current.get()
+    """Return the innermost scope, complete; None outside of all contexts."""
+    scope = _current.get()
+    if scope is not None and scope.late is not None:
+        scope.late()
+    return scope
 
 
-class OpenScope:
-    """A context from its beginning to its end. Current only between `enter` and `leave`, which may alternate."""
+def running() -> Any:
+    """Return the decorated call that is running, None outside of any."""
+    scope = _current.get()
+    return scope.own if scope is not None else None
 
-    __slots__ = ("_attached", "_before", "_late", "_opened", "_outer", "_span", "_with_calls_only", "scope")
 
-    def __init__(self, given: Mapping[Any, Any], *, with_calls_only: bool = False) -> None:
-        """Begin a context.
+def surroundings() -> tuple[Scope | None, Any]:
+    """Return the scope that is round a new request, and OpenTelemetry's context, past what an earlier request left behind.
+
+    asyncio lets a connection's next request begin in the context of the one before (python/cpython#140947).
+    """
+    scope, context = _current.get(), otel_context.get_current()
+    while scope is not None and scope.is_over:
+        if context is scope.inside or _shows(context, scope.inside):
+            context = scope.outside
+        scope = scope.outer
+    return scope, context
+
+
+def _shows(context: Any, inside: Any) -> bool:
+    """Return whether the span that is current in a context is the one that a scope made current."""
+    span = None if inside is None else trace.get_current_span(inside)
+    return span is not None and span is not trace.INVALID_SPAN and trace.get_current_span(context) is span
+
+
+class Stay:
+    """A scope and a context of OpenTelemetry's, current between `enter` and `leave`, which may alternate."""
+
+    __slots__ = ("_attached", "_before", "_previous", "_span", "context", "scope")
+
+    def __init__(self, scope: Scope | None, context: Any = None) -> None:
+        """Begin.
 
         Args:
-            given: its fields. A `trace_name` that is no text is asked for its text again at the end.
-            with_calls_only: its spans are sent only if a generation happened below.
+            scope: what is to be current.
+            context: OpenTelemetry's; None: the one that is current when it is entered.
         """
-        name = given.get("trace_name")
-        self._late = None if name is None or isinstance(name, str) else name
-        self._with_calls_only = with_calls_only
-        self._outer = _current.get()
-        self._opened: tuple[Block, ...] = ()
+        self.scope = scope
+        self.context = context
         self._span: trace.Span | None = None
+        self._previous: Scope | None = None
         self._attached: Any = None
         self._before: Any = None
-        self.scope = Scope(dict(given))
-        with _OPENING:
-            self.scope = self._open(given)
-
-    def _open(self, given: Mapping[Any, Any]) -> Scope:
-        outer = self._outer or Scope({})
-        said = over(outer.said, given)
-        span_name = as_text(said.pop("span_name", None))
-        fields = merge(said, None, None, {})
-        apart = has_ids(given) or not outer.blocks
-        current = current_place() if all(sink.joins for sink in sinks.all[:1]) else None
-        where = stated_place(fields, current) if apart else outer.anchor(current)
-        enclosing = () if apart else outer.blocks
-        names = []
-        if as_text(given.get("trace_name")) and not (apart and fields.parent_span_id):
-            names.append((fields.trace_name or "", apart))
-        if span_name:
-            names.append((span_name, False))
-        for name, is_root in names:
-            outermost = not (enclosing or self._opened)
-            where = self._begin(name, where, said, is_root=is_root, outermost=outermost)
-        is_explicit = bool(fields.trace_id or fields.parent_span_id) if apart else outer.is_explicit
-        return Scope(said, (*enclosing, *self._opened), is_explicit)
-
-    def _begin(self, name: str, where: Place, said: Mapping[Any, Any], *, is_root: bool, outermost: bool) -> Place:
-        """Open a block below `where`; return the place below it."""
-        trace_id, parent = where
-        now = time.time_ns()
-        span_id = new_span_id()
-        if is_root and self._late is None and roots.claim(trace_id, name, parent, now):
-            span_id = root_span_id(trace_id, name)
-        block = Block(name, trace_id, span_id, parent, now, is_scoped=True, is_outermost=outermost)
-        block.with_calls_only = self._with_calls_only
-        block.fields = merge(said, None, None, {})
-        self._opened = (*self._opened, block)
-        for sink in sinks.all[:1]:
-            with trace.use_span(self._span, end_on_exit=False) if self._span else nullcontext():
-                self._span = sink.block_opened(block, said) or self._span
-        return block.trace_id, block.span_id
 
     def enter(self) -> None:
-        """Make the scope and its innermost span current."""
+        """Make the scope, the context and its innermost span current."""
+        self._previous = _current.get()
         _current.set(self.scope)
+        self._before = before = otel_context.get_current()
+        inside = before if self.context is None else self.context
         if self._span is not None:
-            self._before = otel_context.get_current()
-            self._attached = trace.set_span_in_context(self._span)
-            otel_context.attach(self._attached)
+            inside = trace.set_span_in_context(self._span, inside)
+        if inside is not before:
+            self._attached = inside
+            otel_context.attach(inside)
 
     def leave(self) -> None:
         """Put back what was current, unless control has moved to another context meanwhile (then ours is not there)."""
         if _current.get() is self.scope:
-            _current.set(self._outer)
+            _current.set(self._previous)
         attached, self._attached = self._attached, None
-        if attached is not None and otel_context.get_current() is attached:
-            otel_context.attach(self._before)  # no detach: its token belongs to the context that `enter` ran in
+        before, self._before = self._before, None
+        self._previous = None
+        if attached is None:
+            return
+        now = otel_context.get_current()
+        if now is attached:
+            otel_context.attach(before)  # no detach: its token belongs to the context that `enter` ran in
+        elif _shows(now, attached):  # the program left something of its own behind: that stays, our span does not
+            otel_context.attach(trace.set_span_in_context(trace.get_current_span(before), now))
 
     def took(self, value: Any) -> None:
         """Take what a decorated function returned: nothing to a plain context."""
@@ -183,19 +210,128 @@ class OpenScope:
         """Take one of the values that a decorated generator yielded: likewise."""
 
     def close(self, error: BaseException | None = None) -> None:
+        """End what this began: nothing here."""
+
+
+class OpenScope(Stay):
+    """A context of the program's from its beginning to its end."""
+
+    __slots__ = ("_given", "_late_name", "_opened", "_process", "_sinks", "_with_calls_only")
+
+    scope: Scope
+
+    def __init__(self, given: Mapping[Any, Any]) -> None:
+        """Begin a context with the fields given, and open its spans."""
+        self._prepare(given, current_scope())
+        self._open()
+
+    def _prepare(
+        self, given: Mapping[Any, Any], outer: Scope | None, context: Any = None, *, with_calls_only: bool = False
+    ) -> None:
+        """Set everything but the spans.
+
+        Args:
+            given: the fields. A `trace_name` that is no text is asked for its text again at the end.
+            outer: the scope round this one.
+            context: OpenTelemetry's context that holds inside; None: what is current.
+            with_calls_only: its spans are sent only if a generation happened below.
+        """
+        super().__init__(Scope(dict(given), outer, outer.own if outer else None), context)
+        name = given.get("trace_name")
+        self._given = given
+        self._late_name = None if name is None or isinstance(name, str) else name
+        self._with_calls_only = with_calls_only
+        self._opened: tuple[Block, ...] = ()
+        self._sinks = sinks.all
+        self._process = _Process.number
+
+    def _open(self) -> None:
+        """Open the spans, below what is current."""
+        with _OPENING:
+            self._name_and_place()
+
+    def _name_and_place(self) -> None:
+        scope, given = self.scope, self._given
+        outer = scope.outer or Scope({})
+        scope.said = said = over(outer.said, given)
+        span_name = as_text(said.pop("span_name", None))
+        fields = self._fields()
+        afresh = has_ids(given) or not outer.blocks
+        current = current_place()
+        where = stated_place(fields, current) if afresh else outer.anchor(current)
+        scope.blocks = () if afresh else outer.blocks
+        scope.is_apart = bool(fields.trace_id or fields.parent_span_id) if afresh else outer.is_apart
+        for name, is_root in self._names(fields, span_name, afresh=afresh):
+            where = self._begin(name, where, is_root=is_root)
+        known = bool(scope.blocks or fields.trace_id or current)
+        scope.place = where if known else (0, where[1])
+
+    def _fields(self) -> Fields:
+        said: Mapping[Any, Any] = self.scope.said
+        for sink in sinks.all[:1]:
+            said = sink.around(said)
+        return merge(None, None, None, said)
+
+    def _names(self, fields: Fields, span_name: str | None, *, afresh: bool) -> list[tuple[str, bool]]:
+        """Return the names of the spans to open, outermost first, and whether each is the root."""
+        names = []
+        if afresh:
+            wants_root = as_text(self._given.get("trace_name")) or span_name
+            if wants_root and fields.trace_name and not fields.parent_span_id:
+                names.append((fields.trace_name, True))
+        elif nested := as_text(self._given.get("trace_name")):
+            names.append((nested, False))
+        if span_name:
+            names.append((span_name, False))
+        return names
+
+    def _begin(self, name: str, where: Place, *, is_root: bool) -> Place:
+        """Open a block below `where`; return the place below it."""
+        scope = self.scope
+        trace_id, parent = where
+        span_id = new_span_id()
+        if is_root and self._late_name is None and roots.claim(trace_id, name, parent, scope.since_ns):
+            span_id = root_span_id(trace_id, name)
+        block = Block(
+            name, trace_id, span_id, parent, scope.since_ns, is_scoped=True, is_outermost=not scope.blocks
+        )
+        block.with_calls_only = self._with_calls_only
+        block.is_apart = scope.is_apart
+        block.fields = self._fields()
+        self._opened = (*self._opened, block)
+        scope.blocks = (*scope.blocks, block)
+        for sink in sinks.all[:1]:
+            with trace.use_span(self._span) if self._span else nullcontext():
+                self._span = sink.block_opened(block, scope.said) or self._span
+        if self._span is None:  # the app's traces do not have it
+            block.is_apart = scope.is_apart = True
+        return block.trace_id, block.span_id
+
+    def enter(self) -> None:
+        super().enter()
+        self.scope.outside, self.scope.inside = self._before, self._attached
+
+    def close(self, error: BaseException | None = None) -> None:
         """End the spans that this context opened, innermost first; only the first time counts."""
         with _CLOSING:
+            self.scope.is_over = True
+            opened, self._opened = self._opened, ()
+            if self._process != _Process.number:  # forked meanwhile: they are the parent's to end
+                return
             failure = None
             if error is not None and not isinstance(error, GeneratorExit):
                 failure = Failure(type(error).__qualname__, ask(lambda: str(error), ""))
             now = time.time_ns()
-            opened, self._opened = self._opened, ()
-            if opened and self._late is not None:
-                opened[0].name = as_text(self._late) or opened[0].name
+            if opened and self._late_name is not None:
+                opened[0].name = as_text(self._late_name) or opened[0].name
             for block in reversed(opened):
                 block.end_ns, block.failure = now, failure
                 self._end(block)
 
     def _end(self, block: Block) -> None:
-        for sink in sinks.all:
+        for sink in self._hearing():
             sink.block_closed(block, self.scope.said)
+
+    def _hearing(self) -> tuple[Sink, ...]:
+        """Return who hears of the end: who listens now, and who did at the beginning (`uninstrument` in between)."""
+        return (*sinks.all, *(sink for sink in self._sinks if sink not in sinks.all))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from llm_otel_broadcast.fields.json_text import plain
 from llm_otel_broadcast.fields.merge import as_text
 from llm_otel_broadcast.generation import Fields, Generation
 
@@ -80,7 +81,8 @@ def _merged(fields: Fields, said: Said) -> dict[str, Any]:
     trace: dict[str, Any] = {name: value for name in names if (value := getattr(fields, name)) is not None}
     if fields.private:
         trace["privacy"] = True
-    trace.update(fields.metadata)
+    own = said.trace or {}  # what the call says is the caller's to get right; a context's objects must not break it
+    trace.update({key: own[key] if key in own else plain(value) for key, value in fields.metadata.items()})
     body: dict[str, Any] = {"trace": trace} if trace else {}
     if fields.session_id:
         body["session_id"] = fields.session_id

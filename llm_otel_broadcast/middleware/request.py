@@ -2,80 +2,191 @@
 
 from __future__ import annotations
 
+import inspect
+import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
+from opentelemetry.propagators.textmap import Getter
 
-from llm_otel_broadcast.fields.scope import OpenScope
-from llm_otel_broadcast.guard import Guard, ask
+from llm_otel_broadcast.fields.merge import as_text
+from llm_otel_broadcast.fields.scope import OpenScope, sinks, surroundings
+from llm_otel_broadcast.guard import Guard, ask, consult
 
 _READING: Final = Guard("reading a web request")
+_PATIENCE: Final = 1.0
+
+Asked: TypeAlias = Callable[[Any], Any] | None
+"""A function of the program's that is asked about a request: of its ASGI scope, or its WSGI environ."""
 
 
-class RouteName:
+class Headers(Protocol):
+    """A request's headers, whatever the server keeps them in; names in lower case."""
+
+    def all(self, name: str) -> list[str]: ...
+    def names(self) -> list[str]: ...
+
+
+class _HeaderGetter(Getter[Headers]):
+    """How OpenTelemetry's propagators read them."""
+
+    def get(self, carrier: Headers, key: str) -> list[str] | None:
+        found = carrier.all(key.lower())
+        return [",".join(found)] if found else None
+
+    def keys(self, carrier: Headers) -> list[str]:
+        return carrier.names()
+
+
+_GETTER: Final = _HeaderGetter()
+
+
+class Asking:
+    """What a middleware was told to ask of each request. Wrong settings are refused when the app is put together.
+
+    Args:
+        trace_name: text, or a function; None: method and route.
+        user: a function that returns `user.id`, or None.
+        metadata: a function that returns metadata, or None.
+
+    Raises:
+        TypeError: naming the setting and the fix.
+    """
+
+    def __init__(self, trace_name: object, user: object, metadata: object) -> None:
+        self.text = trace_name if isinstance(trace_name, str) and trace_name else None
+        self.name: Asked = None if isinstance(trace_name, str) else _checked("trace_name", trace_name)
+        self.user: Asked = _checked("user", user)
+        self.metadata: Asked = _checked("metadata", metadata)
+
+
+def _checked(name: str, given: Any) -> Asked:
+    if given is not None and not callable(given):
+        raise TypeError(f"TraceMiddleware: {name} must be a function of the request, got {type(given).__name__}")
+    if inspect.iscoroutinefunction(given):
+        raise TypeError(f"TraceMiddleware: {name} must be a plain function, not a coroutine function")
+    return given  # type: ignore[no-any-return]
+
+
+class RequestName:
     """`METHOD route`, as far as it is known when somebody asks: frameworks find the route after the middleware has begun.
 
     Never the raw path, which is different for each request.
     """
 
-    def __init__(self, method: str, route: Callable[[], str | None]) -> None:
+    def __init__(self, method: str, route: Callable[[], str | None], given: Callable[[], Any] | None) -> None:
         self._method = method
         self._route = route
+        self._given = given
+        self._known: str | None = None
 
     def __str__(self) -> str:
-        found = ask(self._route, None)
-        return f"{self._method} {found or ''}".strip()
+        if self._given is not None:
+            name = as_text(consult(self._given, None, "trace_name= of TraceMiddleware"))
+            if name:
+                return name
+        if self._known is None:
+            self._known = ask(self._route, None)
+        return f"{self._method} {self._known or ''}".strip()
 
 
-class RequestScope:
-    """The context of one web request, below the caller's span when nobody else has taken that up."""
+class RequestScope(OpenScope):
+    """The context of one web request, below the caller's span when nobody else has taken that up.
 
-    def __init__(
+    What functions of the program's say of a request is asked when the first generation happens, because sessions, users and
+    routes are found after the middleware has begun. In an app that traces itself the span is opened then, too: below the one
+    that the app's own instrumentation has made, be that round this middleware or inside it.
+    """
+
+    __slots__ = ("_asking", "_below", "_busy", "_is_opened", "_lock", "_request", "_server_span")
+
+    def __init__(  # noqa: PLR0913  # all by keyword
         self,
-        headers: Mapping[str, str],
         *,
-        trace_name: object,
-        user: Callable[[], str | None] | None,
-        metadata: Callable[[], Mapping[str, object]] | None,
+        request: Any,
+        headers: Headers,
+        asking: Asking,
+        method: str,
+        route: Callable[[], str | None],
+        server_span: Callable[[], trace.Span | None],
     ) -> None:
-        self._before: Any = None
-        self._extracted: Any = None
-        given: dict[str, Any] = {"trace_name": trace_name}
+        """Begin.
+
+        Args:
+            request: what the program's functions are asked about.
+            headers: its headers.
+            asking: those functions.
+            method: its method.
+            route: finds its route.
+            server_span: finds the span that the app's own instrumentation has made of it, where that is kept.
+        """
+        self._request = request
+        self._asking = asking
+        self._server_span = server_span
+        self._lock = threading.RLock()
+        self._busy = False
+        name = None if asking.name is None else partial(asking.name, request)
+        given: dict[str, Any] = {"trace_name": asking.text or RequestName(method, route, name)}
+        outer, self._below = surroundings()
+        app_traces = any(sink.app_traces for sink in sinks.all[:1])
         with _READING:
-            if not trace.get_current_span().get_span_context().is_valid:
-                self._extracted = propagate.extract(headers)
-            given["session_id"] = headers.get("x-session-id")
-            if metadata is not None:
-                given = {**ask(metadata, {}), **given}
-            if user is not None:
-                given["user"] = ask(user, None)
-        self._enter_caller()
-        self._open = OpenScope(
-            {name: value for name, value in given.items() if value is not None}, with_calls_only=True
-        )
-        self._leave_caller()
+            session = headers.all("x-session-id")
+            if session and session[0]:
+                given["session_id"] = session[0]
+            if not _is_in(self._below):
+                self._below = ask(partial(propagate.extract, headers, self._below, _GETTER), self._below)
+        self._prepare(given, outer, self._inside(app_traces=app_traces), with_calls_only=True)
+        self._is_opened = not app_traces
+        if self._is_opened:
+            self._open_below(self._below)
+        self.scope.late = self._find_out
 
-    def enter(self) -> None:
-        """Make the request's context current."""
-        self._enter_caller()
-        self._open.enter()
+    def _inside(self, *, app_traces: bool) -> Any:
+        """Return OpenTelemetry's context for the request, None to leave it as it is.
 
-    def leave(self) -> None:
-        """Put back what was current."""
-        self._open.leave()
-        self._leave_caller()
+        Were the caller's span current, the app's own instrumentation would take that for one of its own process.
+        """
+        if self._below is otel_context.get_current():
+            return None
+        if app_traces and trace.get_current_span(self._below).get_span_context().is_remote:
+            return trace.set_span_in_context(trace.INVALID_SPAN, self._below)
+        return self._below
 
-    def close(self, error: BaseException | None = None) -> None:
-        """End the request's span."""
-        self._open.close(error)
+    def _open_below(self, context: Any) -> None:
+        token = otel_context.attach(context)
+        try:
+            self._open()
+        finally:
+            otel_context.detach(token)
 
-    def _enter_caller(self) -> None:
-        if self._extracted is not None:
-            self._before = otel_context.get_current()
-            otel_context.attach(self._extracted)
+    def _find_out(self) -> None:
+        """Complete the scope. The program's functions may make calls themselves, and other threads be at it, too."""
+        if not self._lock.acquire(timeout=_PATIENCE):
+            return
+        try:
+            if not self._busy and self.scope.late is not None:
+                self._busy = True
+                self._open_late()
+                self._ask()
+        finally:
+            self._busy = False
+            self._lock.release()
 
-    def _leave_caller(self) -> None:
-        if self._extracted is not None and otel_context.get_current() is self._extracted:
-            otel_context.attach(self._before)
+    def _open_late(self) -> None:
+        if self._is_opened:
+            return
+        self._is_opened = True
+        context = self._below
+        if not _is_in(context) or trace.get_current_span(context).get_span_context().is_remote:
+            found = ask(self._server_span, None) or trace.get_current_span()
+            if getattr(found, "kind", None) in _OF_REQUESTS and found.get_span_context().is_valid:
+                context = trace.set_span_in_context(found, context)
+        self._open_below(context)
+
+    def _ask(self) -> None:
+        """Ask the program's functions; for the user again until there is one."""
+        asking, scope = self._asking, self.scope
+        metadata, self._metadata = self._metadata, None
