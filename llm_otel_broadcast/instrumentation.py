@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from llm_otel_broadcast.assembly import Assembly, assemble
 from llm_otel_broadcast.clients.openai.choosing import covering
 from llm_otel_broadcast.clients.openai.targets import Patches
+from llm_otel_broadcast.clients.streams import end_open_streams
 from llm_otel_broadcast.delivery.books import LaneStatus
 from llm_otel_broadcast.delivery.broadcaster import flush_all
 from llm_otel_broadcast.fields.scope import sinks
@@ -269,6 +270,8 @@ def instrument(  # noqa: PLR0913  # all by keyword, each with a default
     exporters = tuple(destination.exporter for destination in found if destination.enabled and destination.exporter)
     run = _Run(assemble(options, _state.keeps), options.exit_timeout, covers, exporters)
     previous = _state.install(run)
+    if previous is not None:
+        previous.assembly.observer.heir = run.assembly.observer
     _watch_multiprocessing()
     if previous is not None:
         _retire(previous)
@@ -343,6 +346,7 @@ def status() -> Status:
 
 def _at_exit() -> None:
     """Deliver what any run still has, replaced ones included, all within the longest `exit_timeout`."""
+    end_open_streams()
     runs = _state.running
     deadline = time.monotonic() + max((run.exit_timeout for run in runs), default=0.0)
     for run in runs:

@@ -48,6 +48,8 @@ class CallObserver:
         self._alone = not broadcaster.lanes
         self.wants_content = wants_content
         self.joins = options.join_app_traces
+        self.heir: CallObserver | None = None
+        """Whose settings have replaced these: calls that were under way then end there."""
 
     def rewrite(self, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
         """Read the call's fields, place the record, and return the arguments the client is to be called with."""
@@ -143,10 +145,18 @@ class CallObserver:
     def _block_fields(self, said: Mapping[Any, Any]) -> Fields:
         return merge(None, None, None, self._outer(said))
 
+    def put(self, record: Generation) -> None:
+        """Hand a record over to the lanes."""
+        record.wants_content &= self.wants_content
+        self._broadcaster.put(record)
+
     def closed(self, record: Generation) -> None:
         """End the courtesy spans and hand the record over."""
         spans, record.app_spans = record.app_spans, ()
         if spans:
             with _COURTESY:
                 self._app_spans.end(record, spans)
-        self._broadcaster.put(record)
+        last = self
+        while last.heir is not None:
+            last = last.heir
+        last.put(record)

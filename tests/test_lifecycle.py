@@ -76,6 +76,35 @@ def test_instrumenting_again_delivers_what_the_old_settings_had(stand_in, receiv
         assert len(receiver.store.wait_for(1)) == 1
 
 
+def test_a_stream_open_at_the_end_of_the_process_is_delivered_as_abandoned(stand_in, receiver):
+    """pains.md, P36."""
+    done = run(
+        stand_in,
+        receiver.endpoint,
+        'chunks = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hi"}], stream=True)\n'
+        "next(chunks)",
+    )
+    assert done.returncode == 0, done.stderr
+    spans = {span.attributes["gen_ai.request.model"]: span for span in receiver.store.wait_for(2)}
+    assert spans["m"].attributes["error.type"] == "abandoned"
+
+
+def test_a_stream_open_while_settings_change_ends_under_the_new_ones(client, receiver):
+    from llm_otel_broadcast.receiver import OtlpReceiver
+
+    with OtlpReceiver() as other:
+        old = llm_otel_broadcast.instrument(endpoint=receiver.endpoint)
+        asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+        chunks = client.chat.completions.create(**asked)
+        llm_otel_broadcast.instrument(endpoint=other.endpoint, capture_content=False)
+        old.shutdown()
+        assert list(chunks)
+        assert llm_otel_broadcast.flush()
+        (span,) = other.store.spans()
+    assert span.status_code == 0
+    assert "gen_ai.input.messages" not in span.attributes
+
+
 def test_threads_start_with_the_first_call(stand_in, receiver):
     """pains.md, P12: nothing before the fork of a preloading server."""
     import threading

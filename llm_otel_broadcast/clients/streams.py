@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 import wrapt
 
@@ -53,7 +54,7 @@ def _streams(kind: type) -> bool:
 class Watch:
     """The end of one stream's record, reached once from whichever way comes first."""
 
-    __slots__ = ("_call", "_fold", "_record", "look", "reading")
+    __slots__ = ("__weakref__", "_call", "_fold", "_record", "look", "reading")
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -66,6 +67,7 @@ class Watch:
             self.look = _CHUNK.around(self._fold.add, otherwise=False)
             if self._record.is_measured:
                 self.look = _timed(self.look, self._record)
+        _open.add(self)
         self.reading = False
         """True while the stream's `__next__` is under way: then the iterator decides how the record ends, not `close`."""
 
@@ -94,6 +96,15 @@ class Watch:
         if not self._record.ended and self._fold is not None:
             with _CLOSING:
                 self._fold.finish()
+
+
+_open: WeakSet[Watch] = WeakSet()
+
+
+def end_open_streams() -> None:
+    """End the records of all streams that are still open: the process ends, and with it nobody reads on."""
+    for watch in list(_open):
+        watch.abandoned()
 
 
 def _pass(_chunk: Any) -> bool:
