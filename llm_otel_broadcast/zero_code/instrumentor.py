@@ -25,7 +25,10 @@ class BroadcastInstrumentor:
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return the requirements of what is instrumented."""
-        return [wanted for wanted in requires("llm-otel-broadcast") or () if wanted.startswith("openai")]
+        needed = requires("llm-otel-broadcast") or ()
+        return [
+            wanted for wanted in needed if wanted.startswith("openai") and ";" not in wanted
+        ]  # not that of an extra
 
     def instrument(self, **arguments: Any) -> None:
         """Start, with what the environment says; arguments are those of `llm_otel_broadcast.instrument`, others are ignored.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, requires
 
 import pytest
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
@@ -54,6 +54,11 @@ def test_it_has_what_an_instrumentor_of_opentelemetrys_has(instrumentor):
     ] == []
     (needed,) = instrumentor.instrumentation_dependencies()
     assert needed.startswith("openai")
+
+
+def test_the_extra_that_opentelemetry_asks_for_says_the_same_as_the_dependency():
+    needed = [wanted for wanted in requires("llm-otel-broadcast") if wanted.startswith("openai")]
+    assert [wanted.partition(";")[0].strip() for wanted in needed] == [needed[0], needed[0]]
 
 
 def test_it_can_be_called_by_hand_and_undone(instrumentor, stand_in, receiver):
