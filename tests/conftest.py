@@ -13,6 +13,7 @@ import llm_otel_broadcast
 from llm_otel_broadcast import guard
 from llm_otel_broadcast.fields.lineage import roots
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
+from llm_otel_broadcast.settings.variables import DISABLED, variables
 from llm_otel_broadcast.stand_in.server import StandIn
 
 NAMED = (
@@ -49,6 +50,8 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(guard, "raise_again", True)
     for name in ("ENDPOINT", "TRACES_ENDPOINT", "HEADERS", "TRACES_HEADERS"):
         monkeypatch.delenv(f"OTEL_EXPORTER_OTLP_{name}", raising=False)
+    for name in ("OTEL_SDK_DISABLED", DISABLED, *(variable.name for variable in variables())):
+        monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     yield
