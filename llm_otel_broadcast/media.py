@@ -37,7 +37,7 @@ def image(data: str, mime_type: str | None = None, **more: object) -> Part:
     return blob("image", mime_type, base64_size(data), **more)
 
 
-def inline(mime_type: str, size: int, modality: str | None = None) -> Part:
+def inline(mime_type: str, size: int | None, modality: str | None = None) -> Part:
     """Return the description of inline media of a type, which tells the modality unless that is given."""
     kind = mime_type.partition("/")[0]
     return blob(modality or (kind if kind in _KINDS else "document"), mime_type, size)
@@ -48,7 +48,9 @@ def data_url(url: str, modality: str | None = None) -> Part | None:
     if url[:5].lower() != "data:":
         return None
     start = url.find(",", 0, _LONGEST_HEAD) + 1
-    mime_type, _, encoding = url[5 : start - 1].partition(";") if start else ("", "", "")
+    if not start:
+        return inline("text/plain", None, modality)
+    mime_type, _, encoding = url[5 : start - 1].partition(";")
     size = base64_size(url, start) if encoding.lower().endswith("base64") else len(url) - start
     return inline(mime_type or "text/plain", size, modality)
 

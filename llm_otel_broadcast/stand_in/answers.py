@@ -10,6 +10,7 @@ from typing import Any, Final
 
 CREATED: Final = 1_790_000_000
 _numbers = count(1)
+_SOUND_PIECE: Final = 64
 _PRICE_IN, _PRICE_OUT = 2.5e-6, 1e-5  # USD a token
 
 Usage = dict[str, Any]
@@ -65,8 +66,9 @@ def message(
     tool_calls: Sequence[tuple[str, str, str]] = (),
     reasoning: str | None = None,
     refusal: str | None = None,
+    **members: Any,
 ) -> dict[str, Any]:
-    """Return an assistant's message; `tool_calls` are (id, name, arguments as JSON text)."""
+    """Return an assistant's message; `tool_calls` are (id, name, arguments as JSON text), `members` are added as they are."""
     made: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal}
     if reasoning is not None:
         made["reasoning"] = reasoning
@@ -75,7 +77,7 @@ def message(
             {"id": identity, "type": "function", "function": {"name": name, "arguments": arguments}}
             for identity, name, arguments in tool_calls
         ]
-    return made
+    return {**made, **members}
 
 
 def completion(
@@ -166,11 +168,26 @@ def _deltas(said: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for name in ("reasoning", "content", "refusal"):
         for piece in pieces(said.get(name) or ""):
             yield {name: piece}
+    if said.get("audio"):
+        yield from _heard(said["audio"])
+    if said.get("images"):
+        yield {"images": said["images"]}
     for index, call in enumerate(said.get("tool_calls") or ()):
         function = call["function"]
         yield {"tool_calls": [{**call, "index": index, "function": {"name": function["name"], "arguments": ""}}]}
         for piece in pieces(function["arguments"]):
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+
+
+def _heard(audio: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield audio the way it streams: the id, the words, the sound in pieces, the time until which it is kept."""
+    yield {"audio": {"id": audio["id"]}}
+    for piece in pieces(audio["transcript"]):
+        yield {"audio": {"transcript": piece}}
+    data = audio["data"]
+    for start in range(0, len(data), _SOUND_PIECE):
+        yield {"audio": {"data": data[start : start + _SOUND_PIECE]}}
+    yield {"audio": {"expires_at": CREATED}}
 
 
 def pieces(text: str) -> list[str]:

@@ -37,6 +37,14 @@ def test_n_makes_as_many_choices(stand_in):
     assert len(chat("sync", stand_in.base_url, n=3).choices) == 3
 
 
+def test_a_form_is_read_field_by_field(client, stand_in):
+    client.images.edit(model="m", prompt="Line one\r\nline two", image=[("a.png", b"\r\n--x\r\n"), ("b.png", b"")], n=2)
+    (request,) = stand_in.requests
+    assert request.form["prompt"] == "Line one\r\nline two"
+    assert request.form["n"] == "2"
+    assert request.form["image[]"] == [("a.png", b"\r\n--x\r\n"), ("b.png", b"")]
+
+
 def test_error_words_are_refused(stand_in):
     with pytest.raises(openai.BadRequestError):
         chat("sync", stand_in.base_url, messages=[{"role": "user", "content": "trigger error"}])
