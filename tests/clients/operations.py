@@ -40,9 +40,19 @@ WAYS = ("plain", "raw", "streaming")
 
 def skip_without(operation: str, argument: str) -> None:
     """Skip the test when the installed client's method has no such argument."""
-    client = openai.OpenAI(api_key="sk-test", base_url="http://127.0.0.1:9")
-    if argument not in inspect.signature(attrgetter(operation)(client)).parameters:
+    http = openai.DefaultHttpxClient(verify=False)
+    with openai.OpenAI(api_key="sk-test", base_url="http://127.0.0.1:9", http_client=http) as client:
+        known = inspect.signature(attrgetter(operation)(client)).parameters
+    if argument not in known:
         pytest.skip(f"{operation} of openai {openai.__version__} has no {argument}")
+
+
+def skip_unless_taken(base_url: str, operation: str, **asked: Any) -> None:
+    """Skip the test when the installed client refuses such arguments."""
+    try:
+        call("sync", base_url, operation, **asked)
+    except (RuntimeError, TypeError) as problem:
+        pytest.skip(f"{operation} of openai {openai.__version__}: {problem}")
 
 
 def call(kind: str, base_url: str, operation: str, *, way: str = "plain", **asked: Any) -> Any:
@@ -52,7 +62,8 @@ def call(kind: str, base_url: str, operation: str, *, way: str = "plain", **aske
     """
     asked = {**OPERATIONS[operation], **asked}
     if kind == "sync":
-        with openai.OpenAI(api_key="sk-test", base_url=base_url, max_retries=0) as client:
+        http = openai.DefaultHttpxClient(verify=False)  # loading certificates takes longer than a call
+        with openai.OpenAI(api_key="sk-test", base_url=base_url, max_retries=0, http_client=http) as client:
             return _call(_method(client, operation, way), way, asked)
     return asyncio.run(_call_async(base_url, operation, way, asked))
 
@@ -81,7 +92,8 @@ def _whole(result: Any, asked: dict[str, Any]) -> Any:
 
 
 async def _call_async(base_url: str, operation: str, way: str, asked: dict[str, Any]) -> Any:
-    async with openai.AsyncOpenAI(api_key="sk-test", base_url=base_url, max_retries=0) as client:
+    http = openai.DefaultAsyncHttpxClient(verify=False)
+    async with openai.AsyncOpenAI(api_key="sk-test", base_url=base_url, max_retries=0, http_client=http) as client:
         method = _method(client, operation, way)
         if way == "streaming":
             async with method(**asked) as response:

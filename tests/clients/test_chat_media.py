@@ -10,6 +10,7 @@ import pytest
 from llm_otel_broadcast.stand_in.answers import completion, message, stream, usage_of
 from llm_otel_broadcast.stand_in.media import AUDIO, IMAGE
 from tests.clients.calling import KINDS, chat
+from tests.clients.operations import skip_without
 
 DATA = base64.b64encode(AUDIO).decode()
 SPOKEN = {"id": "audio_1", "data": DATA, "transcript": "Yes, it is sunny.", "expires_at": 1_790_000_000}
@@ -18,6 +19,11 @@ LINKED = {"type": "image_url", "image_url": {"url": "https://example.com/cat.png
 ASKED = {"model": "gpt-audio", "modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}
 SOUND = {"type": "blob", "modality": "audio", "mime_type": "audio/wav", "stripped": True, "bytes": len(AUDIO)}
 PICTURE = {"type": "blob", "modality": "image", "mime_type": "image/png", "stripped": True, "bytes": len(IMAGE)}
+
+
+@pytest.fixture(autouse=True)
+def _needs_audio():
+    skip_without("chat.completions.create", "audio")
 
 
 @pytest.fixture(params=KINDS)

@@ -7,11 +7,12 @@ import io
 import json
 from pathlib import Path
 
+import openai
 import pytest
 
 from llm_otel_broadcast.stand_in.media import IMAGE, IMAGE_USAGE, image_events, images
 from tests.clients.calling import KINDS
-from tests.clients.operations import call, skip_without
+from tests.clients.operations import call, skip_unless_taken, skip_without
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 BLOB = {"type": "blob", "modality": "image", "mime_type": "image/png", "stripped": True, "bytes": len(IMAGE)}
@@ -109,15 +110,10 @@ def test_the_image_itself_goes_nowhere(operation, stand_in, receiver, instrument
 
 
 def test_an_edit_describes_prompt_images_and_mask(kind, stand_in, instrumented, arrived):
+    given = {"image": [("a.png", b"12345", "image/png"), ("b.webp", b"123")], "mask": b"1", "size": "512x512"}
+    skip_unless_taken(stand_in.base_url, "images.edit", **given)
     instrumented()
-    call(
-        kind,
-        stand_in.base_url,
-        "images.edit",
-        image=[("a.png", b"12345", "image/png"), ("b.webp", b"123")],
-        mask=b"1",
-        size="512x512",
-    )
+    call(kind, stand_in.base_url, "images.edit", **given)
     (span,) = arrived(1)
     (said,) = json.loads(span.attributes["gen_ai.input.messages"])
     described = {"type": "blob", "modality": "image", "stripped": True}
@@ -173,6 +169,15 @@ def test_a_path_is_named_and_not_opened(tmp_path: Path, stand_in, instrumented, 
     (span,) = arrived(1)
     assert span.attributes["gen_ai.request.file.names"] == ["cat.png"]
     assert str(tmp_path) not in repr(span)
+
+
+def test_what_was_not_given_is_absent(client, instrumented, arrived):
+    instrumented()
+    client.images.edit(image=b"1", prompt="A hat", mask=openai.NOT_GIVEN, size=openai.NOT_GIVEN, n=openai.NOT_GIVEN)
+    (span,) = arrived(1)
+    (said,) = json.loads(span.attributes["gen_ai.input.messages"])
+    assert len(said["parts"]) == 2
+    assert not [key for key in span.attributes if key.endswith(("image.size", "choice.count", "file.names"))]
 
 
 def test_without_a_model_the_span_has_the_operations_name(client, instrumented, arrived):

@@ -47,7 +47,7 @@ def test_text_and_tokens_are_recorded(operation, way, kind, stand_in, instrument
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("wanted", "answer"), [("text", "1999"), ("srt", SUBTITLES), ("vtt", '{"no": json')])
+@pytest.mark.parametrize(("wanted", "answer"), [("text", "Nineteen, 99"), ("srt", SUBTITLES), ("vtt", '{"no": json')])
 def test_a_plain_answer_is_a_text_and_stays_one(wanted, answer, way, stand_in, instrumented, arrived):
     stand_in.script(plain_transcription(answer), plain_transcription(answer))
     plain = call("sync", stand_in.base_url, CREATE, way=way, response_format=wanted)

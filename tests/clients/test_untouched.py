@@ -33,7 +33,7 @@ UNTOUCHED = (
 
 
 def resources():
-    """Return every class of the client's resources, raw and streaming twins included."""
+    """Return every class of the client's resources, raw and streaming twins included; its lazy imports stay asleep."""
     for module in pkgutil.walk_packages(openai.resources.__path__, "openai.resources."):
         importlib.import_module(module.name)
     names = [name for name in sys.modules if name.startswith("openai.resources")]
@@ -41,7 +41,7 @@ def resources():
         made
         for name in names
         for made in vars(sys.modules[name]).values()
-        if isinstance(made, type) and made.__module__.startswith("openai.resources")
+        if issubclass(type(made), type) and made.__module__.startswith("openai.resources")
     }
 
 
@@ -80,6 +80,9 @@ CALLS = {
     ),
     "fine_tuning": lambda client: client.fine_tuning.jobs.create(model="gpt-4o-mini", training_file="file-1"),
     "uploads": lambda client: client.uploads.create(bytes=1, filename="a", mime_type="text/plain", purpose="batch"),
+    "vector_stores": lambda client: (
+        client if hasattr(client, "vector_stores") else client.beta
+    ).vector_stores.create(),
 }
 
 

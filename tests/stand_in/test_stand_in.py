@@ -38,11 +38,13 @@ def test_n_makes_as_many_choices(stand_in):
 
 
 def test_a_form_is_read_field_by_field(client, stand_in):
-    client.images.edit(model="m", prompt="Line one\r\nline two", image=[("a.png", b"\r\n--x\r\n"), ("b.png", b"")], n=2)
-    (request,) = stand_in.requests
-    assert request.form["prompt"] == "Line one\r\nline two"
-    assert request.form["n"] == "2"
-    assert request.form["image[]"] == [("a.png", b"\r\n--x\r\n"), ("b.png", b"")]
+    client.images.edit(prompt="Line one\r\nline two", image=("a.png", b"\r\n--x\r\n"), mask=("b.png", b""), n=2)
+    assert stand_in.requests[0].form == {
+        "prompt": "Line one\r\nline two",
+        "n": "2",
+        "image": ("a.png", b"\r\n--x\r\n"),
+        "mask": ("b.png", b""),
+    }
 
 
 def test_error_words_are_refused(stand_in):

@@ -10,7 +10,7 @@ from llm_otel_broadcast.clients.reading import note
 from llm_otel_broadcast.generation import Generation
 from llm_otel_broadcast.guard import Guard
 
-_PASSING: Final = Guard("noting what the client consumes")
+_NOTING: Final = Guard("noting what the client consumes")
 
 
 def note_inputs(record: Generation, kwargs: dict[str, Any], name: str, *, content: bool) -> None:
@@ -20,51 +20,42 @@ def note_inputs(record: Generation, kwargs: dict[str, Any], name: str, *, conten
     and is not counted, because it is the client's to consume.
     """
     value = kwargs.get(name)
-    if isinstance(value, str):
-        items: list[Any] | tuple[Any, ...] = [value]
-    elif isinstance(value, list | tuple):
-        items = [value] if value and isinstance(value[0], int) else value
+    parts: list[object] = []
+    if isinstance(value, list | tuple) and not (value and isinstance(value[0], int)):
+        items = value
+    elif isinstance(value, str | list | tuple):
+        items = (value,)
+    elif content and hasattr(value, "__next__"):
+        kwargs[name] = _noting(value, parts)
+        record.messages = [{"role": "user", "content": parts}]
+        return
     else:
-        if content and hasattr(value, "__next__"):
-            kept = _Kept(record)
-            kwargs[name] = kept.passing(value)
         return
     note(record, inputs=1 if items and isinstance(items[0], dict) else len(items))  # parts are one input together
     if content:
-        kept = _Kept(record)
-        for item in items:
-            kept.add(item)
+        parts += [item if type(item) is str else _kept(item) for item in items]
+        record.messages = [{"role": "user", "content": parts}]
+        record.size += sum(map(length, parts))
 
 
-class _Kept:
-    """The parts of the one message that the inputs make, kept one by one."""
-
-    __slots__ = ("_ids", "_parts", "_record")
-
-    def __init__(self, record: Generation) -> None:
-        self._record = record
-        self._parts: list[object] = []
-        self._ids: dict[str, Any] | None = None
-        record.messages = [{"role": "user", "content": self._parts}]
-
-    def add(self, item: Any) -> None:
-        if isinstance(item, int):
-            if self._ids is None:
-                self._ids = _tokens(0)
-                self._parts.append(self._ids)
-            self._ids["count"] += 1
-        elif isinstance(item, list | tuple):
-            self._parts.append(_tokens(len(item)))
-        else:
-            self._parts.append(item.copy() if type(item) is dict else item)
-            self._record.size += length(item)
-
-    def passing(self, value: Any) -> Iterator[object]:
-        add = _PASSING.around(self.add, otherwise=None)
-        for item in value:
-            add(item)
-            yield item
+def _kept(item: Any) -> object:
+    if isinstance(item, list | tuple):
+        return {"type": "tokens", "count": len(item)}
+    return item.copy() if type(item) is dict else item
 
 
-def _tokens(count: int) -> dict[str, Any]:
-    return {"type": "tokens", "count": count}
+def _noting(value: Any, parts: list[object]) -> Iterator[object]:
+    ids = {"type": "tokens", "count": 0}
+
+    def add(item: Any) -> None:
+        if not isinstance(item, int):
+            parts.append(_kept(item))
+            return
+        if not ids["count"]:
+            parts.append(ids)
+        ids["count"] += 1  # type: ignore[operator]
+
+    look = _NOTING.around(add, otherwise=None)
+    for item in value:
+        look(item)
+        yield item

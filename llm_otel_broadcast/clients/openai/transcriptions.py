@@ -12,7 +12,6 @@ from llm_otel_broadcast.clients.openai.uploads import note_uploads
 from llm_otel_broadcast.clients.reading import (
     Members,
     all_members_of,
-    is_set,
     members_of,
     note,
     parameters_of,
@@ -41,8 +40,7 @@ class TranscriptionReader:
             text_format=text_of(kwargs.get("response_format")),
             language=text_of(kwargs.get("language")),
         )
-        given = kwargs.get("file")
-        files = note_uploads(record, given if is_set(given) else None, modality="audio")
+        files = note_uploads(record, kwargs.get("file"), modality="audio")
         prompt = text_of(kwargs.get("prompt"))
         if content and (prompt or files):
             record.messages = [{"role": "user", "content": [*([prompt] if prompt else []), *files]}]

@@ -6,7 +6,7 @@ import os
 from pathlib import PurePath
 from typing import Any
 
-from llm_otel_broadcast.clients.reading import note
+from llm_otel_broadcast.clients.reading import is_set, note
 from llm_otel_broadcast.generation import Generation
 from llm_otel_broadcast.guard import ask
 from llm_otel_broadcast.media import Part, blob
@@ -18,7 +18,7 @@ def note_uploads(record: Generation, *given: Any, modality: str) -> list[Part]:
     A file is what the client takes: bytes, a path, an open file, or a tuple of a name, one of these and a type.
     """
     files = [file for one in given for file in (one if isinstance(one, list) else (one,))]
-    parts = [_describe(file, modality) for file in files if file is not None]
+    parts = [_describe(file, modality) for file in files if is_set(file)]
     names = [part["filename"] for part in parts if "filename" in part]
     sizes = [part["bytes"] for part in parts if "bytes" in part]
     note(
