@@ -10,6 +10,8 @@ from typing import Any
 import openai
 import pytest
 
+from llm_otel_broadcast.clients.openai.targets import TARGETS
+
 FILE = ("holiday.png", b"\x89PNG, or so it says", "image/png")
 SOUND = ("voice memo.mp3", b"ID3, or so it says")
 OPERATIONS: dict[str, dict[str, Any]] = {
@@ -36,6 +38,13 @@ NAMES = {
 }
 STREAMED = ("completions.create", "images.generate", "images.edit", "audio.transcriptions.create")
 WAYS = ("plain", "raw", "streaming")
+
+
+def reader_of(operation: str) -> Any:
+    """Return the reader that the table has for an operation."""
+    resource, _, method = operation.rpartition(".")
+    place = (f"openai.resources.{resource}", method)
+    return next(target.reader for target in TARGETS if (target.module, target.method) == place)
 
 
 def skip_without(operation: str, argument: str) -> None:

@@ -10,12 +10,13 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination
+from llm_otel_broadcast.generation import Generation
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.stand_in import media, texts
 from llm_otel_broadcast.stand_in.answers import error
 from llm_otel_broadcast.stand_in.forms import is_form, read_form
 from tests.clients.calling import KINDS
-from tests.clients.operations import FILE, NAMES, OPERATIONS, SOUND, STREAMED, WAYS, call, skip_without
+from tests.clients.operations import FILE, NAMES, OPERATIONS, SOUND, STREAMED, WAYS, call, reader_of, skip_without
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 SECRET = "the launch code is 0000"
@@ -212,12 +213,39 @@ def test_content_goes_where_it_may_and_nowhere_else(operation, way, stand_in, re
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_content_is_even_read_when_nobody_may_have_it(operation, way, stand_in, receiver, instrumented, arrived):
+def test_no_content_leaves_when_nobody_may_have_it(operation, way, stand_in, receiver, instrumented, arrived):
     instrumented(capture_content=False)
     stand_in.script(*[answer for name, answer in ANSWERS.items() if name == operation])
     call("sync", stand_in.base_url, operation, way=way, **ASKED[operation])
     arrived(1)
     assert not [request for request in receiver.requests if b"launch" in request.body]
+
+
+EVENTS = {
+    "completions.create": texts.text_stream(SECRET),
+    "audio.transcriptions.create": media.transcription_events(SECRET),
+    "images.generate": media.image_events(),
+}
+
+
+@pytest.mark.parametrize("content", [True, False])
+def test_what_nobody_may_have_is_not_even_referenced(operation, content):
+    """DESIGN, section 2.5."""
+    reader = reader_of(operation)
+    record = Generation(reader.operation)
+    reader.read_request(record, {**OPERATIONS[operation], **ASKED[operation]}, content=content)
+    answer, streamed = ANSWERS.get(operation), EVENTS.get(operation)
+    if answer is not None:
+        reader.read_body(record, answer.body)
+    held = repr({name: getattr(record, name) for name in Generation.__slots__})
+    assert (("launch" in held) or ("blob" in held)) is content
+    fold = reader.fold(record)
+    for event in () if streamed is None else streamed.events:
+        if b"DONE" not in event:
+            fold.add(json.loads(event.partition(b"data: ")[2]))
+    fold.finish()
+    held = repr({name: getattr(record, name) for name in Generation.__slots__}) + repr(getattr(fold, "_pieces", ""))
+    assert (("launch" in held) or ("blob" in held)) is content
 
 
 def test_the_text_of_a_stream_is_private_too(streamed, stand_in, receiver, instrumented, arrived):

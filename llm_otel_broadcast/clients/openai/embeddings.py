@@ -13,7 +13,7 @@ from llm_otel_broadcast.clients.reading import NoFold, all_members_of, items_of,
 from llm_otel_broadcast.generation import Generation
 from llm_otel_broadcast.media import base64_size
 
-_VECTOR: Final = re.compile(rb'"embedding"\s*:\s*(\[[^\]]*\]|"[^"]*")')
+_VECTOR: Final = re.compile(rb'"embedding"\s*:\s*(\[[^\[\]]*\]|"[^"]*")')
 _FLOAT_SIZE: Final = 4
 
 
@@ -56,7 +56,9 @@ class EmbeddingReader:
 
 
 def _dimensions(vector: Any) -> int | None:
-    """Return the length of a vector: a list, or 32-bit floats in base64 when the caller asked for that."""
+    """Return the length of a vector: a list (or the first of several), or 32-bit floats in base64 where asked for."""
     if isinstance(vector, str):
         return base64_size(vector) // _FLOAT_SIZE or None
-    return len(vector) or None if isinstance(vector, list | tuple) else None
+    if vector and isinstance(vector, list | tuple):
+        return len(vector[0] if isinstance(vector[0], list | tuple) else vector) or None
+    return None
