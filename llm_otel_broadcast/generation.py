@@ -232,6 +232,7 @@ class Generation:
         "blocks",
         "choices",
         "chunk_times",
+        "complete",
         "details",
         "end_ns",
         "ended",
@@ -306,6 +307,8 @@ class Generation:
         self.serving_provider: str | None = None
         """OpenRouter's `provider` member: who served the model."""
         self.choices: list[Choice] = []
+        self.complete = False
+        """A stream has said that its answer is whole, in an API that has no finish reasons."""
         self.tool_call_count = 0
         """Function calls the model asked for, in all choices together."""
         self.server_calls: Sequence[ServerCall] = ()

@@ -28,6 +28,13 @@ _FIELDS = Guard("reading the trace fields")
 _COURTESY = Guard("making the app's own span")
 
 
+def _may_ask_for_usage(record: Generation, kwargs: dict[str, Any]) -> bool:
+    """Return whether the operation takes `stream_options`, and the caller has left it open."""
+    return "stream_options" not in kwargs and (
+        record.api == "chat_completions" or record.operation == "text_completion"
+    )
+
+
 class CallObserver:
     """Joins fields, app spans and delivery for the wrapper in `clients.observe`."""
 
@@ -66,7 +73,7 @@ class CallObserver:
             record.trace_id, record.span_id = new_trace_id(), new_span_id()
         with _COURTESY:
             record.app_spans = self._app_spans.start(record, current)
-        if options.request_stream_usage and record.stream and "stream_options" not in kwargs:
+        if options.request_stream_usage and record.stream and _may_ask_for_usage(record, kwargs):
             kwargs["stream_options"] = {"include_usage": True}
             record.hides_usage_chunk = True
         return wire.rewrite(

@@ -27,12 +27,12 @@ def keep(value: Any) -> tuple[list[object] | None, int]:
             size += len(text)
         elif type(text) is list:
             copy["content"] = [part.copy() if type(part) is dict else part for part in text]
-            size += sum(_length(part) for part in text)
+            size += sum(length(part) for part in text)
         kept.append(copy)
     return kept, size
 
 
-def _length(part: Any) -> int:
+def length(part: Any) -> int:
     """Return the length of the texts in a part of a message, at most two levels down; never makes text of anything."""
     if type(part) is str:
         return len(part)

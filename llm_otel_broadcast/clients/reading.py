@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
-from llm_otel_broadcast.generation import Failure, Generation
+from llm_otel_broadcast.generation import Detail, Failure, Generation
 from llm_otel_broadcast.guard import ask
 
 Members: TypeAlias = Mapping[str, Any]
@@ -50,6 +50,16 @@ class Fold(Protocol):
 
     def finish(self) -> None:
         """Fill the record with what the chunks add up to."""
+
+
+class NoFold:
+    """Stands where an operation has no stream."""
+
+    def add(self, chunk: Any) -> bool:  # noqa: ARG002
+        return False
+
+    def finish(self) -> None:
+        return
 
 
 def members_of(thing: Any) -> Members:
@@ -98,6 +108,13 @@ def is_set(value: Any) -> bool:
 def parameters_of(kwargs: Mapping[str, Any], wanted: Mapping[str, str]) -> dict[str, object]:
     """Return those arguments that were given, under the names that the record has for them."""
     return {wanted[name]: kwargs[name] for name in kwargs.keys() & wanted.keys() if is_set(kwargs[name])}
+
+
+def note(record: Generation, **facts: Detail | None) -> None:
+    """Put facts of a single operation into the record, under the names that the dialect knows; None is no fact."""
+    if record.details is None:
+        record.details = {}
+    record.details.update({name: value for name, value in facts.items() if value is not None})
 
 
 def describe(error: BaseException) -> Failure:

@@ -85,11 +85,11 @@ class Watch:
         self._call.finish(failure)
 
     def abandoned(self) -> None:
-        """Take the caller's going away: no error if the answer was complete, that is, a finish reason was seen."""
+        """Take the caller's going away: no error if the answer was complete, which a finish reason tells, or the stream."""
         if self.reading or self._record.ended:
             return
         self._fold_up()
-        complete = any(choice.finish_reason for choice in self._record.choices)
+        complete = self._record.complete or any(choice.finish_reason for choice in self._record.choices)
         self._call.finish(None if complete else Failure("abandoned", _NOT_READ))
 
     def _fold_up(self) -> None:
@@ -364,7 +364,15 @@ class BodyWatch(Watch):
 
 
 def _keep_body(call: Call, response: Any) -> None:
-    """Have the body parsed in the background: the client closes the connection an instant before it keeps the body."""
+    """Have the body parsed in the background: the client closes the connection an instant before it keeps the body.
+
+    Of an answer that is no text, a reader's `measure` takes the size at once, and nothing is kept.
+    """
+    measure = getattr(call.reader, "measure", None)
+    if measure is not None:
+        measure(call.record, response)
+        return
+    call.record.size += getattr(response, "num_bytes_downloaded", 0)
 
     def read_late() -> None:
         body = getattr(response, "_content", None)

@@ -9,11 +9,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from llm_otel_broadcast import media
 from llm_otel_broadcast.fields.json_text import plain
 from llm_otel_broadcast.generation import Choice, ServerCall, ToolCall
+from llm_otel_broadcast.media import Part
 
-Part = dict[str, Any]
 _REASONING: Final = ("reasoning", "reasoning_content")
+_LINKS: Final = {"image_url": "image", "video_url": "video", "audio_url": "audio"}
 
 
 def input_messages(messages: Sequence[object]) -> list[Part]:
@@ -54,6 +56,8 @@ def _message(message: Any) -> Part:
         parts.append({"type": "tool_call_response", "id": message.get("tool_call_id"), "response": _flat(content)})
     else:
         parts += _parts(content)
+        parts += _spoken(message.get("audio"))
+        parts += [_part(image) for image in _mappings(message.get("images"))]
         parts += _refusal(message.get("refusal"))
         parts += [_call(call) for call in _mappings(message.get("tool_calls"))]
         legacy = message.get("function_call")
@@ -102,19 +106,20 @@ def _part(part: Any) -> Part:
         return _text(part.get("text"))
     if kind == "refusal":
         return {"type": "refusal", "content": part.get("refusal")}
-    if kind in ("image_url", "video_url", "audio_url"):
-        return _link(str(kind).removesuffix("_url"), part.get(str(kind)))
+    if kind in _LINKS:
+        return media.link(_target(part.get(str(kind))), _LINKS[str(kind)])
     if kind == "input_audio":
         audio = _mapping(part.get("input_audio"))
-        return _blob("audio", f"audio/{audio.get('format') or 'unknown'}", str(audio.get("data") or ""))
+        return media.blob(
+            "audio", f"audio/{audio.get('format') or 'unknown'}", media.base64_size(str(audio.get("data") or ""))
+        )
     if kind == "file":
         return _file(_mapping(part.get("file")))
-    return {**part, "type": kind or "unknown"}
+    return {**_described(part), "type": kind or "unknown"}
 
 
-def _link(modality: str, target: Any) -> Part:
-    url = target if isinstance(target, str) else str(_mapping(target).get("url") or "")
-    return _data_url(modality, url) or {"type": "uri", "modality": modality, "uri": url}
+def _target(target: Any) -> str:
+    return target if isinstance(target, str) else str(_mapping(target).get("url") or "")
 
 
 def _file(file: Mapping[str, Any]) -> Part:
@@ -124,20 +129,32 @@ def _file(file: Mapping[str, Any]) -> Part:
         return {"type": "file", "modality": "document", "file_id": file.get("file_id"), **name}
     if data.startswith(("http://", "https://")):
         return {"type": "uri", "modality": "document", "uri": data, **name}
-    return {**(_data_url("document", data) or _blob("document", "application/octet-stream", data)), **name}
+    described = media.data_url(data, "document")
+    return {**(described or media.blob("document", "application/octet-stream", media.base64_size(data))), **name}
 
 
-def _data_url(modality: str, url: str) -> Part | None:
-    if url[:5].lower() != "data:":
-        return None
-    head, _, data = url[5:].partition(",")
-    return _blob(modality, head.partition(";")[0] or "text/plain", data)
+def _described(value: Any) -> Any:
+    """Describe inline media anywhere in a part of a kind that nobody knows here."""
+    if isinstance(value, str):
+        return media.data_url(value) or value
+    if isinstance(value, list):
+        return [_described(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    data = value.get("data")
+    if value.get("type") == "base64" and isinstance(data, str):  # Anthropic's way, which gateways take too
+        return media.inline(str(value.get("media_type") or "application/octet-stream"), media.base64_size(data))
+    return {key: _described(item) for key, item in value.items()}
 
 
-def _blob(modality: str, mime_type: str, data: str) -> Part:
-    """Describe inline media instead of carrying them: base64 has four characters for three bytes."""
-    size = len(data) * 3 // 4 - data[-2:].count("=")
-    return {"type": "blob", "modality": modality, "mime_type": mime_type, "stripped": True, "bytes": max(0, size)}
+def _spoken(audio: Any) -> list[Part]:
+    """Return an earlier answer in audio, named by its id or sent back whole."""
+    said = _mapping(audio)
+    data, transcript = said.get("data"), said.get("transcript")
+    parts = [_text(transcript)] if transcript else []
+    if isinstance(data, str):
+        return [*parts, media.blob("audio", None, media.base64_size(data), id=said.get("id"))]
+    return [*parts, {"type": "file", "modality": "audio", "file_id": said["id"]}] if said.get("id") else parts
 
 
 def _flat(content: Any) -> Any:

@@ -26,8 +26,29 @@ _Attributes = dict[str, AttributeValue]
 _FIRST_ERROR_STATUS: Final = 400
 _DETAILS: Final = {
     "previous_response_id": "gen_ai.request.previous_response.id",
+    "output_type": "gen_ai.output.type",
+    "inputs": "gen_ai.request.input.count",
+    "file_names": "gen_ai.request.file.names",
+    "file_bytes": "gen_ai.request.file.bytes",
+    "dimensions": "gen_ai.embeddings.dimension.count",
+    "encoding_formats": "gen_ai.request.encoding_formats",
+    "image_format": "gen_ai.image.format",
+    "image_quality": "gen_ai.image.quality",
+    "image_size": "gen_ai.image.size",
+    "images": "gen_ai.response.images.count",
+    "image_bytes": "gen_ai.response.images.bytes",
+    "partial_images": "gen_ai.response.partial_images.count",
+    "voice": "gen_ai.request.voice",
+    "audio_format": "gen_ai.request.audio.format",
+    "text_format": "gen_ai.request.response_format",
+    "language": "gen_ai.request.language",
+    "answer_language": "gen_ai.response.language",
+    "body_size": "http.response.body.size",
+    "flagged": "gen_ai.moderation.flagged.count",
+    "flagged_categories": "gen_ai.moderation.flagged.categories",
 }
 """Facts of single operations (`Generation.details`) by the names they have on a span."""
+_MODALITIES: Final = {"audio": "speech", "image": "image"}
 _DOUBLES: Final = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 _USAGE: Final = (
     ("input_tokens", "gen_ai.usage.input_tokens"),
@@ -305,8 +326,10 @@ def _texts(value: object) -> Sequence[str] | None:
 
 def _output_type(asked: Mapping[str, object]) -> str | None:
     modalities = asked.get("modalities")
-    if isinstance(modalities, list | tuple) and "audio" in modalities:
-        return "speech"
+    if isinstance(modalities, list | tuple):
+        made = next((kind for name, kind in _MODALITIES.items() if name in modalities), None)
+        if made is not None:
+            return made
     wanted = asked.get("response_format")
     if isinstance(wanted, type):
         return "json"

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from llm_otel_broadcast.stand_in.answers import Answer
+from llm_otel_broadcast.stand_in.forms import read_form
 from llm_otel_broadcast.stand_in.routes import usual_answer
 
 
@@ -34,6 +35,10 @@ class SeenRequest:
     def json(self) -> dict[str, Any]:
         document = json.loads(self.body)
         return document if isinstance(document, dict) else {}
+
+    @property
+    def form(self) -> dict[str, Any]:
+        return read_form(self.body)
 
 
 class StandIn:

@@ -12,8 +12,15 @@ from typing import Any, Final
 
 import wrapt
 
+from llm_otel_broadcast.clients.deprecation import keep_warning
 from llm_otel_broadcast.clients.observe import Switch, watch
 from llm_otel_broadcast.clients.openai.chat import ChatReader
+from llm_otel_broadcast.clients.openai.completions import CompletionReader
+from llm_otel_broadcast.clients.openai.embeddings import EmbeddingReader
+from llm_otel_broadcast.clients.openai.images import ImageReader
+from llm_otel_broadcast.clients.openai.moderations import ModerationReader
+from llm_otel_broadcast.clients.openai.speech import SpeechReader
+from llm_otel_broadcast.clients.openai.transcriptions import TranscriptionReader
 from llm_otel_broadcast.clients.reading import Reader
 from llm_otel_broadcast.guard import Guard, logger
 
@@ -38,10 +45,20 @@ class Target:
 
 
 _CHAT: Final = ChatReader()
+_IMAGES: Final = ImageReader()
 _ROWS: Final = (
     Target("openai.resources.chat.completions", "Completions", "create", _CHAT),
     Target("openai.resources.chat.completions", "Completions", "parse", _CHAT, encloses=True),
     Target("openai.resources.beta.chat.completions", "Completions", "parse", _CHAT, encloses=True),
+    Target("openai.resources.completions", "Completions", "create", CompletionReader()),
+    Target("openai.resources.embeddings", "Embeddings", "create", EmbeddingReader()),
+    Target("openai.resources.images", "Images", "generate", _IMAGES),
+    Target("openai.resources.images", "Images", "edit", _IMAGES),
+    Target("openai.resources.images", "Images", "create_variation", _IMAGES),
+    Target("openai.resources.audio.speech", "Speech", "create", SpeechReader()),
+    Target("openai.resources.audio.transcriptions", "Transcriptions", "create", TranscriptionReader("transcription")),
+    Target("openai.resources.audio.translations", "Translations", "create", TranscriptionReader("translation")),
+    Target("openai.resources.moderations", "Moderations", "create", ModerationReader()),
 )
 TARGETS: Final = tuple(made for row in _ROWS for made in (row, replace(row, owner=f"Async{row.owner}", is_async=True)))
 
@@ -86,6 +103,6 @@ class Patches:
                 logger.debug("%s.%s.%s is not in the installed openai", target.module, target.owner, target.method)
                 return
             wrapper = watch(target.reader, self.switch, is_async=target.is_async, encloses=target.encloses)
-            patched = wrapt.FunctionWrapper(original, wrapper)
+            patched = wrapt.FunctionWrapper(original, keep_warning(original, wrapper))
             setattr(owner, target.method, patched)
             self._applied[target] = (owner, original, patched)
