@@ -53,7 +53,12 @@ class CallObserver:
             record.trace_id, record.span_id = new_trace_id(), new_span_id()
         with _COURTESY:
             record.app_spans = self._app_spans.start(record, current)
-        if options.request_stream_usage and record.stream and "stream_options" not in kwargs:
+        if (
+            options.request_stream_usage
+            and record.stream
+            and record.api != "responses"  # they state usage unasked, and refuse the option
+            and "stream_options" not in kwargs
+        ):
             kwargs["stream_options"] = {"include_usage": True}
             record.hides_usage_chunk = True
         return wire.rewrite(
