@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from opentelemetry import context as otel_context
 
-from llm_otel_broadcast.clients.reading import Reader, describe, retries_of
+from llm_otel_broadcast.clients.reading import Reader, answer_of, describe, retries_of
 from llm_otel_broadcast.clients.streams import is_raw, is_stream, unseen, watch_raw, watch_stream
 from llm_otel_broadcast.generation import Failure, Generation
 from llm_otel_broadcast.guard import Guard
@@ -110,7 +110,7 @@ class Call:
             self.leave()
             failure = describe(error)
             self.record.retries = retries_of(error)
-            answer = getattr(error, "completion", None)
+            answer = answer_of(error)
             if answer is not None:  # the model answered, and the client found the answer wanting (`parse`)
                 self.reader.read_response(self.record, answer)
         self.finish(failure)
@@ -135,7 +135,17 @@ class Call:
         return outcome
 
 
-def _begin(switch: Switch, reader: Reader, instance: Any, kwargs: Mapping[str, Any], *, encloses: bool) -> Call | None:
+def begin(
+    switch: Switch,
+    reader: Reader,
+    instance: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    encloses: bool = False,
+    current: bool = True,
+) -> Call | None:
+    """Begin the record of a call, if anybody watches; `current` makes its span so."""
     observer = switch.find(instance)
     if observer is None or _inside.get() or (_SUPPRESS_KEY is not None and otel_context.get_value(_SUPPRESS_KEY)):
         return None
@@ -145,9 +155,11 @@ def _begin(switch: Switch, reader: Reader, instance: Any, kwargs: Mapping[str, A
         arguments = dict(kwargs)
         call = Call(observer, reader, record, arguments)
         with _ASKING:
-            reader.read_request(record, arguments, content=observer.wants_content)
+            named = dict(zip(getattr(reader, "positional", ()), args, strict=False)) if args else None
+            reader.read_request(record, {**arguments, **named} if named else arguments, content=observer.wants_content)
         call.kwargs = observer.rewrite(instance, arguments, record)
-        call.enter(encloses=encloses)
+        if current:
+            call.enter(encloses=encloses)
     return call
 
 
@@ -162,7 +174,7 @@ def watch(reader: Reader, switch: Switch, *, is_async: bool, encloses: bool = Fa
     """
 
     def create(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        call = _begin(switch, reader, instance, kwargs, encloses=encloses)
+        call = begin(switch, reader, instance, args, kwargs, encloses=encloses)
         if call is None:
             return wrapped(*args, **kwargs)
         try:
@@ -176,7 +188,7 @@ def watch(reader: Reader, switch: Switch, *, is_async: bool, encloses: bool = Fa
     async def create_async(
         wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        call = _begin(switch, reader, instance, kwargs, encloses=encloses)
+        call = begin(switch, reader, instance, args, kwargs, encloses=encloses)
         if call is None:
             return await wrapped(*args, **kwargs)
         try:

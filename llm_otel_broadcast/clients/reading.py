@@ -15,6 +15,7 @@ from llm_otel_broadcast.guard import ask
 Members: TypeAlias = Mapping[str, Any]
 NOTHING: Final[Members] = {}
 _MAX_ERROR_TEXT: Final = 16_384
+_PARSED: Final = ("raw_response", "raw_completion")
 _UNSET: Final = frozenset({"NotGiven", "Omit", "NoneType"})
 
 
@@ -48,8 +49,8 @@ class Fold(Protocol):
     def add(self, chunk: Any) -> bool:
         """Take a chunk. True: it must not reach the caller, because only our own request for usage made it."""
 
-    def finish(self) -> None:
-        """Fill the record with what the chunks add up to."""
+    def finish(self) -> Failure | None:
+        """Fill the record with what the chunks add up to; return what is wrong if no more of them come, by themselves."""
 
 
 class NoFold:
@@ -119,9 +120,8 @@ def note(record: Generation, **facts: Detail | None) -> None:
 
 def describe(error: BaseException) -> Failure:
     """Return what an exception of the client says; its text counts as content."""
-    status = getattr(error, "status_code", None)
-    code = getattr(error, "code", None)
-    request_id = getattr(error, "request_id", None)
+    said = members_of(error)  # asking for an attribute runs code, which in other libraries' errors may warn
+    status, code, request_id = said.get("status_code"), said.get("code"), said.get("request_id")
     return Failure(
         type=type(error).__qualname__,
         message=str(error)[:_MAX_ERROR_TEXT],
@@ -129,6 +129,23 @@ def describe(error: BaseException) -> Failure:
         code=code if isinstance(code, str) else None,
         request_id=request_id if isinstance(request_id, str) else None,
     )
+
+
+def answer_of(error: BaseException) -> Any:
+    """Return the answer that the client got and then found wanting (`parse`), None if it got none.
+
+    Some errors carry it; what pydantic raises does not, but the client's `parser` had it in hand.
+    """
+    carried = getattr(error, "completion", None)
+    if carried is not None:
+        return carried
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "parser":
+            known = trace.tb_frame.f_locals
+            return next((known[name] for name in _PARSED if known.get(name) is not None), None)
+        trace = trace.tb_next
+    return None
 
 
 def retries_of(thing: Any) -> int | None:

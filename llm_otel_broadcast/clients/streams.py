@@ -73,8 +73,7 @@ class Watch:
 
     def exhausted(self) -> None:
         """Take the regular end of the stream."""
-        self._fold_up()
-        self._call.finish()
+        self._call.finish(self._fold_up())
 
     def broke(self, error: BaseException) -> None:
         """Take an error that leaves the stream."""
@@ -92,10 +91,13 @@ class Watch:
         complete = self._record.complete or any(choice.finish_reason for choice in self._record.choices)
         self._call.finish(None if complete else Failure("abandoned", _NOT_READ))
 
-    def _fold_up(self) -> None:
+    def _fold_up(self) -> Failure | None:
+        """Return what is wrong with a stream that ends here by itself."""
+        failure = None
         if not self._record.ended and self._fold is not None:
             with _CLOSING:
-                self._fold.finish()
+                failure = self._fold.finish()
+        return failure
 
 
 _open: WeakSet[Watch] = WeakSet()

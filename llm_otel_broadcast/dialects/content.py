@@ -16,11 +16,16 @@ from llm_otel_broadcast.media import Part
 
 _REASONING: Final = ("reasoning", "reasoning_content")
 _LINKS: Final = {"image_url": "image", "video_url": "video", "audio_url": "audio"}
+_TEXTS: Final = frozenset({"text", "input_text", "output_text", "summary_text", "reasoning_text"})
+_NO_DETAIL: Final = frozenset({"id", "call_id", "type", "status", "result", "encrypted_content"})
+_SECRETS: Final = frozenset({"authorization", "headers"})
+"""What the definition of a remote tool carries for the provider alone."""
 
 
 def input_messages(messages: Sequence[object]) -> list[Part]:
-    """Return the request's messages: role, parts and, if given, name."""
-    return [_message(plain(message)) for message in list(messages)]
+    """Return the request's messages: role, parts and, if given, name. An item of the responses API is a message of its own."""
+    made = (_item_or_message(plain(message)) for message in list(messages))
+    return [message for message in made if message is not None]
 
 
 def output_messages(choices: Sequence[Choice], server_calls: Sequence[ServerCall] = ()) -> list[Part]:
@@ -44,6 +49,44 @@ def system_instructions(text: str | None) -> list[Part]:
 def tool_definitions(tools: Sequence[object]) -> list[Part]:
     """Return the tools the request offers, each with its own members one level up from where the API has them."""
     return [_tool(plain(tool)) for tool in list(tools)]
+
+
+def _item_or_message(given: Any) -> Part | None:
+    if not isinstance(given, Mapping):
+        return _message(given)
+    kind = given.get("type")
+    if "role" in given and "content" in given:
+        return _message(given)
+    if kind == "message" or (kind is None and "id" not in given):
+        return _message(given)
+    return _item(str(kind or "item_reference"), given)
+
+
+def _item(kind: str, item: Mapping[str, Any]) -> Part | None:
+    """Return an item of the responses API that is no message; None for reasoning that only the provider can read."""
+    identity = item.get("call_id") or item.get("id")
+    if kind in ("function_call", "custom_tool_call"):
+        call = _tool_call(identity, item.get("name"), item.get("arguments", item.get("input")))
+        return {"role": "assistant", "parts": [call]}
+    if kind.endswith("_output"):
+        output = item.get("output")
+        answer = _part(output) if isinstance(output, Mapping) else _flat(output)
+        return {"role": "tool", "parts": [{"type": "tool_call_response", "id": identity, "response": answer}]}
+    if kind == "reasoning":
+        said = [*_mappings(item.get("summary")), *_mappings(item.get("content"))]
+        parts = [{"type": "reasoning", "content": part.get("text")} for part in said]
+        return {"role": "assistant", "parts": parts} if parts else None
+    if kind.endswith("_call") or kind.startswith("mcp_"):
+        details = {
+            name: _described(value) for name, value in item.items() if name not in _NO_DETAIL and value is not None
+        }
+        status = item.get("status")
+        call = _server_call(ServerCall(kind.removesuffix("_call"), identity, status, details))
+        drawn = item.get("result") if kind == "image_generation_call" else None
+        shown = [media.image(str(drawn), f"image/{item.get('output_format') or 'png'}")] if drawn else []
+        return {"role": "assistant", "parts": [call, *shown]}
+    told = {name: _described(value) for name, value in item.items() if name not in ("role", "encrypted_content")}
+    return {"role": item.get("role") or "user", "parts": [{**told, "type": kind}]}
 
 
 def _message(message: Any) -> Part:
@@ -102,20 +145,29 @@ def _part(part: Any) -> Part:
     if not isinstance(part, Mapping):
         return _text(part)
     kind = part.get("type")
-    if kind == "text":
+    if kind in _TEXTS:
         return _text(part.get("text"))
     if kind == "refusal":
         return {"type": "refusal", "content": part.get("refusal")}
     if kind in _LINKS:
         return media.link(_target(part.get(str(kind))), _LINKS[str(kind)])
+    if kind in ("input_image", "computer_screenshot"):
+        return _input_image(part)
     if kind == "input_audio":
         audio = _mapping(part.get("input_audio"))
         return media.blob(
             "audio", f"audio/{audio.get('format') or 'unknown'}", media.base64_size(str(audio.get("data") or ""))
         )
-    if kind == "file":
-        return _file(_mapping(part.get("file")))
+    if kind in ("file", "input_file"):
+        return _file(_mapping(part.get("file")) or part)
     return {**_described(part), "type": kind or "unknown"}
+
+
+def _input_image(part: Mapping[str, Any]) -> Part:
+    url = part.get("image_url")
+    if url:
+        return media.link(_target(url), "image")
+    return {"type": "file", "modality": "image", "file_id": part.get("file_id")}
 
 
 def _target(target: Any) -> str:
@@ -124,7 +176,7 @@ def _target(target: Any) -> str:
 
 def _file(file: Mapping[str, Any]) -> Part:
     name = {"filename": file["filename"]} if file.get("filename") else {}
-    data = str(file.get("file_data") or "")
+    data = str(file.get("file_data") or file.get("file_url") or "")
     if not data:
         return {"type": "file", "modality": "document", "file_id": file.get("file_id"), **name}
     if data.startswith(("http://", "https://")):
@@ -199,6 +251,7 @@ def _parsed(arguments: object) -> object:
 def _tool(tool: Any) -> Part:
     if not isinstance(tool, Mapping):
         return {"type": "unknown", "definition": tool}
+    tool = {name: value for name, value in tool.items() if name not in _SECRETS}
     kind = tool.get("type")
     inner = tool.get(kind) if isinstance(kind, str) else None
     return {"type": kind, **inner} if isinstance(inner, Mapping) else dict(tool)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from llm_otel_broadcast.stand_in import media, texts
+from llm_otel_broadcast.stand_in import media, responses, texts
 from llm_otel_broadcast.stand_in.answers import Answer, completion, error, message, stream, usage_of
 from llm_otel_broadcast.stand_in.forms import is_form, read_form
 
@@ -22,8 +22,8 @@ Asked: TypeAlias = Mapping[str, Any]
 """The request's JSON object; of any other body nothing."""
 
 
-def usual_answer(path: str, body: bytes) -> Answer:
-    """Return what the API would say to a request."""
+def usual_answer(path: str, body: bytes, query: Mapping[str, str]) -> Answer:
+    """Return what the API would say to a request; what is not asked for in the body may be in the query."""
     for pattern, answer in _ROUTES:
         found = pattern.match(path)
         if found is not None:
@@ -31,7 +31,7 @@ def usual_answer(path: str, body: bytes) -> Answer:
                 document = read_form(body) if is_form(body) else json.loads(body or b"{}")
             except ValueError:
                 return error(400, "the body is not JSON")
-            return answer(document if isinstance(document, dict) else {}, found)
+            return answer({**query, **document} if isinstance(document, dict) else query, found)
     return error(404, f"unknown path {path}", code="not_found")
 
 
@@ -103,6 +103,25 @@ def _hearing(asked: Asked, _found: re.Match[str]) -> Answer:
     return media.transcription(HEARD) if wanted == "json" else media.plain_transcription(HEARD)
 
 
+def _response(asked: Asked, _found: re.Match[str]) -> Answer:
+    said = json.dumps(asked.get("input"))
+    if ERROR_WORDS in said:
+        return error(400, f"This model cannot answer: {said}", code="bad_request")
+    model = str(asked.get("model") or "gpt-4o-mini")
+    if asked.get("background") and not asked.get("stream"):
+        return responses.whole(model=model, status="queued", background=True)
+    spent = responses.spent(tokens(said), tokens(GREETING), model=model)
+    answer = responses.streamed if asked.get("stream") else responses.whole
+    return answer(responses.text(GREETING), model=model, usage=spent)
+
+
+def _fetched(asked: Asked, found: re.Match[str]) -> Answer:
+    """Answer that a response has been completed, whichever it is."""
+    spent = responses.spent(tokens(GREETING), tokens(GREETING))
+    answer = responses.streamed if asked.get("stream") == "true" else responses.whole
+    return answer(responses.text(GREETING), id=found["response"], usage=spent)
+
+
 _ROUTES: Final[tuple[tuple[re.Pattern[str], Callable[[Asked, re.Match[str]], Answer]], ...]] = (
     (re.compile(_BELOW + r"/chat/completions\Z"), _chat),
     (re.compile(_BELOW + r"/completions\Z"), _completion),
@@ -111,4 +130,6 @@ _ROUTES: Final[tuple[tuple[re.Pattern[str], Callable[[Asked, re.Match[str]], Ans
     (re.compile(_BELOW + r"/images/(?P<what>generations|edits|variations)\Z"), _image),
     (re.compile(_BELOW + r"/audio/speech\Z"), _speech),
     (re.compile(_BELOW + r"/audio/(transcriptions|translations)\Z"), _hearing),
+    (re.compile(_BELOW + r"/responses\Z"), _response),
+    (re.compile(_BELOW + r"/responses/(?P<response>[^/]+)\Z"), _fetched),
 )

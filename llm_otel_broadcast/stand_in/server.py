@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from llm_otel_broadcast.stand_in.answers import Answer
 from llm_otel_broadcast.stand_in.forms import read_form
@@ -30,6 +30,8 @@ class SeenRequest:
     host: str
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    method: str = "POST"
+    query: str = field(default="", repr=False)
 
     @property
     def json(self) -> dict[str, Any]:
@@ -96,7 +98,7 @@ class StandIn:
         try:
             return self._script.popleft()
         except IndexError:
-            return usual_answer(request.path, request.body)
+            return usual_answer(request.path, request.body, dict(parse_qsl(request.query)))
 
     def wait(self, seconds: float) -> None:
         if seconds:
@@ -129,11 +131,21 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
         stand_in = self.server.stand_in
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         target = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        answer = stand_in.answer(SeenRequest(target.path, target.netloc or headers.get("host", ""), headers, body))
+        host = target.netloc or headers.get("host", "")
+        answer = stand_in.answer(SeenRequest(target.path, host, headers, body, self.command, target.query))
         stand_in.wait(answer.delay)
         if answer.events is None:
             self._send_body(answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from llm_otel_broadcast.generation import UNKNOWN_SERVER, Server
@@ -27,7 +28,7 @@ _BY_DOMAIN: Final = (
     ("moonshot.cn", "moonshot_ai"),
     ("amazonaws.com", "aws.bedrock"),
 )
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 _known: WeakKeyDictionary[Any, tuple[Any, Server]] = WeakKeyDictionary()
 
@@ -48,6 +49,21 @@ def server_of(resource: Any) -> Server:
     server = _read(client, url)
     _known[client] = (mark, server)
     return server
+
+
+def socket_server_of(resource: Any) -> Server | None:
+    """Return the server that a client's web sockets go to, None if it is the same as for all else."""
+    client = getattr(resource, "_client", None)
+    url = getattr(client, "websocket_base_url", None)
+    return None if url is None else _read(client, _Url(str(url)))
+
+
+class _Url:
+    """A URL that may be given as text, with the members that a client's own have."""
+
+    def __init__(self, text: str) -> None:
+        parts = urlsplit(text)
+        self.scheme, self.host, self.port = parts.scheme, parts.hostname, parts.port
 
 
 def _read(client: Any, url: Any) -> Server:

@@ -14,17 +14,33 @@ import wrapt
 
 from llm_otel_broadcast.clients.deprecation import keep_warning
 from llm_otel_broadcast.clients.observe import Switch, watch
+from llm_otel_broadcast.clients.openai.background import Background
 from llm_otel_broadcast.clients.openai.chat import ChatReader
 from llm_otel_broadcast.clients.openai.completions import CompletionReader
 from llm_otel_broadcast.clients.openai.embeddings import EmbeddingReader
 from llm_otel_broadcast.clients.openai.images import ImageReader
 from llm_otel_broadcast.clients.openai.moderations import ModerationReader
+from llm_otel_broadcast.clients.openai.realtime import RealtimeReader
+from llm_otel_broadcast.clients.openai.responses import CompactReader, FetchReader, ResponsesReader
+from llm_otel_broadcast.clients.openai.sockets import dialling, opening
 from llm_otel_broadcast.clients.openai.speech import SpeechReader
 from llm_otel_broadcast.clients.openai.transcriptions import TranscriptionReader
 from llm_otel_broadcast.clients.reading import Reader
 from llm_otel_broadcast.guard import Guard, logger
 
 _PATCHING = Guard("patching the openai client")
+
+
+def _call(target: Target, switch: Switch) -> Any:
+    return watch(target.reader, switch, is_async=target.is_async, encloses=target.encloses)
+
+
+def _connect(_target: Target, _switch: Switch) -> Any:
+    return dialling()
+
+
+def _open(target: Target, switch: Switch) -> Any:
+    return opening(target.reader, switch, is_async=target.is_async)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +50,7 @@ class Target:
     Attributes:
         owner: the class; its asynchronous twin is `Async` + owner.
         encloses: the method may go through another target, in some version of the client.
+        wrapper: makes what is put round the method.
     """
 
     module: str
@@ -42,10 +59,23 @@ class Target:
     reader: Reader
     is_async: bool = False
     encloses: bool = False
+    wrapper: Callable[[Target, Switch], Any] = _call
+
+
+def _sockets(module: str, owner: str, reader: Reader) -> tuple[Target, ...]:
+    """Return the rows of an API with web sockets: `connect` makes a manager, which opens the connection in either way."""
+    enters = ("__enter__", "__aenter__", "enter")
+    opened = (Target(module, f"{owner}ConnectionManager", name, reader, wrapper=_open) for name in enters)
+    return (Target(module, owner, "connect", reader, wrapper=_connect), *opened)
 
 
 _CHAT: Final = ChatReader()
 _IMAGES: Final = ImageReader()
+_BACKGROUND: Final = Background()
+_RESPONSES: Final = ResponsesReader(_BACKGROUND)
+_COMPACTED: Final = CompactReader(_BACKGROUND)
+_FETCHED: Final = FetchReader(_BACKGROUND)
+_REALTIME: Final = RealtimeReader(_BACKGROUND)
 _ROWS: Final = (
     Target("openai.resources.chat.completions", "Completions", "create", _CHAT),
     Target("openai.resources.chat.completions", "Completions", "parse", _CHAT, encloses=True),
@@ -59,6 +89,17 @@ _ROWS: Final = (
     Target("openai.resources.audio.transcriptions", "Transcriptions", "create", TranscriptionReader("transcription")),
     Target("openai.resources.audio.translations", "Translations", "create", TranscriptionReader("translation")),
     Target("openai.resources.moderations", "Moderations", "create", ModerationReader()),
+    Target("openai.resources.responses.responses", "Responses", "create", _RESPONSES),
+    Target("openai.resources.responses.responses", "Responses", "parse", _RESPONSES, encloses=True),
+    Target("openai.resources.responses.responses", "Responses", "retrieve", _FETCHED),
+    Target("openai.resources.responses.responses", "Responses", "compact", _COMPACTED),
+    Target("openai.resources.beta.responses.responses", "Responses", "create", _RESPONSES),
+    Target("openai.resources.beta.responses.responses", "Responses", "retrieve", _FETCHED),
+    Target("openai.resources.beta.responses.responses", "Responses", "compact", _COMPACTED),
+    *_sockets("openai.resources.responses.responses", "Responses", _RESPONSES),
+    *_sockets("openai.resources.beta.responses.responses", "Responses", _RESPONSES),
+    *_sockets("openai.resources.realtime.realtime", "Realtime", _REALTIME),
+    *_sockets("openai.resources.beta.realtime.realtime", "Realtime", _REALTIME),
 )
 TARGETS: Final = tuple(made for row in _ROWS for made in (row, replace(row, owner=f"Async{row.owner}", is_async=True)))
 
@@ -102,7 +143,6 @@ class Patches:
             if owner is None or original is None:  # another version of the client has it, or will
                 logger.debug("%s.%s.%s is not in the installed openai", target.module, target.owner, target.method)
                 return
-            wrapper = watch(target.reader, self.switch, is_async=target.is_async, encloses=target.encloses)
-            patched = wrapt.FunctionWrapper(original, keep_warning(original, wrapper))
+            patched = wrapt.FunctionWrapper(original, keep_warning(original, target.wrapper(target, self.switch)))
             setattr(owner, target.method, patched)
             self._applied[target] = (owner, original, patched)
