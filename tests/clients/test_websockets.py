@@ -298,6 +298,18 @@ def test_responses_in_lanes_are_kept_apart(kind, instrumented, arrived):
     assert [span.status_code for span in spans] == [0, 0]
 
 
+@pytest.mark.parametrize("identity", ["resp_1", None])
+def test_a_response_that_another_takes_the_place_of_is_not_lost(instrumented, arrived, identity):
+    """A server that breaks off one and begins another under the same name, or under none."""
+    events = tell(id=identity)
+    instrumented()
+    with SocketServer(once(events[0], *events)) as server:
+        converse("sync", server, "responses", ASK)
+    left, ended = arrived(2)
+    assert left.attributes["error.type"] == "abandoned"
+    assert ended.status_code == 0
+
+
 def test_a_span_hangs_below_the_one_that_was_current_when_it_was_asked_for(instrumented, arrived):
     tracer = TracerProvider().get_tracer("app")
     instrumented(app_spans=False)
