@@ -254,12 +254,22 @@ def refusal(**members: object) -> dict:
     return {"type": "error", "event_id": "event_8", "error": error}
 
 
-def test_an_error_that_names_a_request_ends_it(kind, api, instrumented, arrived):
+def test_an_error_that_names_a_request_ends_that_one(api, instrumented, arrived):
     instrumented()
-    with SocketServer(once(refusal(event_id="mine"))) as server:
-        converse(kind, server, api, {**ASK, "event_id": "mine"}, model="gpt-realtime")
-    (span,) = arrived(1)
-    assert span.attributes["error.type"] == "invalid_value"
+    with (
+        SocketServer(
+            lambda event: [refusal(event_id="2"), *answer(written("Yes."))] if event["event_id"] == "2" else ()
+        ) as server,
+        client_of(server) as client,
+        connect(client, api, model="gpt-realtime") as connection,
+    ):
+        connection.send({**ASK, "event_id": "1"})
+        connection.send({**ASK, "event_id": "2"})
+        while connection.recv().type != "response.done":
+            pass
+    first, second = sorted(arrived(2), key=lambda span: span.start_ns)
+    assert (first.status_code, said(first)) == (0, [{"type": "text", "content": "Yes."}])
+    assert second.attributes["error.type"] == "invalid_value"
 
 
 def test_an_error_that_names_nothing_ends_a_request_only_when_no_answer_comes(api, instrumented, arrived):

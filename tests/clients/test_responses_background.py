@@ -94,6 +94,15 @@ def test_a_background_stream_that_is_left_is_completed_by_a_fetch(stand_in, clie
     assert tokens_of(fetched)
 
 
+def test_a_stream_in_the_foreground_that_is_left_is_completed_by_nobody(client, instrumented, arrived):
+    """It ends with its connection: there is nothing to wait for."""
+    instrumented()
+    with client.responses.create(model="gpt-4o", input="Hello!", stream=True) as events:
+        made = next(events).response
+    client.responses.retrieve(made.id)
+    assert not any(map(tokens_of, arrived(2)))
+
+
 def test_a_background_stream_read_to_its_end_leaves_nothing_to_a_fetch(client, instrumented, arrived):
     instrumented()
     *_, last = client.responses.create(model="gpt-4o", input="Hello!", background=True, stream=True)

@@ -11,6 +11,9 @@ from opentelemetry import context
 
 import llm_otel_broadcast
 from llm_otel_broadcast import guard
+from llm_otel_broadcast.clients.openai.background import Background
+from llm_otel_broadcast.clients.openai.responses import ResponsesReader
+from llm_otel_broadcast.generation import Generation
 from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.routes import ERROR_WORDS
 from tests.clients.calling import KINDS, needs_responses, respond
@@ -164,6 +167,25 @@ def test_no_content_leaves_when_nobody_may_have_it(kind, stand_in, receiver, ins
     assert spans[0].attributes["gen_ai.response.tool_calls.count"] == 1
     assert spans[0].attributes["gen_ai.response.server_tool_calls.web_search"] == 1
     assert spans[1].attributes["error.type"] == "invalid_prompt"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_nobody_wants_is_not_even_kept(streamed):
+    record = Generation("chat")
+    reader = ResponsesReader(Background())
+    reader.read_request(record, {"input": SECRET, "instructions": SECRET, "tools": TOOLS}, content=False)
+    if streamed:
+        fold = reader.fold(record)
+        for event in responses.events(responses.response(*ANSWER)):
+            fold.add(event)
+            if event["type"] == "response.output_item.done":
+                assert "launch" not in str([getattr(fold, name, None) for name in ("_calls", "_server_calls")])
+        fold.finish()
+    else:
+        reader.read_response(record, responses.response(*ANSWER))
+    kept = [getattr(record, name) for name in Generation.__slots__]
+    assert record.tool_call_count == len(record.server_calls) == 1
+    assert "launch" not in str(kept)
 
 
 def test_what_a_remote_tool_is_called_with_for_the_provider_alone_is_never_recorded(

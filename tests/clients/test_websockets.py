@@ -144,6 +144,31 @@ def test_an_error_in_the_middle_ends_the_response_with_what_was_said(kind, instr
     assert said(span)[0]["content"].startswith("Once")
 
 
+@pytest.mark.parametrize("numbered", [True, False])
+def test_an_error_while_another_request_waits_is_told_from_its_refusal(instrumented, arrived, numbered):
+    """What is numbered belongs to the events of the response under way; else it refuses the request that waits."""
+    first, second = tell(), tell()
+    problem = {
+        "type": "error",
+        "error": {"type": "x", "message": "No."},
+        **({"sequence_number": 9} if numbered else {}),
+    }
+    answers = iter([first[:6], [problem, *(second if numbered else first[6:])]])
+    instrumented()
+    with (
+        SocketServer(lambda _event: next(answers)) as server,
+        client_of(server) as client,
+        client.responses.connect() as connection,
+    ):
+        connection.send(ASK)
+        connection.recv()
+        connection.send(ASK)
+        while connection.recv().type != "response.completed":
+            pass
+    spans = sorted(arrived(2), key=lambda span: span.start_ns)
+    assert [span.attributes.get("error.type") for span in spans] == (["x", None] if numbered else [None, "x"])
+
+
 def test_closing_in_the_middle_of_a_response_leaves_it_abandoned(kind, instrumented, arrived):
     instrumented()
     with SocketServer(once(*tell()[:6])) as server:
@@ -255,7 +280,7 @@ def test_responses_in_lanes_are_kept_apart(kind, instrumented, arrived):
             return []
         one = [{**told, "stream_id": "one"} for told in tell(responses.text("one one one"))]
         two = [{**told, "stream_id": "two"} for told in tell(responses.text("two two two"))]
-        return [told for pair in zip(one, two, strict=True) for told in pair]
+        return [told for pair in zip(two, one, strict=True) for told in pair]
 
     asked = [{**ASK, "input": lane, "stream_id": lane} for lane in ("one", "two")]
     instrumented()
@@ -265,12 +290,24 @@ def test_responses_in_lanes_are_kept_apart(kind, instrumented, arrived):
         ended = 0
         while ended < 2:
             ended += connection.recv().type == "response.completed"
-    spans = arrived(2)
+    spans = sorted(arrived(2), key=lambda span: span.start_ns)
     assert [said(span)[0]["content"] for span in spans] == ["one one one", "two two two"]
     assert all(
         span.attributes["gen_ai.input.messages"].count(lane) for span, lane in zip(spans, ("one", "two"), strict=True)
     )
     assert [span.status_code for span in spans] == [0, 0]
+
+
+@pytest.mark.parametrize("identity", ["resp_1", None])
+def test_a_response_that_another_takes_the_place_of_is_not_lost(instrumented, arrived, identity):
+    """A server that breaks off one and begins another under the same name, or under none."""
+    events = tell(id=identity)
+    instrumented()
+    with SocketServer(once(events[0], *events)) as server:
+        converse("sync", server, "responses", ASK)
+    left, ended = arrived(2)
+    assert left.attributes["error.type"] == "abandoned"
+    assert ended.status_code == 0
 
 
 def test_a_span_hangs_below_the_one_that_was_current_when_it_was_asked_for(instrumented, arrived):

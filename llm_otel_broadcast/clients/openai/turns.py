@@ -134,25 +134,35 @@ class Turns:
     def _start(self, said: Members, event: Any) -> _Turn | None:
         """Join `response.created` with what was asked for, in the same lane first come first served."""
         lane = said.get("stream_id") or extras_of(event).get("stream_id")
+        lane = lane if isinstance(lane, str) else None
         turn = next((turn for turn in self._asked if turn.lane == lane), None)
-        if turn is not None:
+        if turn is None:
+            turn = self._begin({"stream_id": lane})
+        else:
             self._asked.remove(turn)
             turn.suspect = None
-            if (
-                self._talk is not None and self._talk.settings is not turn.settings
-            ):  # told after we asked, as at the start
-                record = turn.call.record
-                asked = {**self._talk.settings, **turn.asked}
-                self._reader.read_request(record, asked, content=record.wants_content)
-        else:
-            turn = self._begin({"stream_id": lane})
-        if turn is not None:
-            self._has_lanes = self._has_lanes or lane is not None
-            self._lanes[lane] = turn
-            identity = members_of(said.get("response")).get("id")
-            if isinstance(identity, str):
-                self._open[identity] = turn
+            self._ask_again(turn)
+        if turn is None:
+            return None
+        self._has_lanes = self._has_lanes or lane is not None
+        before = [self._lanes.get(lane)]
+        self._lanes[lane] = turn
+        identity = members_of(said.get("response")).get("id")
+        if isinstance(identity, str):
+            before.append(self._open.get(identity))
+            self._open[identity] = turn
+        for other in before:
+            if other is not None and other not in self._open.values():  # nothing can reach it any more
+                other.watch.abandoned()
         return turn
+
+    def _ask_again(self, turn: _Turn) -> None:
+        """Read anew what was asked for when the session's settings have been told since, as they are at its start."""
+        if self._talk is None or self._talk.settings is turn.settings:
+            return
+        record = turn.call.record
+        asked = {**self._talk.settings, **turn.asked}
+        self._reader.read_request(record, asked, content=record.wants_content)
 
     def _turn_of(self, said: Members, event: Any) -> _Turn | None:
         identity = said.get("response_id") or members_of(said.get("response")).get("id")
