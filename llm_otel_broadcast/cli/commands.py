@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Final
 
@@ -37,10 +38,14 @@ def demo(endpoint: str | None, headers: tuple[str, ...]) -> None:
 
     from llm_otel_broadcast.cli.demo import run
     from llm_otel_broadcast.settings.errors import ConfigError
+    from llm_otel_broadcast.settings.variables import disabling
 
     if headers and not endpoint:
         raise click.UsageError("--header needs --endpoint URL")
     try:
+        disabled_by = disabling(os.environ)
+        if disabled_by:
+            raise click.ClickException(f"{disabled_by} is true, so there would be nothing to see: unset it")
         console = Console() if sys.stdout.isatty() else Console(width=_PIPED_WIDTH)
         delivered = run(console, endpoint, _parsed(headers))
     except ConfigError as wrong:

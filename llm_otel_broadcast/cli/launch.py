@@ -17,7 +17,7 @@ from llm_otel_broadcast.zero_code.start import say_untraced
 _PREPARING: Final = Guard("preparing the program's environment")
 _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
-_IGNORED_BY_PYTHON: Final = ("SIGPIPE", "SIGXFZ", "SIGXFSZ")
+_IGNORED_BY_PYTHON: Final = ("SIGPIPE", "SIGXFSZ")
 
 
 def launch(words: Sequence[str], endpoint: str | None, headers: Mapping[str, str]) -> NoReturn:

@@ -120,11 +120,13 @@ def test_a_sitecustomize_that_runs_the_next_one_itself_goes_on_doing_so(environm
 
 
 def test_usercustomize_runs_as_ever(environment, tmp_path):
+    """With the interpreter below a virtual environment: in one, Python itself looks for none."""
     user = directory(tmp_path, "user", "print('user ran')", "usercustomize")
-    given = with_directory(environment, user)
-    script = f"import site, sys; print('usercustomize' in sys.modules, site.ENABLE_USER_SITE)"  # noqa: F541
-    plain = python(script, {**environment, "PYTHONPATH": str(user)})
-    assert python(script, given).stdout == plain.stdout
+    base = getattr(sys, "_base_executable", sys.executable)
+    environment.pop("PYTHONNOUSERSITE", None)
+    plain = start(base, "-c", "print('ran')", env={**environment, "PYTHONPATH": str(user)})
+    traced = start(base, "-c", "print('ran')", env=with_directory(environment, user))
+    assert (traced.stdout, traced.stderr) == (plain.stdout, plain.stderr) == ("user ran\nran\n", "")
 
 
 def test_without_another_sitecustomize_nothing_is_said(environment):
