@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_otel_broadcast import media
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_the_size_of_base64_is_that_of_its_bytes(data):
     text = base64.b64encode(data).decode()
@@ -18,6 +19,7 @@ def test_the_size_of_base64_is_that_of_its_bytes(data):
     assert media.data_url(f"data:image/png;base64,{text}")["bytes"] == len(data)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_that_is_no_data_url_is_none_of_them(text):
     if text[:5].lower() != "data:":

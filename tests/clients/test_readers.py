@@ -87,7 +87,7 @@ def told(record):
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(answer=anything | objects, content=st.booleans())
 def test_any_answer(name, answer, content):
     record = begun(READERS[name], content)
@@ -96,7 +96,7 @@ def test_any_answer(name, answer, content):
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(answer=objects)
 def test_any_raw_body(name, answer):
     record = begun(READERS[name])
@@ -105,7 +105,7 @@ def test_any_raw_body(name, answer):
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(events=st.lists(objects, max_size=5))
 def test_any_events(name, events):
     record = begun(READERS[name])
@@ -117,7 +117,7 @@ def test_any_events(name, events):
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     asked=st.dictionaries(
         st.sampled_from(
