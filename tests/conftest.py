@@ -10,7 +10,7 @@ import openai
 import pytest
 
 import llm_otel_broadcast
-from llm_otel_broadcast import guard
+from llm_otel_broadcast import guard, instrumentation
 from llm_otel_broadcast.fields.lineage import roots
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
 from llm_otel_broadcast.settings.variables import DISABLED, variables
@@ -55,7 +55,8 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     yield
-    llm_otel_broadcast.shutdown(timeout=0.2)
+    for run in instrumentation._state.running:  # replaced settings that still deliver included
+        run.shutdown(0.2)
     guard.errors.clear()
     roots.clear()
 
