@@ -66,7 +66,9 @@ class AppSpans:
             The spans, the generation's last; empty when there is to be none.
         """
         provider = self.provider()
-        if provider is None or self._mode is False or (self._mode == "auto" and _is_foreign_generation(current)):
+        if provider is None or self._mode is False:
+            return ()
+        if self._mode == "auto" and (record.traced_below or _is_foreign_generation(current)):
             return ()
         if provider is not self._provider:
             self._tracer = provider.get_tracer(SCOPE_NAME, self._version)

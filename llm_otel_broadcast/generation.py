@@ -228,6 +228,7 @@ class Generation:
         "tool_names",
         "tools",
         "trace_id",
+        "traced_below",
         "usage",
         "wants_content",
     )
@@ -280,6 +281,8 @@ class Generation:
         """Nanoseconds from the start to the first content, reasoning or tool delta."""
         self.chunk_times: list[int] | None = None
         """When each chunk came (`perf_counter_ns`), noted only where metrics are wanted."""
+        self.traced_below = False
+        """Another instrumentation below ours makes the app's span of this call."""
         self.is_measured = False
         """The app has a meter provider: the record goes into its metrics."""
         self.failure: Failure | None = None
@@ -297,6 +300,11 @@ class Generation:
         if given:
             return given
         return f"{self.operation} {self.request_model}" if self.request_model else self.operation
+
+    def restart(self) -> None:
+        """Start the clock now: the record was made when the call was, which begins only here."""
+        self.start_ns = time.time_ns()
+        self.started = time.perf_counter_ns()
 
     def settle(self) -> None:
         """Do the reading that was put off, once. Called in the background only.

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import wrapt
 
+from llm_otel_broadcast.clients.closing import hook_close
 from llm_otel_broadcast.clients.reading import Fold, describe
+from llm_otel_broadcast.clients.unseen import passed_over, unseen
 from llm_otel_broadcast.generation import Failure, Generation
 from llm_otel_broadcast.guard import Guard
 
@@ -25,6 +28,7 @@ _CHUNK = Guard("reading a chunk")
 _OPENING = Guard("starting to watch a stream")
 _CLOSING = Guard("ending a stream")
 _PARSING = Guard("watching a raw response")
+_BODY = Guard("reading a raw response")
 _NOT_READ: Final = "the stream was closed before its end"
 
 
@@ -111,13 +115,6 @@ def _timed(look: Callable[[Any], bool], record: Generation) -> Callable[[Any], b
     return noted
 
 
-def unseen(error: BaseException) -> None:
-    """Take our own frame out of an error's traceback: the host sees the one it would see without us."""
-    trace = error.__traceback__
-    if trace is not None and trace.tb_next is not None:
-        error.__traceback__ = trace.tb_next
-
-
 class WatchedIterator:
     """Stands where a stream's own iterator stood."""
 
@@ -139,8 +136,9 @@ class WatchedIterator:
             chunk = self._next()
             while self._look(chunk):
                 chunk = self._next()
-        except StopIteration:
+        except StopIteration as end:
             watch.exhausted()
+            unseen(end)
             raise
         except BaseException as error:
             watch.broke(error)
@@ -179,8 +177,9 @@ class WatchedAsyncIterator:
             chunk = await self._next()
             while self._look(chunk):
                 chunk = await self._next()
-        except StopAsyncIteration:
+        except StopAsyncIteration as end:
             watch.exhausted()
+            unseen(end)
             raise
         except BaseException as error:
             watch.broke(error)
@@ -257,7 +256,7 @@ def watch_stream(stream: Any, call: Call) -> Any:
     watch = Watch(call)
     outcome = _swap(stream, watch)
     if outcome is stream:
-        hook_close(stream.response, watch)
+        hook_close(stream.response, watch.abandoned)
     return outcome
 
 
@@ -271,68 +270,72 @@ def _swap(stream: Any, watch: Watch) -> Any:
     return stream
 
 
-def hook_close(response: Any, watch: Watch) -> None:
-    """Have the response's own `close` (and `aclose`) tell the watch; further streams of a response chain."""
-    close = getattr(response, "close", None)
-    if close is not None:
-
-        def closed() -> None:
-            try:
-                close()
-            finally:
-                watch.abandoned()
-
-        response.close = closed
-    aclose = getattr(response, "aclose", None)
-    if aclose is not None:
-
-        async def aclosed() -> None:
-            try:
-                await aclose()
-            finally:
-                watch.abandoned()
-
-        response.aclose = aclosed
-
-
 def watch_raw(raw: Any, call: Call) -> bool:
     """Watch a raw response. Returns whether the record can end now.
 
     A body that has been read is kept as bytes and parsed in the background; a stream is watched through the response's
     own `parse`; a body that the caller has yet to read ends the record when the response closes.
     """
-    if call.record.stream:
-        _watch_parse(raw, Watch(call))
-        return False
     response = raw.http_response
+    if call.record.stream:
+        _watch_parse(raw, RawWatch(call, response))
+        return False
     if response.is_closed:
         _keep_body(call, response)
         return True
-    hook_close(response, BodyWatch(call, response))
+    hook_close(response, BodyWatch(call, response).abandoned)
     return False
 
 
-def _watch_parse(raw: Any, watch: Watch) -> None:
+def _watch_parse(raw: Any, watch: RawWatch) -> None:
     """Watch the stream that `parse` will make; closing the response unparsed ends the record too."""
-    hook_close(raw.http_response, watch)
-    parse = raw.parse
-    swapped: list[Any] = []
+    hook_close(raw.http_response, watch.abandoned)
 
     def watched(stream: Any) -> Any:
         with _PARSING:
-            if is_stream(stream) and not swapped:
-                swapped.append(None)
+            if is_stream(stream) and not watch.is_parsed:
+                watch.is_parsed = True
+                vars(raw).pop("parse", None)  # it gives this stream from now on
                 return _swap(stream, watch)
         return stream
 
-    def parse_now(*args: Any, **kwargs: Any) -> Any:
-        result = parse(*args, **kwargs)
+    def parse(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            result = wrapped(*args, **kwargs)
+        except BaseException as error:
+            unseen(error)
+            raise
         return parse_later(result) if hasattr(result, "__await__") else watched(result)
 
+    @passed_over
     async def parse_later(result: Any) -> Any:
-        return watched(await result)
+        try:
+            stream = await result
+        except BaseException as error:
+            unseen(error)
+            raise
+        return watched(stream)
 
-    raw.parse = parse_now
+    raw.parse = wrapt.FunctionWrapper(raw.parse, passed_over(parse))
+
+
+class RawWatch(Watch):
+    """The end of a raw response's stream, which the caller parses or reads himself."""
+
+    __slots__ = ("_response", "is_parsed")
+
+    def __init__(self, call: Call, response: Any) -> None:
+        super().__init__(call)
+        self._response = response
+        self.is_parsed = False
+
+    def abandoned(self) -> None:
+        if self.reading or self._record.ended:
+            return
+        if self.is_parsed or not getattr(self._response, "is_stream_consumed", False):
+            super().abandoned()
+        else:  # he has read the bytes himself: how far is not known, and no error
+            self._call.finish()
 
 
 class BodyWatch(Watch):
@@ -358,6 +361,7 @@ def _keep_body(call: Call, response: Any) -> None:
     def read_late() -> None:
         body = getattr(response, "_content", None)
         if isinstance(body, bytes):
-            call.reader.read_body(call.record, body)
+            with _BODY, suppress(ValueError):  # what is no JSON says nothing, and is no error of ours
+                call.reader.read_body(call.record, body)
 
     call.record.pending = read_late

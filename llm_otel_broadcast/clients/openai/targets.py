@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import wrapt
 
-from llm_otel_broadcast.clients.observe import Switch, watch
+from llm_otel_broadcast.clients.layers import is_traced_by_another, layers_of
+from llm_otel_broadcast.clients.observe import Post, Switch, watch
 from llm_otel_broadcast.clients.openai.chat import ChatReader
 from llm_otel_broadcast.clients.reading import Reader
 from llm_otel_broadcast.guard import Guard, logger
@@ -46,6 +47,16 @@ _ROWS: Final = (
 TARGETS: Final = tuple(made for row in _ROWS for made in (row, replace(row, owner=f"Async{row.owner}", is_async=True)))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Patch:
+    """One patched method: where, what stood there, what stands there now."""
+
+    owner: type
+    original: Any
+    patched: Any
+    post: Post
+
+
 class Patches:
     """What has been patched, and how to put it back. Patches wait until the program imports `openai` itself."""
 
@@ -53,7 +64,9 @@ class Patches:
         self.switch = Switch()
         self._active = False
         self._hooked = False
-        self._applied: dict[Target, tuple[type, Any, Any]] = {}
+        self._applied: dict[Target, _Patch] = {}
+        self._buried: dict[Target, list[_Patch]] = {}
+        """Patches that somebody has replaced or covered. They do nothing, but may come up again."""
 
     def apply(self) -> None:
         """Patch what is imported, and have the rest patched when it is."""
@@ -68,9 +81,9 @@ class Patches:
     def remove(self) -> None:
         """Put the very same functions back. Where somebody has patched above us, ours stays below and does nothing."""
         self._active = False
-        for target, (owner, original, patched) in list(self._applied.items()):
-            if owner.__dict__.get(target.method) is patched:
-                setattr(owner, target.method, original)
+        for target, patch in list(self._applied.items()):
+            if patch.owner.__dict__.get(target.method) is patch.patched:
+                setattr(patch.owner, target.method, patch.original)
                 del self._applied[target]
 
     def _hook(self, target: Target) -> Callable[[Any], None]:
@@ -78,14 +91,30 @@ class Patches:
 
     def _patch(self, target: Target) -> None:
         with _PATCHING:
-            if not self._active or target in self._applied:
+            if not self._active:
                 return
             owner = getattr(sys.modules[target.module], target.owner, None)
-            original = None if owner is None else owner.__dict__.get(target.method)
-            if owner is None or original is None:  # another version of the client has it, or will
+            found = None if owner is None else owner.__dict__.get(target.method)
+            if owner is None or found is None:  # another version of the client has it, or will
                 logger.debug("%s.%s.%s is not in the installed openai", target.module, target.owner, target.method)
                 return
-            wrapper = watch(target.reader, self.switch, is_async=target.is_async, encloses=target.encloses)
-            patched = wrapt.FunctionWrapper(original, wrapper)
+            applied = self._applied.get(target)
+            if applied is not None:
+                if any(layer is applied.patched for layer in layers_of(found)):
+                    return
+                applied.post.switch = Switch()  # two live ones would record each call twice
+                self._buried.setdefault(target, []).append(applied)
+            original = self._uncovered(target, found)
+            post = Post(
+                target.reader, self.switch, encloses=target.encloses, traced_below=is_traced_by_another(original)
+            )
+            patched = watch(original, post, is_async=target.is_async)
             setattr(owner, target.method, patched)
-            self._applied[target] = (owner, original, patched)
+            self._applied[target] = _Patch(owner, original, patched, post)
+
+    def _uncovered(self, target: Target, found: Any) -> Any:
+        """Return what is below a buried patch of ours that has come up again: somebody has put back what he had found."""
+        for patch in self._buried.get(target, ()):
+            if patch.patched is found:
+                return self._uncovered(target, patch.original)
+        return found
