@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from llm_otel_broadcast.clients.reading import Reader, describe, retries_of
+from llm_otel_broadcast.clients.reading import Reader, ask_for, describe, retries_of
 from llm_otel_broadcast.clients.streams import is_raw, is_stream, watch_raw, watch_stream
 from llm_otel_broadcast.clients.unseen import passed_over, unseen
 from llm_otel_broadcast.generation import Failure, Generation
@@ -131,7 +131,7 @@ class Call:
             self.leave()
             failure = describe(error)
             self.record.retries = retries_of(error)
-            answer = getattr(error, "completion", None)
+            answer = ask_for(error, "completion")
             if answer is not None:  # the model answered, and the client found the answer wanting (`parse`)
                 self.reader.read_response(self.record, answer)
         self.finish(failure)

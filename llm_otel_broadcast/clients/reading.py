@@ -102,16 +102,19 @@ def parameters_of(kwargs: Mapping[str, Any], wanted: Mapping[str, str]) -> dict[
 
 def describe(error: BaseException) -> Failure:
     """Return what an exception of the client says; its text counts as content."""
-    status = getattr(error, "status_code", None)
-    code = getattr(error, "code", None)
-    request_id = getattr(error, "request_id", None)
+    status, code, request_id = (ask_for(error, name) for name in ("status_code", "code", "request_id"))
     return Failure(
         type=type(error).__qualname__,
-        message=str(error)[:_MAX_ERROR_TEXT],
+        message=ask(lambda: str(error), "")[:_MAX_ERROR_TEXT],
         status_code=status if isinstance(status, int) else None,
         code=code if isinstance(code, str) else None,
         request_id=request_id if isinstance(request_id, str) else None,
     )
+
+
+def ask_for(thing: Any, name: str) -> Any:
+    """Return an attribute, None where there is none or asking for it fails."""
+    return ask(lambda: getattr(thing, name, None), None)
 
 
 def retries_of(thing: Any) -> int | None:

@@ -17,7 +17,7 @@ import wrapt
 
 from llm_otel_broadcast.clients.closing import hook_close
 from llm_otel_broadcast.clients.reading import Fold, describe
-from llm_otel_broadcast.clients.unseen import passed_over, unseen
+from llm_otel_broadcast.clients.unseen import unseen
 from llm_otel_broadcast.generation import Failure, Generation
 from llm_otel_broadcast.guard import Guard
 
@@ -290,33 +290,27 @@ def watch_raw(raw: Any, call: Call) -> bool:
 def _watch_parse(raw: Any, watch: RawWatch) -> None:
     """Watch the stream that `parse` will make; closing the response unparsed ends the record too."""
     hook_close(raw.http_response, watch.abandoned)
+    if isinstance(getattr(raw, "_parsed_by_type", None), dict):
+        raw._parsed_by_type = Parsed(raw, watch)  # noqa: SLF001  # `parse` itself stays as it is, in every way
 
-    def watched(stream: Any) -> Any:
+
+class Parsed(dict[Any, Any]):
+    """Stands where a raw response keeps what it has parsed, until it has parsed a stream: that is watched then."""
+
+    __slots__ = ("_raw", "_watch")
+
+    def __init__(self, raw: Any, watch: RawWatch) -> None:
+        super().__init__(raw._parsed_by_type)  # noqa: SLF001
+        self._raw = raw
+        self._watch = watch
+
+    def __setitem__(self, kind: Any, made: Any) -> None:
+        super().__setitem__(kind, made)
         with _PARSING:
-            if is_stream(stream) and not watch.is_parsed:
-                watch.is_parsed = True
-                vars(raw).pop("parse", None)  # it gives this stream from now on
-                return _swap(stream, watch)
-        return stream
-
-    def parse(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
-        try:
-            result = wrapped(*args, **kwargs)
-        except BaseException as error:
-            unseen(error)
-            raise
-        return parse_later(result) if hasattr(result, "__await__") else watched(result)
-
-    @passed_over
-    async def parse_later(result: Any) -> Any:
-        try:
-            stream = await result
-        except BaseException as error:
-            unseen(error)
-            raise
-        return watched(stream)
-
-    raw.parse = wrapt.FunctionWrapper(raw.parse, passed_over(parse))
+            if is_stream(made):
+                self._raw._parsed_by_type = dict(self)  # noqa: SLF001
+                self._watch.is_parsed = True
+                _swap(made, self._watch)
 
 
 class RawWatch(Watch):

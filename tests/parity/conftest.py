@@ -70,8 +70,8 @@ def same(instrumented: Callable[..., Any], arrived: Callable[..., list[ReceivedS
         if not compare_frames:
             plain.error["frames"] = traced.error["frames"] = []
         assert_same(plain, traced)
+        llm_otel_broadcast.uninstrument()
         if afterwards:
-            llm_otel_broadcast.uninstrument()
             assert_same(plain, host())
         return spans
 

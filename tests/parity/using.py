@@ -45,6 +45,13 @@ async def settled(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread will make true."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  # nobody there can set an event
+            await asyncio.sleep(0.002)
+
+
 @asynccontextmanager
 async def entered(manager: Any) -> AsyncIterator[Any]:
     if hasattr(manager, "__aenter__"):
