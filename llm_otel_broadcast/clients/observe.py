@@ -280,7 +280,10 @@ def _watch_later(method: Callable[..., Any], post: Post, original: Any) -> Calla
             raise
         if call is None:
             return made
-        return follow(call, _Made(made)) if hasattr(made, "__await__") else call.returned(made)
+        if hasattr(made, "__await__"):
+            return follow(call, _Made(made))
+        call.enter()  # somebody's own method below ours, which answers at once
+        return call.returned(made)
 
     passed_over(functools.wraps(original, assigned=("__name__", "__qualname__"), updated=())(follow))
     return create
