@@ -220,7 +220,12 @@ ROWS = (
         ),
     ),
     Operation("parse", "chat.completions.parse", {**_CHAT, "tools": [], "response_format": City}, completion(_PARSED)),
-    Operation("beta_parse", "beta.chat.completions.parse", {**_CHAT, "response_format": City}, completion(_PARSED)),
+    Operation(
+        "beta_parse",
+        "beta.chat.completions.parse",
+        {**_CHAT, "tools": [], "response_format": City},
+        completion(_PARSED),
+    ),
     Operation("helper", "chat.completions.stream", _CHAT, events=stream(message("Hello to you!")), helper=True),
     Operation(
         "beta_helper", "beta.chat.completions.stream", _CHAT, events=stream(message("Hello to you!")), helper=True

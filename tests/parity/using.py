@@ -97,7 +97,9 @@ async def _plain(client: Any, scenario: Scenario, note: Note) -> None:
 
 
 def note_result(result: Any, note: Note) -> None:
-    if hasattr(result, "iter_bytes"):  # a file: compared by what is in it
+    if hasattr(result, "_iterator"):  # a stream that the form does not expect
+        note("stream", type(result), sorted(vars(result)))
+    elif hasattr(result, "iter_bytes"):  # a file: compared by what is in it
         note("file", type(result), result.content, result.response.headers.get("content-type"))
     else:
         note(
