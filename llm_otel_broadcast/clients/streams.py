@@ -200,22 +200,23 @@ class WatchedAsyncIterator:
 class StreamProxy(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]  # its stubs differ by version
     """The fallback: a stream whose iterator cannot be swapped, seen through a proxy."""
 
-    def __init__(self, stream: Any, iterator: Any, watch: Watch) -> None:
+    def __init__(self, stream: Any, watch: Watch) -> None:
         super().__init__(stream)
-        self._self_iterator = iterator
+        self._self_iterator = WatchedIterator(stream, watch) if hasattr(stream, "__next__") else stream
+        self._self_async_iterator = WatchedAsyncIterator(stream, watch) if hasattr(stream, "__anext__") else stream
         self._self_watch = watch
 
     def __iter__(self) -> Any:
-        return self._self_iterator
+        return iter(self._self_iterator)
 
     def __aiter__(self) -> Any:
-        return self._self_iterator
+        return self._self_async_iterator.__aiter__()
 
     def __next__(self) -> Any:
         return next(self._self_iterator)
 
     def __anext__(self) -> Any:
-        return self._self_iterator.__anext__()
+        return self._self_async_iterator.__anext__()
 
     def __enter__(self) -> Any:
         self.__wrapped__.__enter__()
@@ -265,7 +266,7 @@ def _swap(stream: Any, watch: Watch) -> Any:
     wrap = WatchedAsyncIterator if is_async else WatchedIterator
     inner = getattr(stream, "_iterator", None)
     if not hasattr(inner, "__anext__" if is_async else "__next__") or not hasattr(stream, "response"):
-        return StreamProxy(stream, wrap(stream, watch), watch)
+        return StreamProxy(stream, watch)
     stream._iterator = wrap(inner, watch)  # noqa: SLF001  # DESIGN 5: the only way that keeps `type(x) is Stream`
     return stream
 
