@@ -240,6 +240,7 @@ class Generation:
         "fields",
         "first_chunk_ns",
         "hides_usage_chunk",
+        "in_scope",
         "instructions",
         "is_measured",
         "messages",
@@ -266,6 +267,7 @@ class Generation:
         "tool_names",
         "tools",
         "trace_id",
+        "traced_below",
         "usage",
         "wants_content",
     )
@@ -320,6 +322,10 @@ class Generation:
         """Nanoseconds from the start to the first content, reasoning or tool delta."""
         self.chunk_times: list[int] | None = None
         """When each chunk came (`perf_counter_ns`), noted only where metrics are wanted."""
+        self.traced_below = False
+        """Another instrumentation below ours makes the app's span of this call."""
+        self.in_scope = False
+        """A context of the program's that opened spans encloses it, and its own fields do not take it elsewhere."""
         self.is_measured = False
         """The app has a meter provider: the record goes into its metrics."""
         self.accounted = False
@@ -338,6 +344,11 @@ class Generation:
         if given:
             return given
         return f"{self.operation} {self.request_model}" if self.request_model else self.operation
+
+    def restart(self) -> None:
+        """Start the clock now: the record was made when the call was, which begins only here."""
+        self.start_ns = time.time_ns()
+        self.started = time.perf_counter_ns()
 
     def settle(self) -> None:
         """Do the reading that was put off, once. Called in the background only.

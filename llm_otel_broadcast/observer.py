@@ -59,23 +59,19 @@ class CallObserver:
         """Whose settings have replaced these: calls that were under way then end there."""
 
     def rewrite(self, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
-        """Read the call's fields, place the record, and return the arguments the client is to be called with."""
+        """Read the call's fields, and return the arguments the client is to be called with."""
         options = self._options
         record.server = server_of(instance)
         record.is_measured = self._meter_provider() is not None
         said = wire.NOTHING_SAID
-        current = trace.get_current_span()
         with _FIELDS:
             said = wire.read(kwargs)
-            self._place(record, said, current)
-        if not record.span_id:  # the fields could not be read: the call is recorded without them
-            record.fields = NO_FIELDS
-            record.trace_id, record.span_id = new_trace_id(), new_span_id()
-        with _COURTESY:
-            record.app_spans = self._app_spans.start(record, current)
+            self._say(record, said)
         if options.request_stream_usage and record.stream and _may_ask_for_usage(record, kwargs):
             kwargs["stream_options"] = {"include_usage": True}
             record.hides_usage_chunk = True
+        if options.link_gateway:
+            self._place(record, trace.get_current_span())  # its ids go out with the request
         return wire.rewrite(
             kwargs,
             record,
@@ -84,12 +80,27 @@ class CallObserver:
             link_gateway=options.link_gateway,
         )
 
-    def _place(self, record: Generation, said: wire.Said, current: trace.Span) -> None:
+    def _say(self, record: Generation, said: wire.Said) -> None:
+        """Merge what is said about the call with what is said around it."""
         scope = current_scope()
         record.fields = merge(said.trace, said.session_id, said.user, self._outer(scope.said if scope else None))
+        record.in_scope = scope is not None and bool(scope.blocks) and not has_ids(said.trace)
+
+    def _place(self, record: Generation, current: trace.Span) -> None:
+        """Give the record its ids, parent and courtesy spans."""
+        with _FIELDS:
+            self._hang(record, current)
+        if not record.span_id:  # the fields could not be read: the call is recorded without them
+            record.fields = NO_FIELDS
+            record.trace_id, record.span_id = new_trace_id(), new_span_id()
+        with _COURTESY:
+            record.app_spans = self._app_spans.start(record, current)
+
+    def _hang(self, record: Generation, current: trace.Span) -> None:
         span = current.get_span_context()
         around = (span.trace_id, span.span_id) if span.is_valid and self.joins else None
-        if scope is None or not scope.blocks or has_ids(said.trace):
+        scope = current_scope()
+        if scope is None or not record.in_scope or not scope.blocks:
             place(record, around)
             return
         place(record, around, scope.blocks, scope.anchor(around))
@@ -97,10 +108,12 @@ class CallObserver:
             block.generations += 1
 
     def opened(self, record: Generation) -> otel_context.Context | None:
-        """Return the context that is current during the call (DESIGN, section 2.2)."""
+        """Place the record and return the context that is current during the call (DESIGN, section 2.2)."""
+        if not record.span_id:
+            self._place(record, trace.get_current_span())
         if record.app_spans:
             return trace.set_span_in_context(record.app_spans[-1])
-        if self._app_spans.provider() is not None or self._alone or not record.trace_id:
+        if self._app_spans.provider() is not None or self._alone:
             return None  # a bare context would have a ParentBased sampler of the app decide by our flag
         return trace.set_span_in_context(bare(record.trace_id, record.span_id))
 

@@ -11,6 +11,7 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast import guard, instrumentation
+from llm_otel_broadcast.clients.streams import end_open_streams
 from llm_otel_broadcast.fields.lineage import roots
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
 from llm_otel_broadcast.settings.variables import DISABLED, variables
@@ -55,6 +56,7 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     yield
+    end_open_streams()
     for run in instrumentation._state.running:  # replaced settings that still deliver included
         run.shutdown(0.2)
     guard.errors.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 
@@ -57,12 +56,14 @@ def keep_argument(kwargs: dict[str, Any], name: str) -> tuple[list[object] | Non
 
 
 def _tee(value: Any) -> tuple[Any, list[object]]:
-    """Let the client consume a one-time iterator while we note what passes."""
+    """Let the client consume a one-time iterator while we note what passes.
+
+    By `map`, which has no frame: an error of the iterator's leaves with the traceback that it has without us.
+    """
     noted: list[object] = []
 
-    def passing() -> Iterator[object]:
-        for item in value:
-            noted.append(item.copy() if type(item) is dict else item)
-            yield item
+    def note(item: object) -> object:
+        noted.append(item.copy() if type(item) is dict else item)
+        return item
 
-    return passing(), noted
+    return map(note, value), noted

@@ -124,7 +124,7 @@ def describe(error: BaseException) -> Failure:
     status, code, request_id = said.get("status_code"), said.get("code"), said.get("request_id")
     return Failure(
         type=type(error).__qualname__,
-        message=str(error)[:_MAX_ERROR_TEXT],
+        message=ask(lambda: str(error), "")[:_MAX_ERROR_TEXT],
         status_code=status if isinstance(status, int) else None,
         code=code if isinstance(code, str) else None,
         request_id=request_id if isinstance(request_id, str) else None,
@@ -136,7 +136,7 @@ def answer_of(error: BaseException) -> Any:
 
     Some errors carry it; what pydantic raises does not, but the client's `parser` had it in hand.
     """
-    carried = getattr(error, "completion", None)
+    carried = ask_for(error, "completion")
     if carried is not None:
         return carried
     trace = error.__traceback__
@@ -146,6 +146,11 @@ def answer_of(error: BaseException) -> Any:
             return next((known[name] for name in _PARSED if known.get(name) is not None), None)
         trace = trace.tb_next
     return None
+
+
+def ask_for(thing: Any, name: str) -> Any:
+    """Return an attribute, None where there is none or asking for it fails."""
+    return ask(lambda: getattr(thing, name, None), None)
 
 
 def retries_of(thing: Any) -> int | None:

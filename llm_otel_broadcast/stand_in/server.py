@@ -48,10 +48,12 @@ class StandIn:
 
     Attributes:
         requests: every request so far.
+        connections: how many connections have been opened so far.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.requests: list[SeenRequest] = []
+        self.connections = 0
         self._script: deque[Answer] = deque()
         self._stopping = threading.Event()
         self._port = port
@@ -79,6 +81,10 @@ class StandIn:
     def script(self, *answers: Answer) -> None:
         """Queue answers; each is given once, before the usual ones."""
         self._script.extend(answers)
+
+    def forget_script(self) -> None:
+        """Drop what is left of the script."""
+        self._script.clear()
 
     def start(self) -> None:
         self._server = _Server(("127.0.0.1", self._port), self)
@@ -118,6 +124,10 @@ class _Server(ThreadingHTTPServer):
         # HTTPServer's own asks the resolver for the host's full name, which can take seconds.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        self.stand_in.connections += 1
+        return super().get_request()
 
     def handle_error(self, request: object, client_address: object) -> None:
         # A client that goes away in the middle is no event here; anything else is a fault of ours and stays visible.

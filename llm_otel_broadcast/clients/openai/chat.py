@@ -103,7 +103,7 @@ class ChatFold:
         self._record = record
         self._started = record.started
         self._content = record.wants_content
-        self._open: dict[Any, _OpenChoice] = {}
+        self._open: dict[int, _OpenChoice] = {}
         self._headed = False
         self._hides_usage = record.hides_usage_chunk
 
@@ -113,21 +113,17 @@ class ChatFold:
             record = self._record
             read_head(record, all_members_of(chunk))
             self._headed = bool(record.response_id and record.response_model)
-        choices = said.get("choices")
-        if choices:
-            for choice in choices:
-                self._add_choice(choice)
+        choices = items_of(said, "choices")
+        for position, choice in enumerate(choices):
+            self._add_choice(choice, position)
         if said.get("usage") is not None:
             read_tail(self._record, all_members_of(chunk))
             return self._hides_usage and not choices
         return False
 
-    def _add_choice(self, made: Any) -> None:
+    def _add_choice(self, made: Any, position: int) -> None:
         choice = members_of(made)
-        index = choice.get("index", 0)
-        mine = self._open.get(index)
-        if mine is None:
-            mine = self._open[index] = _OpenChoice(index if isinstance(index, int) else len(self._open))
+        mine = self._find(choice.get("index"), position)
         reason = choice.get("finish_reason")
         if reason:
             mine.finish_reason = str(reason)
@@ -139,7 +135,7 @@ class ChatFold:
         text = said.get("content")
         extra = extras_of(delta)
         reasoning = reasoning_of(extra) if extra else None
-        calls = said.get("tool_calls")
+        calls = items_of(said, "tool_calls")
         refusal = said.get("refusal")
         audio = said.get("audio")
         media = (audio is not None or extra) and mine.add_media(audio, extra, content=self._content)
@@ -156,10 +152,18 @@ class ChatFold:
         if refusal:
             mine.refusal.append(refusal)
 
+    def _find(self, index: Any, position: int) -> _OpenChoice:
+        """Return the choice that a piece belongs to; without a usable index its place among the pieces tells."""
+        known = index if type(index) is int else position
+        mine = self._open.get(known)
+        if mine is None:
+            mine = self._open[known] = _OpenChoice(known)
+        return mine
+
     def finish(self) -> None:
         record = self._record
         audio_format = audio_format_of(record)
-        record.choices = [self._open[index].close(audio_format) for index in sorted(self._open, key=str)]
+        record.choices = [self._open[index].close(audio_format) for index in sorted(self._open)]
         for choice in record.choices:
             record.tool_call_count += len(choice.tool_calls)
             record.size += len(choice.content or "") + len(choice.reasoning or "")

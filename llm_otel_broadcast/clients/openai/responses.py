@@ -56,8 +56,10 @@ class ResponsesReader:
         if content:
             record.wants_content = True
             record.instructions = text_of(kwargs.get("instructions"))
-            record.messages, size = keep_argument(kwargs, "input")
-            record.size += size + len(record.instructions or "")
+            record.size += len(record.instructions or "")
+            if not hasattr(kwargs.get("input"), "__next__"):  # the client refuses iterators here, and names their type
+                record.messages, size = keep_argument(kwargs, "input")
+                record.size += size
         if "tools" in kwargs:
             note_tools(record, kwargs, content=content)
 

@@ -40,6 +40,8 @@ def server_of(resource: Any) -> Server:
         return UNKNOWN_SERVER
     # newer clients compute `base_url` at each look, from this one: it tells whether anything has changed
     mark = getattr(client, "_base_url", None)
+    if type(client).__hash__ is None:  # a client of the host's own making, compared by its members
+        return _read(client, client.base_url)
     known = _known.get(client)
     if known is not None and mark is not None and known[0] is mark:
         return known[1]

@@ -13,11 +13,11 @@ from functools import wraps
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-from llm_otel_broadcast.clients.observe import Switch
+from llm_otel_broadcast.clients.observe import Post, Switch, callable_of, taking_place
 from llm_otel_broadcast.clients.openai.realtime import RealtimeReader, RealtimeTalk
 from llm_otel_broadcast.clients.openai.turns import Turns
 from llm_otel_broadcast.clients.reading import Reader, text_of
-from llm_otel_broadcast.clients.streams import unseen
+from llm_otel_broadcast.clients.unseen import unseen
 from llm_otel_broadcast.guard import Guard
 
 _DIALLING = Guard("noting a connection")
@@ -25,8 +25,6 @@ _OPENING = Guard("starting to watch a connection")
 _SENDING = Guard("reading what is sent")
 _RECEIVING = Guard("reading an event")
 _CLOSING = Guard("ending a connection")
-
-Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
 class _Dialled(NamedTuple):
@@ -39,44 +37,48 @@ class _Dialled(NamedTuple):
 _dialled: WeakKeyDictionary[Any, _Dialled] = WeakKeyDictionary()
 
 
-def dialling() -> Wrapper:
-    """Return the wrapper for `connect`, which makes what opens the connection later."""
+def dialling(original: Any) -> Callable[..., Any]:
+    """Return the function that takes the place of `connect`, which makes what opens the connection later."""
+    method = callable_of(original)
 
-    def connect(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        manager = wrapped(*args, **kwargs)
+    def connect(*args: Any, **kwargs: Any) -> Any:
+        try:
+            manager = method(*args, **kwargs)
+        except BaseException as error:
+            unseen(error)
+            raise
         with _DIALLING:
-            _dialled[manager] = _Dialled(instance, dict(kwargs))
+            _dialled[manager] = _Dialled(args[0], dict(kwargs))
         return manager
 
-    return connect
+    return taking_place(original, connect)
 
 
-def opening(reader: Reader, switch: Switch, *, is_async: bool) -> Wrapper:
-    """Return the wrapper for what opens a connection: `__enter__`, `__aenter__` and `enter`."""
+def opening(original: Any, reader: Reader, post: Post, *, is_async: bool) -> Callable[..., Any]:
+    """Return the function that takes the place of what opens a connection: `__enter__`, `__aenter__` and `enter`."""
+    method = callable_of(original)
 
-    def enter(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def enter(*args: Any, **kwargs: Any) -> Any:
         try:
-            connection = wrapped(*args, **kwargs)
+            connection = method(*args, **kwargs)
         except BaseException as error:
             unseen(error)
             raise
         with _OPENING:
-            _attend(connection, instance, reader, switch)
+            _attend(connection, args[0], reader, post.switch)
         return connection
 
-    async def enter_async(
-        wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    async def enter_async(*args: Any, **kwargs: Any) -> Any:
         try:
-            connection = await wrapped(*args, **kwargs)
+            connection = await method(*args, **kwargs)
         except BaseException as error:
             unseen(error)
             raise
         with _OPENING:
-            _attend(connection, instance, reader, switch)
+            _attend(connection, args[0], reader, post.switch)
         return connection
 
-    return enter_async if is_async else enter
+    return taking_place(original, enter_async if is_async else enter)
 
 
 def _attend(connection: Any, manager: Any, reader: Reader, switch: Switch) -> None:

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import wrapt
 
-from llm_otel_broadcast.clients.deprecation import keep_warning
-from llm_otel_broadcast.clients.observe import Switch, watch
+from llm_otel_broadcast.clients.layers import is_traced_by_another, layers_of
+from llm_otel_broadcast.clients.observe import Post, Switch, watch
 from llm_otel_broadcast.clients.openai.background import Background
 from llm_otel_broadcast.clients.openai.chat import ChatReader
 from llm_otel_broadcast.clients.openai.completions import CompletionReader
@@ -26,21 +26,21 @@ from llm_otel_broadcast.clients.openai.sockets import dialling, opening
 from llm_otel_broadcast.clients.openai.speech import SpeechReader
 from llm_otel_broadcast.clients.openai.transcriptions import TranscriptionReader
 from llm_otel_broadcast.clients.reading import Reader
-from llm_otel_broadcast.guard import Guard, logger
+from llm_otel_broadcast.guard import Guard
 
 _PATCHING = Guard("patching the openai client")
 
 
-def _call(target: Target, switch: Switch) -> Any:
-    return watch(target.reader, switch, is_async=target.is_async, encloses=target.encloses)
+def _call(target: Target, original: Any, post: Post) -> Any:
+    return watch(original, post, is_async=target.is_async)
 
 
-def _connect(_target: Target, _switch: Switch) -> Any:
-    return dialling()
+def _connect(_target: Target, original: Any, _post: Post) -> Any:
+    return dialling(original)
 
 
-def _open(target: Target, switch: Switch) -> Any:
-    return opening(target.reader, switch, is_async=target.is_async)
+def _open(target: Target, original: Any, post: Post) -> Any:
+    return opening(original, target.reader, post, is_async=target.is_async)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Target:
     Attributes:
         owner: the class; its asynchronous twin is `Async` + owner.
         encloses: the method may go through another target, in some version of the client.
-        wrapper: makes what is put round the method.
+        replace: makes what takes the place of the method.
     """
 
     module: str
@@ -59,14 +59,14 @@ class Target:
     reader: Reader
     is_async: bool = False
     encloses: bool = False
-    wrapper: Callable[[Target, Switch], Any] = _call
+    replace: Callable[[Target, Any, Post], Any] = _call
 
 
 def _sockets(module: str, owner: str, reader: Reader) -> tuple[Target, ...]:
     """Return the rows of an API with web sockets: `connect` makes a manager, which opens the connection in either way."""
     enters = ("__enter__", "__aenter__", "enter")
-    opened = (Target(module, f"{owner}ConnectionManager", name, reader, wrapper=_open) for name in enters)
-    return (Target(module, owner, "connect", reader, wrapper=_connect), *opened)
+    opened = (Target(module, f"{owner}ConnectionManager", name, reader, replace=_open) for name in enters)
+    return (Target(module, owner, "connect", reader, replace=_connect), *opened)
 
 
 _CHAT: Final = ChatReader()
@@ -104,6 +104,16 @@ _ROWS: Final = (
 TARGETS: Final = tuple(made for row in _ROWS for made in (row, replace(row, owner=f"Async{row.owner}", is_async=True)))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Patch:
+    """One patched method: where, what stood there, what stands there now."""
+
+    owner: type
+    original: Any
+    patched: Any
+    post: Post
+
+
 class Patches:
     """What has been patched, and how to put it back. Patches wait until the program imports `openai` itself."""
 
@@ -111,7 +121,9 @@ class Patches:
         self.switch = Switch()
         self._active = False
         self._hooked = False
-        self._applied: dict[Target, tuple[type, Any, Any]] = {}
+        self._applied: dict[Target, _Patch] = {}
+        self._buried: dict[Target, list[_Patch]] = {}
+        """Patches that somebody has replaced or covered. They do nothing, but may come up again."""
 
     def apply(self) -> None:
         """Patch what is imported, and have the rest patched when it is."""
@@ -126,9 +138,9 @@ class Patches:
     def remove(self) -> None:
         """Put the very same functions back. Where somebody has patched above us, ours stays below and does nothing."""
         self._active = False
-        for target, (owner, original, patched) in list(self._applied.items()):
-            if owner.__dict__.get(target.method) is patched:
-                setattr(owner, target.method, original)
+        for target, patch in list(self._applied.items()):
+            if patch.owner.__dict__.get(target.method) is patch.patched:
+                setattr(patch.owner, target.method, patch.original)
                 del self._applied[target]
 
     def _hook(self, target: Target) -> Callable[[Any], None]:
@@ -136,13 +148,32 @@ class Patches:
 
     def _patch(self, target: Target) -> None:
         with _PATCHING:
-            if not self._active or target in self._applied:
+            if not self._active:
                 return
             owner = getattr(sys.modules[target.module], target.owner, None)
-            original = None if owner is None else owner.__dict__.get(target.method)
-            if owner is None or original is None:  # another version of the client has it, or will
-                logger.debug("%s.%s.%s is not in the installed openai", target.module, target.owner, target.method)
+            found = None if owner is None else owner.__dict__.get(target.method)
+            if owner is None or found is None:  # another version of the client has it, or will
                 return
-            patched = wrapt.FunctionWrapper(original, keep_warning(original, target.wrapper(target, self.switch)))
+            applied = self._applied.get(target)
+            if applied is not None:
+                if any(layer is applied.patched for layer in layers_of(found)):
+                    return
+                applied.post.switch = Switch()  # two live ones would record each call twice
+                self._buried.setdefault(target, []).append(applied)
+            original = self._uncovered(target, found)
+            post = Post(
+                target.reader, self.switch, encloses=target.encloses, traced_below=is_traced_by_another(original)
+            )
+            twin = next(
+                (one for one in self._applied.values() if one.owner is owner and one.original is original), None
+            )
+            patched = twin.patched if twin else target.replace(target, original, post)  # `enter` is `__enter__`
             setattr(owner, target.method, patched)
-            self._applied[target] = (owner, original, patched)
+            self._applied[target] = _Patch(owner, original, patched, post)
+
+    def _uncovered(self, target: Target, found: Any) -> Any:
+        """Return what is below a buried patch of ours that has come up again: somebody has put back what he had found."""
+        for patch in self._buried.get(target, ()):
+            if patch.patched is found:
+                return self._uncovered(target, patch.original)
+        return found

@@ -125,9 +125,10 @@ class Turns:
         else:  # what can be iterated once is the client's to consume
             asked = {name: value for name, value in said.items() if not hasattr(value, "__next__")}
         asked |= {"stream": True, "extra_headers": self._headers}
-        call = begin(self._switch, self._reader, self._resource, (), {**settings, **asked}, current=False)
+        call = begin(self._switch, self._reader, self._resource, (), {**settings, **asked})
         if call is None:
             return None
+        call.place()
         call.record.server = self._server or call.record.server
         return _Turn(call, said, asked, settings)
 
