@@ -123,8 +123,8 @@ def test_an_answer_without_data_is_as_the_client_takes_it(answer, kind, stand_in
 @pytest.mark.parametrize(
     ("given", "count", "parts"),
     [
-        ([4711, 4712], 1, [{"type": "tokens", "count": 2}]),
-        ([[4711], [4712, 4713]], 2, [{"type": "tokens", "count": 1}, {"type": "tokens", "count": 2}]),
+        ([471147, 471248], 1, [{"type": "tokens", "count": 2}]),
+        ([[471147], [471248, 471349]], 2, [{"type": "tokens", "count": 1}, {"type": "tokens", "count": 2}]),
     ],
 )
 def test_token_ids_are_counted_not_kept(given, count, parts, stand_in, instrumented, arrived):
@@ -133,7 +133,7 @@ def test_token_ids_are_counted_not_kept(given, count, parts, stand_in, instrumen
     (span,) = arrived(1)
     assert span.attributes["gen_ai.request.input.count"] == count
     assert json.loads(span.attributes["gen_ai.input.messages"])[0]["parts"] == parts
-    assert "4711" not in repr(span)
+    assert "471147" not in repr(span.attributes)
 
 
 def test_a_generator_of_token_lists_is_not_consumed(kind, stand_in, instrumented, arrived):
