@@ -132,6 +132,31 @@ def backends(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize(
+    "other",
+    [
+        ("opentelemetry-instrumentation-genai-openai",),
+        # this one imports httpx, which openai 3 no longer uses, and a module that newer helpers of its own no longer have
+        ("opentelemetry-instrumentation-openai-v2", "opentelemetry-util-genai<1.0b0", "openai<3"),
+    ],
+    ids=["genai", "v2"],
+)
+def stacked(session: nox.Session, other: tuple[str, ...]) -> None:
+    """Run with another instrumentation of the same client beside ours, in both orders."""
+    session.install("-e", ".[cli]", *GROUPS["tests"], *other)
+    session.run("pytest", "tests/parity/test_stacked.py", "--timeout=300", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Try thousands of answers on the client, with us and without us; other ones each time."""
+    session.install("-e", ".[cli]", *GROUPS["tests"])
+    session.run(
+        "pytest", "tests/parity/test_fuzz.py", "--timeout=3600", *session.posargs, env={"FUZZ_EXAMPLES": "2500"}
+    )
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure the call path: ratios to a plain call and to a hand-written OpenTelemetry span (needs valgrind)."""
     session.install("-e", ".[cli]", *GROUPS["tests"])

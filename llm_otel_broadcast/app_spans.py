@@ -11,6 +11,13 @@ from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id
 from llm_otel_broadcast.generation import Block, Generation
 from llm_otel_broadcast.span import SCOPE_NAME, Attributes, Span
 
+_TRACERS: Final = (
+    "opentelemetry.util.genai",
+    "opentelemetry.instrumentation.genai.openai",
+    "opentelemetry.instrumentation.openai",
+    "openinference.instrumentation.openai",
+)
+"""Scopes of those who trace the `openai` client."""
 _SAMPLED: Final = trace.TraceFlags(trace.TraceFlags.SAMPLED)
 
 
@@ -115,7 +122,9 @@ class AppSpans:
         Returns:
             The spans, the generation's last; empty when there is to be none.
         """
-        if not self._is_ready() or (self._mode == "auto" and _is_foreign_generation(current)):
+        if not self._is_ready():
+            return ()
+        if self._mode == "auto" and (record.traced_below or _is_foreign_generation(current)):
             return ()
         fields = record.fields
         explicit = (
@@ -203,9 +212,11 @@ def _remote(trace_id: int, span_id: int) -> trace.Span:
 
 
 def _is_foreign_generation(span: trace.Span) -> bool:
-    """Return whether the current span is another instrumentation's span of this very call."""
-    attributes = getattr(span, "attributes", None)
-    if not attributes or getattr(span, "kind", None) is not trace.SpanKind.CLIENT:
+    """Return whether the current span is another instrumentation's span of this very call, and still under way."""
+    if getattr(span, "kind", None) is not trace.SpanKind.CLIENT or not span.is_recording():
         return False
-    scope = getattr(span, "instrumentation_scope", None)
-    return "gen_ai.operation.name" in attributes and getattr(scope, "name", None) != SCOPE_NAME
+    scope = getattr(getattr(span, "instrumentation_scope", None), "name", None) or ""
+    if scope == SCOPE_NAME:
+        return False
+    # some give their span its attributes only when it ends: those are known by their scope
+    return "gen_ai.operation.name" in (getattr(span, "attributes", None) or ()) or scope.startswith(_TRACERS)

@@ -61,8 +61,8 @@ def assemble(options: Options, keeps: Callable[[object], bool]) -> Assembly:
     )
     if not lanes and app_spans.provider() is None and not options.destinations:
         logger.warning(
-            "instrument() has nowhere to send traces: pass endpoint=..., set OTEL_EXPORTER_OTLP_ENDPOINT, "
-            "or set up an OpenTelemetry tracer provider"
+            "instrument() has nowhere to send traces: pass endpoint=..., set LLM_OTEL_BROADCAST_ENDPOINT or "
+            "OTEL_EXPORTER_OTLP_ENDPOINT, or set up an OpenTelemetry tracer provider"
         )
     wanted = options.capture_content and (
         any(not destination.privacy_mode for destination in lanes) or options.capture_content_in_app_spans

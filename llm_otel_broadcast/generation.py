@@ -234,6 +234,7 @@ class Generation:
         "blocks",
         "choices",
         "chunk_times",
+        "complete",
         "details",
         "end_ns",
         "ended",
@@ -241,6 +242,7 @@ class Generation:
         "fields",
         "first_chunk_ns",
         "hides_usage_chunk",
+        "in_scope",
         "instructions",
         "is_measured",
         "messages",
@@ -267,6 +269,7 @@ class Generation:
         "tool_names",
         "tools",
         "trace_id",
+        "traced_below",
         "usage",
         "wants_content",
     )
@@ -308,6 +311,8 @@ class Generation:
         self.serving_provider: str | None = None
         """OpenRouter's `provider` member: who served the model."""
         self.choices: list[Choice] = []
+        self.complete = False
+        """A stream has said that its answer is whole, in an API that has no finish reasons."""
         self.tool_call_count = 0
         """Function calls the model asked for, in all choices together."""
         self.server_calls: Sequence[ServerCall] = ()
@@ -319,6 +324,10 @@ class Generation:
         """Nanoseconds from the start to the first content, reasoning or tool delta."""
         self.chunk_times: list[int] | None = None
         """When each chunk came (`perf_counter_ns`), noted only where metrics are wanted."""
+        self.traced_below = False
+        """Another instrumentation below ours makes the app's span of this call."""
+        self.in_scope = False
+        """A context of the program's that opened spans encloses it, and its own fields do not take it elsewhere."""
         self.is_measured = False
         """The app has a meter provider: the record goes into its metrics."""
         self.accounted = False
@@ -337,6 +346,11 @@ class Generation:
         if given:
             return given
         return f"{self.operation} {self.request_model}" if self.request_model else self.operation
+
+    def restart(self) -> None:
+        """Start the clock now: the record was made when the call was, which begins only here."""
+        self.start_ns = time.time_ns()
+        self.started = time.perf_counter_ns()
 
     def settle(self) -> None:
         """Do the reading that was put off, once. Called in the background only.

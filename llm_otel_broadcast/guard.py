@@ -55,14 +55,17 @@ class Guard:
             return False
         errors[self._place] += 1
         if errors[self._place] == 1:
-            logger.warning(
-                "llm_otel_broadcast failed while %s (%s). Your call is not affected; its trace may be incomplete. "
-                "Said once; please report it.",
-                self._place,
-                type(error).__name__,
-                exc_info=(type(error), without_text(error), trace),
-            )
+            ask(lambda: self._tell(error, trace), None)  # a filter or handler of the host's may fail
         return True
+
+    def _tell(self, error: Exception, trace: TracebackType | None) -> None:
+        logger.warning(
+            "llm_otel_broadcast failed while %s (%s). Your call is not affected; its trace may be incomplete. "
+            "Said once; please report it.",
+            self._place,
+            type(error).__name__,
+            exc_info=(type(error), without_text(error), trace),
+        )
 
 
 def without_text(error: BaseException) -> Exception:

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 from llm_otel_broadcast.assembly import Assembly, assemble
 from llm_otel_broadcast.clients.openai.choosing import covering
 from llm_otel_broadcast.clients.openai.targets import Patches
+from llm_otel_broadcast.clients.streams import end_open_streams
 from llm_otel_broadcast.delivery.books import LaneStatus
 from llm_otel_broadcast.delivery.broadcaster import flush_all
 from llm_otel_broadcast.fields.scope import sinks
-from llm_otel_broadcast.guard import errors
+from llm_otel_broadcast.guard import errors, logger
 from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding
-from llm_otel_broadcast.settings.environment import destination_from
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.layers import settle
 from llm_otel_broadcast.settings.options import AppSpans as AppSpansMode
-from llm_otel_broadcast.settings.options import Options
+from llm_otel_broadcast.settings.variables import disabling, misspelt
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -137,9 +138,9 @@ _state = _State()
 
 
 class Handle:
-    """What `instrument()` returns; as a context manager it shuts down at the end of the block."""
+    """What `instrument()` returns; as a context manager it shuts down at the end of the block. `run` None: does nothing."""
 
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, run: _Run | None) -> None:
         self._run = run
 
     def flush(self, timeout: float = 10.0) -> bool:
@@ -148,15 +149,18 @@ class Handle:
         Returns:
             True when everything has been delivered, False when time ran out or something was lost meanwhile.
         """
-        return self._run.assembly.broadcaster.flush(timeout)
+        return self._run is None or self._run.assembly.broadcaster.flush(timeout)
 
     def shutdown(self, timeout: float | None = None) -> None:
         """Stop recording, deliver what is left for at most `timeout` seconds (default: `exit_timeout`), end the threads."""
-        self._run.shutdown(timeout)
+        if self._run is not None:
+            self._run.shutdown(timeout)
 
     def status(self) -> Status:
         """Return the figures of this handle's destinations."""
-        return self._run.status()
+        return (
+            Status(instrumented=False, destinations=(), internal_errors={}) if self._run is None else self._run.status()
+        )
 
     def __enter__(self) -> Handle:
         return self
@@ -167,34 +171,37 @@ class Handle:
         self.shutdown()
 
 
-def instrument(  # noqa: PLR0913  # all by keyword, each with a default
+def instrument(  # noqa: PLR0913  # all by keyword, none needed
     *,
     endpoint: str | None = None,
     headers: Mapping[str, str] | None = None,
-    encoding: Encoding = "auto",
-    compression: Compression = "none",
-    privacy_mode: bool = False,
-    timeout: float = 10.0,
+    encoding: Encoding | None = None,
+    compression: Compression | None = None,
+    privacy_mode: bool | None = None,
+    timeout: float | None = None,
     exporter: SpanExporter | None = None,
     destinations: Sequence[Destination] | None = None,
     client: Any = None,
     trace_defaults: Mapping[str, object] | None = None,
     service_name: str | None = None,
-    capture_content: bool = True,
-    app_spans: AppSpansMode = "auto",
+    capture_content: bool | None = None,
+    app_spans: AppSpansMode | None = None,
     tracer_provider: TracerProvider | None = None,
-    capture_content_in_app_spans: bool = False,
+    capture_content_in_app_spans: bool | None = None,
     forward_trace_fields: bool | None = None,
-    link_gateway: bool = False,
-    join_app_traces: bool = True,
-    baggage_metadata: Sequence[str] = (),
-    request_stream_usage: bool = False,
-    estimate_cost: bool = True,
-    max_content_chars: int = 1_000_000,
-    max_queue_bytes: int = 64 * 1024 * 1024,
-    exit_timeout: float = 3.0,
+    link_gateway: bool | None = None,
+    join_app_traces: bool | None = None,
+    baggage_metadata: Sequence[str] | None = None,
+    request_stream_usage: bool | None = None,
+    estimate_cost: bool | None = None,
+    max_content_chars: int | None = None,
+    max_queue_bytes: int | None = None,
+    exit_timeout: float | None = None,
 ) -> Handle:
     """Record every call of the `openai` client and broadcast it. Calling it again changes the settings.
+
+    What is not given is taken from the variable `LLM_OTEL_BROADCAST_` + NAME, else it has the default named here. With
+    `LLM_OTEL_BROADCAST_DISABLED=true` or `OTEL_SDK_DISABLED=true` nothing is done at all.
 
     Args:
         endpoint: traces URL of one OTLP/HTTP backend; shorthand for one `Destination`, as are `headers`, `encoding`,
@@ -202,29 +209,31 @@ def instrument(  # noqa: PLR0913  # all by keyword, each with a default
         headers: see `Destination`.
         encoding: see `Destination`.
         compression: see `Destination`.
-        privacy_mode: see `Destination`.
+        privacy_mode: see `Destination`; True with `destinations` makes all of them private.
         timeout: see `Destination`.
         exporter: see `Destination`.
-        destinations: several destinations instead. With neither, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or
-            `OTEL_EXPORTER_OTLP_ENDPOINT` (and `..._HEADERS`) name one.
+        destinations: several destinations instead. With neither, here and in the variables,
+            `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT` (and `..._HEADERS`) name one.
         client: watch this client, or this resource of one (`client.chat`), instead of all; the handle undoes it. Other
             clients stay as they are.
         trace_defaults: trace fields for calls that do not say them: the keys of `trace`, `session_id` and `user`.
         service_name: `service.name` of the resource; default: the app provider's resource, else `OTEL_SERVICE_NAME`.
-        capture_content: False: prompts and answers are not even referenced.
+        capture_content: False: prompts and answers are not even referenced. Default: True.
         app_spans: a standard span in the app's own tracer provider as well: `auto` (default), True or False.
         tracer_provider: the provider for those spans; default: the global one, looked up at each call.
-        capture_content_in_app_spans: True puts content on those spans too.
-        forward_trace_fields: None: OpenRouter gets the fields a call carries, other hosts none; True: merged fields go to
-            any host; False: to none.
-        link_gateway: True: OpenRouter's own broadcast spans are told to hang below ours.
+        capture_content_in_app_spans: True puts content on those spans too. Default: False.
+        forward_trace_fields: default: OpenRouter gets the fields a call carries, other hosts none; True: merged fields go
+            to any host; False: to none.
+        link_gateway: True: OpenRouter's own broadcast spans are told to hang below ours. Default: False.
         join_app_traces: False: what is sent never hangs below the app's own spans, for backends that do not see those.
-        baggage_metadata: keys of the OpenTelemetry baggage that become metadata.
-        request_stream_usage: True asks for token counts in streams that do not ask themselves.
-        estimate_cost: False: no cost unless the response states it.
-        max_content_chars: length of one content attribute, at most; what is cut stays valid JSON and says so.
-        max_queue_bytes: memory for records that wait, all destinations together.
-        exit_timeout: seconds the process waits for delivery at its end, at most.
+            Default: True.
+        baggage_metadata: keys of the OpenTelemetry baggage that become metadata. Default: none.
+        request_stream_usage: True asks for token counts in streams that do not ask themselves. Default: False.
+        estimate_cost: False: no cost unless the response states it. Default: True.
+        max_content_chars: length of one content attribute, at most; what is cut stays valid JSON and says so. Default:
+            1,000,000.
+        max_queue_bytes: memory for records that wait, all destinations together. Default: 64 MiB.
+        exit_timeout: seconds the process waits for delivery at its end, at most. Default: 3.
 
     Returns:
         A handle: `flush`, `shutdown`, `status`; also a context manager.
@@ -232,75 +241,34 @@ def instrument(  # noqa: PLR0913  # all by keyword, each with a default
     Raises:
         ConfigError: listing every wrong setting.
     """
-    shorthand = {
-        "endpoint": endpoint,
-        "headers": headers,
-        "encoding": encoding,
-        "compression": compression,
-        "privacy_mode": privacy_mode,
-        "timeout": timeout,
-        "exporter": exporter,
-    }
-    found, from_environment = _destinations(shorthand, destinations)
+    given = dict(locals())  # before there is anything but the arguments
+    del given["client"]
+    disabled_by = disabling(os.environ)
+    if disabled_by:
+        logger.debug("nothing is recorded: %s is true", disabled_by)
+        return Handle(None)
     covers = None if client is None else covering(client)
     if client is not None and covers is None:
         raise ConfigError(
             [f"client must be an openai client or a resource of one, such as client.chat, got {type(client).__name__}"]
         )
-    options = Options(
-        destinations=found,
-        trace_defaults=trace_defaults or {},
-        service_name=service_name,
-        capture_content=capture_content,
-        app_spans=app_spans,
-        tracer_provider=tracer_provider,
-        capture_content_in_app_spans=capture_content_in_app_spans,
-        forward_trace_fields=forward_trace_fields,
-        link_gateway=link_gateway,
-        join_app_traces=join_app_traces,
-        baggage_metadata=_keys(baggage_metadata),
-        request_stream_usage=request_stream_usage,
-        estimate_cost=estimate_cost,
-        max_content_chars=max_content_chars,
-        max_queue_bytes=max_queue_bytes,
-        exit_timeout=exit_timeout,
-        from_environment=from_environment,
-    )
-    exporters = tuple(destination.exporter for destination in found if destination.enabled and destination.exporter)
+    options = settle(given, os.environ)
+    for warning in misspelt(os.environ):
+        logger.warning("%s", warning)
+    exporters = tuple(made.exporter for made in options.destinations if made.enabled and made.exporter)
     run = _Run(assemble(options, _state.keeps), options.exit_timeout, covers, exporters)
     previous = _state.install(run)
+    if previous is not None:
+        previous.assembly.observer.heir = run.assembly.observer
     _watch_multiprocessing()
     if previous is not None:
         _retire(previous)
     return Handle(run)
 
 
-def _keys(given: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise ConfigError([f'baggage_metadata must be a list such as ["tenant"], got {type(given).__name__}'])
-    return tuple(given)
-
-
-def _destinations(
-    shorthand: Mapping[str, Any], destinations: Sequence[Destination] | None
-) -> tuple[tuple[Destination, ...], bool]:
-    """Return the destinations that the arguments or else the environment name, and whether it was the environment."""
-    single = shorthand["endpoint"] is not None or shorthand["exporter"] is not None
-    if destinations is not None:
-        if single:
-            raise ConfigError(
-                ["endpoint (or exporter) and destinations are both given: put the endpoint into a Destination"]
-            )
-        if isinstance(destinations, str | bytes) or not isinstance(destinations, Sequence):
-            raise ConfigError([f"destinations must be a list of Destination, got {type(destinations).__name__}"])
-        return tuple(destinations), False
-    given = {name: value for name, value in shorthand.items() if value is not None}
-    if single:
-        return (Destination(**given),), False
-    found = destination_from(os.environ)
-    if found is None and shorthand["headers"]:
-        Destination(**given)  # headers without an endpoint: let it say so
-    return ((found,), True) if found else ((), False)
+def instrument_was_called() -> bool:
+    """Return whether `instrument()` has been called in this process: a start without code then leaves it alone."""
+    return _state.newest is not None or bool(_state.chosen)
 
 
 def _retire(previous: _Run) -> None:
@@ -343,6 +311,7 @@ def status() -> Status:
 
 def _at_exit() -> None:
     """Deliver what any run still has, replaced ones included, all within the longest `exit_timeout`."""
+    end_open_streams()
     runs = _state.running
     deadline = time.monotonic() + max((run.exit_timeout for run in runs), default=0.0)
     for run in runs:

@@ -28,6 +28,13 @@ _FIELDS = Guard("reading the trace fields")
 _COURTESY = Guard("making the app's own span")
 
 
+def _may_ask_for_usage(record: Generation, kwargs: dict[str, Any]) -> bool:
+    """Return whether the operation takes `stream_options`, and the caller has left it open."""
+    return "stream_options" not in kwargs and (
+        record.api == "chat_completions" or record.operation == "text_completion"
+    )
+
+
 class CallObserver:
     """Joins fields, app spans and delivery for the wrapper in `clients.observe`."""
 
@@ -48,25 +55,23 @@ class CallObserver:
         self._alone = not broadcaster.lanes
         self.wants_content = wants_content
         self.joins = options.join_app_traces
+        self.heir: CallObserver | None = None
+        """Whose settings have replaced these: calls that were under way then end there."""
 
     def rewrite(self, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
-        """Read the call's fields, place the record, and return the arguments the client is to be called with."""
+        """Read the call's fields, and return the arguments the client is to be called with."""
         options = self._options
         record.server = server_of(instance)
         record.is_measured = self._meter_provider() is not None
         said = wire.NOTHING_SAID
-        current = trace.get_current_span()
         with _FIELDS:
             said = wire.read(kwargs)
-            self._place(record, said, current)
-        if not record.span_id:  # the fields could not be read: the call is recorded without them
-            record.fields = NO_FIELDS
-            record.trace_id, record.span_id = new_trace_id(), new_span_id()
-        with _COURTESY:
-            record.app_spans = self._app_spans.start(record, current)
-        if options.request_stream_usage and record.stream and "stream_options" not in kwargs:
+            self._say(record, said)
+        if options.request_stream_usage and record.stream and _may_ask_for_usage(record, kwargs):
             kwargs["stream_options"] = {"include_usage": True}
             record.hides_usage_chunk = True
+        if options.link_gateway:
+            self._place(record, trace.get_current_span())  # its ids go out with the request
         return wire.rewrite(
             kwargs,
             record,
@@ -75,12 +80,27 @@ class CallObserver:
             link_gateway=options.link_gateway,
         )
 
-    def _place(self, record: Generation, said: wire.Said, current: trace.Span) -> None:
+    def _say(self, record: Generation, said: wire.Said) -> None:
+        """Merge what is said about the call with what is said around it."""
         scope = current_scope()
         record.fields = merge(said.trace, said.session_id, said.user, self.around(scope.said if scope else {}))
+        record.in_scope = scope is not None and bool(scope.blocks) and not has_ids(said.trace)
+
+    def _place(self, record: Generation, current: trace.Span) -> None:
+        """Give the record its ids, parent and courtesy spans."""
+        with _FIELDS:
+            self._hang(record, current)
+        if not record.span_id:  # the fields could not be read: the call is recorded without them
+            record.fields = NO_FIELDS
+            record.trace_id, record.span_id = new_trace_id(), new_span_id()
+        with _COURTESY:
+            record.app_spans = self._app_spans.start(record, current)
+
+    def _hang(self, record: Generation, current: trace.Span) -> None:
         span = current.get_span_context()
         around = (span.trace_id, span.span_id) if span.is_valid and self.joins else None
-        if scope is None or not scope.blocks or has_ids(said.trace):
+        scope = current_scope()
+        if scope is None or not record.in_scope or not scope.blocks:
             place(record, around)
             return
         place(record, around, scope.blocks, scope.anchor(around))
@@ -88,10 +108,12 @@ class CallObserver:
             block.generations += 1
 
     def opened(self, record: Generation) -> otel_context.Context | None:
-        """Return the context that is current during the call (DESIGN, section 2.2)."""
+        """Place the record and return the context that is current during the call (DESIGN, section 2.2)."""
+        if not record.span_id:
+            self._place(record, trace.get_current_span())
         if record.app_spans:
             return trace.set_span_in_context(record.app_spans[-1])
-        if self.app_traces or self._alone or not record.trace_id:
+        if self.app_traces or self._alone:
             return None  # a bare context would have a ParentBased sampler of the app decide by our flag
         return trace.set_span_in_context(bare(record.trace_id, record.span_id))
 
@@ -148,10 +170,18 @@ class CallObserver:
     def _block_fields(self, said: Mapping[Any, Any]) -> Fields:
         return merge(None, None, None, self.around(said))
 
+    def put(self, record: Generation) -> None:
+        """Hand a record over to the lanes."""
+        record.wants_content &= self.wants_content
+        self._broadcaster.put(record)
+
     def closed(self, record: Generation) -> None:
         """End the courtesy spans and hand the record over."""
         spans, record.app_spans = record.app_spans, ()
         if spans:
             with _COURTESY:
                 self._app_spans.end(record, spans)
-        self._broadcaster.put(record)
+        last = self
+        while last.heir is not None:
+            last = last.heir
+        last.put(record)

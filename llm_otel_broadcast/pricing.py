@@ -35,13 +35,13 @@ def cost_of(record: Generation, *, estimated: bool) -> Cost | None:
 
 
 def estimate(record: Generation) -> Cost | None:
-    """Return what the record's usage costs by list price, None for an unknown model or without token counts.
+    """Return what the record's usage costs by list price, None for an unknown model or without counts.
 
     The model that answered counts, else the one that was asked for; so does the service tier that answered. A host nobody
     knows is priced by well-known model names only, and never for names with a tag (`llama3:8b`), which run at home.
     """
     usage = record.usage
-    if usage is None or usage.input_tokens is None:
+    if usage is None or (usage.input_tokens is None and not usage.seconds):
         return None
     provider = _PROVIDERS.get(record.server.provider)
     tier = record.response_service_tier
@@ -60,23 +60,40 @@ def _is_known(model: str, provider: str | None) -> bool:
 
 
 def _calculate(usage: Usage, model: str, provider: str | None, start_ns: int, tier: str | None) -> Cost | None:
+    counted = _counted(usage)
+    context: dict[str, Any] = {"genai_request_timestamp": datetime.fromtimestamp(start_ns / 1e9, UTC)}
+    if tier is not None:
+        context["price_context"] = {"service_tier": tier}
+    found = None if counted is None else _ask(counted, model, provider, context)
+    if found is None:
+        return None
+    if usage.input_tokens is None:  # nothing, for a model that is not billed by the length of the audio
+        return Cost(None, None, float(found.total_price)) if found.total_price else None
+    return Cost(float(found.input_price), float(found.output_price), float(found.total_price))
+
+
+def _counted(usage: Usage) -> Any:
+    """Return the counts as the price list takes them; None when the installed one knows nothing of audio by length."""
     from genai_prices import Usage as Priced
 
-    counted = Priced(
+    known = Priced()
+    if usage.input_tokens is None:
+        return Priced(audio_seconds=usage.seconds) if hasattr(known, "audio_seconds") else None
+    newer = {
+        "input_image_tokens": usage.input_image_tokens,
+        "output_image_tokens": usage.output_image_tokens,
+        "cache_image_read_tokens": usage.cached_image_tokens,
+        "cache_audio_read_tokens": usage.cached_audio_tokens,
+    }
+    return Priced(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens or 0,
         cache_read_tokens=usage.cache_read_tokens,
         cache_write_tokens=usage.cache_write_tokens,
         input_audio_tokens=usage.input_audio_tokens,
         output_audio_tokens=usage.output_audio_tokens,
+        **{name: count for name, count in newer.items() if count is not None and hasattr(known, name)},
     )
-    context: dict[str, Any] = {"genai_request_timestamp": datetime.fromtimestamp(start_ns / 1e9, UTC)}
-    if tier is not None:
-        context["price_context"] = {"service_tier": tier}
-    found = _ask(counted, model, provider, context)
-    if found is None:
-        return None
-    return Cost(float(found.input_price), float(found.output_price), float(found.total_price))
 
 
 def _ask(usage: Any, model: str, provider: str | None, context: dict[str, Any]) -> Any:

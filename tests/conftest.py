@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import signal
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
@@ -10,9 +11,11 @@ import openai
 import pytest
 
 import llm_otel_broadcast
-from llm_otel_broadcast import guard
+from llm_otel_broadcast import guard, instrumentation
+from llm_otel_broadcast.clients.streams import end_open_streams
 from llm_otel_broadcast.fields.lineage import roots
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
+from llm_otel_broadcast.settings.variables import DISABLED, variables
 from llm_otel_broadcast.stand_in.server import StandIn
 
 NAMED = (
@@ -29,6 +32,12 @@ NAMED = (
     "click",
     "rich",
 )
+
+
+def pytest_configure() -> None:
+    """Undo what a shell does to a command in the background: it ignores SIGINT, and so would our programs."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
@@ -49,10 +58,14 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(guard, "raise_again", True)
     for name in ("ENDPOINT", "TRACES_ENDPOINT", "HEADERS", "TRACES_HEADERS"):
         monkeypatch.delenv(f"OTEL_EXPORTER_OTLP_{name}", raising=False)
+    for name in ("OTEL_SDK_DISABLED", DISABLED, *(variable.name for variable in variables())):
+        monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     yield
-    llm_otel_broadcast.shutdown(timeout=0.2)
+    end_open_streams()
+    for run in instrumentation._state.running:  # replaced settings that still deliver included
+        run.shutdown(0.2)
     guard.errors.clear()
     guard.told.clear()
     roots.clear()
@@ -72,7 +85,8 @@ def stand_in() -> Iterator[StandIn]:
 
 @pytest.fixture
 def client(stand_in: StandIn) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(api_key="sk-test", base_url=stand_in.base_url, max_retries=0) as made:
+    http = openai.DefaultHttpxClient(verify=False)  # loading certificates takes longer than a call
+    with openai.OpenAI(api_key="sk-test", base_url=stand_in.base_url, max_retries=0, http_client=http) as made:
         yield made
 
 

@@ -22,16 +22,18 @@ MAY_IMPORT = {
     "version": set(),
     "guard": set(),
     "forks": set(),
+    "media": set(),
     "fields": {"generation", "guard", "span"},
-    "clients": {"generation", "guard"},
+    "clients": {"generation", "guard", "media"},
     "app_metrics": {"generation", "span"},
     "app_spans": {"fields", "generation", "span"},
     "middleware": {"fields", "guard"},
     "pricing": {"generation"},
-    "dialects": {"fields", "generation", "span"},
+    "dialects": {"fields", "generation", "media", "span"},
     "delivery": {"forks", "generation", "guard", "span"},
     "wire": {"forks", "settings", "span"},
     "settings": set(),
+    "zero_code": {"guard", "instrumentation", "settings"},
     "receiver": set(),
     "stand_in": set(),
 }
@@ -91,14 +93,26 @@ def test_the_core_never_imports_the_demos_parts():
     assert not imported & {"cli", "receiver", "stand_in"}
 
 
-def test_errors_of_any_kind_are_caught_in_two_places_only():
+def test_what_runs_at_the_start_of_every_interpreter_imports_nothing_of_ours_and_is_read_by_old_ones():
+    path = PACKAGE / "zero_code" / "on_path" / "sitecustomize.py"
+    assert [found.name for found in path.parent.iterdir() if found.name != "__pycache__"] == [path.name]
+    assert not imports_of(path, only_at_import=True)
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 7))
+
+
+def test_nobody_but_the_command_line_knows_of_the_start_without_code():
+    knowing = {room_of(module_of(path)) for path in FILES if "zero_code" in str(imports_of(path, only_at_import=False))}
+    assert knowing == {"cli", "zero_code"}
+
+
+def test_errors_of_any_kind_are_caught_in_three_places_only():
     catching = {
         module_of(path)
         for path in FILES
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ExceptHandler) and (node.type is None or getattr(node.type, "id", "") == "Exception")
     }
-    assert catching == {f"{NAME}.guard", f"{NAME}.delivery.lane"}
+    assert catching == {f"{NAME}.guard", f"{NAME}.delivery.lane", f"{NAME}.zero_code.on_path.sitecustomize"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)

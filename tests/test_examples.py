@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -30,3 +32,28 @@ def test_an_example_runs_and_its_traces_arrive(name, receiver, stand_in):
     assert "delivered" in done.stdout
     assert "not delivered" not in done.stdout
     assert receiver.store.wait_for(1)
+
+
+def test_the_example_without_code_is_traced_by_the_command_in_its_docstring(receiver, stand_in):
+    source = (EXAMPLES / "no_code" / "app.py").read_text(encoding="utf-8")
+    assert "llm_otel_broadcast" not in source.replace(ast.get_docstring(ast.parse(source)), "")
+    (line,) = [line.strip() for line in source.splitlines() if line.startswith("    llm-otel-broadcast run ")]
+    command = shlex.split(line.replace("http://localhost:4318", receiver.endpoint))
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "OPENAI_API_KEY": "sk-test",
+        "OPENAI_BASE_URL": stand_in.base_url,
+        "NO_PROXY": "127.0.0.1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "llm_otel_broadcast", *command[1:]],
+        cwd=EXAMPLES.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [span.name for span in receiver.store.spans()] == ["chat gpt-4o-mini"]

@@ -76,6 +76,35 @@ def test_instrumenting_again_delivers_what_the_old_settings_had(stand_in, receiv
         assert len(receiver.store.wait_for(1)) == 1
 
 
+def test_a_stream_open_at_the_end_of_the_process_is_delivered_as_abandoned(stand_in, receiver):
+    """pains.md, P36."""
+    done = run(
+        stand_in,
+        receiver.endpoint,
+        'chunks = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hi"}], stream=True)\n'
+        "next(chunks)",
+    )
+    assert done.returncode == 0, done.stderr
+    spans = {span.attributes["gen_ai.request.model"]: span for span in receiver.store.wait_for(2)}
+    assert spans["m"].attributes["error.type"] == "abandoned"
+
+
+def test_a_stream_open_while_settings_change_ends_under_the_new_ones(client, receiver):
+    from llm_otel_broadcast.receiver import OtlpReceiver
+
+    with OtlpReceiver() as other:
+        old = llm_otel_broadcast.instrument(endpoint=receiver.endpoint)
+        asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+        chunks = client.chat.completions.create(**asked)
+        llm_otel_broadcast.instrument(endpoint=other.endpoint, capture_content=False)
+        old.shutdown()
+        assert list(chunks)
+        assert llm_otel_broadcast.flush()
+        (span,) = other.store.spans()
+    assert span.status_code == 0
+    assert "gen_ai.input.messages" not in span.attributes
+
+
 def test_threads_start_with_the_first_call(stand_in, receiver):
     """pains.md, P12: nothing before the fork of a preloading server."""
     import threading
@@ -258,3 +287,57 @@ def test_a_wrong_setting_leaves_the_old_ones_in_force(stand_in, receiver):
     chat("sync", stand_in.base_url)
     assert llm_otel_broadcast.flush()
     assert len(receiver.store.spans()) == 1
+
+
+def test_variables_say_what_arguments_would(stand_in, receiver, monkeypatch):
+    monkeypatch.setenv("LLM_OTEL_BROADCAST_ENDPOINT", receiver.endpoint)
+    monkeypatch.setenv("LLM_OTEL_BROADCAST_HEADERS", '{"x-team": "red, blue"}')
+    monkeypatch.setenv("LLM_OTEL_BROADCAST_TRACE_DEFAULTS", "environment=staging")
+    monkeypatch.setenv("LLM_OTEL_BROADCAST_SERVICE_NAME", "checkout")
+    monkeypatch.setenv("LLM_OTEL_BROADCAST_PRIVACY_MODE", "true")
+    llm_otel_broadcast.instrument()
+    chat("sync", stand_in.base_url)
+    assert llm_otel_broadcast.flush()
+    (span,) = receiver.store.spans()
+    assert receiver.requests[0].headers["x-team"] == "red, blue"
+    assert span.attributes["trace.metadata.environment"] == "staging"
+    assert span.resource["service.name"] == "checkout"
+    assert "gen_ai.input.messages" not in span.attributes
+
+
+def test_privacy_reaches_a_destination_that_the_otlp_variables_name(stand_in, receiver, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", receiver.endpoint)
+    llm_otel_broadcast.instrument(privacy_mode=True)
+    chat("sync", stand_in.base_url)
+    assert llm_otel_broadcast.flush()
+    (span,) = receiver.store.spans()
+    assert "gen_ai.input.messages" not in span.attributes
+
+
+def test_a_misspelt_variable_is_warned_of(receiver, monkeypatch, caplog):
+    monkeypatch.setenv("LLM_OTEL_BROADCAST_PRIVATE_MODE", "true")
+    with caplog.at_level(logging.WARNING, "llm_otel_broadcast"):
+        llm_otel_broadcast.instrument(endpoint=receiver.endpoint)
+    (said,) = caplog.records
+    assert "did you mean LLM_OTEL_BROADCAST_PRIVACY_MODE" in said.getMessage()
+
+
+@pytest.mark.parametrize("variable", ["LLM_OTEL_BROADCAST_DISABLED", "OTEL_SDK_DISABLED"])
+def test_disabled_means_that_nothing_is_patched_and_the_handle_does_nothing(
+    stand_in, receiver, monkeypatch, caplog, variable
+):
+    from openai.resources.chat.completions import Completions
+
+    monkeypatch.setenv(variable, "true")
+    before = Completions.__dict__["create"]
+    with (
+        caplog.at_level(logging.DEBUG, "llm_otel_broadcast"),
+        llm_otel_broadcast.instrument(endpoint="wrong") as handle,
+    ):
+        assert Completions.__dict__["create"] is before
+        chat("sync", stand_in.base_url)
+        assert handle.flush()
+        assert (handle.status().instrumented, handle.status().destinations) == (False, ())
+    (said,) = caplog.records
+    assert (said.levelno, variable in said.getMessage()) == (logging.DEBUG, True)
+    assert not receiver.requests

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from genai_prices import Usage as PriceList
 
 from llm_otel_broadcast.generation import Generation, Server, Usage
 from llm_otel_broadcast.pricing import estimate
@@ -54,6 +55,31 @@ def test_without_token_counts_there_is_no_price():
     asked.usage = None
     assert estimate(asked) is None
     assert estimate(record("gpt-4o", output_tokens=5)) is None
+
+
+def test_input_alone_is_priced():
+    """Embeddings have no output."""
+    cost = estimate(record("text-embedding-3-small", input_tokens=1_000_000))
+    assert (cost.input, cost.output, cost.total) == (0.02, 0.0, 0.02)
+
+
+def test_image_and_audio_tokens_have_prices_of_their_own():
+    text = record("gpt-image-1", input_tokens=1_000_000, input_image_tokens=0)
+    drawn = record("gpt-image-1", input_tokens=1_000_000, input_image_tokens=1_000_000)
+    said = record("gpt-4o-transcribe", input_tokens=1_000_000, input_audio_tokens=1_000_000)
+    assert estimate(text).input == 5.0
+    assert estimate(drawn).input == (10.0 if hasattr(PriceList(), "input_image_tokens") else 5.0)
+    assert estimate(said).input > estimate(record("gpt-4o-transcribe", input_tokens=1_000_000)).input
+
+
+def test_audio_is_priced_by_its_length_where_the_model_is():
+    heard = record("whisper-1", seconds=3_600.0)
+    if not hasattr(PriceList(), "audio_seconds"):
+        assert estimate(heard) is None
+        return
+    cost = estimate(heard)
+    assert (cost.input, cost.output, cost.total) == (None, None, 0.36)
+    assert estimate(record("gpt-4o", seconds=3_600.0)) is None
 
 
 def test_a_model_at_home_costs_nothing_that_anybody_knows():

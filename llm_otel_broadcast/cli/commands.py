@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Final
 
@@ -37,16 +38,48 @@ def demo(endpoint: str | None, headers: tuple[str, ...]) -> None:
 
     from llm_otel_broadcast.cli.demo import run
     from llm_otel_broadcast.settings.errors import ConfigError
+    from llm_otel_broadcast.settings.variables import disabling
 
     if headers and not endpoint:
         raise click.UsageError("--header needs --endpoint URL")
     try:
+        disabled_by = disabling(os.environ)
+        if disabled_by:
+            raise click.ClickException(f"{disabled_by} is true, so there would be nothing to see: unset it")
         console = Console() if sys.stdout.isatty() else Console(width=_PIPED_WIDTH)
         delivered = run(console, endpoint, _parsed(headers))
     except ConfigError as wrong:
         raise click.ClickException(str(wrong)) from None
     if not delivered:
         sys.exit(1)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--endpoint", metavar="URL", help="Send the traces to this OTLP/HTTP backend.")
+@click.option(
+    "--header",
+    "headers",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="An HTTP header for it, for instance its API key; may be repeated.",
+)
+@click.argument("program", nargs=-1, type=click.UNPROCESSED, required=True, metavar="PROGRAM [ARGS]...")
+def run(endpoint: str | None, headers: tuple[str, ...], program: tuple[str, ...]) -> None:
+    """Run a program with every LLM call traced, in it and in all Python programs that it starts. Its code stays as it is.
+
+    \b
+        llm-otel-broadcast run --endpoint http://localhost:4318 python app.py
+        llm-otel-broadcast run gunicorn app:app
+        llm-otel-broadcast run -m module          (with this Python)
+
+    Without --endpoint the environment says where to: LLM_OTEL_BROADCAST_ENDPOINT, LLM_OTEL_BROADCAST_HEADERS and so on, else
+    OTEL_EXPORTER_OTLP_ENDPOINT and its like. If something is wrong with that, one line says so and the program runs untraced.
+    """  # noqa: D301  # click's sign for lines to be left alone
+    from llm_otel_broadcast.cli.launch import launch
+
+    if program[0].startswith("-") and (program[0] != "-m" or len(program) == 1):
+        raise click.UsageError(f"{program[0]} is no option of run; options of a program stand behind its name")
+    launch(program, endpoint, _parsed(headers))
 
 
 def _parsed(headers: tuple[str, ...]) -> dict[str, str]:

@@ -15,4 +15,4 @@ def main() -> None:
         sys.exit(
             f"llm-otel-broadcast needs {missing.name}, which comes with the cli extra: pip install 'llm-otel-broadcast[cli]'"
         )
-    cli()
+    cli(windows_expand_args=False)  # arguments of a program that is run are that program's business

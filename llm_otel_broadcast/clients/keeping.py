@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 
@@ -27,12 +26,12 @@ def keep(value: Any) -> tuple[list[object] | None, int]:
             size += len(text)
         elif type(text) is list:
             copy["content"] = [part.copy() if type(part) is dict else part for part in text]
-            size += sum(_length(part) for part in text)
+            size += sum(length(part) for part in text)
         kept.append(copy)
     return kept, size
 
 
-def _length(part: Any) -> int:
+def length(part: Any) -> int:
     """Return the length of the texts in a part of a message, at most two levels down; never makes text of anything."""
     if type(part) is str:
         return len(part)
@@ -57,12 +56,14 @@ def keep_argument(kwargs: dict[str, Any], name: str) -> tuple[list[object] | Non
 
 
 def _tee(value: Any) -> tuple[Any, list[object]]:
-    """Let the client consume a one-time iterator while we note what passes."""
+    """Let the client consume a one-time iterator while we note what passes.
+
+    By `map`, which has no frame: an error of the iterator's leaves with the traceback that it has without us.
+    """
     noted: list[object] = []
 
-    def passing() -> Iterator[object]:
-        for item in value:
-            noted.append(item.copy() if type(item) is dict else item)
-            yield item
+    def note(item: object) -> object:
+        noted.append(item.copy() if type(item) is dict else item)
+        return item
 
-    return passing(), noted
+    return map(note, value), noted

@@ -1,26 +1,34 @@
 """The one wrapper round every create method: sync and async, plain, streamed and raw.
 
 Reads what is asked and what comes back, never changes either (but for our own trace fields in the request body, DESIGN
-section 3), and never lets an error of ours reach the caller.
+section 3), and never lets an error of ours reach the caller. A function of the client is replaced by a function of the same
+name, signature and kind, which neither tracebacks nor warnings show.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
+from types import FunctionType
 from typing import Any, Protocol
 
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 
-from llm_otel_broadcast.clients.reading import Reader, describe, retries_of
-from llm_otel_broadcast.clients.streams import is_raw, is_stream, unseen, watch_raw, watch_stream
+from llm_otel_broadcast.clients.reading import Reader, answer_of, describe, retries_of
+from llm_otel_broadcast.clients.streams import is_raw, is_stream, watch_raw, watch_stream
+from llm_otel_broadcast.clients.unseen import passed_over, unseen
 from llm_otel_broadcast.generation import Failure, Generation
-from llm_otel_broadcast.guard import Guard
+from llm_otel_broadcast.guard import Guard, ask
 
 _ASKING = Guard("reading the request")
 _ANSWERING = Guard("reading the response")
 _ENDING = Guard("ending the record")
 _REQUEST = Guard("preparing the request")
+_ENTERING = Guard("making the span current")
 _inside: ContextVar[bool] = ContextVar("llm_otel_broadcast_inside", default=False)
 """A method that may go through another watched one is under way: `parse` calls `create` in some versions of a client."""
 _SUPPRESS_KEY: Any = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
@@ -30,10 +38,10 @@ class Observer(Protocol):
     """What the wrapper needs from the rest of the package; made by `instrumentation`."""
 
     def rewrite(self, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
-        """Place the record (fields, ids, parent) and return the arguments to call the client with."""
+        """Read the call's fields, and return the arguments to call the client with."""
 
     def opened(self, record: Generation) -> Any:
-        """Start the courtesy span as the call begins; return the context to make current, or None."""
+        """Place the record and start the courtesy span as the call begins; return the context to make current, or None."""
 
     def closed(self, record: Generation) -> None:
         """End the courtesy span of an ended record and hand it to the lanes."""
@@ -60,7 +68,7 @@ class Switch:
     def find(self, instance: Any) -> Observer | None:
         """Return who watches the calls of a resource of a client."""
         for covers, observer in self.chosen:
-            if covers(instance):
+            if ask(functools.partial(covers, instance), otherwise=False):
                 return observer
         return self.observer
 
@@ -68,34 +76,52 @@ class Switch:
 class Call:
     """One call under way: its record, its arguments, and the context made current for it."""
 
-    __slots__ = ("_attached", "_inside", "_observer", "_token", "kwargs", "reader", "record")
+    __slots__ = ("_attached", "_before", "_encloses", "_inside", "_observer", "_token", "kwargs", "reader", "record")
 
-    def __init__(self, observer: Observer, reader: Reader, record: Generation, kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self, observer: Observer, reader: Reader, record: Generation, kwargs: dict[str, Any], *, encloses: bool
+    ) -> None:
         self.record = record
         self.reader = reader
         self.kwargs = kwargs
         self._observer = observer
+        self._encloses = encloses
+        self._before: Any = None
         self._token: Any = None
         self._attached: Any = None
         self._inside: Any = None
 
-    def enter(self, *, encloses: bool) -> None:
-        """Make the call's span current; `encloses` keeps watched methods that this one goes through from being counted."""
-        if encloses:
-            self._inside = _inside.set(True)
-        context = self._observer.opened(self.record)
-        if context is not None:
-            self._attached = context
-            self._token = otel_context.attach(context)
+    def enter(self) -> None:
+        """Make the call's span current, and keep watched methods that this one may go through from being counted."""
+        with _ENTERING:
+            if self._encloses:
+                self._inside = _inside.set(True)
+            context = self._observer.opened(self.record)
+            if context is not None:
+                self._before = otel_context.get_current()
+                self._attached = context
+                self._token = otel_context.attach(context)
+
+    def place(self) -> None:
+        """Give the record its place in the trace without making anything current."""
+        with _ENTERING:
+            self._observer.opened(self.record)
 
     def leave(self) -> None:
         """Take the call's span back, unless control has moved to another context meanwhile (then it is not there)."""
         inside, self._inside = self._inside, None
         if inside is not None:
-            _inside.set(False)
+            with suppress(ValueError):  # set in another context
+                _inside.reset(inside)
         attached, self._attached = self._attached, None
-        if attached is not None and otel_context.get_current() is attached:
+        if attached is None:
+            return
+        current = otel_context.get_current()
+        if current is attached:
             otel_context.detach(self._token)
+        elif trace.get_current_span(current) is trace.get_current_span(attached):
+            # somebody has left a context of his own behind, made from ours: his values stay, our span does not
+            otel_context.attach(trace.set_span_in_context(trace.get_current_span(self._before), current))
 
     def finish(self, failure: Failure | None = None) -> None:
         """End the record, once."""
@@ -110,7 +136,7 @@ class Call:
             self.leave()
             failure = describe(error)
             self.record.retries = retries_of(error)
-            answer = getattr(error, "completion", None)
+            answer = answer_of(error)
             if answer is not None:  # the model answered, and the client found the answer wanting (`parse`)
                 self.reader.read_response(self.record, answer)
         self.finish(failure)
@@ -119,6 +145,7 @@ class Call:
         """Read the answer, or watch the stream; return what the caller gets."""
         outcome = result
         ended = True
+        self.kwargs = {}  # a stream may live long
         with _ANSWERING:
             self.leave()
             if is_stream(result):
@@ -135,7 +162,16 @@ class Call:
         return outcome
 
 
-def _begin(switch: Switch, reader: Reader, instance: Any, kwargs: Mapping[str, Any], *, encloses: bool) -> Call | None:
+def begin(
+    switch: Switch,
+    reader: Reader,
+    instance: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    encloses: bool = False,
+) -> Call | None:
+    """Return the call to be recorded, its arguments ready, or None when nobody watches it."""
     observer = switch.find(instance)
     if observer is None or _inside.get() or (_SUPPRESS_KEY is not None and otel_context.get_value(_SUPPRESS_KEY)):
         return None
@@ -143,48 +179,160 @@ def _begin(switch: Switch, reader: Reader, instance: Any, kwargs: Mapping[str, A
     with _REQUEST:
         record = Generation(reader.operation, reader.api)
         arguments = dict(kwargs)
-        call = Call(observer, reader, record, arguments)
+        call = Call(observer, reader, record, arguments, encloses=encloses)
         with _ASKING:
-            reader.read_request(record, arguments, content=observer.wants_content)
+            named = dict(zip(getattr(reader, "positional", ()), args, strict=False)) if args else None
+            reader.read_request(record, {**arguments, **named} if named else arguments, content=observer.wants_content)
         call.kwargs = observer.rewrite(instance, arguments, record)
-        call.enter(encloses=encloses)
     return call
 
 
-def watch(reader: Reader, switch: Switch, *, is_async: bool, encloses: bool = False) -> Callable[..., Any]:
-    """Return the wrapper for a create method, in wrapt's form.
+class Post:
+    """Where a patched method asks and what it knows.
 
-    Args:
-        reader: reads the method's arguments and answers.
+    Attributes:
         switch: says who is watching.
-        is_async: the method is a coroutine function.
         encloses: the method may go through another watched one, which is not to be counted as well.
+        traced_below: another instrumentation below this patch makes the app's span of each call.
     """
 
-    def create(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        call = _begin(switch, reader, instance, kwargs, encloses=encloses)
-        if call is None:
-            return wrapped(*args, **kwargs)
+    __slots__ = ("_reader", "encloses", "switch", "traced_below")
+
+    def __init__(self, reader: Reader, switch: Switch, *, encloses: bool, traced_below: bool = False) -> None:
+        self._reader = reader
+        self.switch = switch
+        self.encloses = encloses
+        self.traced_below = traced_below
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+        """Return the call to be recorded, its arguments ready, or None when nobody watches it."""
+        instance = args[0] if args else None
+        call = begin(self.switch, self._reader, instance, args[1:], kwargs, encloses=self.encloses)
+        if call is not None:
+            call.record.traced_below = self.traced_below
+        return call
+
+
+def watch(original: Any, post: Post, *, is_async: bool) -> Callable[..., Any]:
+    """Return the function that takes the place of a client's.
+
+    Args:
+        original: what stands there: the client's function, or what somebody has put in its place.
+        post: where to ask at each call.
+        is_async: what it returns is to be awaited.
+    """
+    method = callable_of(original)
+    if not is_async:
+        made = _watch_call(method, post)
+    elif inspect.iscoroutinefunction(original):
+        made = _watch_coroutine(method, post)
+    else:
+        made = _watch_later(method, post, original)
+    return taking_place(original, made)
+
+
+def callable_of(original: Any) -> Callable[..., Any]:
+    """Return what to call with the instance as its first argument."""
+    return original if type(original) is FunctionType else functools.partial(_call_bound, original)
+
+
+def taking_place(original: Any, made: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a function of ours look like the one whose place it takes."""
+    watched: Callable[..., Any] = passed_over(functools.wraps(original)(made))
+    return watched
+
+
+@passed_over
+def _call_bound(original: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """Call what is no function the way attribute access would have it: another's wrapper is bound, a mock is not."""
+    bind = getattr(type(original), "__get__", None)
+    if bind is None or not args:
+        return original(*args[1:], **kwargs)
+    return bind(original, args[0], type(args[0]))(*args[1:], **kwargs)
+
+
+def _watch_call(method: Callable[..., Any], post: Post) -> Callable[..., Any]:
+    def create(*args: Any, **kwargs: Any) -> Any:
+        call = post.begin(args, kwargs)
+        if call is not None:
+            call.enter()
         try:
-            result = wrapped(*args, **call.kwargs)
+            result = method(*args, **(kwargs if call is None else call.kwargs))
+        except BaseException as error:
+            if call is not None:
+                call.failed(error)
+            unseen(error)
+            raise
+        return result if call is None else call.returned(result)
+
+    return create
+
+
+def _watch_coroutine(method: Callable[..., Any], post: Post) -> Callable[..., Any]:
+    async def create(*args: Any, **kwargs: Any) -> Any:
+        call = post.begin(args, kwargs)
+        if call is not None:
+            call.enter()
+        try:
+            result = await method(*args, **(kwargs if call is None else call.kwargs))
+        except BaseException as error:
+            if call is not None:
+                call.failed(error)
+            unseen(error)
+            raise
+        return result if call is None else call.returned(result)
+
+    return create
+
+
+def _watch_later(method: Callable[..., Any], post: Post, original: Any) -> Callable[..., Any]:
+    """Watch a plain function that returns a coroutine: what it checks and announces at once, it still does at once."""
+
+    async def follow(call: Call, made: _Made) -> Any:
+        call.record.restart()
+        call.enter()
+        try:
+            result = await made.take()
         except BaseException as error:
             call.failed(error)
             unseen(error)
             raise
         return call.returned(result)
 
-    async def create_async(
-        wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        call = _begin(switch, reader, instance, kwargs, encloses=encloses)
-        if call is None:
-            return await wrapped(*args, **kwargs)
+    def create(*args: Any, **kwargs: Any) -> Any:
+        call = post.begin(args, kwargs)
         try:
-            result = await wrapped(*args, **call.kwargs)
+            made = method(*args, **(kwargs if call is None else call.kwargs))
         except BaseException as error:
-            call.failed(error)
+            if call is not None:
+                call.enter()
+                call.failed(error)
             unseen(error)
             raise
-        return call.returned(result)
+        if call is None:
+            return made
+        if hasattr(made, "__await__"):
+            return follow(call, _Made(made))
+        call.enter()  # somebody's own method below ours, which answers at once
+        return call.returned(made)
 
-    return create_async if is_async else create
+    passed_over(functools.wraps(original, assigned=("__name__", "__qualname__"), updated=())(follow))
+    return create
+
+
+class _Made:
+    """A coroutine that is not under way yet. If it never will be, Python says so once, not for ours and the client's."""
+
+    __slots__ = ("_coroutine",)
+
+    def __init__(self, coroutine: Any) -> None:
+        self._coroutine = coroutine
+
+    def take(self) -> Any:
+        coroutine, self._coroutine = self._coroutine, None
+        return coroutine
+
+    def __del__(self) -> None:
+        close = getattr(self._coroutine, "close", None)
+        if close is not None:
+            close()

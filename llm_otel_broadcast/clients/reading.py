@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
-from llm_otel_broadcast.generation import Failure, Generation
+from llm_otel_broadcast.generation import Detail, Failure, Generation
 from llm_otel_broadcast.guard import ask
 
 Members: TypeAlias = Mapping[str, Any]
 NOTHING: Final[Members] = {}
 _MAX_ERROR_TEXT: Final = 16_384
+_PARSED: Final = ("raw_response", "raw_completion")
 _UNSET: Final = frozenset({"NotGiven", "Omit", "NoneType"})
 
 
@@ -48,8 +49,18 @@ class Fold(Protocol):
     def add(self, chunk: Any) -> bool:
         """Take a chunk. True: it must not reach the caller, because only our own request for usage made it."""
 
+    def finish(self) -> Failure | None:
+        """Fill the record with what the chunks add up to; return what is wrong if no more of them come, by themselves."""
+
+
+class NoFold:
+    """Stands where an operation has no stream."""
+
+    def add(self, chunk: Any) -> bool:  # noqa: ARG002
+        return False
+
     def finish(self) -> None:
-        """Fill the record with what the chunks add up to."""
+        return
 
 
 def members_of(thing: Any) -> Members:
@@ -100,18 +111,46 @@ def parameters_of(kwargs: Mapping[str, Any], wanted: Mapping[str, str]) -> dict[
     return {wanted[name]: kwargs[name] for name in kwargs.keys() & wanted.keys() if is_set(kwargs[name])}
 
 
+def note(record: Generation, **facts: Detail | None) -> None:
+    """Put facts of a single operation into the record, under the names that the dialect knows; None is no fact."""
+    if record.details is None:
+        record.details = {}
+    record.details.update({name: value for name, value in facts.items() if value is not None})
+
+
 def describe(error: BaseException) -> Failure:
     """Return what an exception of the client says; its text counts as content."""
-    status = getattr(error, "status_code", None)
-    code = getattr(error, "code", None)
-    request_id = getattr(error, "request_id", None)
+    said = members_of(error)  # asking for an attribute runs code, which in other libraries' errors may warn
+    status, code, request_id = said.get("status_code"), said.get("code"), said.get("request_id")
     return Failure(
         type=type(error).__qualname__,
-        message=str(error)[:_MAX_ERROR_TEXT],
+        message=ask(lambda: str(error), "")[:_MAX_ERROR_TEXT],
         status_code=status if isinstance(status, int) else None,
         code=code if isinstance(code, str) else None,
         request_id=request_id if isinstance(request_id, str) else None,
     )
+
+
+def answer_of(error: BaseException) -> Any:
+    """Return the answer that the client got and then found wanting (`parse`), None if it got none.
+
+    Some errors carry it; what pydantic raises does not, but the client's `parser` had it in hand.
+    """
+    carried = ask_for(error, "completion")
+    if carried is not None:
+        return carried
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "parser":
+            known = trace.tb_frame.f_locals
+            return next((known[name] for name in _PARSED if known.get(name) is not None), None)
+        trace = trace.tb_next
+    return None
+
+
+def ask_for(thing: Any, name: str) -> Any:
+    """Return an attribute, None where there is none or asking for it fails."""
+    return ask(lambda: getattr(thing, name, None), None)
 
 
 def retries_of(thing: Any) -> int | None:

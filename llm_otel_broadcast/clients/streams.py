@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 import wrapt
 
+from llm_otel_broadcast.clients.closing import hook_close
 from llm_otel_broadcast.clients.reading import Fold, describe
+from llm_otel_broadcast.clients.unseen import unseen
 from llm_otel_broadcast.generation import Failure, Generation
 from llm_otel_broadcast.guard import Guard
 
@@ -25,6 +29,7 @@ _CHUNK = Guard("reading a chunk")
 _OPENING = Guard("starting to watch a stream")
 _CLOSING = Guard("ending a stream")
 _PARSING = Guard("watching a raw response")
+_BODY = Guard("reading a raw response")
 _NOT_READ: Final = "the stream was closed before its end"
 
 
@@ -53,7 +58,7 @@ def _streams(kind: type) -> bool:
 class Watch:
     """The end of one stream's record, reached once from whichever way comes first."""
 
-    __slots__ = ("_call", "_fold", "_record", "look", "reading")
+    __slots__ = ("__weakref__", "_call", "_fold", "_record", "look", "reading")
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -66,13 +71,13 @@ class Watch:
             self.look = _CHUNK.around(self._fold.add, otherwise=False)
             if self._record.is_measured:
                 self.look = _timed(self.look, self._record)
+        _open.add(self)
         self.reading = False
         """True while the stream's `__next__` is under way: then the iterator decides how the record ends, not `close`."""
 
     def exhausted(self) -> None:
         """Take the regular end of the stream."""
-        self._fold_up()
-        self._call.finish()
+        self._call.finish(self._fold_up())
 
     def broke(self, error: BaseException) -> None:
         """Take an error that leaves the stream."""
@@ -83,17 +88,29 @@ class Watch:
         self._call.finish(failure)
 
     def abandoned(self) -> None:
-        """Take the caller's going away: no error if the answer was complete, that is, a finish reason was seen."""
+        """Take the caller's going away: no error if the answer was complete, which a finish reason tells, or the stream."""
         if self.reading or self._record.ended:
             return
         self._fold_up()
-        complete = any(choice.finish_reason for choice in self._record.choices)
+        complete = self._record.complete or any(choice.finish_reason for choice in self._record.choices)
         self._call.finish(None if complete else Failure("abandoned", _NOT_READ))
 
-    def _fold_up(self) -> None:
+    def _fold_up(self) -> Failure | None:
+        """Return what is wrong with a stream that ends here by itself."""
+        failure = None
         if not self._record.ended and self._fold is not None:
             with _CLOSING:
-                self._fold.finish()
+                failure = self._fold.finish()
+        return failure
+
+
+_open: WeakSet[Watch] = WeakSet()
+
+
+def end_open_streams() -> None:
+    """End the records of all streams that are still open: the process ends, and with it nobody reads on."""
+    for watch in list(_open):
+        watch.abandoned()
 
 
 def _pass(_chunk: Any) -> bool:
@@ -109,13 +126,6 @@ def _timed(look: Callable[[Any], bool], record: Generation) -> Callable[[Any], b
         return look(chunk)
 
     return noted
-
-
-def unseen(error: BaseException) -> None:
-    """Take our own frame out of an error's traceback: the host sees the one it would see without us."""
-    trace = error.__traceback__
-    if trace is not None and trace.tb_next is not None:
-        error.__traceback__ = trace.tb_next
 
 
 class WatchedIterator:
@@ -139,8 +149,9 @@ class WatchedIterator:
             chunk = self._next()
             while self._look(chunk):
                 chunk = self._next()
-        except StopIteration:
+        except StopIteration as end:
             watch.exhausted()
+            unseen(end)
             raise
         except BaseException as error:
             watch.broke(error)
@@ -179,8 +190,9 @@ class WatchedAsyncIterator:
             chunk = await self._next()
             while self._look(chunk):
                 chunk = await self._next()
-        except StopAsyncIteration:
+        except StopAsyncIteration as end:
             watch.exhausted()
+            unseen(end)
             raise
         except BaseException as error:
             watch.broke(error)
@@ -201,22 +213,23 @@ class WatchedAsyncIterator:
 class StreamProxy(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]  # its stubs differ by version
     """The fallback: a stream whose iterator cannot be swapped, seen through a proxy."""
 
-    def __init__(self, stream: Any, iterator: Any, watch: Watch) -> None:
+    def __init__(self, stream: Any, watch: Watch) -> None:
         super().__init__(stream)
-        self._self_iterator = iterator
+        self._self_iterator = WatchedIterator(stream, watch) if hasattr(stream, "__next__") else stream
+        self._self_async_iterator = WatchedAsyncIterator(stream, watch) if hasattr(stream, "__anext__") else stream
         self._self_watch = watch
 
     def __iter__(self) -> Any:
-        return self._self_iterator
+        return iter(self._self_iterator)
 
     def __aiter__(self) -> Any:
-        return self._self_iterator
+        return self._self_async_iterator.__aiter__()
 
     def __next__(self) -> Any:
         return next(self._self_iterator)
 
     def __anext__(self) -> Any:
-        return self._self_iterator.__anext__()
+        return self._self_async_iterator.__anext__()
 
     def __enter__(self) -> Any:
         self.__wrapped__.__enter__()
@@ -257,7 +270,7 @@ def watch_stream(stream: Any, call: Call) -> Any:
     watch = Watch(call)
     outcome = _swap(stream, watch)
     if outcome is stream:
-        hook_close(stream.response, watch)
+        hook_close(stream.response, watch.abandoned)
     return outcome
 
 
@@ -266,33 +279,9 @@ def _swap(stream: Any, watch: Watch) -> Any:
     wrap = WatchedAsyncIterator if is_async else WatchedIterator
     inner = getattr(stream, "_iterator", None)
     if not hasattr(inner, "__anext__" if is_async else "__next__") or not hasattr(stream, "response"):
-        return StreamProxy(stream, wrap(stream, watch), watch)
+        return StreamProxy(stream, watch)
     stream._iterator = wrap(inner, watch)  # noqa: SLF001  # DESIGN 5: the only way that keeps `type(x) is Stream`
     return stream
-
-
-def hook_close(response: Any, watch: Watch) -> None:
-    """Have the response's own `close` (and `aclose`) tell the watch; further streams of a response chain."""
-    close = getattr(response, "close", None)
-    if close is not None:
-
-        def closed() -> None:
-            try:
-                close()
-            finally:
-                watch.abandoned()
-
-        response.close = closed
-    aclose = getattr(response, "aclose", None)
-    if aclose is not None:
-
-        async def aclosed() -> None:
-            try:
-                await aclose()
-            finally:
-                watch.abandoned()
-
-        response.aclose = aclosed
 
 
 def watch_raw(raw: Any, call: Call) -> bool:
@@ -301,38 +290,60 @@ def watch_raw(raw: Any, call: Call) -> bool:
     A body that has been read is kept as bytes and parsed in the background; a stream is watched through the response's
     own `parse`; a body that the caller has yet to read ends the record when the response closes.
     """
-    if call.record.stream:
-        _watch_parse(raw, Watch(call))
-        return False
     response = raw.http_response
+    if call.record.stream:
+        _watch_parse(raw, RawWatch(call, response))
+        return False
     if response.is_closed:
         _keep_body(call, response)
         return True
-    hook_close(response, BodyWatch(call, response))
+    hook_close(response, BodyWatch(call, response).abandoned)
     return False
 
 
-def _watch_parse(raw: Any, watch: Watch) -> None:
+def _watch_parse(raw: Any, watch: RawWatch) -> None:
     """Watch the stream that `parse` will make; closing the response unparsed ends the record too."""
-    hook_close(raw.http_response, watch)
-    parse = raw.parse
-    swapped: list[Any] = []
+    hook_close(raw.http_response, watch.abandoned)
+    if isinstance(getattr(raw, "_parsed_by_type", None), dict):
+        raw._parsed_by_type = Parsed(raw, watch)  # noqa: SLF001  # `parse` itself stays as it is, in every way
 
-    def watched(stream: Any) -> Any:
+
+class Parsed(dict[Any, Any]):
+    """Stands where a raw response keeps what it has parsed, until it has parsed a stream: that is watched then."""
+
+    __slots__ = ("_raw", "_watch")
+
+    def __init__(self, raw: Any, watch: RawWatch) -> None:
+        super().__init__(raw._parsed_by_type)  # noqa: SLF001
+        self._raw = raw
+        self._watch = watch
+
+    def __setitem__(self, kind: Any, made: Any) -> None:
+        super().__setitem__(kind, made)
         with _PARSING:
-            if is_stream(stream) and not swapped:
-                swapped.append(None)
-                return _swap(stream, watch)
-        return stream
+            if is_stream(made):
+                self._raw._parsed_by_type = dict(self)  # noqa: SLF001
+                self._watch.is_parsed = True
+                _swap(made, self._watch)
 
-    def parse_now(*args: Any, **kwargs: Any) -> Any:
-        result = parse(*args, **kwargs)
-        return parse_later(result) if hasattr(result, "__await__") else watched(result)
 
-    async def parse_later(result: Any) -> Any:
-        return watched(await result)
+class RawWatch(Watch):
+    """The end of a raw response's stream, which the caller parses or reads himself."""
 
-    raw.parse = parse_now
+    __slots__ = ("_response", "is_parsed")
+
+    def __init__(self, call: Call, response: Any) -> None:
+        super().__init__(call)
+        self._response = response
+        self.is_parsed = False
+
+    def abandoned(self) -> None:
+        if self.reading or self._record.ended:
+            return
+        if self.is_parsed or not getattr(self._response, "is_stream_consumed", False):
+            super().abandoned()
+        else:  # he has read the bytes himself: how far is not known, and no error
+            self._call.finish()
 
 
 class BodyWatch(Watch):
@@ -353,11 +364,20 @@ class BodyWatch(Watch):
 
 
 def _keep_body(call: Call, response: Any) -> None:
-    """Have the body parsed in the background: the client closes the connection an instant before it keeps the body."""
+    """Have the body parsed in the background: the client closes the connection an instant before it keeps the body.
+
+    Of an answer that is no text, a reader's `measure` takes the size at once, and nothing is kept.
+    """
+    measure = getattr(call.reader, "measure", None)
+    if measure is not None:
+        measure(call.record, response)
+        return
+    call.record.size += getattr(response, "num_bytes_downloaded", 0)
 
     def read_late() -> None:
         body = getattr(response, "_content", None)
         if isinstance(body, bytes):
-            call.reader.read_body(call.record, body)
+            with _BODY, suppress(ValueError):  # what is no JSON says nothing, and is no error of ours
+                call.reader.read_body(call.record, body)
 
     call.record.pending = read_late

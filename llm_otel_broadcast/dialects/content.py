@@ -9,16 +9,23 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from llm_otel_broadcast import media
 from llm_otel_broadcast.fields.json_text import plain
 from llm_otel_broadcast.generation import Choice, ServerCall, ToolCall
+from llm_otel_broadcast.media import Part
 
-Part = dict[str, Any]
 _REASONING: Final = ("reasoning", "reasoning_content")
+_LINKS: Final = {"image_url": "image", "video_url": "video", "audio_url": "audio"}
+_TEXTS: Final = frozenset({"text", "input_text", "output_text", "summary_text", "reasoning_text"})
+_NO_DETAIL: Final = frozenset({"id", "call_id", "type", "status", "result", "encrypted_content"})
+_SECRETS: Final = frozenset({"authorization", "headers"})
+"""What the definition of a remote tool carries for the provider alone."""
 
 
 def input_messages(messages: Sequence[object]) -> list[Part]:
-    """Return the request's messages: role, parts and, if given, name."""
-    return [_message(plain(message)) for message in list(messages)]
+    """Return the request's messages: role, parts and, if given, name. An item of the responses API is a message of its own."""
+    made = (_item_or_message(plain(message)) for message in list(messages))
+    return [message for message in made if message is not None]
 
 
 def output_messages(choices: Sequence[Choice], server_calls: Sequence[ServerCall] = ()) -> list[Part]:
@@ -44,6 +51,44 @@ def tool_definitions(tools: Sequence[object]) -> list[Part]:
     return [_tool(plain(tool)) for tool in list(tools)]
 
 
+def _item_or_message(given: Any) -> Part | None:
+    if not isinstance(given, Mapping):
+        return _message(given)
+    kind = given.get("type")
+    if "role" in given and "content" in given:
+        return _message(given)
+    if kind == "message" or (kind is None and "id" not in given):
+        return _message(given)
+    return _item(str(kind or "item_reference"), given)
+
+
+def _item(kind: str, item: Mapping[str, Any]) -> Part | None:
+    """Return an item of the responses API that is no message; None for reasoning that only the provider can read."""
+    identity = item.get("call_id") or item.get("id")
+    if kind in ("function_call", "custom_tool_call"):
+        call = _tool_call(identity, item.get("name"), item.get("arguments", item.get("input")))
+        return {"role": "assistant", "parts": [call]}
+    if kind.endswith("_output"):
+        output = item.get("output")
+        answer = _part(output) if isinstance(output, Mapping) else _flat(output)
+        return {"role": "tool", "parts": [{"type": "tool_call_response", "id": identity, "response": answer}]}
+    if kind == "reasoning":
+        said = [*_mappings(item.get("summary")), *_mappings(item.get("content"))]
+        parts = [{"type": "reasoning", "content": part.get("text")} for part in said]
+        return {"role": "assistant", "parts": parts} if parts else None
+    if kind.endswith("_call") or kind.startswith("mcp_"):
+        details = {
+            name: _described(value) for name, value in item.items() if name not in _NO_DETAIL and value is not None
+        }
+        status = item.get("status")
+        call = _server_call(ServerCall(kind.removesuffix("_call"), identity, status, details))
+        drawn = item.get("result") if kind == "image_generation_call" else None
+        shown = [media.image(str(drawn), f"image/{item.get('output_format') or 'png'}")] if drawn else []
+        return {"role": "assistant", "parts": [call, *shown]}
+    told = {name: _described(value) for name, value in item.items() if name not in ("role", "encrypted_content")}
+    return {"role": item.get("role") or "user", "parts": [{**told, "type": kind}]}
+
+
 def _message(message: Any) -> Part:
     if not isinstance(message, Mapping):
         return {"role": "user", "parts": [_text(message)]}
@@ -54,6 +99,8 @@ def _message(message: Any) -> Part:
         parts.append({"type": "tool_call_response", "id": message.get("tool_call_id"), "response": _flat(content)})
     else:
         parts += _parts(content)
+        parts += _spoken(message.get("audio"))
+        parts += [_part(image) for image in _mappings(message.get("images"))]
         parts += _refusal(message.get("refusal"))
         parts += [_call(call) for call in _mappings(message.get("tool_calls"))]
         legacy = message.get("function_call")
@@ -98,46 +145,68 @@ def _part(part: Any) -> Part:
     if not isinstance(part, Mapping):
         return _text(part)
     kind = part.get("type")
-    if kind == "text":
+    if kind in _TEXTS:
         return _text(part.get("text"))
     if kind == "refusal":
         return {"type": "refusal", "content": part.get("refusal")}
-    if kind in ("image_url", "video_url", "audio_url"):
-        return _link(str(kind).removesuffix("_url"), part.get(str(kind)))
+    if kind in _LINKS:
+        return media.link(_target(part.get(str(kind))), _LINKS[str(kind)])
+    if kind in ("input_image", "computer_screenshot"):
+        return _input_image(part)
     if kind == "input_audio":
         audio = _mapping(part.get("input_audio"))
-        return _blob("audio", f"audio/{audio.get('format') or 'unknown'}", str(audio.get("data") or ""))
-    if kind == "file":
-        return _file(_mapping(part.get("file")))
-    return {**part, "type": kind or "unknown"}
+        return media.blob(
+            "audio", f"audio/{audio.get('format') or 'unknown'}", media.base64_size(str(audio.get("data") or ""))
+        )
+    if kind in ("file", "input_file"):
+        return _file(_mapping(part.get("file")) or part)
+    return {**_described(part), "type": kind or "unknown"}
 
 
-def _link(modality: str, target: Any) -> Part:
-    url = target if isinstance(target, str) else str(_mapping(target).get("url") or "")
-    return _data_url(modality, url) or {"type": "uri", "modality": modality, "uri": url}
+def _input_image(part: Mapping[str, Any]) -> Part:
+    url = part.get("image_url")
+    if url:
+        return media.link(_target(url), "image")
+    return {"type": "file", "modality": "image", "file_id": part.get("file_id")}
+
+
+def _target(target: Any) -> str:
+    return target if isinstance(target, str) else str(_mapping(target).get("url") or "")
 
 
 def _file(file: Mapping[str, Any]) -> Part:
     name = {"filename": file["filename"]} if file.get("filename") else {}
-    data = str(file.get("file_data") or "")
+    data = str(file.get("file_data") or file.get("file_url") or "")
     if not data:
         return {"type": "file", "modality": "document", "file_id": file.get("file_id"), **name}
     if data.startswith(("http://", "https://")):
         return {"type": "uri", "modality": "document", "uri": data, **name}
-    return {**(_data_url("document", data) or _blob("document", "application/octet-stream", data)), **name}
+    described = media.data_url(data, "document")
+    return {**(described or media.blob("document", "application/octet-stream", media.base64_size(data))), **name}
 
 
-def _data_url(modality: str, url: str) -> Part | None:
-    if url[:5].lower() != "data:":
-        return None
-    head, _, data = url[5:].partition(",")
-    return _blob(modality, head.partition(";")[0] or "text/plain", data)
+def _described(value: Any) -> Any:
+    """Describe inline media anywhere in a part of a kind that nobody knows here."""
+    if isinstance(value, str):
+        return media.data_url(value) or value
+    if isinstance(value, list):
+        return [_described(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    data = value.get("data")
+    if value.get("type") == "base64" and isinstance(data, str):  # Anthropic's way, which gateways take too
+        return media.inline(str(value.get("media_type") or "application/octet-stream"), media.base64_size(data))
+    return {key: _described(item) for key, item in value.items()}
 
 
-def _blob(modality: str, mime_type: str, data: str) -> Part:
-    """Describe inline media instead of carrying them: base64 has four characters for three bytes."""
-    size = len(data) * 3 // 4 - data[-2:].count("=")
-    return {"type": "blob", "modality": modality, "mime_type": mime_type, "stripped": True, "bytes": max(0, size)}
+def _spoken(audio: Any) -> list[Part]:
+    """Return an earlier answer in audio, named by its id or sent back whole."""
+    said = _mapping(audio)
+    data, transcript = said.get("data"), said.get("transcript")
+    parts = [_text(transcript)] if transcript else []
+    if isinstance(data, str):
+        return [*parts, media.blob("audio", None, media.base64_size(data), id=said.get("id"))]
+    return [*parts, {"type": "file", "modality": "audio", "file_id": said["id"]}] if said.get("id") else parts
 
 
 def _flat(content: Any) -> Any:
@@ -182,6 +251,7 @@ def _parsed(arguments: object) -> object:
 def _tool(tool: Any) -> Part:
     if not isinstance(tool, Mapping):
         return {"type": "unknown", "definition": tool}
+    tool = {name: value for name, value in tool.items() if name not in _SECRETS}
     kind = tool.get("type")
     inner = tool.get(kind) if isinstance(kind, str) else None
     return {"type": kind, **inner} if isinstance(inner, Mapping) else dict(tool)

@@ -25,9 +25,34 @@ from llm_otel_broadcast.span import KIND_CLIENT, KIND_INTERNAL, STATUS_ERROR, ST
 _Attributes = dict[str, AttributeValue]
 _FIRST_ERROR_STATUS: Final = 400
 _DETAILS: Final = {
+    "background": "openai.request.background",
+    "conversation_id": "gen_ai.conversation.id",
     "previous_response_id": "gen_ai.request.previous_response.id",
+    "output_type": "gen_ai.output.type",
+    "inputs": "gen_ai.request.input.count",
+    "file_names": "gen_ai.request.file.names",
+    "file_bytes": "gen_ai.request.file.bytes",
+    "dimensions": "gen_ai.embeddings.dimension.count",
+    "encoding_formats": "gen_ai.request.encoding_formats",
+    "image_format": "gen_ai.image.format",
+    "image_quality": "gen_ai.image.quality",
+    "image_size": "gen_ai.image.size",
+    "images": "gen_ai.response.images.count",
+    "image_bytes": "gen_ai.response.images.bytes",
+    "partial_images": "gen_ai.response.partial_images.count",
+    "voice": "gen_ai.request.voice",
+    "audio_format": "gen_ai.request.audio.format",
+    "text_format": "gen_ai.request.response_format",
+    "language": "gen_ai.request.language",
+    "answer_language": "gen_ai.response.language",
+    "body_size": "http.response.body.size",
+    "flagged": "gen_ai.moderation.flagged.count",
+    "flagged_categories": "gen_ai.moderation.flagged.categories",
+    "response_status": "gen_ai.response.status",
+    "stream_cursor": "gen_ai.request.stream_cursor",
 }
 """Facts of single operations (`Generation.details`) by the names they have on a span."""
+_MODALITIES: Final = {"audio": "speech", "image": "image"}
 _DOUBLES: Final = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 _USAGE: Final = (
     ("input_tokens", "gen_ai.usage.input_tokens"),
@@ -153,7 +178,7 @@ def _totals(spent: Sequence[Spent]) -> _Attributes:
 
 
 def request_attributes(record: Generation) -> _Attributes:
-    """Return what is known when the call starts; never content."""
+    """Return what the request says, and `details` as far as they are known; never content."""
     asked = record.parameters
     attributes: _Attributes = {
         "gen_ai.operation.name": record.operation,
@@ -187,6 +212,8 @@ def request_attributes(record: Generation) -> _Attributes:
     if record.tool_count:
         attributes["gen_ai.request.tools.count"] = record.tool_count
         _put(attributes, "gen_ai.request.tools.names", record.tool_names or None)
+    for name, value in (record.details or {}).items():
+        attributes.setdefault(_DETAILS[name], value)  # a session that the caller names is the conversation
     return attributes | _common_attributes(record.fields)
 
 
@@ -216,8 +243,6 @@ def _response_attributes(record: Generation) -> _Attributes:
     for kind, count in Counter(call.kind for call in record.server_calls).items():
         attributes[f"gen_ai.response.server_tool_calls.{kind}"] = count
     _put(attributes, "gen_ai.request.retries", record.retries)
-    for name, value in (record.details or {}).items():
-        attributes[_DETAILS[name]] = value
     return attributes
 
 
@@ -305,8 +330,10 @@ def _texts(value: object) -> Sequence[str] | None:
 
 def _output_type(asked: Mapping[str, object]) -> str | None:
     modalities = asked.get("modalities")
-    if isinstance(modalities, list | tuple) and "audio" in modalities:
-        return "speech"
+    if isinstance(modalities, list | tuple):
+        made = next((kind for name, kind in _MODALITIES.items() if name in modalities), None)
+        if made is not None:
+            return made
     wanted = asked.get("response_format")
     if isinstance(wanted, type):
         return "json"

@@ -10,6 +10,17 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.kinds import (
+    MAPPING_WRITTEN,
+    TEXT,
+    TRUTH,
+    Kind,
+    choice,
+    faults_of,
+    is_a,
+    read_mapping,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -19,8 +30,9 @@ Compression: TypeAlias = Literal["none", "gzip"]
 
 TRACES_PATH: Final = "/v1/traces"
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")  # RFC 9110, 5.6.2
-_HOUR: Final = 3600
 _OURS: Final = frozenset({"content-type", "content-encoding", "content-length", "host", "transfer-encoding"})
+_ENDPOINT: Final = Kind(lambda _, value: [] if value is None else endpoint_faults(value), str, "URL")
+_HEADERS: Final = Kind(lambda _, value: header_faults(value), read_mapping, MAPPING_WRITTEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +56,16 @@ class Destination:
         ConfigError: naming every wrong field, its value and the fix.
     """
 
-    endpoint: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    name: str = ""
-    enabled: bool = True
-    encoding: Encoding = "auto"
-    compression: Compression = "none"
-    privacy_mode: bool = False
-    timeout: float = 10.0
-    batch_delay: float = 1.0
-    exporter: SpanExporter | None = field(default=None, repr=False)
+    endpoint: str | None = field(default=None, metadata=is_a(_ENDPOINT, shorthand=True))
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, metadata=is_a(_HEADERS, shorthand=True))
+    name: str = field(default="", metadata=is_a(TEXT))
+    enabled: bool = field(default=True, metadata=is_a(TRUTH))
+    encoding: Encoding = field(default="auto", metadata=is_a(choice(*get_args(Encoding)), shorthand=True))
+    compression: Compression = field(default="none", metadata=is_a(choice(*get_args(Compression)), shorthand=True))
+    privacy_mode: bool = field(default=False, metadata=is_a(TRUTH, shorthand=True))
+    timeout: float = field(default=10.0, metadata=is_a(seconds(0.001), shorthand=True))
+    batch_delay: float = field(default=1.0, metadata=is_a(seconds(0)))
+    exporter: SpanExporter | None = field(default=None, repr=False, metadata=is_a(None, shorthand=True))
 
     def __post_init__(self) -> None:
         faults = list(self._faults())
@@ -88,22 +100,20 @@ class Destination:
         return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 
     def _faults(self) -> list[str]:
-        faults = []
-        if not isinstance(self.name, str):
-            faults.append(f"name must be text, got {type(self.name).__name__}")
-        faults += _truth_faults(self)
-        faults += _number_faults(self)
-        if self.encoding not in get_args(Encoding):
-            faults.append(f'encoding must be "auto", "json" or "protobuf", got {self.encoding!r}')
-        if self.compression not in get_args(Compression):
-            faults.append(f'compression must be "none" or "gzip", got {self.compression!r}')
-        if self.exporter is None:
-            faults += endpoint_faults(self.endpoint)
-        elif self.endpoint is not None:
+        faults = faults_of(self)
+        if self.exporter is None and self.endpoint is None:
+            faults.append(
+                'endpoint is missing: give the traces URL of your backend, e.g. endpoint="https://api.axiom.co/v1/traces"'
+            )
+        if self.exporter is not None and self.endpoint is not None:
             faults.append("endpoint and exporter are both given: leave one out")
-        elif not callable(getattr(self.exporter, "export", None)):
+        if self.exporter is not None and not callable(getattr(self.exporter, "export", None)):
             faults.append(f"exporter must be an OpenTelemetry SpanExporter, got {type(self.exporter).__name__}")
-        return faults + header_faults(self.headers)
+        return faults
+
+
+SHORTHAND: Final = tuple(made.name for made in fields(Destination) if made.metadata["shorthand"])
+"""What `instrument()` takes itself when there is one destination."""
 
 
 def _basic(credentials: str) -> str:
@@ -126,10 +136,6 @@ def redact_url(url: str) -> str:
 
 def endpoint_faults(endpoint: object) -> list[str]:
     """Say what is wrong with an endpoint, nothing when it is fine."""
-    if endpoint is None:
-        return [
-            'endpoint is missing: give the traces URL of your backend, e.g. endpoint="https://api.axiom.co/v1/traces"'
-        ]
     if not isinstance(endpoint, str):
         return [f"endpoint must be a URL as text, got {type(endpoint).__name__}"]
     shown = redact_url(endpoint)
@@ -173,20 +179,3 @@ def _header_fault(name: object, value: object) -> str | None:
     except UnicodeEncodeError:
         return f'header "{name}" has characters in its value that HTTP headers cannot carry: only latin-1 is allowed'
     return None
-
-
-def _truth_faults(destination: Destination) -> list[str]:
-    return [
-        f"{name} must be True or False, got {value!r}"
-        for name in ("enabled", "privacy_mode")
-        if not isinstance(value := getattr(destination, name), bool)
-    ]
-
-
-def _number_faults(destination: Destination) -> list[str]:
-    faults = []
-    for name, least in (("timeout", 0.001), ("batch_delay", 0.0)):
-        value = getattr(destination, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= _HOUR:
-            faults.append(f"{name} must be a number of seconds from {least} to 3600, got {value!r}")
-    return faults

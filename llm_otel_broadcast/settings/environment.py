@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Literal
-from urllib.parse import unquote
 
 from llm_otel_broadcast.settings.destination import TRACES_PATH, Destination
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.kinds import read_pairs
 
 _PREFIX = "OTEL_EXPORTER_OTLP_"
 
@@ -58,17 +58,10 @@ def _value(environ: Mapping[str, str], name: str) -> str | None:
 
 def _headers(environ: Mapping[str, str]) -> dict[str, str]:
     name = "TRACES_HEADERS" if _value(environ, "TRACES_HEADERS") else "HEADERS"
-    headers = {}
-    for position, pair in enumerate((_value(environ, name) or "").split(",")):
-        if not pair.strip():
-            continue
-        key, separator, value = pair.partition("=")
-        if not separator or not key.strip():
-            raise ConfigError(
-                [f"{_PREFIX}{name}: entry {position + 1} is not key=value (entries are separated by commas)"]
-            )
-        headers[unquote(key.strip())] = unquote(value.strip())
-    return headers
+    try:
+        return read_pairs(_value(environ, name) or "")
+    except ValueError as error:
+        raise ConfigError([f"{_PREFIX}{name}: {error}"]) from None
 
 
 def _timeout(environ: Mapping[str, str]) -> float:

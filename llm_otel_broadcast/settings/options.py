@@ -4,103 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.kinds import (
+    MAPPING_WRITTEN,
+    TEXT_OR_NONE,
+    TEXTS,
+    TRUTH,
+    TRUTH_OR_AUTO,
+    TRUTH_OR_NONE,
+    Kind,
+    faults_of,
+    is_a,
+    kinds_of,
+    read_json,
+    read_mapping,
+    seconds,
+    whole,
+)
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
-_HOUR = 3600
-_SHORTEST, _LONGEST = 256, 10_000_000
 AppSpans: TypeAlias = Literal["auto"] | bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """The settings of one `instrument()`; `instrumentation.instrument` documents each.
+def read_destinations(text: str) -> list[Destination]:
+    """Read a JSON array of objects with the fields of `Destination`, but for those that only code can give.
 
     Raises:
-        ConfigError: listing every wrong setting.
+        ValueError: the text is something else.
+        ConfigError: listing every wrong field.
     """
-
-    destinations: tuple[Destination, ...] = ()
-    trace_defaults: Mapping[str, object] = field(default_factory=dict)
-    service_name: str | None = None
-    capture_content: bool = True
-    app_spans: AppSpans = "auto"
-    tracer_provider: TracerProvider | None = None
-    capture_content_in_app_spans: bool = False
-    forward_trace_fields: bool | None = None
-    link_gateway: bool = False
-    join_app_traces: bool = True
-    baggage_metadata: tuple[str, ...] = ()
-    request_stream_usage: bool = False
-    estimate_cost: bool = True
-    max_content_chars: int = 1_000_000
-    max_queue_bytes: int = 64 * 1024 * 1024
-    exit_timeout: float = 3.0
-    from_environment: bool = False
-    """The only destination came from `OTEL_EXPORTER_OTLP_*`: the app's own SDK exports to the same place."""
-
-    def __post_init__(self) -> None:
-        faults = [*_truths(self), *_destinations(self.destinations)]
-        if not isinstance(self.trace_defaults, Mapping):
-            faults.append(
-                "trace_defaults must be a mapping such as "
-                f'{{"environment": "staging"}}, got {type(self.trace_defaults).__name__}'
-            )
-        if self.service_name is not None and (not isinstance(self.service_name, str) or not self.service_name):
-            faults.append(f"service_name must be text, got {self.service_name!r}")
-        if self.app_spans not in ("auto", True, False):
-            faults.append(f'app_spans must be "auto", True or False, got {self.app_spans!r}')
-        if self.forward_trace_fields not in (None, True, False):
-            faults.append(f"forward_trace_fields must be None, True or False, got {self.forward_trace_fields!r}")
-        if self.tracer_provider is not None and not callable(getattr(self.tracer_provider, "get_tracer", None)):
-            faults.append(
-                f"tracer_provider must be an OpenTelemetry TracerProvider, got {type(self.tracer_provider).__name__}"
-            )
-        if not all(isinstance(key, str) and key for key in self.baggage_metadata):
-            faults.append(
-                f"baggage_metadata must be a list of baggage keys as text, got {list(self.baggage_metadata)!r}"
-            )
-        faults += _numbers(self)
-        if faults:
-            raise ConfigError(faults)
+    said = read_json(text)
+    if not isinstance(said, list):
+        raise ValueError(f"it must be a JSON array of objects, got {_json_kind(said)}")  # noqa: TRY004  # a wrong text
+    made, faults = [], []
+    for position, entry in enumerate(said):
+        try:
+            made.append(_destination(entry))
+        except ConfigError as error:
+            faults += [f"entry {position + 1}: {fault}" for fault in error.faults]
+    if faults:
+        raise ConfigError(faults)
+    return made
 
 
-def _truths(options: Options) -> list[str]:
-    names = (
-        "capture_content",
-        "capture_content_in_app_spans",
-        "link_gateway",
-        "join_app_traces",
-        "request_stream_usage",
-        "estimate_cost",
-    )
-    return [
-        f"{name} must be True or False, got {value!r}"
-        for name in names
-        if not isinstance(value := getattr(options, name), bool)
-    ]
+def _destination(entry: Any) -> Destination:
+    if not isinstance(entry, dict):
+        raise ConfigError([f'it must be an object such as {{"endpoint": "https://..."}}, got {_json_kind(entry)}'])
+    known = kinds_of(Destination)
+    unknown = [name for name in entry if name not in known]
+    if unknown:
+        raise ConfigError([f"{name!r} is no field of a destination: there are {', '.join(known)}" for name in unknown])
+    return Destination(**entry)
 
 
-def _numbers(options: Options) -> list[str]:
-    faults = []
-    size, wait, length = options.max_queue_bytes, options.exit_timeout, options.max_content_chars
-    if isinstance(length, bool) or not isinstance(length, int) or not _SHORTEST <= length <= _LONGEST:
-        faults.append(
-            f"max_content_chars must be a whole number of characters from {_SHORTEST} to {_LONGEST}, got {length!r}"
-        )
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1024 * 1024:
-        faults.append(f"max_queue_bytes must be a whole number of bytes, at least 1048576 (1 MiB), got {size!r}")
-    if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait <= _HOUR:
-        faults.append(f"exit_timeout must be a number of seconds from 0 to 3600, got {wait!r}")
-    return faults
+def _json_kind(value: object) -> str:
+    kinds = {dict: "an object", list: "an array", str: "a text", bool: "a truth value", type(None): "null"}
+    return kinds.get(type(value), "a number")
 
 
-def _destinations(destinations: Sequence[object]) -> list[str]:
+def _destination_faults(_: str, destinations: Sequence[object]) -> list[str]:
     faults = [
         f"destinations[{position}] must be a Destination, got {type(destination).__name__}"
         for position, destination in enumerate(destinations)
@@ -112,3 +79,52 @@ def _destinations(destinations: Sequence[object]) -> list[str]:
         for name in sorted({name for name in names if names.count(name) > 1})
     ]
     return faults
+
+
+def _mapping_faults(name: str, value: object) -> list[str]:
+    if isinstance(value, Mapping):
+        return []
+    return [f'{name} must be a mapping such as {{"environment": "staging"}}, got {type(value).__name__}']
+
+
+_DESTINATIONS: Final = Kind(
+    _destination_faults, read_destinations, "a JSON array of objects with `Destination`'s fields"
+)
+_MAPPING: Final = Kind(_mapping_faults, read_mapping, MAPPING_WRITTEN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The settings of one `instrument()`; `instrumentation.instrument` documents each.
+
+    Raises:
+        ConfigError: listing every wrong setting.
+    """
+
+    destinations: tuple[Destination, ...] = field(default=(), metadata=is_a(_DESTINATIONS))
+    trace_defaults: Mapping[str, object] = field(default_factory=dict, metadata=is_a(_MAPPING))
+    service_name: str | None = field(default=None, metadata=is_a(TEXT_OR_NONE))
+    capture_content: bool = field(default=True, metadata=is_a(TRUTH))
+    app_spans: AppSpans = field(default="auto", metadata=is_a(TRUTH_OR_AUTO))
+    tracer_provider: TracerProvider | None = None
+    capture_content_in_app_spans: bool = field(default=False, metadata=is_a(TRUTH))
+    forward_trace_fields: bool | None = field(default=None, metadata=is_a(TRUTH_OR_NONE))
+    link_gateway: bool = field(default=False, metadata=is_a(TRUTH))
+    join_app_traces: bool = field(default=True, metadata=is_a(TRUTH))
+    baggage_metadata: Sequence[str] = field(default=(), metadata=is_a(TEXTS))
+    request_stream_usage: bool = field(default=False, metadata=is_a(TRUTH))
+    estimate_cost: bool = field(default=True, metadata=is_a(TRUTH))
+    max_content_chars: int = field(default=1_000_000, metadata=is_a(whole("characters", 256, 10_000_000)))
+    max_queue_bytes: int = field(default=64 * 1024 * 1024, metadata=is_a(whole("bytes", 1024 * 1024)))
+    exit_timeout: float = field(default=3.0, metadata=is_a(seconds(0)))
+    from_environment: bool = False
+    """The only destination came from `OTEL_EXPORTER_OTLP_*`: the app's own SDK exports to the same place."""
+
+    def __post_init__(self) -> None:
+        faults = faults_of(self)
+        if self.tracer_provider is not None and not callable(getattr(self.tracer_provider, "get_tracer", None)):
+            faults.append(
+                f"tracer_provider must be an OpenTelemetry TracerProvider, got {type(self.tracer_provider).__name__}"
+            )
+        if faults:
+            raise ConfigError(faults)

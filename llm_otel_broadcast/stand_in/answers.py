@@ -10,6 +10,7 @@ from typing import Any, Final
 
 CREATED: Final = 1_790_000_000
 _numbers = count(1)
+_SOUND_PIECE: Final = 64
 _PRICE_IN, _PRICE_OUT = 2.5e-6, 1e-5  # USD a token
 
 Usage = dict[str, Any]
@@ -65,8 +66,9 @@ def message(
     tool_calls: Sequence[tuple[str, str, str]] = (),
     reasoning: str | None = None,
     refusal: str | None = None,
+    **members: Any,
 ) -> dict[str, Any]:
-    """Return an assistant's message; `tool_calls` are (id, name, arguments as JSON text)."""
+    """Return an assistant's message; `tool_calls` are (id, name, arguments as JSON text), `members` are added as they are."""
     made: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal}
     if reasoning is not None:
         made["reasoning"] = reasoning
@@ -75,7 +77,7 @@ def message(
             {"id": identity, "type": "function", "function": {"name": name, "arguments": arguments}}
             for identity, name, arguments in tool_calls
         ]
-    return made
+    return {**made, **members}
 
 
 def completion(
@@ -89,7 +91,7 @@ def completion(
     document = {**_head("chat.completion", model), "choices": choices, **members}
     if usage is not None:
         document["usage"] = usage
-    return Answer(body=_json(document))
+    return Answer(body=to_json(document))
 
 
 def stream(
@@ -109,7 +111,7 @@ def stream(
         finished: False: no finish reason and no `[DONE]`.
     """
     head = _head("chat.completion.chunk", model)
-    events = [_event({**head, "id": "", "model": "", "choices": [], "prompt_filter_results": []})] if azure else []
+    events = [event({**head, "id": "", "model": "", "choices": [], "prompt_filter_results": []})] if azure else []
     pending = [(index, _deltas(said)) for index, said in enumerate(messages)]
     while pending:
         for index, deltas in list(pending):
@@ -117,32 +119,32 @@ def stream(
             if delta is None:
                 pending.remove((index, deltas))
                 continue
-            events.append(_event({**head, "choices": [_chunk_choice(index, delta, None)]}))
+            events.append(event({**head, "choices": [_chunk_choice(index, delta, None)]}))
     if not finished:
         return Answer(events=tuple(events))
     ends = [_chunk_choice(index, {}, _reason(said)) for index, said in enumerate(messages)]
-    events += [_event({**head, "choices": [end]}) for end in ends]
+    events += [event({**head, "choices": [end]}) for end in ends]
     if usage is not None:
-        events.append(_event({**head, "choices": ends if "/" in model else [], "usage": usage}))
+        events.append(event({**head, "choices": ends if "/" in model else [], "usage": usage}))
     return Answer(events=(*events, b"data: [DONE]\n\n"))
 
 
 def mid_stream_error(text: str, problem: str, *, model: str = "openai/gpt-4o", code: int = 502) -> Answer:
     """Return a stream that breaks off the way OpenRouter reports it (spec, section 10.3)."""
     head = _head("chat.completion.chunk", model)
-    said = [_event({**head, "choices": [_chunk_choice(0, delta, None)]}) for delta in _deltas(message(text))]
+    said = [event({**head, "choices": [_chunk_choice(0, delta, None)]}) for delta in _deltas(message(text))]
     broken = {
         **head,
         "error": {"code": code, "message": problem},
         "choices": [_chunk_choice(0, {"content": ""}, "error")],
     }
-    return Answer(events=(*said, _event(broken)))
+    return Answer(events=(*said, event(broken)))
 
 
 def error(status: int, text: str, *, code: str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
     """Return an error in OpenAI's shape."""
     body = {"error": {"message": text, "type": "invalid_request_error", "param": None, "code": code}}
-    return Answer(status, _json(body), headers=headers or {})
+    return Answer(status, to_json(body), headers=headers or {})
 
 
 def _head(kind: str, model: str) -> dict[str, Any]:
@@ -164,23 +166,42 @@ def _chunk_choice(index: int, delta: Mapping[str, Any], reason: str | None) -> d
 def _deltas(said: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"role": "assistant", "content": ""}
     for name in ("reasoning", "content", "refusal"):
-        for piece in _pieces(said.get(name) or ""):
+        for piece in pieces(said.get(name) or ""):
             yield {name: piece}
+    if said.get("audio"):
+        yield from _heard(said["audio"])
+    if said.get("images"):
+        yield {"images": said["images"]}
     for index, call in enumerate(said.get("tool_calls") or ()):
         function = call["function"]
         yield {"tool_calls": [{**call, "index": index, "function": {"name": function["name"], "arguments": ""}}]}
-        for piece in _pieces(function["arguments"]):
+        for piece in pieces(function["arguments"]):
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
 
 
-def _pieces(text: str) -> list[str]:
+def _heard(audio: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield audio the way it streams: the id, the words, the sound in pieces, the time until which it is kept."""
+    yield {"audio": {"id": audio["id"]}}
+    for piece in pieces(audio["transcript"]):
+        yield {"audio": {"transcript": piece}}
+    data = audio["data"]
+    for start in range(0, len(data), _SOUND_PIECE):
+        yield {"audio": {"data": data[start : start + _SOUND_PIECE]}}
+    yield {"audio": {"expires_at": CREATED}}
+
+
+def pieces(text: str) -> list[str]:
+    """Return a text word by word."""
     words = text.split(" ")
     return [word if position == 0 else f" {word}" for position, word in enumerate(words)] if text else []
 
 
-def _event(document: Mapping[str, Any]) -> bytes:
-    return b"data: " + _json(document) + b"\n\n"
+def event(document: Mapping[str, Any], *, named: bool = False) -> bytes:
+    """Return a server-sent event; `named` after its type, as the newer APIs have it."""
+    name = f"event: {document['type']}\n".encode() if named else b""
+    return name + b"data: " + to_json(document) + b"\n\n"
 
 
-def _json(document: Mapping[str, Any]) -> bytes:
+def to_json(document: Mapping[str, Any]) -> bytes:
+    """Return a document as JSON."""
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

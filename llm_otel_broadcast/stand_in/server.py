@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from llm_otel_broadcast.stand_in.answers import Answer
+from llm_otel_broadcast.stand_in.forms import read_form
 from llm_otel_broadcast.stand_in.routes import usual_answer
 
 
@@ -29,11 +30,17 @@ class SeenRequest:
     host: str
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    method: str = "POST"
+    query: str = field(default="", repr=False)
 
     @property
     def json(self) -> dict[str, Any]:
         document = json.loads(self.body)
         return document if isinstance(document, dict) else {}
+
+    @property
+    def form(self) -> dict[str, Any]:
+        return read_form(self.body)
 
 
 class StandIn:
@@ -41,10 +48,12 @@ class StandIn:
 
     Attributes:
         requests: every request so far.
+        connections: how many connections have been opened so far.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.requests: list[SeenRequest] = []
+        self.connections = 0
         self._script: deque[Answer] = deque()
         self._stopping = threading.Event()
         self._port = port
@@ -73,6 +82,10 @@ class StandIn:
         """Queue answers; each is given once, before the usual ones."""
         self._script.extend(answers)
 
+    def forget_script(self) -> None:
+        """Drop what is left of the script."""
+        self._script.clear()
+
     def start(self) -> None:
         self._server = _Server(("127.0.0.1", self._port), self)
         self._port = self._server.server_port
@@ -91,7 +104,7 @@ class StandIn:
         try:
             return self._script.popleft()
         except IndexError:
-            return usual_answer(request.path, request.body)
+            return usual_answer(request.path, request.body, dict(parse_qsl(request.query)))
 
     def wait(self, seconds: float) -> None:
         if seconds:
@@ -112,6 +125,10 @@ class _Server(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        self.stand_in.connections += 1
+        return super().get_request()
+
     def handle_error(self, request: object, client_address: object) -> None:
         # A client that goes away in the middle is no event here; anything else is a fault of ours and stays visible.
         if not isinstance(sys.exception(), OSError):
@@ -124,11 +141,21 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
         stand_in = self.server.stand_in
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         target = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        answer = stand_in.answer(SeenRequest(target.path, target.netloc or headers.get("host", ""), headers, body))
+        host = target.netloc or headers.get("host", "")
+        answer = stand_in.answer(SeenRequest(target.path, host, headers, body, self.command, target.query))
         stand_in.wait(answer.delay)
         if answer.events is None:
             self._send_body(answer)

@@ -112,8 +112,16 @@ def test_a_wrong_argument_is_named(arguments, said):
     assert "secret" not in done.stderr
 
 
-def test_help_names_the_commands():
-    assert "demo" in run("--help").stdout
+def test_the_demo_says_that_everything_is_turned_off(monkeypatch):
+    monkeypatch.setenv("LLM_OTEL_BROADCAST_DISABLED", "true")
+    done = run("demo")
+    assert done.returncode == 1
+    assert "LLM_OTEL_BROADCAST_DISABLED is true" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["demo", "run"])
+def test_help_names_the_commands(command):
+    assert command in run("--help").stdout
 
 
 def test_without_the_extra_the_fix_is_named():

@@ -66,6 +66,71 @@ def test_files_are_named_or_described(file, expected):
     assert parts([{"type": "file", "file": file}]) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (
+            {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}},
+            {"type": "blob", "modality": "video", "mime_type": "video/mp4", "stripped": True, "bytes": 3},
+        ),
+        (
+            {"type": "image_url", "image_url": "https://example.com/cat.png"},
+            {"type": "uri", "modality": "image", "uri": "https://example.com/cat.png"},
+        ),
+        (
+            {"type": "image_url", "image_url": {"url": "data:,A%20brief%20note"}},
+            {"type": "blob", "modality": "image", "mime_type": "text/plain", "stripped": True, "bytes": 16},
+        ),
+        (
+            {"type": "file", "file": {"file_data": "https://example.com/a.pdf", "filename": "a.pdf"}},
+            {"type": "uri", "modality": "document", "uri": "https://example.com/a.pdf", "filename": "a.pdf"},
+        ),
+        (
+            {"type": "text", "text": "data:image/png;base64,AAAA"},
+            {"type": "text", "content": "data:image/png;base64,AAAA"},
+        ),
+    ],
+)
+def test_media_of_every_kind_are_described_and_links_stay(part, expected):
+    assert parts([part]) == [expected]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "hologram", "layers": [{"src": "data:image/png;base64,AAAAAAAA"}]},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAAAAAA"}},
+        {"type": "hologram", "raw": b"AAAAAAAA"},
+    ],
+)
+def test_media_in_a_part_nobody_knows_are_described_too(part):
+    assert "AAAAAAAA" not in json.dumps(parts([part]))
+    assert "bytes" in json.dumps(parts([part]))
+
+
+def test_an_earlier_answer_in_audio_is_named_by_its_id():
+    (message,) = input_messages([{"role": "assistant", "audio": {"id": "audio_1"}}])
+    assert message["parts"] == [{"type": "file", "modality": "audio", "file_id": "audio_1"}]
+
+
+def test_an_earlier_answer_sent_back_whole_is_described():
+    (message,) = input_messages(
+        [
+            {
+                "role": "assistant",
+                "content": None,
+                "audio": {"id": "audio_1", "data": "AAAA", "transcript": "Hello."},
+                "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}],
+            }
+        ]
+    )
+    assert message["parts"] == [
+        {"type": "text", "content": "Hello."},
+        {"type": "blob", "modality": "audio", "stripped": True, "bytes": 3, "id": "audio_1"},
+        {"type": "blob", "modality": "image", "mime_type": "image/png", "stripped": True, "bytes": 3},
+    ]
+
+
 def test_an_unknown_part_is_kept_as_it_is():
     assert parts([{"type": "thinking_v9", "thoughts": 3}]) == [{"type": "thinking_v9", "thoughts": 3}]
 

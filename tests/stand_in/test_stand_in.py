@@ -37,6 +37,16 @@ def test_n_makes_as_many_choices(stand_in):
     assert len(chat("sync", stand_in.base_url, n=3).choices) == 3
 
 
+def test_a_form_is_read_field_by_field(client, stand_in):
+    client.images.edit(prompt="Line one\r\nline two", image=("a.png", b"\r\n--x\r\n"), mask=("b.png", b""), n=2)
+    assert stand_in.requests[0].form == {
+        "prompt": "Line one\r\nline two",
+        "n": "2",
+        "image": ("a.png", b"\r\n--x\r\n"),
+        "mask": ("b.png", b""),
+    }
+
+
 def test_error_words_are_refused(stand_in):
     with pytest.raises(openai.BadRequestError):
         chat("sync", stand_in.base_url, messages=[{"role": "user", "content": "trigger error"}])

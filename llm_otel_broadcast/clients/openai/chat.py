@@ -8,7 +8,14 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.keeping import keep_argument
-from llm_otel_broadcast.clients.openai.openrouter import native_reason_of, note_error, read_attempts, reasoning_of
+from llm_otel_broadcast.clients.openai.chat_media import Media, is_media
+from llm_otel_broadcast.clients.openai.openrouter import (
+    native_reason_of,
+    note_broken_choice,
+    note_error,
+    read_attempts,
+    reasoning_of,
+)
 from llm_otel_broadcast.clients.openai.tools import note_tools
 from llm_otel_broadcast.clients.openai.usage import read_usage
 from llm_otel_broadcast.clients.reading import (
@@ -17,10 +24,11 @@ from llm_otel_broadcast.clients.reading import (
     extras_of,
     items_of,
     members_of,
+    note,
     parameters_of,
     text_of,
 )
-from llm_otel_broadcast.generation import Choice, Failure, Generation, ToolCall
+from llm_otel_broadcast.generation import Choice, Generation, ToolCall
 
 PARAMETERS: Final = {
     "frequency_penalty": "frequency_penalty",
@@ -57,6 +65,9 @@ class ChatReader:
             if effort is not None:  # OpenRouter's spelling
                 asked.setdefault("reasoning_effort", effort)
         record.parameters = asked
+        if "audio" in kwargs:
+            audio = members_of(kwargs["audio"])
+            note(record, voice=text_of(audio.get("voice")), audio_format=text_of(audio.get("format")))
         if content:
             record.wants_content = True
             record.messages, size = keep_argument(kwargs, "messages")
@@ -66,12 +77,9 @@ class ChatReader:
 
     def read_response(self, record: Generation, response: Any) -> None:
         said = all_members_of(response)
-        _read_head(record, said)
-        _read_tail(record, said)
-        content = record.wants_content
-        record.choices = [
-            _read_choice(choice, position, content=content) for position, choice in enumerate(items_of(said, "choices"))
-        ]
+        read_head(record, said)
+        read_tail(record, said)
+        record.choices = [_read_choice(record, choice, at) for at, choice in enumerate(items_of(said, "choices"))]
         for choice in record.choices:
             record.tool_call_count += len(choice.tool_calls)
             record.size += len(choice.content or "") + len(choice.reasoning or "")
@@ -95,7 +103,7 @@ class ChatFold:
         self._record = record
         self._started = record.started
         self._content = record.wants_content
-        self._open: dict[Any, _OpenChoice] = {}
+        self._open: dict[int, _OpenChoice] = {}
         self._headed = False
         self._hides_usage = record.hides_usage_chunk
 
@@ -103,23 +111,19 @@ class ChatFold:
         said = members_of(chunk)
         if not self._headed:
             record = self._record
-            _read_head(record, all_members_of(chunk))
+            read_head(record, all_members_of(chunk))
             self._headed = bool(record.response_id and record.response_model)
-        choices = said.get("choices")
-        if choices:
-            for choice in choices:
-                self._add_choice(choice)
+        choices = items_of(said, "choices")
+        for position, choice in enumerate(choices):
+            self._add_choice(choice, position)
         if said.get("usage") is not None:
-            _read_tail(self._record, all_members_of(chunk))
+            read_tail(self._record, all_members_of(chunk))
             return self._hides_usage and not choices
         return False
 
-    def _add_choice(self, made: Any) -> None:
+    def _add_choice(self, made: Any, position: int) -> None:
         choice = members_of(made)
-        index = choice.get("index", 0)
-        mine = self._open.get(index)
-        if mine is None:
-            mine = self._open[index] = _OpenChoice(index if isinstance(index, int) else len(self._open))
+        mine = self._find(choice.get("index"), position)
         reason = choice.get("finish_reason")
         if reason:
             mine.finish_reason = str(reason)
@@ -131,9 +135,11 @@ class ChatFold:
         text = said.get("content")
         extra = extras_of(delta)
         reasoning = reasoning_of(extra) if extra else None
-        calls = said.get("tool_calls")
+        calls = items_of(said, "tool_calls")
         refusal = said.get("refusal")
-        if self._record.first_chunk_ns is None and (text or reasoning or calls or refusal):
+        audio = said.get("audio")
+        media = (audio is not None or extra) and mine.add_media(audio, extra, content=self._content)
+        if self._record.first_chunk_ns is None and (text or reasoning or calls or refusal or media):
             self._record.first_chunk_ns = time.perf_counter_ns() - self._started
         if calls:
             mine.add_calls(calls, content=self._content)
@@ -146,14 +152,22 @@ class ChatFold:
         if refusal:
             mine.refusal.append(refusal)
 
+    def _find(self, index: Any, position: int) -> _OpenChoice:
+        """Return the choice that a piece belongs to; without a usable index its place among the pieces tells."""
+        known = index if type(index) is int else position
+        mine = self._open.get(known)
+        if mine is None:
+            mine = self._open[known] = _OpenChoice(known)
+        return mine
+
     def finish(self) -> None:
         record = self._record
-        record.choices = [self._open[index].close() for index in sorted(self._open, key=str)]
+        audio_format = audio_format_of(record)
+        record.choices = [self._open[index].close(audio_format) for index in sorted(self._open)]
         for choice in record.choices:
             record.tool_call_count += len(choice.tool_calls)
             record.size += len(choice.content or "") + len(choice.reasoning or "")
-            if choice.finish_reason == "error" and record.failure is None:
-                record.failure = Failure("error", "the provider ended the stream with an error")
+        note_broken_choice(record)
 
 
 class _OpenChoice:
@@ -165,6 +179,7 @@ class _OpenChoice:
         "content",
         "finish_reason",
         "index",
+        "media",
         "native_finish_reason",
         "reasoning",
         "refusal",
@@ -177,6 +192,7 @@ class _OpenChoice:
         self.content: list[str] = []
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
+        self.media: Media | None = None
         self.calls: list[tuple[object, ToolCall, list[str]]] = []
         self._last: tuple[object, ToolCall, list[str]] | None = None
 
@@ -197,6 +213,15 @@ class _OpenChoice:
             if arguments and content:
                 entry[2].append(arguments)
 
+    def add_media(self, audio: object, extra: Members, *, content: bool) -> bool:
+        """Take a piece of audio or an image; False when there is none."""
+        if not is_media(audio, extra):
+            return False
+        if content:
+            self.media = self.media or Media()
+            self.media.add(audio, extra)
+        return True
+
     def _find(self, identity: object, index: object) -> tuple[object, ToolCall, list[str]] | None:
         if identity:
             return next((entry for entry in self.calls if entry[1].id == identity), None)
@@ -204,25 +229,28 @@ class _OpenChoice:
             return next((entry for entry in reversed(self.calls) if entry[0] == index), self._last)
         return self._last
 
-    def close(self) -> Choice:
+    def close(self, audio_format: object) -> Choice:
         for _, call, pieces in self.calls:
             call.arguments = "".join(map(str, pieces))
-        return Choice(
+        choice = Choice(
             index=self.index,
             finish_reason=self.finish_reason,
             native_finish_reason=self.native_finish_reason,
-            content=_joined(self.content),
-            reasoning=_joined(self.reasoning),
-            refusal=_joined(self.refusal),
+            content=joined(self.content),
+            reasoning=joined(self.reasoning),
+            refusal=joined(self.refusal),
             tool_calls=[call for _, call, _ in self.calls],
         )
+        if self.media is not None:
+            self.media.close(choice, audio_format)
+        return choice
 
 
-def _joined(pieces: list[str]) -> str | None:
+def joined(pieces: list[str]) -> str | None:
     return "".join(map(str, pieces)) if pieces else None
 
 
-def _read_head(record: Generation, said: Members) -> None:
+def read_head(record: Generation, said: Members) -> None:
     """Read what every chunk carries; blank values (Azure's first chunk) do not overwrite."""
     record.response_id = text_of(said.get("id")) or record.response_id
     record.response_model = text_of(said.get("model")) or record.response_model
@@ -231,7 +259,7 @@ def _read_head(record: Generation, said: Members) -> None:
     record.serving_provider = text_of(said.get("provider")) or record.serving_provider
 
 
-def _read_tail(record: Generation, said: Members) -> None:
+def read_tail(record: Generation, said: Members) -> None:
     """Read what comes with the last chunk or the whole answer."""
     usage = said.get("usage")
     if usage is not None:
@@ -239,7 +267,7 @@ def _read_tail(record: Generation, said: Members) -> None:
     record.response_service_tier = text_of(said.get("service_tier")) or record.response_service_tier
 
 
-def _read_choice(choice: Any, position: int, *, content: bool) -> Choice:
+def _read_choice(record: Generation, choice: Any, position: int) -> Choice:
     said = members_of(choice)
     index = said.get("index")
     reason = said.get("finish_reason")
@@ -249,14 +277,25 @@ def _read_choice(choice: Any, position: int, *, content: bool) -> Choice:
     if message is None:
         return read
     told = members_of(message)
+    content = record.wants_content
     read.tool_calls = [_read_call(members_of(call), content=content) for call in items_of(told, "tool_calls")]
     if not content:
         return read
     read.role = text_of(told.get("role")) or "assistant"
     read.content = text_of(told.get("content"))
     read.refusal = text_of(told.get("refusal"))
-    read.reasoning = reasoning_of(extras_of(message))
+    extra = extras_of(message)
+    read.reasoning = reasoning_of(extra)
+    if is_media(told.get("audio"), extra):
+        media = Media()
+        media.add(told.get("audio"), extra)
+        media.close(read, audio_format_of(record))
     return read
+
+
+def audio_format_of(record: Generation) -> object:
+    """Return the format in which the request asks for audio, None when it does not say."""
+    return record.details.get("audio_format") if record.details else None
 
 
 def _read_call(call: Members, *, content: bool) -> ToolCall:

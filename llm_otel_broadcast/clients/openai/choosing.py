@@ -21,7 +21,7 @@ def covering(thing: Any) -> Callable[[Any], bool] | None:
     transport = getattr(client, "_client", None)
     if client is None or transport is None or not hasattr(client, "base_url"):
         return None
-    kind, own, shared = type(client), ref(client), ref(transport)
+    kind, own, shared = client.__class__, ref(client), ref(transport)  # of a proxy: what it stands for
 
     def covers(resource: Any) -> bool:
         asked = getattr(resource, "_client", None)

@@ -20,6 +20,12 @@ def note_error(record: Generation, said: Members) -> None:
     record.failure = Failure(str(code or "error"), str(message or ""), code=str(code) if code else None)
 
 
+def note_broken_choice(record: Generation) -> None:
+    """Take a choice of a stream that ended in `error`: the provider broke off (spec, section 10.3)."""
+    if record.failure is None and any(choice.finish_reason == "error" for choice in record.choices):
+        record.failure = Failure("error", "the provider ended the stream with an error")
+
+
 def native_reason_of(choice: Any) -> str | None:
     """Return why the answer ended in the serving provider's own words."""
     return text_of(extras_of(choice).get("native_finish_reason"))

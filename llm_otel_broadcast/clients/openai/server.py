@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from llm_otel_broadcast.generation import UNKNOWN_SERVER, Server
@@ -27,7 +28,7 @@ _BY_DOMAIN: Final = (
     ("moonshot.cn", "moonshot_ai"),
     ("amazonaws.com", "aws.bedrock"),
 )
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 _known: WeakKeyDictionary[Any, tuple[Any, Server]] = WeakKeyDictionary()
 
@@ -39,6 +40,8 @@ def server_of(resource: Any) -> Server:
         return UNKNOWN_SERVER
     # newer clients compute `base_url` at each look, from this one: it tells whether anything has changed
     mark = getattr(client, "_base_url", None)
+    if type(client).__hash__ is None:  # a client of the host's own making, compared by its members
+        return _read(client, client.base_url)
     known = _known.get(client)
     if known is not None and mark is not None and known[0] is mark:
         return known[1]
@@ -48,6 +51,21 @@ def server_of(resource: Any) -> Server:
     server = _read(client, url)
     _known[client] = (mark, server)
     return server
+
+
+def socket_server_of(resource: Any) -> Server | None:
+    """Return the server that a client's web sockets go to, None if it is the same as for all else."""
+    client = getattr(resource, "_client", None)
+    url = getattr(client, "websocket_base_url", None)
+    return None if url is None else _read(client, _Url(str(url)))
+
+
+class _Url:
+    """A URL that may be given as text, with the members that a client's own have."""
+
+    def __init__(self, text: str) -> None:
+        parts = urlsplit(text)
+        self.scheme, self.host, self.port = parts.scheme, parts.hostname, parts.port
 
 
 def _read(client: Any, url: Any) -> Server:

@@ -12,12 +12,35 @@ from typing import Any, Final
 
 import wrapt
 
-from llm_otel_broadcast.clients.observe import Switch, watch
+from llm_otel_broadcast.clients.layers import is_traced_by_another, layers_of
+from llm_otel_broadcast.clients.observe import Post, Switch, watch
+from llm_otel_broadcast.clients.openai.background import Background
 from llm_otel_broadcast.clients.openai.chat import ChatReader
+from llm_otel_broadcast.clients.openai.completions import CompletionReader
+from llm_otel_broadcast.clients.openai.embeddings import EmbeddingReader
+from llm_otel_broadcast.clients.openai.images import ImageReader
+from llm_otel_broadcast.clients.openai.moderations import ModerationReader
+from llm_otel_broadcast.clients.openai.realtime import RealtimeReader
+from llm_otel_broadcast.clients.openai.responses import CompactReader, FetchReader, ResponsesReader
+from llm_otel_broadcast.clients.openai.sockets import dialling, opening
+from llm_otel_broadcast.clients.openai.speech import SpeechReader
+from llm_otel_broadcast.clients.openai.transcriptions import TranscriptionReader
 from llm_otel_broadcast.clients.reading import Reader
-from llm_otel_broadcast.guard import Guard, logger
+from llm_otel_broadcast.guard import Guard
 
 _PATCHING = Guard("patching the openai client")
+
+
+def _call(target: Target, original: Any, post: Post) -> Any:
+    return watch(original, post, is_async=target.is_async)
+
+
+def _connect(_target: Target, original: Any, _post: Post) -> Any:
+    return dialling(original)
+
+
+def _open(target: Target, original: Any, post: Post) -> Any:
+    return opening(original, target.reader, post, is_async=target.is_async)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +50,7 @@ class Target:
     Attributes:
         owner: the class; its asynchronous twin is `Async` + owner.
         encloses: the method may go through another target, in some version of the client.
+        replace: makes what takes the place of the method.
     """
 
     module: str
@@ -35,15 +59,59 @@ class Target:
     reader: Reader
     is_async: bool = False
     encloses: bool = False
+    replace: Callable[[Target, Any, Post], Any] = _call
+
+
+def _sockets(module: str, owner: str, reader: Reader) -> tuple[Target, ...]:
+    """Return the rows of an API with web sockets: `connect` makes a manager, which opens the connection in either way."""
+    enters = ("__enter__", "__aenter__", "enter")
+    opened = (Target(module, f"{owner}ConnectionManager", name, reader, replace=_open) for name in enters)
+    return (Target(module, owner, "connect", reader, replace=_connect), *opened)
 
 
 _CHAT: Final = ChatReader()
+_IMAGES: Final = ImageReader()
+_BACKGROUND: Final = Background()
+_RESPONSES: Final = ResponsesReader(_BACKGROUND)
+_COMPACTED: Final = CompactReader(_BACKGROUND)
+_FETCHED: Final = FetchReader(_BACKGROUND)
+_REALTIME: Final = RealtimeReader(_BACKGROUND)
 _ROWS: Final = (
     Target("openai.resources.chat.completions", "Completions", "create", _CHAT),
     Target("openai.resources.chat.completions", "Completions", "parse", _CHAT, encloses=True),
     Target("openai.resources.beta.chat.completions", "Completions", "parse", _CHAT, encloses=True),
+    Target("openai.resources.completions", "Completions", "create", CompletionReader()),
+    Target("openai.resources.embeddings", "Embeddings", "create", EmbeddingReader()),
+    Target("openai.resources.images", "Images", "generate", _IMAGES),
+    Target("openai.resources.images", "Images", "edit", _IMAGES),
+    Target("openai.resources.images", "Images", "create_variation", _IMAGES),
+    Target("openai.resources.audio.speech", "Speech", "create", SpeechReader()),
+    Target("openai.resources.audio.transcriptions", "Transcriptions", "create", TranscriptionReader("transcription")),
+    Target("openai.resources.audio.translations", "Translations", "create", TranscriptionReader("translation")),
+    Target("openai.resources.moderations", "Moderations", "create", ModerationReader()),
+    Target("openai.resources.responses.responses", "Responses", "create", _RESPONSES),
+    Target("openai.resources.responses.responses", "Responses", "parse", _RESPONSES, encloses=True),
+    Target("openai.resources.responses.responses", "Responses", "retrieve", _FETCHED),
+    Target("openai.resources.responses.responses", "Responses", "compact", _COMPACTED),
+    Target("openai.resources.beta.responses.responses", "Responses", "create", _RESPONSES),
+    Target("openai.resources.beta.responses.responses", "Responses", "retrieve", _FETCHED),
+    Target("openai.resources.beta.responses.responses", "Responses", "compact", _COMPACTED),
+    *_sockets("openai.resources.responses.responses", "Responses", _RESPONSES),
+    *_sockets("openai.resources.beta.responses.responses", "Responses", _RESPONSES),
+    *_sockets("openai.resources.realtime.realtime", "Realtime", _REALTIME),
+    *_sockets("openai.resources.beta.realtime.realtime", "Realtime", _REALTIME),
 )
 TARGETS: Final = tuple(made for row in _ROWS for made in (row, replace(row, owner=f"Async{row.owner}", is_async=True)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Patch:
+    """One patched method: where, what stood there, what stands there now."""
+
+    owner: type
+    original: Any
+    patched: Any
+    post: Post
 
 
 class Patches:
@@ -53,7 +121,9 @@ class Patches:
         self.switch = Switch()
         self._active = False
         self._hooked = False
-        self._applied: dict[Target, tuple[type, Any, Any]] = {}
+        self._applied: dict[Target, _Patch] = {}
+        self._buried: dict[Target, list[_Patch]] = {}
+        """Patches that somebody has replaced or covered. They do nothing, but may come up again."""
 
     def apply(self) -> None:
         """Patch what is imported, and have the rest patched when it is."""
@@ -68,9 +138,9 @@ class Patches:
     def remove(self) -> None:
         """Put the very same functions back. Where somebody has patched above us, ours stays below and does nothing."""
         self._active = False
-        for target, (owner, original, patched) in list(self._applied.items()):
-            if owner.__dict__.get(target.method) is patched:
-                setattr(owner, target.method, original)
+        for target, patch in list(self._applied.items()):
+            if patch.owner.__dict__.get(target.method) is patch.patched:
+                setattr(patch.owner, target.method, patch.original)
                 del self._applied[target]
 
     def _hook(self, target: Target) -> Callable[[Any], None]:
@@ -78,14 +148,32 @@ class Patches:
 
     def _patch(self, target: Target) -> None:
         with _PATCHING:
-            if not self._active or target in self._applied:
+            if not self._active:
                 return
             owner = getattr(sys.modules[target.module], target.owner, None)
-            original = None if owner is None else owner.__dict__.get(target.method)
-            if owner is None or original is None:  # another version of the client has it, or will
-                logger.debug("%s.%s.%s is not in the installed openai", target.module, target.owner, target.method)
+            found = None if owner is None else owner.__dict__.get(target.method)
+            if owner is None or found is None:  # another version of the client has it, or will
                 return
-            wrapper = watch(target.reader, self.switch, is_async=target.is_async, encloses=target.encloses)
-            patched = wrapt.FunctionWrapper(original, wrapper)
+            applied = self._applied.get(target)
+            if applied is not None:
+                if any(layer is applied.patched for layer in layers_of(found)):
+                    return
+                applied.post.switch = Switch()  # two live ones would record each call twice
+                self._buried.setdefault(target, []).append(applied)
+            original = self._uncovered(target, found)
+            post = Post(
+                target.reader, self.switch, encloses=target.encloses, traced_below=is_traced_by_another(original)
+            )
+            twin = next(
+                (one for one in self._applied.values() if one.owner is owner and one.original is original), None
+            )
+            patched = twin.patched if twin else target.replace(target, original, post)  # `enter` is `__enter__`
             setattr(owner, target.method, patched)
-            self._applied[target] = (owner, original, patched)
+            self._applied[target] = _Patch(owner, original, patched, post)
+
+    def _uncovered(self, target: Target, found: Any) -> Any:
+        """Return what is below a buried patch of ours that has come up again: somebody has put back what he had found."""
+        for patch in self._buried.get(target, ()):
+            if patch.patched is found:
+                return self._uncovered(target, patch.original)
+        return found

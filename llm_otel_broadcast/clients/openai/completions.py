@@ -1,0 +1,109 @@
+"""Reading `completions`, the legacy API: a prompt instead of messages, a text instead of a message."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Final
+
+from llm_otel_broadcast.clients.openai.chat import joined, read_head, read_tail
+from llm_otel_broadcast.clients.openai.inputs import note_inputs
+from llm_otel_broadcast.clients.openai.openrouter import native_reason_of, note_broken_choice, note_error, reasoning_of
+from llm_otel_broadcast.clients.reading import (
+    all_members_of,
+    extras_of,
+    items_of,
+    members_of,
+    parameters_of,
+    text_of,
+)
+from llm_otel_broadcast.generation import Choice, Generation
+
+PARAMETERS: Final = {
+    name: name
+    for name in ("frequency_penalty", "max_tokens", "n", "presence_penalty", "seed", "stop", "temperature", "top_p")
+}
+
+
+class CompletionReader:
+    """Reads legacy completions."""
+
+    operation = "text_completion"
+    api = None
+
+    def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
+        record.request_model = text_of(kwargs.get("model"))
+        record.stream = kwargs.get("stream") is True
+        record.wants_content = content
+        record.parameters = parameters_of(kwargs, PARAMETERS)
+        note_inputs(record, kwargs, "prompt", content=content)
+
+    def read_response(self, record: Generation, response: Any) -> None:
+        said = all_members_of(response)
+        read_head(record, said)
+        read_tail(record, said)
+        record.choices = [
+            _read_choice(choice, position, content=record.wants_content)
+            for position, choice in enumerate(items_of(said, "choices"))
+        ]
+        record.size += sum(len(choice.content or "") for choice in record.choices)
+        note_error(record, said)
+
+    def read_body(self, record: Generation, body: bytes) -> None:
+        self.read_response(record, json.loads(body))
+
+    def fold(self, record: Generation) -> CompletionFold:
+        return CompletionFold(record)
+
+
+class CompletionFold:
+    """Adds up the chunks of a streamed completion: each is a completion with a piece of the text."""
+
+    __slots__ = ("_open", "_record")
+
+    def __init__(self, record: Generation) -> None:
+        self._record = record
+        self._open: dict[int, tuple[Choice, list[str], list[str]]] = {}
+
+    def add(self, chunk: Any) -> bool:
+        said = all_members_of(chunk)
+        record = self._record
+        read_head(record, said)
+        made = items_of(said, "choices")
+        for position, choice in enumerate(made):
+            self._add_choice(_read_choice(choice, position, content=True))
+        if said.get("usage") is not None:
+            read_tail(record, said)
+            return record.hides_usage_chunk and not made
+        return False
+
+    def _add_choice(self, piece: Choice) -> None:
+        record = self._record
+        choice, texts, thoughts = self._open.setdefault(piece.index, (Choice(piece.index), [], []))
+        choice.finish_reason = piece.finish_reason or choice.finish_reason
+        choice.native_finish_reason = piece.native_finish_reason or choice.native_finish_reason
+        if record.first_chunk_ns is None and (piece.content or piece.reasoning):
+            record.first_chunk_ns = time.perf_counter_ns() - record.started
+        if record.wants_content:
+            texts += [piece.content] if piece.content else []
+            thoughts += [piece.reasoning] if piece.reasoning else []
+
+    def finish(self) -> None:
+        record = self._record
+        record.choices = []
+        for _, (choice, texts, thoughts) in sorted(self._open.items()):
+            choice.content, choice.reasoning = joined(texts), joined(thoughts)
+            record.choices.append(choice)
+            record.size += len(choice.content or "")
+        note_broken_choice(record)
+
+
+def _read_choice(made: Any, position: int, *, content: bool) -> Choice:
+    said = members_of(made)
+    index, reason = said.get("index"), said.get("finish_reason")
+    read = Choice(index=index if isinstance(index, int) else position, finish_reason=str(reason) if reason else None)
+    read.native_finish_reason = native_reason_of(made)
+    if content:
+        read.content = text_of(said.get("text"))
+        read.reasoning = reasoning_of(extras_of(made))
+    return read

@@ -1,0 +1,64 @@
+"""Reading `embeddings`. Of the vectors only the number of dimensions is looked at; they are never kept."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
+from llm_otel_broadcast.clients.openai.inputs import note_inputs
+from llm_otel_broadcast.clients.openai.openrouter import note_error
+from llm_otel_broadcast.clients.reading import NoFold, all_members_of, items_of, members_of, note, text_of
+from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.media import base64_size
+
+_VECTOR: Final = re.compile(rb'"embedding"\s*:\s*(\[[^\[\]]*\]|"[^"]*")')
+_FLOAT_SIZE: Final = 4
+
+
+class EmbeddingReader:
+    """Reads embeddings."""
+
+    operation = "embeddings"
+    api = None
+
+    def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
+        record.request_model = text_of(kwargs.get("model"))
+        record.wants_content = content
+        wanted, encoding = kwargs.get("dimensions"), text_of(kwargs.get("encoding_format"))
+        note(
+            record,
+            dimensions=wanted if type(wanted) is int else None,
+            encoding_formats=[encoding] if encoding else None,
+        )
+        note_inputs(record, kwargs, "input", content=content)
+
+    def read_response(self, record: Generation, response: Any) -> None:
+        said = all_members_of(response)
+        read_head(record, said)
+        read_tail(record, said)
+        first = next(iter(items_of(said, "data")), None)
+        note(record, dimensions=_dimensions(members_of(first).get("embedding")))
+        note_error(record, said)
+
+    def read_body(self, record: Generation, body: bytes) -> None:
+        """Read all but the vectors: to parse them would hold up the host's thread for as long as it takes."""
+        first = _VECTOR.search(body)
+        self.read_response(record, json.loads(_VECTOR.sub(b'"embedding":null', body)))
+        if first is not None:
+            vector = first[1]
+            numbers = vector.count(b",") + 1 if vector.strip(b"[] \r\n\t") else None
+            note(record, dimensions=numbers if vector[:1] == b"[" else _dimensions(vector[1:-1].decode("ascii")))
+
+    def fold(self, record: Generation) -> NoFold:  # noqa: ARG002
+        return NoFold()
+
+
+def _dimensions(vector: Any) -> int | None:
+    """Return the length of a vector: a list (or the first of several), or 32-bit floats in base64 where asked for."""
+    if isinstance(vector, str):
+        return base64_size(vector) // _FLOAT_SIZE or None
+    if vector and isinstance(vector, list | tuple):
+        return len(vector[0] if isinstance(vector[0], list | tuple) else vector) or None
+    return None

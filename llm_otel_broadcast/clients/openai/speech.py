@@ -1,0 +1,60 @@
+"""Reading `audio.speech`: what was to be said, in which voice, and how large the answer is. The audio is never read by us."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from llm_otel_broadcast.clients.openai.usage import read_usage
+from llm_otel_broadcast.clients.reading import NoFold, members_of, note, text_of
+from llm_otel_broadcast.generation import Generation
+
+_DONE: Final = b'"speech.audio.done"'
+_LONGEST_EVENT: Final = 4_096
+
+
+class SpeechReader:
+    """Reads speech."""
+
+    operation = "speech"
+    api = None
+
+    def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
+        record.request_model = text_of(kwargs.get("model"))
+        record.wants_content = content
+        voice = kwargs.get("voice")
+        note(
+            record,
+            output_type="speech",
+            voice=text_of(voice) or text_of(members_of(voice).get("id")),
+            audio_format=text_of(kwargs.get("response_format")),
+        )
+        if content:
+            said, record.instructions = text_of(kwargs.get("input")) or "", text_of(kwargs.get("instructions"))
+            record.messages = [{"role": "user", "content": said}]
+            record.size += len(said) + len(record.instructions or "")
+
+    def read_response(self, record: Generation, response: Any) -> None:
+        """Measure the answer behind the client's object for binary content."""
+        self.measure(record, getattr(response, "response", None))
+
+    def measure(self, record: Generation, response: Any) -> None:
+        """Take the answer's size from the HTTP response, which counts what passes; of events the last one has the usage."""
+        size = getattr(response, "num_bytes_downloaded", None)
+        note(record, body_size=size if isinstance(size, int) and size else None)
+        if "event-stream" in str(getattr(response, "headers", {}).get("content-type")):
+            record.pending = lambda: self._read_end(record, response)
+
+    def _read_end(self, record: Generation, response: Any) -> None:
+        body = getattr(response, "_content", None)  # absent when the caller did not keep the answer himself
+        if isinstance(body, bytes):
+            self.read_body(record, body)
+
+    def read_body(self, record: Generation, body: bytes) -> None:
+        for line in reversed(body[-_LONGEST_EVENT:].splitlines()):
+            if _DONE in line and line.startswith(b"data:"):
+                record.usage = read_usage(json.loads(line[5:]).get("usage"))
+                return
+
+    def fold(self, record: Generation) -> NoFold:  # noqa: ARG002
+        return NoFold()

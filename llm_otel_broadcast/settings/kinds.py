@@ -1,0 +1,179 @@
+"""What values a setting takes. One `Kind` checks arguments and reads the text of environment variables.
+
+The settings themselves stand in one place: the fields of `Options` and `Destination`, each with its kind (`is_a`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import unquote
+
+_HOUR: Final = 3600
+_TRUTHS: Final = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of value.
+
+    Attributes:
+        faults: says what is wrong with the value of a field, nothing when it is fine. Shows no secret.
+        read: makes a value of a variable's text; what it cannot read it returns as it is, for `faults` to name. Raises
+            ValueError with the reason where the text itself must not be shown.
+        written: how a person writes it into a variable.
+    """
+
+    faults: Callable[[str, Any], list[str]]
+    read: Callable[[str], object]
+    written: str
+
+
+def is_a(kind: Kind | None, *, shorthand: bool = False) -> Mapping[str, Any]:
+    """Return the metadata of a dataclass field that holds this kind of value; None: an object, which only code can give.
+
+    `shorthand`: a field of `Destination` that `instrument()` takes itself when there is one destination.
+    """
+    return {"kind": kind, "shorthand": shorthand}
+
+
+def kinds_of(settings: type) -> dict[str, Kind]:
+    """Return the kind of each field that has one."""
+    return {made.name: made.metadata["kind"] for made in dataclasses.fields(settings) if made.metadata.get("kind")}
+
+
+def faults_of(settings: Any) -> list[str]:
+    """Say what is wrong with the fields of an instance."""
+    found = kinds_of(type(settings))
+    return [fault for name, kind in found.items() for fault in kind.faults(name, getattr(settings, name))]
+
+
+def _unless(holds: Callable[[Any], bool], says: str) -> Callable[[str, Any], list[str]]:
+    return lambda name, value: [] if holds(value) else [f"{name} must be {says}, got {value!r}"]
+
+
+def _read_truth(text: str) -> object:
+    return _TRUTHS.get(text.lower(), text)
+
+
+def _read_number(text: str) -> object:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _read_whole(text: str) -> object:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _is_number(value: object, kinds: type | tuple[type, ...], least: float, most: float) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool) and least <= value <= most  # type: ignore[operator]
+
+
+def seconds(least: float) -> Kind:
+    """Return the kind of a time that somebody waits."""
+    says = f"a number of seconds from {least:g} to {_HOUR}"
+    return Kind(_unless(lambda value: _is_number(value, (int, float), least, _HOUR), says), _read_number, says)
+
+
+def whole(what: str, least: int, most: int = sys.maxsize) -> Kind:
+    """Return the kind of a whole number of something."""
+    bounds = f", at least {least}" if most == sys.maxsize else f" from {least} to {most}"
+    says = f"a whole number of {what}{bounds}"
+    return Kind(_unless(lambda value: _is_number(value, int, least, most), says), _read_whole, says)
+
+
+def choice(*words: str) -> Kind:
+    """Return the kind of a setting with a few words to choose from."""
+    quoted = [f'"{word}"' for word in words]
+    says = f"{', '.join(quoted[:-1])} or {quoted[-1]}"
+    return Kind(_unless(lambda value: value in words, says), str, says.replace('"', "`"))
+
+
+TRUTH: Final = Kind(_unless(lambda value: isinstance(value, bool), "True or False"), _read_truth, "`true` or `false`")
+TRUTH_OR_AUTO: Final = Kind(
+    _unless(lambda value: isinstance(value, bool) or value == "auto", '"auto", True or False'),
+    _read_truth,
+    "`auto`, `true` or `false`",
+)
+TRUTH_OR_NONE: Final = Kind(
+    _unless(lambda value: value is None or isinstance(value, bool), "None, True or False"),
+    _read_truth,
+    "`true` or `false`",
+)
+TEXT: Final = Kind(_unless(lambda value: isinstance(value, str), "text"), str, "text")
+TEXT_OR_NONE: Final = Kind(
+    _unless(lambda value: value is None or (isinstance(value, str) and bool(value)), "text"), str, "text"
+)
+
+
+def _is_texts(value: object) -> bool:
+    return (
+        isinstance(value, Sequence)
+        and not isinstance(value, str | bytes)
+        and all(isinstance(one, str) and one for one in value)
+    )
+
+
+TEXTS: Final = Kind(
+    _unless(_is_texts, 'a list of texts such as ["tenant"]'),
+    lambda text: [one.strip() for one in text.split(",") if one.strip()],
+    "`key,key`",
+)
+
+
+def read_pairs(text: str) -> dict[str, str]:
+    """Read comma-separated `key=value` pairs, URL-encoded, as OpenTelemetry's variables have them.
+
+    Raises:
+        ValueError: naming the pair that is none by its position, never by its text.
+    """
+    pairs = {}
+    for position, pair in enumerate(text.split(",")):
+        if not pair.strip():
+            continue
+        key, separator, value = pair.partition("=")
+        if not separator or not key.strip():
+            raise ValueError(f"entry {position + 1} is not key=value (entries are separated by commas)")
+        pairs[unquote(key.strip())] = unquote(value.strip())
+    return pairs
+
+
+def read_json(text: str) -> object:
+    """Read JSON.
+
+    Raises:
+        ValueError: naming the place that is wrong, never its text.
+    """
+    import json
+
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON: {error.msg} at character {error.pos + 1}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_mapping(text: str) -> object:
+    """Read a JSON object, or `key=value` pairs separated by commas. Raises ValueError like those."""
+    return read_json(text) if text.startswith("{") else read_pairs(text)
+
+
+MAPPING_WRITTEN: Final = "a JSON object, or `key=value,key=value` (URL-encoded)"

@@ -1,0 +1,106 @@
+"""The environment variables `LLM_OTEL_BROADCAST_*`: one for every option that can be said in text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Final
+
+from llm_otel_broadcast.settings.destination import SHORTHAND, Destination
+from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.kinds import TRUTH, Kind, kinds_of
+from llm_otel_broadcast.settings.options import Options
+
+PREFIX: Final = "LLM_OTEL_BROADCAST_"
+DISABLED: Final = f"{PREFIX}DISABLED"
+SDK_DISABLED: Final = "OTEL_SDK_DISABLED"
+_LIKENESS: Final = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """An environment variable, and the option of `instrument()` that it says."""
+
+    name: str
+    option: str
+    kind: Kind
+    default: object
+
+
+def variable_of(option: str) -> str:
+    """Return the name of an option's variable."""
+    return PREFIX + option.upper()
+
+
+def variables() -> tuple[Variable, ...]:
+    """Return all of them, made from the fields of `Destination` and `Options`."""
+    one = {name: kind for name, kind in kinds_of(Destination).items() if name in SHORTHAND}
+    return (*_made(Destination, one), *_made(Options, kinds_of(Options)))
+
+
+def _made(settings: type, kinds: Mapping[str, Kind]) -> list[Variable]:
+    return [
+        Variable(
+            variable_of(known.name),
+            known.name,
+            kinds[known.name],
+            known.default if known.default_factory is MISSING else known.default_factory(),
+        )
+        for known in fields(settings)
+        if known.name in kinds
+    ]
+
+
+def read_variables(environ: Mapping[str, str]) -> dict[str, object]:
+    """Return what the variables say, by option; an empty one says nothing.
+
+    Of a variable that is wrong, the value is its ConfigError: whether that matters depends on what stronger sources say.
+    """
+    said: dict[str, object] = {}
+    for variable in variables():
+        text = environ.get(variable.name, "").strip()
+        if text:
+            said[variable.option] = _value(variable, text)
+    return said
+
+
+def _value(variable: Variable, text: str) -> object:
+    try:
+        value = variable.kind.read(text)
+    except ConfigError as wrong:
+        faults = list(wrong.faults)
+    except ValueError as reason:
+        faults = [str(reason)]
+    else:
+        faults = variable.kind.faults(variable.option, value)
+    return ConfigError([f"{variable.name}: {fault}" for fault in faults]) if faults else value
+
+
+def misspelt(environ: Mapping[str, str]) -> list[str]:
+    """Say which variables are none of ours but nearly: a privacy setting misspelt must not pass in silence."""
+    known = {"DISABLED", *(variable.option.upper() for variable in variables())}
+    strange = sorted({name.removeprefix(PREFIX) for name in environ if name.startswith(PREFIX)} - known)
+    if not strange:
+        return []
+    from difflib import get_close_matches
+
+    pairs = [(name, get_close_matches(name, known, 1, _LIKENESS)) for name in strange]
+    return [f"{PREFIX}{name} is no setting: did you mean {PREFIX}{likely[0]}?" for name, likely in pairs if likely]
+
+
+def disabling(environ: Mapping[str, str]) -> str | None:
+    """Return the variable that turns everything off, None when none does.
+
+    Raises:
+        ConfigError: `LLM_OTEL_BROADCAST_DISABLED` is neither true nor false.
+    """
+    if (
+        environ.get(SDK_DISABLED, "").strip().lower() == "true"
+    ):  # nothing else counts as true (OpenTelemetry, SDK variables)
+        return SDK_DISABLED
+    text = environ.get(DISABLED, "").strip()
+    value = TRUTH.read(text or "false")
+    faults = TRUTH.faults(DISABLED, value)
+    if faults:
+        raise ConfigError(faults)
+    return DISABLED if value else None

@@ -1,0 +1,88 @@
+"""Content beyond `max_content_chars` is cut, stays JSON and says so (the markers of OpenRouter's Broadcast, spec 5.1)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llm_otel_broadcast.stand_in.answers import completion, message
+from tests.clients.calling import chat
+from tests.clients.operations import call
+
+LIMIT = 2_000
+MESSAGES = [{"role": "user", "content": f"Question {number}"} for number in range(200)]
+TOOLS = [
+    {"type": "function", "function": {"name": f"tool_{number}", "description": "d" * 50, "parameters": {}}}
+    for number in range(100)
+]
+
+
+def cut(span, key):
+    """Return an attribute's value, which is valid JSON, in its bounds, and marked as cut."""
+    text = span.attributes[key]
+    assert len(text) <= LIMIT
+    assert span.attributes[f"{key}.truncated"] is True
+    return json.loads(text)
+
+
+def test_a_long_conversation_keeps_its_beginning(stand_in, instrumented, arrived):
+    instrumented(max_content_chars=LIMIT)
+    chat("sync", stand_in.base_url, messages=MESSAGES)
+    (span,) = arrived(1)
+    *kept, mark = cut(span, "gen_ai.input.messages")
+    assert kept[0] == {"role": "user", "parts": [{"type": "text", "content": "Question 0"}]}
+    assert mark == {"truncated": {"omitted_items": 200 - len(kept)}}
+    assert "gen_ai.output.messages.truncated" not in span.attributes
+
+
+def test_one_long_message_is_cut_within(stand_in, instrumented, arrived):
+    instrumented(max_content_chars=LIMIT)
+    chat("sync", stand_in.base_url, messages=[{"role": "user", "content": 'a "word" ' * 1_000}])
+    (said,) = cut(arrived(1)[0], "gen_ai.input.messages")
+    (part,) = said["parts"]
+    assert part["content"].startswith('a "word" a')
+    assert part["content"].endswith("[truncated]")
+    assert len(part["content"]) > LIMIT / 2
+
+
+def test_a_long_answer_is_cut_too(stand_in, instrumented, arrived):
+    stand_in.script(completion(message("blah " * 1_000)))
+    instrumented(max_content_chars=LIMIT)
+    made = chat("sync", stand_in.base_url)
+    assert len(made.choices[0].message.content) == 5_000
+    (span,) = arrived(1)
+    (said,) = cut(span, "gen_ai.output.messages")
+    assert said["parts"][0]["content"].endswith("[truncated]")
+    assert "gen_ai.input.messages.truncated" not in span.attributes
+
+
+@pytest.mark.parametrize("given", ["word " * 2_000, [f"text {number}" for number in range(500)]], ids=["one", "many"])
+def test_a_long_input_of_an_embedding_is_cut(given, stand_in, instrumented, arrived):
+    instrumented(max_content_chars=LIMIT)
+    call("sync", stand_in.base_url, "embeddings.create", input=given)
+    assert stand_in.requests[0].json["input"] == given
+    (said,) = cut(arrived(1)[0], "gen_ai.input.messages")
+    last = said["parts"][-1]
+    assert last.get("content", "").endswith("[truncated]") or last == {
+        "truncated": {"omitted_items": 500 - len(said["parts"]) + 1}
+    }
+
+
+def test_tool_definitions_are_cut_and_their_names_stay(stand_in, instrumented, arrived):
+    instrumented(max_content_chars=LIMIT)
+    chat("sync", stand_in.base_url, tools=TOOLS)
+    (span,) = arrived(1)
+    *kept, mark = cut(span, "gen_ai.tool.definitions")
+    assert kept[0]["name"] == "tool_0"
+    assert mark == {"truncated": {"omitted_items": 100 - len(kept)}}
+    assert span.attributes["gen_ai.request.tools.count"] == 100
+
+
+def test_without_a_setting_a_million_characters_are_the_limit(stand_in, instrumented, arrived):
+    instrumented()
+    chat("sync", stand_in.base_url, messages=[{"role": "user", "content": "a" * 1_100_000}])
+    (span,) = arrived(1)
+    assert 990_000 < len(span.attributes["gen_ai.input.messages"]) <= 1_000_000
+    assert span.attributes["gen_ai.input.messages.truncated"] is True
+    json.loads(span.attributes["gen_ai.input.messages"])
