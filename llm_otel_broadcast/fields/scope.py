@@ -292,9 +292,7 @@ class OpenScope(Stay):
         span_id = new_span_id()
         if is_root and self._late_name is None and roots.claim(trace_id, name, parent, scope.since_ns):
             span_id = root_span_id(trace_id, name)
-        block = Block(
-            name, trace_id, span_id, parent, scope.since_ns, is_scoped=True, is_outermost=not scope.blocks
-        )
+        block = Block(name, trace_id, span_id, parent, scope.since_ns, is_scoped=True, is_outermost=not scope.blocks)
         block.with_calls_only = self._with_calls_only
         block.is_apart = scope.is_apart
         block.fields = self._fields()
