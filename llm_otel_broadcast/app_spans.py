@@ -87,7 +87,7 @@ class AppSpans:
         if not self._is_ready():
             return
         current = trace.get_current_span()
-        if explicit and self._alone and block.is_outermost and block.parent_span_id:
+        if explicit and self._alone and block.totals and block.parent_span_id:
             current = _remote(block.trace_id, block.parent_span_id)
         block.app_span = self._tracer.start_span(
             block.name,

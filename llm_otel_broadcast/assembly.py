@@ -93,7 +93,7 @@ def _block_renderer(options: Options) -> Callable[[Block], Span]:
 
         fields = block.fields or NO_FIELDS
         content = options.capture_content_in_app_spans and not fields.private
-        return block_span(block, fields, block.counted, content=content)
+        return block_span(block, fields, content=content)
 
     return render
 
@@ -123,7 +123,7 @@ def _parts_maker(
 
         def render_block(block: Block, fields: Fields) -> Span:
             content = options.capture_content and not destination.privacy_mode and not fields.private
-            return semconv.block_span(block, fields, block.spent, content=content)
+            return semconv.block_span(block, fields, content=content)
 
         return LaneParts(
             transport=make_transport(
@@ -174,7 +174,7 @@ def _metrics_maker(app_metrics: AppMetrics, options: Options) -> Callable[[], La
         return LaneParts(
             transport=_Nowhere(),
             render=render,
-            block=lambda block, fields: block_span(block, fields, (), content=False),
+            block=lambda block, fields: block_span(block, fields, content=False),
             delay=retry.delay,
         )
 

@@ -1,6 +1,6 @@
 """The record of one call to a model: what was asked, what came back, when, and how it ended.
 
-Filled on the host's thread, read on the lanes' threads once `ended` is set. Imports nothing of ours and no
+Filled on the host's thread, read on the lanes' threads once `ended` is set. Imports nothing of ours but `totals` and no
 client library; holds plain scalars and shallow copies only, never a response or chunk object.
 """
 
@@ -10,13 +10,15 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
+
+from llm_otel_broadcast.totals import Spent, Totals
 
 Detail: TypeAlias = str | bool | int | float | Sequence[str]
-
-
+_BASE_SIZE: Final = 2_000
 _NO_METADATA: Final[Mapping[str, object]] = MappingProxyType({})
 
 
@@ -36,17 +38,6 @@ class Fields(NamedTuple):  # a frozen dataclass takes three times as long to mak
 
 
 NO_FIELDS = Fields()
-
-
-_BASE_SIZE: Final = 2_000
-
-
-class Spent(NamedTuple):
-    """What one generation below a block took."""
-
-    input_tokens: int | None
-    output_tokens: int | None
-    cost: float | None
 
 
 @dataclass(slots=True, eq=False)
@@ -74,22 +65,35 @@ class Block:
     """It is sent only if a generation happened below it."""
     is_apart: bool = False
     """Of a scoped block: its place is not that of a span in the app's traces."""
-    is_outermost: bool = False
-    """It carries the totals of everything below it."""
+    is_handed_on: bool = False
+    """The settings that took what is below have been replaced: the new ones send it whatever went through them."""
+    hides_errors: bool = False
+    """Something private happened below: the text of an exception that leaves may quote it."""
     generations: int = 0
     """How many began below a scoped block."""
-    spent: list[Spent] = field(default_factory=list)
-    """Of each generation below, once it is rendered; estimated costs included."""
-    counted: list[Spent] = field(default_factory=list)
-    """The same as known at each end, for the app's own span, which cannot wait."""
+    latest_ns: int = 0
+    """When the last one below a scoped block ended, so far."""
+    totals: tuple[Totals, Totals] | None = None
+    """Of an outermost one: what is below as known at each end, and once it is rendered, estimated costs included."""
+    when_whole: list[Callable[[], None]] = field(default_factory=list)
+    """What is to happen once everything below has ended."""
     failure: Failure | None = None
     app_span: Any = None
     """The courtesy span of a scoped block; it ends with the block."""
 
     @property
-    def size(self) -> int:
-        """Estimate of the bytes held."""
-        return _BASE_SIZE
+    def is_whole(self) -> bool:
+        """Whether its totals are: a stream may outlive the block that it began in."""
+        return self.totals is None or self.totals[0].calls >= self.generations
+
+    def settle(self) -> None:
+        """Do what has waited for the block to be whole, once; asked again whenever something below has ended."""
+        while self.when_whole and self.is_whole:
+            with suppress(IndexError):  # another thread was quicker
+                self.when_whole.pop()()
+
+    size: ClassVar[int] = _BASE_SIZE
+    """Estimate of the bytes held."""
 
 
 @dataclass(slots=True)
@@ -365,14 +369,13 @@ class Generation:
 
     def account(self, cost: Cost | None) -> None:
         """Add what the generation took to the outermost block's totals, once. Called in the background only."""
-        outermost = self.blocks[0] if self.blocks else None
-        if outermost is None or not outermost.is_outermost:
+        totals = self.blocks[0].totals if self.blocks else None
+        if totals is None:
             return
         with _settling:
-            if self.accounted:
-                return
-            self.accounted = True
-            outermost.spent.append(self._spent(cost))
+            if not self.accounted:
+                self.accounted = True
+                totals[1].add(self._spent(cost))
 
     def _spent(self, cost: Cost | None) -> Spent:
         usage = self.usage or Usage()
@@ -388,7 +391,9 @@ class Generation:
         for block in self.blocks:
             if not block.is_scoped:
                 block.end_ns = max(block.end_ns, self.end_ns)
-            elif block.is_outermost:
-                block.counted.append(self._spent(self.usage.stated_cost() if self.usage else None))
+                continue
+            block.latest_ns = max(block.latest_ns, self.end_ns)
+            if block.totals:
+                block.totals[0].add(self._spent(self.usage.stated_cost() if self.usage else None))
         self.ended = True
         return True

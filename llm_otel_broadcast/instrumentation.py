@@ -259,7 +259,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
     run = _Run(assemble(options, _state.keeps), options.exit_timeout, covers, exporters)
     previous = _state.install(run)
     if previous is not None:
-        previous.assembly.observer.heir = run.assembly.observer
+        previous.assembly.observer.successor = run.assembly.observer
     _watch_multiprocessing()
     if previous is not None:
         _retire(previous)

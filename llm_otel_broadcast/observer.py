@@ -6,6 +6,7 @@ Fields, ids, the app's span and the context at its start; the app's span and the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from opentelemetry import baggage, trace
@@ -55,7 +56,7 @@ class CallObserver:
         self._alone = not broadcaster.lanes
         self.wants_content = wants_content
         self.joins = options.join_app_traces
-        self.heir: CallObserver | None = None
+        self.successor: CallObserver | None = None
         """Whose settings have replaced these: calls that were under way then end there."""
 
     def rewrite(self, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
@@ -85,6 +86,8 @@ class CallObserver:
         scope = current_scope()
         record.fields = merge(said.trace, said.session_id, said.user, self.around(scope.said if scope else {}))
         record.in_scope = scope is not None and bool(scope.blocks) and not has_ids(said.trace)
+        if scope is not None and record.fields.private:
+            scope.hide_errors()
 
     def _place(self, record: Generation, current: trace.Span) -> None:
         """Give the record its ids, parent and courtesy spans."""
@@ -104,13 +107,14 @@ class CallObserver:
             place(record, around)
             return
         place(record, around, scope.blocks, scope.anchor(around))
-        for block in scope.blocks:
-            block.generations += 1
 
     def opened(self, record: Generation) -> otel_context.Context | None:
         """Place the record and return the context that is current during the call (DESIGN, section 2.2)."""
         if not record.span_id:
             self._place(record, trace.get_current_span())
+        for block in record.blocks:
+            if block.is_scoped:
+                block.generations += 1
         if record.app_spans:
             return trace.set_span_in_context(record.app_spans[-1])
         if self.app_traces or self._alone:
@@ -131,11 +135,12 @@ class CallObserver:
         return bare(block.trace_id, block.span_id)
 
     def block_closed(self, block: Block, said: Mapping[Any, Any]) -> None:
-        """End a block's courtesy span and hand the block over; what was said meanwhile is on it too."""
+        """End a block's courtesy span; hand the block over when it is whole. What was said meanwhile is on it too."""
         block.fields = self._block_fields(said)
         with _COURTESY:
             self._app_spans.close_block(block)
-        self._broadcaster.put_block(block)
+        block.when_whole.append(partial(self._broadcaster.put_block, block))
+        block.settle()
 
     def reported(self, record: Generation, said: Mapping[Any, Any], block: Block | None = None) -> None:
         """Take a generation that the program itself reported; `block` is the span it turned out to be."""
@@ -182,6 +187,8 @@ class CallObserver:
             with _COURTESY:
                 self._app_spans.end(record, spans)
         last = self
-        while last.heir is not None:
-            last = last.heir
+        while last.successor is not None:
+            last = last.successor
         last.put(record)
+        for block in record.blocks:
+            block.settle()

@@ -18,12 +18,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 MAY_IMPORT = {
     "span": set(),
-    "generation": set(),
+    "generation": {"totals"},
+    "totals": set(),
     "version": set(),
     "guard": set(),
     "forks": set(),
     "media": set(),
-    "fields": {"generation", "guard", "span"},
+    "fields": {"generation", "guard", "span", "totals"},
     "clients": {"generation", "guard", "media"},
     "app_metrics": {"generation", "span"},
     "app_spans": {"fields", "generation", "span"},

@@ -31,13 +31,14 @@ class BlockBook:
                 continue
             if block.is_scoped:
                 _note(self._wanted, key_of(block))
-            if (block.end_ns or not block.is_scoped) and not self.has(key_of(block)):
+            is_over = bool(block.end_ns) and block.is_whole
+            if (is_over or not block.is_scoped) and not self.has(key_of(block)):
                 found.append(block)
         return found
 
     def follows(self, block: Block) -> bool:
         """Return whether a block that has ended is wanted: nothing happened below it, or something that went here."""
-        return not block.generations or key_of(block) in self._wanted
+        return not block.generations or block.is_handed_on or key_of(block) in self._wanted
 
     def has(self, key: Key) -> bool:
         """Return whether the destination has a block."""

@@ -19,7 +19,7 @@ from llm_otel_broadcast.dialects.content import (
 from llm_otel_broadcast.fields.ids import derive_span_id
 from llm_otel_broadcast.fields.json_text import MAX_CHARACTERS, bounded_json
 from llm_otel_broadcast.fields.metadata import metadata_attributes
-from llm_otel_broadcast.generation import Attempt, Block, Cost, Failure, Fields, Generation, Spent, Usage
+from llm_otel_broadcast.generation import Attempt, Block, Cost, Failure, Fields, Generation, Usage
 from llm_otel_broadcast.span import KIND_CLIENT, KIND_INTERNAL, STATUS_ERROR, STATUS_UNSET, AttributeValue, Event, Span
 
 _Attributes = dict[str, AttributeValue]
@@ -135,17 +135,16 @@ def _attempt_span(record: Generation, attempt: Attempt, number: int) -> Span:
     )
 
 
-def block_span(block: Block, fields: Fields, spent: Sequence[Spent], *, content: bool) -> Span:
+def block_span(block: Block, fields: Fields, *, content: bool) -> Span:
     """Return the span of a root or intermediate block; it says only whom and what it is for, and its totals.
 
     Args:
         block: a scoped one must have ended.
         fields: those of the block, else of the generation it is sent with.
-        spent: what the generations below took; totals are on the outermost block only.
         content: whether the text of an exception that left the block may be in it.
     """
     failure = block.failure
-    attributes = _common_attributes(fields) | _totals(list(spent))
+    attributes = _common_attributes(fields) | _totals(block)
     return Span(
         name=block.name,
         trace_id=block.trace_id,
@@ -161,20 +160,14 @@ def block_span(block: Block, fields: Fields, spent: Sequence[Spent], *, content:
     )
 
 
-def _totals(spent: Sequence[Spent]) -> _Attributes:
+def _totals(block: Block) -> _Attributes:
     """Return what all generations below the outermost block took; never under `gen_ai.*`, or it would count twice."""
-    if not spent:
-        return {}
-    attributes: _Attributes = {"trace.totals.calls": len(spent)}
-    for name, values in (
-        ("input_tokens", [one.input_tokens for one in spent]),
-        ("output_tokens", [one.output_tokens for one in spent]),
-        ("cost", [one.cost for one in spent]),
-    ):
-        stated = [value for value in values if value is not None]
-        if stated:
-            attributes[f"trace.totals.{name}"] = sum(stated)
-    return attributes
+    told: dict[str, float] = {}
+    for totals in (
+        block.totals or ()
+    ):  # what went to no lane is in the first only, estimated costs are in the second only
+        told |= {name: max(value, told.get(name, value)) for name, value in totals.told().items()}
+    return {f"trace.totals.{name}": value for name, value in told.items()}
 
 
 def request_attributes(record: Generation) -> _Attributes:

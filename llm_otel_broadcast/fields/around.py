@@ -27,22 +27,43 @@ Opener: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Step]
 
 def is_stepwise(function: Callable[..., Any]) -> bool:
     """Return whether a function's own code runs after it has returned: a coroutine function, a generator of either kind."""
-    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-    return any(is_one(function) for is_one in kinds)
+    return _driver(function) is not _plain
 
 
 def around(function: Function, open_scope: Opener) -> Function:
     """Return the function with each of its calls inside a scope; its kind, name, signature and annotations stay."""
     if isinstance(function, staticmethod | classmethod):
         return cast("Function", type(function)(around(function.__func__, open_scope)))
-    made: Callable[..., Any] = _plain(function, open_scope)
-    if inspect.isasyncgenfunction(function):
-        made = _async_generator(function, open_scope)
-    elif inspect.isgeneratorfunction(function):
-        made = _generator(function, open_scope)
-    elif inspect.iscoroutinefunction(function):
-        made = _coroutine(function, open_scope)
+    made = _driver(function)(function, open_scope)
+    if _kind(function) is _plain and _driver(function) is not _plain:
+        made = _as_plain(made)
     return cast("Function", wraps(function)(made))
+
+
+_Driver: TypeAlias = Callable[[Callable[..., Any], Opener], Callable[..., Any]]
+
+
+def _driver(function: Callable[..., Any]) -> _Driver:
+    """Return what runs a function; of an object that is called like one, its `__call__` decides."""
+    found = _kind(function)
+    return found if found is not _plain or inspect.isroutine(function) else _kind(type(function).__call__)
+
+
+def _kind(function: Callable[..., Any]) -> _Driver:
+    if inspect.isasyncgenfunction(function):
+        return _async_generator
+    if inspect.isgeneratorfunction(function):
+        return _generator
+    return _coroutine if inspect.iscoroutinefunction(function) else _plain
+
+
+def _as_plain(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that `inspect` calls none of the kinds, as it does a callable object."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return call
 
 
 class _Whole:
@@ -127,6 +148,7 @@ def _generator(function: Callable[..., Any], open_scope: Opener) -> Callable[...
                 except BaseException as thrown:  # noqa: BLE001  # the generator's to handle
                     advance, value = inner.throw, thrown
         except BaseException as error:
+            value = None  # what was thrown in refers to this frame
             step.close(error)
             raise
 
@@ -158,6 +180,7 @@ def _async_generator(function: Callable[..., Any], open_scope: Opener) -> Callab
                 except BaseException as thrown:  # noqa: BLE001  # the generator's to handle
                     advance, value = inner.athrow, thrown
         except BaseException as error:
+            value = None  # what was thrown in refers to this frame
             step.close(error)
             raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import copy_context
 from functools import wraps
 from types import TracebackType
@@ -129,29 +130,30 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's own 
             **metadata,
         }
         self._given = {name: value for name, value in given.items() if value is not None}
-        self._open: list[OpenScope] = []
+        self._open: dict[Scope, OpenScope] = {}
 
     def __enter__(self) -> TraceHandle:
         opened = OpenScope(self._given)
         opened.enter()
-        self._open.append(opened)
+        self._open[opened.scope] = opened
         return TraceHandle(opened.scope)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         opened = self._left()
-        opened.leave()
-        opened.close(error)
+        if opened is not None:
+            opened.leave()
+            opened.close(error)
 
-    def _left(self) -> OpenScope:
+    def _left(self) -> OpenScope | None:
         """Take out the one that is being left: tasks and threads may share the object, and leave in any order."""
         here = current_scope()
-        for opened in list(self._open):
-            if opened.scope is here:
-                self._open.remove(opened)
-                return opened
-        return self._open.pop()
+        if here in self._open:
+            return self._open.pop(here, None)
+        with suppress(KeyError):  # left more often than entered
+            return self._open.popitem()[1]
+        return None
 
     async def __aenter__(self) -> TraceHandle:
         return self.__enter__()

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, overload
 from llm_otel_broadcast.fields.around import around
 from llm_otel_broadcast.fields.context import say
 from llm_otel_broadcast.fields.merge import as_text
-from llm_otel_broadcast.fields.reporting import Facts
+from llm_otel_broadcast.fields.reporting import Facts, shallow
 from llm_otel_broadcast.fields.scope import OpenScope, running, sinks
 from llm_otel_broadcast.generation import Block
 from llm_otel_broadcast.guard import Guard, ask, consult
@@ -18,6 +18,13 @@ from llm_otel_broadcast.guard import Guard, ask, consult
 Function = TypeVar("Function", bound=Callable[..., Any])
 _TAKING: Final = Guard("reading what a decorated function returned")
 _BINDING: Final = Guard("reading a decorated function's arguments")
+_ANY: Final = inspect.Signature(
+    [
+        inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
+        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+    ]
+)
+"""Of what does not say which arguments it takes, as some functions written in C."""
 _SELVES: Final = frozenset({"self", "cls"})
 
 
@@ -97,9 +104,9 @@ class OwnScope(OpenScope):
             super()._end(block)
             return
         enclosing = self.scope.blocks[:-1]
-        for above in enclosing:
-            above.generations += 1
-        for sink in self._hearing()[:1]:
+        for sink in self._hearing(block)[:1]:
+            for above in enclosing:
+                above.generations += 1
             record = self.facts.generation(block, enclosing, content=sink.wants_content)
             sink.reported(record, self.scope.said, block)
 
@@ -172,7 +179,7 @@ class _Arguments:
 
     def __init__(self, function: Any, name: str, capture: Sequence[str] | None, fields: Mapping[str, Any]) -> None:
         self._name = name
-        self._signature = inspect.signature(function)
+        self._signature = ask(lambda: inspect.signature(function), _ANY)
         known = frozenset(self._signature.parameters)
         self._constant = {key: value for key, value in fields.items() if value is not None and not callable(value)}
         self._asked = {key: (value, _names_of(value, known)) for key, value in fields.items() if callable(value)}
@@ -200,17 +207,12 @@ class _Arguments:
         kept = self._capture
         if kept is None:
             kept = tuple(name for name in bound.arguments if name not in _SELVES)
-        return said, {name: _shallow(bound.arguments[name]) for name in kept}
+        return said, {name: shallow(bound.arguments[name]) for name in kept}
 
 
 def _names_of(function: Any, known: frozenset[str]) -> tuple[str, ...] | None:
     """Return the arguments that a field's function takes; None: it takes any."""
-    parameters = inspect.signature(function).parameters.values()
+    parameters = ask(lambda: inspect.signature(function), _ANY).parameters.values()
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         return None
     return tuple(one.name for one in parameters if one.name in known or one.default is one.empty)
-
-
-def _shallow(value: object) -> object:
-    """Copy a container one deep: the function may go on changing it."""
-    return ask(value.copy, value) if isinstance(value, list | dict | set) else value

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.json_text import bounded_json
 from llm_otel_broadcast.fields.scope import Scope, current_place, sinks
 from llm_otel_broadcast.generation import Block, Choice, Generation, Server, Usage
-from llm_otel_broadcast.guard import Guard
+from llm_otel_broadcast.guard import Guard, ask
 
 _REPORTING: Final = Guard("reporting a generation")
 _MAX_KEPT: Final = 1_000_000
 _UNMEASURED: Final = 1_000
 """What a value counts that has no length we know: a thousand of them are kept, or a million characters."""
-_NUMBERS: Final = {
-    "input_tokens": int,
-    "output_tokens": int,
-    "total_tokens": int,
-    "cost": float,
+
+
+def _amount(value: object) -> float | None:
+    """Return a number of any kind (numpy's, a Decimal) as a float; None is no number."""
+    return float(value) if hasattr(value, "__float__") and not isinstance(value, bool) else None
+
+
+def _count(value: object) -> int | None:
+    amount = _amount(value)
+    return None if amount is None or not amount.is_integer() else int(amount)
+
+
+_NUMBERS: Final[Mapping[str, Callable[[object], float | None]]] = {
+    "input_tokens": _count,
+    "output_tokens": _count,
+    "total_tokens": _count,
+    "cost": _amount,
 }
 _TEXTS: Final = ("model", "operation", "provider", "finish_reason", "response_id")
 
@@ -61,19 +74,19 @@ class Facts:
                 continue
             if name in _TEXTS and isinstance(value, str):
                 setattr(self, name, value)
-            elif name in _NUMBERS and isinstance(value, int | _NUMBERS[name]) and not isinstance(value, bool):
-                setattr(self.usage, name, _NUMBERS[name](value))
+            elif name in _NUMBERS and (number := ask(partial(_NUMBERS[name], value), None)) is not None:
+                setattr(self.usage, name, number)
             elif name == "output":
-                self.pieces, self.is_told = [value], True
+                self.pieces, self.is_told = [shallow(value)], True
             elif name == "input":
-                self.inputs = {"input": value}
+                self.inputs = {"input": shallow(value)}
             else:
                 raise TypeError(_complaint(name, value))
 
     def took(self, value: object) -> None:
         """Take what a function returned."""
         if value is not None and not self.is_told:
-            self.pieces = [value]
+            self.pieces = [shallow(value)]
 
     def piece(self, value: object, *, since_ns: int, kept: bool) -> None:
         """Take a value that a generator yielded; what is not to be kept only says when the first one came."""
@@ -81,7 +94,7 @@ class Facts:
             self.first_ns = time.time_ns() - since_ns
         if kept and not self.is_told and self.kept < _MAX_KEPT:
             self.kept += _size(value)
-            self.pieces.append(value)
+            self.pieces.append(shallow(value))
 
     def generation(self, block: Block, enclosing: Sequence[Block], *, content: bool) -> Generation:
         """Return the record: the block's place in the trace and its times, with these facts."""
@@ -123,11 +136,16 @@ def report(scope: Scope, told: Mapping[str, object]) -> None:
     with _REPORTING:
         trace_id, parent = scope.anchor(current_place()) if scope.blocks else scope.place
         own = Block("", trace_id or new_trace_id(), new_span_id(), parent, scope.since_ns, time.time_ns())
-        for block in scope.blocks:
-            block.generations += 1
         for sink in sinks.all[:1]:
+            for block in scope.blocks:
+                block.generations += 1
             record = facts.generation(own, scope.blocks, content=sink.wants_content)
             sink.reported(record, scope.said)
+
+
+def shallow(value: object) -> object:
+    """Copy a container one deep: the program may go on changing it."""
+    return ask(value.copy, value) if isinstance(value, list | dict | set) else value
 
 
 def _size(value: object) -> int:

@@ -21,6 +21,7 @@ from llm_otel_broadcast.fields.lineage import Place, roots, stated_place
 from llm_otel_broadcast.fields.merge import as_text, has_ids, merge, over
 from llm_otel_broadcast.generation import Block, Failure, Fields, Generation
 from llm_otel_broadcast.guard import Guard, ask
+from llm_otel_broadcast.totals import Totals
 
 _OPENING: Final = Guard("opening a trace context")
 _CLOSING: Final = Guard("closing a trace context")
@@ -52,6 +53,10 @@ class Sink(Protocol):
     @property
     def app_traces(self) -> bool:
         """Whether the app has a tracer provider: a span that is current would be the parent of its own."""
+
+    @property
+    def successor(self) -> Sink | None:
+        """Whose settings have replaced these."""
 
 
 class Sinks:
@@ -93,6 +98,14 @@ class Scope:
     is_over: bool = False
     outside: Any = None
     inside: Any = None
+
+    def hide_errors(self) -> None:
+        """Note that something private happens inside: an exception that leaves a block round it may quote that."""
+        scope: Scope | None = self
+        while scope is not None:
+            for block in scope.blocks:
+                block.hides_errors = True
+            scope = scope.outer
 
     def anchor(self, current: Place | None) -> Place:
         """Return where a call inside hangs; there must be blocks."""
@@ -256,6 +269,8 @@ class OpenScope(Stay):
         scope.said = said = over(outer.said, given)
         span_name = as_text(said.pop("span_name", None))
         fields = self._fields()
+        if fields.private:
+            outer.hide_errors()
         afresh = has_ids(given) or not outer.blocks
         current = current_place()
         where = stated_place(fields, current) if afresh else outer.anchor(current)
@@ -292,7 +307,8 @@ class OpenScope(Stay):
         span_id = new_span_id()
         if is_root and self._late_name is None and roots.claim(trace_id, name, parent, scope.since_ns):
             span_id = root_span_id(trace_id, name)
-        block = Block(name, trace_id, span_id, parent, scope.since_ns, is_scoped=True, is_outermost=not scope.blocks)
+        block = Block(name, trace_id, span_id, parent, scope.since_ns, is_scoped=True)
+        block.totals = None if scope.blocks else (Totals(), Totals())
         block.with_calls_only = self._with_calls_only
         block.is_apart = scope.is_apart
         block.fields = self._fields()
@@ -316,20 +332,31 @@ class OpenScope(Stay):
             opened, self._opened = self._opened, ()
             if self._process != _Process.number:  # forked meanwhile: they are the parent's to end
                 return
-            failure = None
-            if error is not None and not isinstance(error, GeneratorExit):
-                failure = Failure(type(error).__qualname__, ask(lambda: str(error), ""))
             now = time.time_ns()
             if opened and self._late_name is not None:
                 opened[0].name = as_text(self._late_name) or opened[0].name
             for block in reversed(opened):
-                block.end_ns, block.failure = now, failure
+                block.end_ns = now = max(now, block.latest_ns)  # a generation's clock and ours may differ a little
+                block.failure = _failure(block, error)
                 self._end(block)
 
     def _end(self, block: Block) -> None:
-        for sink in self._hearing():
+        for sink in self._hearing(block):
             sink.block_closed(block, self.scope.said)
 
-    def _hearing(self) -> tuple[Sink, ...]:
+    def _hearing(self, block: Block) -> tuple[Sink, ...]:
         """Return who hears of the end: who listens now, and who did at the beginning (`uninstrument` in between)."""
-        return (*sinks.all, *(sink for sink in self._sinks if sink not in sinks.all))
+        hearing = list(sinks.all)
+        for sink in self._sinks:
+            last = sink
+            while last.successor is not None:
+                last, block.is_handed_on = last.successor, True
+            if last not in hearing:
+                hearing.append(last)
+        return tuple(hearing)
+
+
+def _failure(block: Block, error: BaseException | None) -> Failure | None:
+    if error is None or isinstance(error, GeneratorExit):
+        return None
+    return Failure(type(error).__qualname__, "" if block.hides_errors else ask(lambda: str(error), ""))

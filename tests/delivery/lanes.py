@@ -44,7 +44,7 @@ def parts(transport: Any, delay: Any = at_once) -> LaneParts:
     return LaneParts(
         transport=transport,
         render=lambda made: [semconv.generation_span(made, None, content=True)],
-        block=lambda block, fields: semconv.block_span(block, fields, (), content=True),
+        block=lambda block, fields: semconv.block_span(block, fields, content=True),
         delay=delay,
     )
 

@@ -120,7 +120,7 @@ def test_a_block_ends_with_the_last_generation_below_it(record):
     later = Generation("chat")
     later.blocks = (block,)
     later.end()
-    assert block_span(block, record.fields, (), content=False).end_ns == later.end_ns
+    assert block_span(block, record.fields, content=False).end_ns == later.end_ns
 
 
 def test_what_is_known_at_the_start_holds_no_content(record):

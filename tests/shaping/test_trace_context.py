@@ -17,11 +17,7 @@ from llm_otel_broadcast.fields.ids import root_span_id
 from llm_otel_broadcast.fields.scope import current_scope
 from llm_otel_broadcast.stand_in.answers import completion, message, stream, usage_of
 from tests.clients.calling import MESSAGES, chat
-
-
-def by_name(spans):
-    assert len({span.name for span in spans}) == len(spans), [span.name for span in spans]
-    return {span.name: span for span in spans}
+from tests.shaping.trees import by_name
 
 
 def test_a_trace_name_opens_a_root_that_spans_the_block(stand_in, instrumented, arrived):

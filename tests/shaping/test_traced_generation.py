@@ -15,11 +15,7 @@ from opentelemetry import context as otel_context
 from llm_otel_broadcast import current_generation, trace_context, traced_generation
 from llm_otel_broadcast.stand_in.answers import message, stream
 from tests.clients.calling import MESSAGES, chat
-
-
-def by_name(spans):
-    assert len({span.name for span in spans}) == len(spans), [span.name for span in spans]
-    return {span.name: span for span in spans}
+from tests.shaping.trees import by_name
 
 
 def said(span, key: str) -> str:

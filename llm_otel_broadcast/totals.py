@@ -1,0 +1,62 @@
+"""What several generations took, added up as they end. Imports nothing of ours."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Final, NamedTuple
+
+_PATIENCE: Final = 0.1
+
+
+class Spent(NamedTuple):
+    """What one generation took; None is not known."""
+
+    input_tokens: int | None
+    output_tokens: int | None
+    cost: float | None
+
+
+class Totals:
+    """Sums of constant size, however many generations there are.
+
+    Adding waits for nobody: a finalizer may add on top of another addition of the same thread.
+    """
+
+    __slots__ = ("_adding", "_calls", "_new", "_sums")
+
+    def __init__(self) -> None:
+        self._new: deque[Spent] = deque()
+        self._adding = threading.Lock()
+        self._calls = 0
+        self._sums: dict[str, float] = {}
+
+    def add(self, spent: Spent) -> None:
+        """Add one generation."""
+        self._new.append(spent)
+        self._fold(0)
+
+    def _fold(self, patience: float) -> None:
+        """Take in what is new; where another is at it, that one does, or who comes next."""
+        if not (self._adding.acquire(timeout=patience) if patience else self._adding.acquire(blocking=False)):
+            return
+        try:
+            while self._new:
+                one = self._new.popleft()
+                for name, value in zip(Spent._fields, one, strict=True):
+                    if value is not None:
+                        self._sums[name] = self._sums.get(name, 0) + value
+                self._calls += 1
+        finally:
+            self._adding.release()
+
+    @property
+    def calls(self) -> int:
+        """How many generations have been added."""
+        self._fold(_PATIENCE)
+        return self._calls
+
+    def told(self) -> dict[str, float]:
+        """Return `calls` and what is known of the rest, by the names of `Spent`; nothing where there is no generation."""
+        calls = self.calls
+        return {"calls": calls, **self._sums} if calls else {}
