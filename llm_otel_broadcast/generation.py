@@ -81,14 +81,13 @@ class Block:
     app_span: Any = None
     """The courtesy span of a scoped block; it ends with the block."""
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether its totals are: a stream may outlive the block that it began in."""
-        return self.totals is None or self.totals[0].calls >= self.generations
+    def is_whole(self, *, rendered: bool = False) -> bool:
+        """Whether everything below has ended, or been rendered, too: a stream may outlive the block that it began in."""
+        return self.totals is None or self.totals[rendered].calls >= self.generations
 
     def settle(self) -> None:
         """Do what has waited for the block to be whole, once; asked again whenever something below has ended."""
-        while self.when_whole and self.is_whole:
+        while self.when_whole and self.is_whole():
             with suppress(IndexError):  # another thread was quicker
                 self.when_whole.pop()()
 

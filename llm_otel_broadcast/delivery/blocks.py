@@ -31,7 +31,7 @@ class BlockBook:
                 continue
             if block.is_scoped:
                 _note(self._wanted, key_of(block))
-            is_over = bool(block.end_ns) and block.is_whole
+            is_over = bool(block.end_ns) and block.is_whole(rendered=True)
             if (is_over or not block.is_scoped) and not self.has(key_of(block)):
                 found.append(block)
         return found

@@ -14,7 +14,7 @@ from opentelemetry import context as otel_context
 from llm_otel_broadcast.fields.around import around, is_stepwise
 from llm_otel_broadcast.fields.ids import derive_trace_id
 from llm_otel_broadcast.fields.json_text import plain
-from llm_otel_broadcast.fields.merge import ID_KEYS, TEXT_KEYS, as_text, has_ids, over
+from llm_otel_broadcast.fields.merge import ID_KEYS, TEXT_KEYS, as_text, has_ids, is_private, over
 from llm_otel_broadcast.fields.reporting import report
 from llm_otel_broadcast.fields.scope import OpenScope, Scope, Stay, current_place, current_scope
 
@@ -31,6 +31,8 @@ def say(scope: Scope, told: Mapping[str, object]) -> None:
     for name in _FIXED & told.keys():
         raise TypeError(f"set(): {name} is fixed when the context begins; say it there, or open a context inside")
     scope.said.update(over(scope.said, told))
+    if is_private(scope.said.get("privacy")):
+        scope.hide_errors()
 
 
 class TraceHandle:

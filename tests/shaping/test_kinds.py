@@ -133,7 +133,12 @@ def test_methods_of_every_sort_are_bound_as_ever(wrap, instrumented):
             return super().method(a) + "!"
 
     made = Special()
-    assert (made.method(1), made.of_class(2), made.static(3), made.read) == ("special1!", "special2", "static3", "special")
+    assert (made.method(1), made.of_class(2), made.static(3), made.read) == (
+        "special1!",
+        "special2",
+        "static3",
+        "special",
+    )
     assert Special.of_class(4) == "special4"
     assert asyncio.run(made.later(5)) == "special5"
     assert inspect.iscoroutinefunction(made.later)
@@ -240,7 +245,7 @@ def test_an_async_generator_keeps_what_is_sent_and_thrown(wrap, instrumented):
 @pytest.mark.parametrize("leave", ["break", "aclose", "athrow", "collect"])
 def test_an_async_generator_left_early_cleans_up_and_ends_its_span_once(instrumented, arrived, leave):
     instrumented()
-    cleaned = []
+    cleaned, over = [], asyncio.Event()
 
     @traced_generation(span_name="numbers")
     async def numbers():
@@ -250,6 +255,7 @@ def test_an_async_generator_left_early_cleans_up_and_ends_its_span_once(instrume
         finally:
             await asyncio.sleep(0)
             cleaned.append(current_scope() is not None)
+            over.set()
 
     async def run() -> None:
         before = otel_context.get_current()
@@ -265,8 +271,7 @@ def test_an_async_generator_left_early_cleans_up_and_ends_its_span_once(instrume
                 await made.athrow(KeyError("out"))
         del made
         gc.collect()
-        while not cleaned:
-            await asyncio.sleep(0)
+        await over.wait()
 
     asyncio.run(asyncio.wait_for(run(), 5))
     assert cleaned == [True]
