@@ -13,6 +13,33 @@ import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
+TREES = {
+    "trace_context.py": {
+        ("Research request", None),
+        ("Gather", "Research request"),
+        ("Search", "Gather"),
+        ("Summarise", "Research request"),
+    },
+    "traced_generation.py": {
+        ("Chat Handler", None),
+        ("answer", "Chat Handler"),
+        ("Generate Response", "answer"),
+        ("Local model", None),
+    },
+    "worker.py": {
+        ("Report", None),
+        ("chat openai/gpt-4o-mini", "Report"),
+        ("Job", "Report"),
+        ("chat openai/gpt-4o-mini", "Job"),
+    },
+}
+"""Names of spans and of the spans above them."""
+
+
+def tree(spans):
+    names = {(span.trace_id, span.span_id): span.name for span in spans}
+    return {(span.name, names.get((span.trace_id, span.parent_span_id))) for span in spans}
+
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
 def test_an_example_runs_and_its_traces_arrive(name, receiver, stand_in):
@@ -31,7 +58,8 @@ def test_an_example_runs_and_its_traces_arrive(name, receiver, stand_in):
     assert done.returncode == 0, done.stderr
     assert "delivered" in done.stdout
     assert "not delivered" not in done.stdout
-    assert receiver.store.wait_for(1)
+    spans = receiver.store.wait_for(1)
+    assert tree(spans) == TREES.get(name, tree(spans))
 
 
 def test_the_example_without_code_is_traced_by_the_command_in_its_docstring(receiver, stand_in):
