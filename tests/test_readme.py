@@ -1,0 +1,63 @@
+"""The snippets of the README's section on shaping traces do what the text says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import llm_otel_broadcast
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+SECTION = re.search(r"^### Shape the trace$(.*?)^##", README, re.DOTALL | re.MULTILINE)[1]
+CODE = re.findall(r"^```python\n(.*?)^```$", SECTION, re.DOTALL | re.MULTILINE)
+CALL = "chat openai/gpt-4o"
+TREES = [
+    {("Chat Handler", None), ("Draft", "Chat Handler"), ("Write draft", "Draft")},
+    {("answer", None), ("Generate Response", "answer"), ("Local model", None)},
+    {("Report", None), ("Job", "Report"), (CALL, "Job")},
+]
+"""Of each snippet: the names of spans and of the spans above them."""
+
+
+@pytest.fixture
+def run(client, instrumented, arrived):
+    """Run a snippet, with those before it, in a program that has called `instrument()` and has a client."""
+
+    def run(number):
+        instrumented()
+        program = {"client": client, "__name__": "app"}
+        for code in CODE[:number]:
+            exec(compile(code, "README.md", "exec"), program)
+        before = len(arrived())
+        exec(compile(CODE[number], "README.md", "exec"), program)
+        return arrived()[before:]
+
+    return run
+
+
+def tree(spans):
+    names = {(span.trace_id, span.span_id): span.name for span in spans}
+    return {(span.name, names.get((span.trace_id, span.parent_span_id))) for span in spans}
+
+
+@pytest.mark.parametrize("number", range(len(TREES)))
+def test_a_snippet_makes_the_tree_that_the_text_describes(run, number):
+    assert len(CODE) == len(TREES)
+    assert tree(run(number)) == TREES[number]
+
+
+def test_what_the_text_says_of_fields_and_content_holds(run):
+    spans = {span.name: span for span in run(0)}
+    assert spans["Write draft"].attributes["trace.metadata.environment"] == "staging"
+    assert "trace.metadata.plan" not in spans["Write draft"].attributes
+    assert spans["Chat Handler"].attributes["trace.metadata.plan"] == "pro"
+    assert spans["Chat Handler"].attributes["trace.totals.calls"] == 1
+    llm_otel_broadcast.uninstrument()
+    spans = {span.name: span for span in run(1)}
+    assert spans["Generate Response"].attributes["session.id"] == "session_abc"
+    local = spans["Local model"].attributes
+    assert (local["gen_ai.usage.input_tokens"], local["gen_ai.request.model"]) == (9, "llama-3.2-3b")
+    assert "You said: Hello!" in local["gen_ai.output.messages"]
+    assert "temperature" not in local["gen_ai.input.messages"]
