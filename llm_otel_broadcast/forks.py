@@ -6,6 +6,7 @@ lock was held by a thread that is not there. So our threads import under `import
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401  # see below
 import os
 import threading
 from types import TracebackType
@@ -42,6 +43,8 @@ class _Importing:
 
 
 importing: Final = _Importing()
+# That module, which OpenTelemetry's SDK imports late, registers a lock with forks too. Were it imported by our thread while a
+# fork waits for that, Python would release the lock after the fork without having taken it before, and say so on stderr.
 os.register_at_fork(
     before=importing.before_fork, after_in_parent=importing.in_parent, after_in_child=importing.in_child
 )

@@ -173,3 +173,32 @@ else:
         cwd=tmp_path,
     )
     assert done.stdout == "5\n"
+
+
+def test_a_fork_that_waits_for_our_imports_has_nothing_to_say(tmp_path, stand_in, receiver):
+    run(
+        tmp_path,
+        stand_in,
+        receiver,
+        """
+import threading
+from llm_otel_broadcast.forks import importing
+
+held = threading.Event()
+
+def imports():
+    with importing:
+        held.set()
+        time.sleep(0.2)  # the fork begins meanwhile
+        from concurrent.futures import ThreadPoolExecutor
+
+thread = threading.Thread(target=imports)
+thread.start()
+held.wait()
+child = os.fork()
+if not child:
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+thread.join()
+""",
+    )

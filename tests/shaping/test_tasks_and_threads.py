@@ -168,6 +168,7 @@ def test_one_context_object_is_shared_by_tasks_and_threads(stand_in, instrumente
     assert len(roots) == len(calls) == 10
     for call in calls:
         root = roots[call.parent_span_id]
+        assert root.start_ns <= call.start_ns <= call.end_ns <= root.end_ns
         assert call.name == f"chat task-{root.attributes['trace.metadata.number']}"
         assert call.attributes["trace.metadata.number"] == root.attributes["trace.metadata.number"]
         assert totals(root)["calls"] == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import openai
@@ -379,3 +380,19 @@ def test_baggage_keys_that_are_listed_become_metadata(stand_in, instrumented, ar
 def test_wrong_baggage_settings_are_refused():
     with pytest.raises(llm_otel_broadcast.ConfigError, match="baggage_metadata"):
         llm_otel_broadcast.instrument(destinations=[], baggage_metadata="tenant")
+
+
+def test_a_block_encloses_its_calls_though_the_clock_is_set_back_meanwhile(
+    stand_in, instrumented, arrived, monkeypatch
+):
+    instrumented()
+    with trace_context(trace_name="Block", span_name="Step"):
+        chat("sync", stand_in.base_url)
+        earlier = time.time_ns() - 3_600_000_000_000
+        monkeypatch.setattr(time, "time_ns", lambda: earlier)
+    with trace_context(trace_name="Empty"):
+        monkeypatch.setattr(time, "time_ns", lambda: earlier - 1_000)
+    monkeypatch.undo()
+    spans = by_name(arrived(4))
+    assert spans["chat gpt-4o-mini"].end_ns <= spans["Step"].end_ns <= spans["Block"].end_ns
+    assert spans["Empty"].start_ns <= spans["Empty"].end_ns
