@@ -143,9 +143,9 @@ def fail():
 
 
 @pytest.mark.parametrize("on", [True, False], ids=["instrumented", "not instrumented"])
-def test_the_same_result_and_the_same_exception_come_out_and_nothing_stays(instrumented, around, on):
+def test_the_same_result_and_the_same_exception_come_out_and_nothing_stays(quietly, around, on):
     if on:
-        instrumented()
+        quietly()
     before, contextvars_before = otel_context.get_current(), scopes._current.get()
     assert around(lambda: RESULT) is RESULT
     error = Failing("as ever")
@@ -162,8 +162,8 @@ def test_the_same_result_and_the_same_exception_come_out_and_nothing_stays(instr
     assert otel_context.get_current() == before
 
 
-def test_the_traceback_of_an_exception_that_leaves_a_block_has_no_frame_of_ours(instrumented):
-    instrumented()
+def test_the_traceback_of_an_exception_that_leaves_a_block_has_no_frame_of_ours(quietly):
+    quietly()
     with pytest.raises(Failing) as caught, trace_context(trace_name="Request"):
         fail()
     assert [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)] == [
@@ -181,8 +181,8 @@ def test_what_is_no_exception_leaves_too(instrumented, arrived, error):
     assert arrived(1)[0].attributes.get("error.type") == (None if error is GeneratorExit else error.__qualname__)
 
 
-def test_a_span_that_the_program_leaves_current_stays_current(instrumented):
-    instrumented()
+def test_a_span_that_the_program_leaves_current_stays_current(quietly):
+    quietly()
     theirs = trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))
     token = otel_context.attach({})
     try:

@@ -89,16 +89,16 @@ def test_name_signature_hints_and_kind_stay(wrap):
         assert [ask(made) for ask in ASK] == [ask(function) for ask in ASK]
 
 
-def test_arguments_and_results_pass_through(wrap, instrumented):
-    instrumented()
+def test_arguments_and_results_pass_through(wrap, quietly):
+    quietly()
     assert wrap(plain)(1, 2, 3, b="y", c=0.5) == plain(1, 2, 3, b="y", c=0.5)
     assert asyncio.run(wrap(coroutine)(1, b="z")) == "1z"
     result = object()
     assert wrap(lambda: result)() is result
 
 
-def test_methods_of_every_sort_are_bound_as_ever(wrap, instrumented):
-    instrumented()
+def test_methods_of_every_sort_are_bound_as_ever(wrap, quietly):
+    quietly()
 
     class Service:
         name = "service"
@@ -145,8 +145,8 @@ def test_methods_of_every_sort_are_bound_as_ever(wrap, instrumented):
     assert inspect.ismethod(made.method)
 
 
-def test_partials_and_callable_objects_work(wrap, instrumented):
-    instrumented()
+def test_partials_and_callable_objects_work(wrap, quietly):
+    quietly()
     assert wrap(functools.partial(plain, 1, b="p"))() == plain(1, b="p")
     assert asyncio.run(wrap(functools.partial(coroutine, 1))(b="q")) == "1q"
     assert wrap(Caller())(4) == 8
@@ -196,8 +196,8 @@ def test_recursion_and_threads_share_a_decorated_function(instrumented, arrived)
     assert len({span.trace_id for span in spans.values()}) == 1
 
 
-def test_a_generator_keeps_what_is_sent_thrown_and_returned(wrap, instrumented):
-    instrumented()
+def test_a_generator_keeps_what_is_sent_thrown_and_returned(wrap, quietly):
+    quietly()
     made = wrap(generator)(1)
     assert (next(made), made.send("sent")) == (1, "sent")
     with pytest.raises(StopIteration) as end:
@@ -218,8 +218,8 @@ def test_a_generator_keeps_what_is_sent_thrown_and_returned(wrap, instrumented):
     made.close()
 
 
-def test_an_async_generator_keeps_what_is_sent_and_thrown(wrap, instrumented):
-    instrumented()
+def test_an_async_generator_keeps_what_is_sent_and_thrown(wrap, quietly):
+    quietly()
 
     @wrap
     async def stubborn():
@@ -286,8 +286,8 @@ def test_a_generator_that_is_never_begun_is_no_span(instrumented, arrived):
     arrived(0)
 
 
-def test_a_generator_that_swallows_its_end_is_told_off_as_ever(wrap, instrumented):
-    instrumented()
+def test_a_generator_that_swallows_its_end_is_told_off_as_ever(wrap, quietly):
+    quietly()
 
     @wrap
     def rude():
@@ -303,8 +303,8 @@ def test_a_generator_that_swallows_its_end_is_told_off_as_ever(wrap, instrumente
         made.close()
 
 
-def test_an_exception_thrown_into_a_generator_is_not_kept_alive(wrap, instrumented):
-    instrumented()
+def test_an_exception_thrown_into_a_generator_is_not_kept_alive(wrap, quietly):
+    quietly()
 
     class Thrown(Exception): ...
 

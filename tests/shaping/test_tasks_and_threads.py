@@ -52,8 +52,8 @@ def test_the_error_of_a_task_group_is_the_blocks(instrumented, arrived):
     assert arrived(1)[0].attributes["error.type"] == "ExceptionGroup"
 
 
-def test_a_context_opened_in_a_task_is_not_its_parents(instrumented):
-    instrumented()
+def test_a_context_opened_in_a_task_is_not_its_parents(quietly):
+    quietly()
     seen = []
 
     async def child() -> None:
@@ -239,8 +239,8 @@ def test_a_task_that_outlives_its_block_still_lands_below_it(stand_in, instrumen
     assert spans["chat late"].parent_span_id == spans["Request"].span_id
 
 
-def test_generators_that_take_turns_do_not_see_each_other(instrumented):
-    instrumented()
+def test_generators_that_take_turns_do_not_see_each_other(quietly):
+    quietly()
 
     @trace_context(trace_name="turn")
     def turn():
