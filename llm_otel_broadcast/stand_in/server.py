@@ -41,10 +41,12 @@ class StandIn:
 
     Attributes:
         requests: every request so far.
+        answers: what each of them got.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.requests: list[SeenRequest] = []
+        self.answers: list[Answer] = []
         self._script: deque[Answer] = deque()
         self._stopping = threading.Event()
         self._port = port
@@ -89,9 +91,11 @@ class StandIn:
         """Return what a request gets: the next answer of the script, else what the API would say."""
         self.requests.append(request)
         try:
-            return self._script.popleft()
+            answer = self._script.popleft()
         except IndexError:
-            return usual_answer(request.path, request.body)
+            answer = usual_answer(request.path, request.body)
+        self.answers.append(answer)
+        return answer
 
     def wait(self, seconds: float) -> None:
         if seconds:
