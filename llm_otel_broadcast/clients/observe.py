@@ -7,13 +7,14 @@ section 3), and never lets an error of ours reach the caller.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Protocol
 
 from opentelemetry import context as otel_context
 
 from llm_otel_broadcast.clients.reading import Reader, describe, retries_of
-from llm_otel_broadcast.clients.streams import is_raw, is_stream, unseen, watch_raw, watch_stream
+from llm_otel_broadcast.clients.streams import is_http, is_raw, is_stream, unseen, watch_body, watch_raw, watch_stream
 from llm_otel_broadcast.generation import Failure, Generation
 from llm_otel_broadcast.guard import Guard
 
@@ -21,8 +22,12 @@ _ASKING = Guard("reading the request")
 _ANSWERING = Guard("reading the response")
 _ENDING = Guard("ending the record")
 _REQUEST = Guard("preparing the request")
-_inside: ContextVar[bool] = ContextVar("llm_otel_broadcast_inside", default=False)
-"""A method that may go through another watched one is under way: `parse` calls `create` in some versions of a client."""
+_inside: ContextVar[int] = ContextVar("llm_otel_broadcast_inside", default=0)
+"""1: a watched method is under way; what it posts belongs to it.
+
+2: also the watched methods that it may go through: `parse` calls `create` in some versions of a client. Not so with 1:
+a generator of messages may make calls of its own.
+"""
 _SUPPRESS_KEY: Any = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
 
 
@@ -81,8 +86,7 @@ class Call:
 
     def enter(self, *, encloses: bool) -> None:
         """Make the call's span current; `encloses` keeps watched methods that this one goes through from being counted."""
-        if encloses:
-            self._inside = _inside.set(True)
+        self._inside = _inside.set(2 if encloses else 1)
         context = self._observer.opened(self.record)
         if context is not None:
             self._attached = context
@@ -92,7 +96,8 @@ class Call:
         """Take the call's span back, unless control has moved to another context meanwhile (then it is not there)."""
         inside, self._inside = self._inside, None
         if inside is not None:
-            _inside.set(False)
+            with suppress(ValueError):  # control has moved to another context meanwhile
+                _inside.reset(inside)
         attached, self._attached = self._attached, None
         if attached is not None and otel_context.get_current() is attached:
             otel_context.detach(self._token)
@@ -128,6 +133,8 @@ class Call:
             elif is_raw(result):
                 self.record.retries = retries_of(result)
                 ended = watch_raw(result, self)
+            elif is_http(result):
+                ended = watch_body(result, self)
             else:
                 self.reader.read_response(self.record, result)
         if ended:
@@ -137,7 +144,7 @@ class Call:
 
 def _begin(switch: Switch, reader: Reader, instance: Any, kwargs: Mapping[str, Any], *, encloses: bool) -> Call | None:
     observer = switch.find(instance)
-    if observer is None or _inside.get() or (_SUPPRESS_KEY is not None and otel_context.get_value(_SUPPRESS_KEY)):
+    if observer is None or _inside.get() > 1 or (_SUPPRESS_KEY is not None and otel_context.get_value(_SUPPRESS_KEY)):
         return None
     call = None
     with _REQUEST:
@@ -149,6 +156,11 @@ def _begin(switch: Switch, reader: Reader, instance: Any, kwargs: Mapping[str, A
         call.kwargs = observer.rewrite(instance, arguments, record)
         call.enter(encloses=encloses)
     return call
+
+
+def is_under_way() -> bool:
+    """Return whether a watched method is under way here."""
+    return _inside.get() > 0
 
 
 def watch(reader: Reader, switch: Switch, *, is_async: bool, encloses: bool = False) -> Callable[..., Any]:

@@ -38,6 +38,16 @@ def is_raw(result: Any) -> bool:
     return _parses(result.__class__) and hasattr(result, "http_response")
 
 
+def is_http(result: Any) -> bool:
+    """Return whether a result is the HTTP response itself, which `post` gives to who asks for it."""
+    return _is_http(result.__class__)
+
+
+@lru_cache(maxsize=128)
+def _is_http(kind: type) -> bool:
+    return hasattr(kind, "raise_for_status") and hasattr(kind, "aiter_raw")
+
+
 @lru_cache(maxsize=128)  # asking a model class for what it has not is slow
 def _parses(kind: type) -> bool:
     return hasattr(kind, "parse")
@@ -304,7 +314,11 @@ def watch_raw(raw: Any, call: Call) -> bool:
     if call.record.stream:
         _watch_parse(raw, Watch(call))
         return False
-    response = raw.http_response
+    return watch_body(raw.http_response, call)
+
+
+def watch_body(response: Any, call: Call) -> bool:
+    """Watch an HTTP response itself. Returns whether the record can end now."""
     if response.is_closed:
         _keep_body(call, response)
         return True

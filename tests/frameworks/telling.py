@@ -132,4 +132,3 @@ def _said(answer: Answer) -> tuple[Any, ...]:
 
 def _documents(events: Sequence[bytes]) -> list[dict[str, Any]]:
     return [json.loads(event.removeprefix(b"data: ")) for event in events if b"[DONE]" not in event]
-

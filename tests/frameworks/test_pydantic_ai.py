@@ -141,8 +141,7 @@ def test_a_refused_request_is_told_once(told):
 
 async def broken_off(base_url):
     async with agent(base_url).run_stream("Hello!") as run:
-        async for piece in run.stream_text(delta=True, debounce_by=None):
-            return piece
+        return await anext(aiter(run.stream_text(delta=True, debounce_by=None)))
 
 
 def test_a_stream_that_is_left_is_told_once(told):

@@ -14,6 +14,7 @@ import wrapt
 
 from llm_otel_broadcast.clients.observe import Switch, watch
 from llm_otel_broadcast.clients.openai.chat import ChatReader
+from llm_otel_broadcast.clients.openai.posting import Posts
 from llm_otel_broadcast.clients.reading import Reader
 from llm_otel_broadcast.guard import Guard, logger
 
@@ -43,6 +44,8 @@ _ROWS: Final = (
     Target("openai.resources.chat.completions", "Completions", "parse", _CHAT, encloses=True),
     Target("openai.resources.beta.chat.completions", "Completions", "parse", _CHAT, encloses=True),
 )
+POSTED: Final = {"/chat/completions": _CHAT}
+"""Paths that may be posted to without the method that is made for them, and who reads that."""
 TARGETS: Final = tuple(made for row in _ROWS for made in (row, replace(row, owner=f"Async{row.owner}", is_async=True)))
 
 
@@ -51,6 +54,7 @@ class Patches:
 
     def __init__(self) -> None:
         self.switch = Switch()
+        self._posts = Posts(self.switch, POSTED)
         self._active = False
         self._hooked = False
         self._applied: dict[Target, tuple[type, Any, Any]] = {}
@@ -64,10 +68,12 @@ class Patches:
             elif not self._hooked:
                 wrapt.register_post_import_hook(self._hook(target), target.module)
         self._hooked = True
+        self._posts.apply()
 
     def remove(self) -> None:
         """Put the very same functions back. Where somebody has patched above us, ours stays below and does nothing."""
         self._active = False
+        self._posts.remove()
         for target, (owner, original, patched) in list(self._applied.items()):
             if owner.__dict__.get(target.method) is patched:
                 setattr(owner, target.method, original)
