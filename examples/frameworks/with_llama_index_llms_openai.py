@@ -11,9 +11,7 @@ from llm_otel_broadcast import flush, instrument
 
 instrument(request_stream_usage=True)
 fields = {"session_id": "session_abc", "trace": {"trace_name": "LlamaIndex", "environment": "staging"}}
-llm = OpenAI(
-    model="gpt-4o-mini", api_base=os.environ.get("OPENAI_BASE_URL"), additional_kwargs={"extra_body": fields}
-)
+llm = OpenAI(model="gpt-4o-mini", api_base=os.environ.get("OPENAI_BASE_URL"), additional_kwargs={"extra_body": fields})
 for piece in llm.stream_complete("Count to five."):
     print(piece.delta, end="", flush=True)
 print()
