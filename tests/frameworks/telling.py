@@ -70,6 +70,14 @@ def assert_each_once(told: Told) -> None:
     assert {span.status_code for span in told.spans} == {0}
 
 
+def assert_each_once_alone(told: Told) -> None:
+    """Each request is one generation in a trace of its own, because the thread that made it knew no span."""
+    assert len(told.spans) == len(told.requests) > 1
+    assert {span.parent_span_id for span in told.spans} == {""}
+    assert len({span.trace_id for span in told.spans}) == len(told.spans)
+    assert sorted(map(_facts, told.spans)) == sorted(map(_said, told.answers))
+
+
 def assert_failed_once(told: Told, status: int = 400) -> None:
     """Each request is one generation that failed with a status."""
     _assert_placed(told)
