@@ -80,14 +80,15 @@ def backends(session: nox.Session) -> None:
 
 
 FRAMEWORKS = {
-    "langchain-openai": "langchain-openai",
-    "openai-agents": "openai-agents",
-    "instructor": "instructor",
-    "pydantic-ai": "pydantic-ai-slim[openai]",
-    "llama-index-llms-openai": "llama-index-llms-openai",
-    "litellm": "litellm",
-    "dspy": "dspy",
+    "langchain-openai": "langchain-openai>=1.7",
+    "openai-agents": "openai-agents>=0.24",
+    "instructor": "instructor>=1.17",
+    "pydantic-ai": "pydantic-ai-slim[openai]>=2.68",
+    "llama-index-llms-openai": "llama-index-llms-openai>=0.8",
+    "litellm": "litellm>=1.110",
+    "dspy": "dspy>=3.4",
 }
+"""With lower bounds, because pip would rather take an old framework than an old openai."""
 
 
 @nox.session

@@ -83,6 +83,19 @@ def test_a_stream_is_recorded_when_it_ends(post, stand_in, instrumented, arrived
     assert span.attributes["gen_ai.usage.input_tokens"] == 3
 
 
+def test_a_raw_stream_is_recorded_through_its_own_parse(client, stand_in, instrumented, arrived):
+    """The way of LiteLLM's streams."""
+    stand_in.script(stream(message("Posted words."), usage=usage_of(3, 2)))
+    instrumented()
+    kind = Stream[ChatCompletionChunk]
+    body = {**BODY, "stream": True}
+    raw = client.post("/chat/completions", cast_to=ChatCompletion, body=body, options=RAW, stream=True, stream_cls=kind)
+    assert len(list(raw.parse())) > 2
+    (span,) = arrived(1)
+    assert "Posted words." in span.attributes["gen_ai.output.messages"]
+    assert span.attributes["gen_ai.response.finish_reasons"] == ["stop"]
+
+
 def test_usage_can_be_asked_for_in_the_callers_place(post, stand_in, instrumented, arrived):
     instrumented(request_stream_usage=True)
     assert all(chunk.choices for chunk in post(body={**BODY, "stream": True}, stream=True))

@@ -61,6 +61,8 @@ def assert_invisible(told: Told) -> None:
     """The framework returns the same and asks the same as without us."""
     assert told.result == told.plain
     assert [request.json for request in told.requests] == [request.json for request in told.plain_requests]
+    headers, plain_headers = ([sorted(made.headers) for made in all_] for all_ in (told.requests, told.plain_requests))
+    assert headers == plain_headers
 
 
 def assert_each_once(told: Told) -> None:
