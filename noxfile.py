@@ -131,6 +131,32 @@ def backends(session: nox.Session) -> None:
     session.run("pytest", "-m", "backend", "--timeout=600", "tests/backends", *session.posargs)
 
 
+FRAMEWORKS = {
+    "langchain-openai": "langchain-openai>=1.7",
+    "openai-agents": "openai-agents>=0.24",
+    "instructor": "instructor>=1.17",
+    "pydantic-ai": "pydantic-ai-slim[openai]>=2.68",
+    "llama-index-llms-openai": "llama-index-llms-openai>=0.8",
+    "litellm": "litellm>=1.110",
+    "dspy": "dspy>=3.4",
+}
+"""With lower bounds, because pip would rather take an old framework than an old openai."""
+
+
+@nox.session
+@nox.parametrize("framework", [nox.param(name, id=name) for name in FRAMEWORKS])
+def frameworks(session: nox.Session, framework: str) -> None:
+    """Call through the newest of each framework that sits on the client; one: `nox -s "frameworks(dspy)"`.
+
+    Each has an environment of its own, with the openai that it resolves to: openai 3 for all but llama-index-llms-openai
+    0.8, which wants 2; instructor 1.17 keeps it at 3.3 by way of `jiter<0.15`. One that fails to install hides no other.
+    """
+    session.install("--upgrade", "--upgrade-strategy=eager", "-e", ".[cli]", *GROUPS["tests"], FRAMEWORKS[framework])
+    tests = f"tests/frameworks/test_{framework.replace('-', '_')}.py"
+    # what they warn of is theirs
+    session.run("pytest", "-m", "framework", "--timeout=300", "-W", "ignore", tests, *session.posargs)
+
+
 @nox.session
 @nox.parametrize(
     "other",
