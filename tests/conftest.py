@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import signal
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
@@ -31,6 +32,12 @@ NAMED = (
     "click",
     "rich",
 )
+
+
+def pytest_configure() -> None:
+    """Undo what a shell does to a command in the background: it ignores SIGINT, and so would our programs."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -132,7 +133,7 @@ def test_a_root_span_has_an_empty_parent(parent):
         {"start_time_unix_nano": "1"},
         {"surprise": 1},
     ],
-    ids=lambda changes: ascii(changes)[:60].replace("<object object", "absent"),
+    ids=lambda changes: re.sub("<object.*?>", "absent", ascii(changes))[:60],
 )
 def test_a_json_span_that_some_backend_would_refuse_is_refused(changes):
     with pytest.raises(DecodeError):
