@@ -223,7 +223,9 @@ def test_a_client_that_was_used_while_instrumented_can_be_collected(kind, here, 
     assert gone() is None
 
 
-@pytest.mark.parametrize("thing", [5, "client", object(), openai, openai.OpenAI], ids=repr)
+@pytest.mark.parametrize(
+    "thing", [5, "client", object(), openai, openai.OpenAI], ids=["number", "text", "object", "module", "class"]
+)
 def test_what_is_no_client_is_refused_by_name(thing):
     with pytest.raises(ConfigError, match="client must be an openai client"):
         llm_otel_broadcast.instrument(destinations=[], client=thing)
