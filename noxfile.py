@@ -16,6 +16,7 @@ PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
 GROUPS = PROJECT["dependency-groups"]
 OPENAI_LINES = ("openai>=1,<2", "openai>=2,<3", "openai>=3,<4")
 OPENTELEMETRY = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
+SIDE_BY_SIDE = ("--numprocesses=auto", "--maxprocesses=4")
 NEWEST = ("--upgrade", "--upgrade-strategy=eager")  # a reused environment would keep what was newest once
 
 
@@ -46,14 +47,14 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests with the newest of everything."""
     session.install("-e", ".[cli]", *GROUPS["tests"])
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session(python=nox.project.python_versions(PROJECT))
 def pythons(session: nox.Session) -> None:
     """Run the tests with each Python that pyproject.toml names; one that is not on this machine is skipped."""
     session.install("-e", ".[cli]", *GROUPS["tests"])
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session
@@ -62,7 +63,7 @@ def oldest(session: nox.Session) -> None:
     project = PROJECT["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
     session.install("-e", ".[cli]", *GROUPS["tests"], *map(lowest, wanted), *OLD_COMPANIONS)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 # openai before 1.55.3 passes `proxies=` to httpx, which 0.28 no longer takes: an open bound of theirs, not of ours.
@@ -78,7 +79,7 @@ def compat(session: nox.Session, openai: str, opentelemetry: str) -> None:
     if opentelemetry == "oldest":
         pins = [lowest(name) for name in PROJECT["project"]["dependencies"] if name.startswith(OPENTELEMETRY)]
     session.install(*NEWEST, "-e", ".[cli]", *GROUPS["tests"], openai, *pins)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session
@@ -95,7 +96,7 @@ def next(session: nox.Session) -> None:  # noqa: A001  # its name on the command
     session.install(*NEWEST, "-e", ".[cli]", *GROUPS["tests"])
     # a bound that is a pre-release lets pip take pre-releases, of that package alone
     session.install("--upgrade", *(f"{name}>=0.0a0" for name in ("openai", *OPENTELEMETRY)))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session(reuse_venv=False)
