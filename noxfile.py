@@ -14,7 +14,15 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
 GROUPS = PROJECT["dependency-groups"]
-OPENAI_LINES = ("openai>=1,<2", "openai>=2,<3", "openai>=3,<4")
+OPENAI_LINES = {
+    "1.40": ("openai==1.40.*", "httpx<0.28"),  # before 1.55.3 it passes `proxies=` to httpx: an open bound of theirs
+    "1": ("openai>=1,<2",),
+    "2.0": ("openai==2.0.*",),
+    "2": ("openai>=2,<3",),
+    "3.0": ("openai==3.0.*",),
+    "3": ("openai>=3,<4",),
+}
+"""Of each major version the first minor that we support, and the newest."""
 OPENTELEMETRY = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
 SIDE_BY_SIDE = ("--numprocesses=auto", "--maxprocesses=4")
 NEWEST = ("--upgrade", "--upgrade-strategy=eager")  # a reused environment would keep what was newest once
@@ -62,23 +70,19 @@ def oldest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows, really installed."""
     project = PROJECT["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
-    session.install("-e", ".[cli]", *GROUPS["tests"], *map(lowest, wanted), *OLD_COMPANIONS)
+    session.install("-e", ".[cli]", *GROUPS["tests"], *map(lowest, wanted), OPENAI_LINES["1.40"][1])
     session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
-# openai before 1.55.3 passes `proxies=` to httpx, which 0.28 no longer takes: an open bound of theirs, not of ours.
-OLD_COMPANIONS = ("httpx<0.28",)
-
-
 @nox.session
-@nox.parametrize("openai", OPENAI_LINES)
+@nox.parametrize("openai", [nox.param(pins, id=line) for line, pins in OPENAI_LINES.items()])
 @nox.parametrize("opentelemetry", ["oldest", "newest"])
-def compat(session: nox.Session, openai: str, opentelemetry: str) -> None:
-    """Run the tests with the newest openai of each major version and both ends of OpenTelemetry."""
+def compat(session: nox.Session, openai: tuple[str, ...], opentelemetry: str) -> None:
+    """Run the tests with both ends of each major version of openai and both ends of OpenTelemetry."""
     pins = []
     if opentelemetry == "oldest":
         pins = [lowest(name) for name in PROJECT["project"]["dependencies"] if name.startswith(OPENTELEMETRY)]
-    session.install(*NEWEST, "-e", ".[cli]", *GROUPS["tests"], openai, *pins)
+    session.install(*NEWEST, "-e", ".[cli]", *GROUPS["tests"], *openai, *pins)
     session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
