@@ -17,7 +17,8 @@ from llm_otel_broadcast.stand_in.answers import Answer, completion, message, str
 from tests.clients.calling import MESSAGES
 
 HEADERS = {"x-request-id": "req_parity"}
-TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}]
+_NOTHING = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+TOOLS = [{"type": "function", "function": {"name": "look", "strict": True, "parameters": _NOTHING}}]
 PICTURE = ("picture.png", b"\x89PNG not really", "image/png")
 SOUND = ("sound.wav", b"RIFF not really", "audio/wav")
 WHOLE = ("plain", "raw", "streaming")
