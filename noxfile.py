@@ -15,7 +15,8 @@ nox.options.error_on_missing_interpreters = False
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
 GROUPS = PROJECT["dependency-groups"]
 OPENAI_LINES = {
-    "1.40": ("openai==1.40.*", "httpx<0.28"),  # before 1.55.3 it passes `proxies=` to httpx: an open bound of theirs
+    # before 1.55.3 it passes `proxies=` to httpx, an open bound of theirs; embeddings need numpy, an extra of theirs
+    "1.40": ("openai==1.40.*", "httpx<0.28", "numpy"),
     "1": ("openai>=1,<2",),
     "2.0": ("openai==2.0.*",),
     "2": ("openai>=2,<3",),
@@ -24,6 +25,7 @@ OPENAI_LINES = {
 }
 """Of each major version the first minor that we support, and the newest."""
 OPENTELEMETRY = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
+OLD_COMPANION = "setuptools<81"  # of the time when OpenTelemetry's instrumentation took `pkg_resources` from it
 SIDE_BY_SIDE = ("--numprocesses=auto", "--maxprocesses=4")
 NEWEST = ("--upgrade", "--upgrade-strategy=eager")  # a reused environment would keep what was newest once
 
@@ -70,7 +72,7 @@ def oldest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows, really installed."""
     project = PROJECT["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
-    session.install("-e", ".[cli]", *GROUPS["tests"], *map(lowest, wanted), OPENAI_LINES["1.40"][1])
+    session.install("-e", ".[cli]", *GROUPS["tests"], *map(lowest, wanted), *OPENAI_LINES["1.40"][1:], OLD_COMPANION)
     session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
@@ -81,7 +83,8 @@ def compat(session: nox.Session, openai: tuple[str, ...], opentelemetry: str) ->
     """Run the tests with both ends of each major version of openai and both ends of OpenTelemetry."""
     pins = []
     if opentelemetry == "oldest":
-        pins = [lowest(name) for name in PROJECT["project"]["dependencies"] if name.startswith(OPENTELEMETRY)]
+        dependencies = PROJECT["project"]["dependencies"]
+        pins = [OLD_COMPANION, *(lowest(name) for name in dependencies if name.startswith(OPENTELEMETRY))]
     session.install(*NEWEST, "-e", ".[cli]", *GROUPS["tests"], *openai, *pins)
     session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -118,6 +119,8 @@ def owner_of(method: str, kind: str = "sync") -> type:
 
 def _has_form(method: str, form: str) -> bool:
     owner, name = method.rsplit(".", 1)
+    if form in STREAMED and "stream" not in inspect.signature(reach(_any_client("sync"), method)).parameters:
+        return False
     wrapper = {"raw": "with_raw_response", "streaming": "with_streaming_response"}.get(form.removesuffix("_stream"))
     return wrapper is None or _has(f"{owner}.{wrapper}.{name}")
 
