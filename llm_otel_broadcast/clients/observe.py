@@ -19,7 +19,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from llm_otel_broadcast.clients.reading import Reader, answer_of, describe, retries_of
-from llm_otel_broadcast.clients.streams import is_raw, is_stream, watch_raw, watch_stream
+from llm_otel_broadcast.clients.streams import is_http, is_raw, is_stream, watch_body, watch_raw, watch_stream
 from llm_otel_broadcast.clients.unseen import passed_over, unseen
 from llm_otel_broadcast.generation import Failure, Generation
 from llm_otel_broadcast.guard import Guard, ask
@@ -29,8 +29,12 @@ _ANSWERING = Guard("reading the response")
 _ENDING = Guard("ending the record")
 _REQUEST = Guard("preparing the request")
 _ENTERING = Guard("making the span current")
-_inside: ContextVar[bool] = ContextVar("llm_otel_broadcast_inside", default=False)
-"""A method that may go through another watched one is under way: `parse` calls `create` in some versions of a client."""
+_inside: ContextVar[int] = ContextVar("llm_otel_broadcast_inside", default=0)
+"""1: a watched method is under way; what it posts belongs to it.
+
+2: also the watched methods that it may go through: `parse` calls `create` in some versions of a client. Not so with 1:
+a generator of messages may make calls of its own.
+"""
 _SUPPRESS_KEY: Any = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
 
 
@@ -94,8 +98,7 @@ class Call:
     def enter(self) -> None:
         """Make the call's span current, and keep watched methods that this one may go through from being counted."""
         with _ENTERING:
-            if self._encloses:
-                self._inside = _inside.set(True)
+            self._inside = _inside.set(2 if self._encloses else 1)
             context = self._observer.opened(self.record)
             if context is not None:
                 self._before = otel_context.get_current()
@@ -155,6 +158,8 @@ class Call:
             elif is_raw(result):
                 self.record.retries = retries_of(result)
                 ended = watch_raw(result, self)
+            elif is_http(result):
+                ended = watch_body(result, self)
             else:
                 self.reader.read_response(self.record, result)
         if ended:
@@ -173,7 +178,7 @@ def begin(
 ) -> Call | None:
     """Return the call to be recorded, its arguments ready, or None when nobody watches it."""
     observer = switch.find(instance)
-    if observer is None or _inside.get() or (_SUPPRESS_KEY is not None and otel_context.get_value(_SUPPRESS_KEY)):
+    if observer is None or _inside.get() > 1 or (_SUPPRESS_KEY is not None and otel_context.get_value(_SUPPRESS_KEY)):
         return None
     call = None
     with _REQUEST:
@@ -185,6 +190,11 @@ def begin(
             reader.read_request(record, {**arguments, **named} if named else arguments, content=observer.wants_content)
         call.kwargs = observer.rewrite(instance, arguments, record)
     return call
+
+
+def is_under_way() -> bool:
+    """Return whether a watched method is under way here."""
+    return _inside.get() > 0
 
 
 class Post:

@@ -43,6 +43,16 @@ def is_raw(result: Any) -> bool:
     return _parses(result.__class__) and hasattr(result, "http_response")
 
 
+def is_http(result: Any) -> bool:
+    """Return whether a result is the HTTP response itself, which `post` gives to who asks for it."""
+    return _is_http(result.__class__)
+
+
+@lru_cache(maxsize=128)
+def _is_http(kind: type) -> bool:
+    return hasattr(kind, "raise_for_status") and hasattr(kind, "aiter_raw")
+
+
 @lru_cache(maxsize=128)  # asking a model class for what it has not is slow
 def _parses(kind: type) -> bool:
     return hasattr(kind, "parse")
@@ -290,10 +300,14 @@ def watch_raw(raw: Any, call: Call) -> bool:
     A body that has been read is kept as bytes and parsed in the background; a stream is watched through the response's
     own `parse`; a body that the caller has yet to read ends the record when the response closes.
     """
-    response = raw.http_response
     if call.record.stream:
-        _watch_parse(raw, RawWatch(call, response))
+        _watch_parse(raw, RawWatch(call, raw.http_response))
         return False
+    return watch_body(raw.http_response, call)
+
+
+def watch_body(response: Any, call: Call) -> bool:
+    """Watch an HTTP response itself. Returns whether the record can end now."""
     if response.is_closed:
         _keep_body(call, response)
         return True

@@ -49,11 +49,13 @@ class StandIn:
     Attributes:
         requests: every request so far.
         connections: how many connections have been opened so far.
+        answers: what each of them got.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.requests: list[SeenRequest] = []
         self.connections = 0
+        self.answers: list[Answer] = []
         self._script: deque[Answer] = deque()
         self._stopping = threading.Event()
         self._port = port
@@ -102,9 +104,11 @@ class StandIn:
         """Return what a request gets: the next answer of the script, else what the API would say."""
         self.requests.append(request)
         try:
-            return self._script.popleft()
+            answer = self._script.popleft()
         except IndexError:
-            return usual_answer(request.path, request.body, dict(parse_qsl(request.query)))
+            answer = usual_answer(request.path, request.body, dict(parse_qsl(request.query)))
+        self.answers.append(answer)
+        return answer
 
     def wait(self, seconds: float) -> None:
         if seconds:

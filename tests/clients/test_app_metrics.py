@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -104,6 +106,10 @@ def test_no_attribute_has_a_value_of_its_own_for_each_call(stand_in, instrumente
     assert [point.count for point in points(reader, "gen_ai.client.operation.duration")] == [3]
 
 
+@pytest.mark.skipif(
+    "explicit_bucket_boundaries_advisory" not in inspect.signature(Meter.create_histogram).parameters,
+    reason="this version of OpenTelemetry takes no advice about buckets",
+)
 def test_the_buckets_are_those_of_the_conventions(stand_in, instrumented, reader):
     instrumented()
     chat("sync", stand_in.base_url)

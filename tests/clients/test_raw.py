@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 
 import openai
 import pytest
 
 from llm_otel_broadcast.stand_in.answers import message, stream, usage_of
 from tests.clients.calling import MESSAGES
+from tests.collecting import collect
 
 ASKED = {"model": "gpt-4o-mini", "messages": MESSAGES}
 
@@ -111,5 +111,5 @@ def test_a_dropped_raw_stream_ends(client, instrumented, arrived):
     chunks = raw.parse()
     next(chunks)
     del raw, chunks
-    gc.collect()
+    collect()
     arrived(1)

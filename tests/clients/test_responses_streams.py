@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +14,7 @@ from opentelemetry import context
 from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.answers import Answer
 from tests.clients.calling import KINDS, needs_responses, respond
+from tests.collecting import collect
 
 pytestmark = needs_responses
 
@@ -190,7 +190,7 @@ def test_a_dropped_stream_ends_with_garbage_collection(client, instrumented, arr
     events = client.responses.create(**ASKED)
     next(events)
     del events
-    gc.collect()
+    collect()
     assert arrived(1)[0].attributes["error.type"] == "abandoned"
 
 

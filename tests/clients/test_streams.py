@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 from contextlib import suppress
 
@@ -12,6 +11,7 @@ import pytest
 
 from llm_otel_broadcast.stand_in.answers import message, mid_stream_error, stream, usage_of
 from tests.clients.calling import KINDS, MESSAGES, chat
+from tests.collecting import collect
 
 ASKED = {"model": "gpt-4o-mini", "messages": MESSAGES, "stream": True}
 STORY = message("Once upon a time there was a trace.")
@@ -198,7 +198,7 @@ def test_a_dropped_stream_ends_with_garbage_collection(client, instrumented, arr
     chunks = client.chat.completions.create(**ASKED)
     next(chunks)
     del chunks
-    gc.collect()
+    collect()
     assert arrived(1)[0].attributes["error.type"] == "abandoned"
 
 
@@ -211,7 +211,7 @@ def test_a_stream_never_iterated_ends_when_closed(client, instrumented, arrived)
 def test_a_stream_never_iterated_and_dropped_ends_too(client, instrumented, arrived):
     instrumented()
     client.chat.completions.create(**ASKED)
-    gc.collect()
+    collect()
     arrived(1)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
 import json
 import subprocess
@@ -27,6 +26,7 @@ from tests.clients.conversing import (
     converse,
     once,
 )
+from tests.collecting import collect
 
 with openai.OpenAI(api_key="sk-test") as _client:
     pytestmark = pytest.mark.skipif(
@@ -210,7 +210,7 @@ def test_a_connection_that_is_dropped_ends_its_responses(instrumented, arrived):
         connection.recv()
         underneath = connection._connection
         del connection
-        gc.collect()
+        collect()
         underneath.close()
     assert arrived(1)[0].attributes["error.type"] == "abandoned"
 
@@ -451,5 +451,5 @@ def test_many_responses_leave_nothing_behind(instrumented):
     with SocketServer(lambda _event: tell()) as server:
         for _ in range(3):
             converse("sync", server, "responses", *[ASK] * 3)
-    gc.collect()
+    collect()
     assert not list(sockets._dialled)

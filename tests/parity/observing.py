@@ -12,11 +12,12 @@ import threading
 import traceback
 import warnings
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+import openai
 from opentelemetry import context
 
 from llm_otel_broadcast.stand_in.answers import Answer
@@ -113,7 +114,8 @@ async def _host(stand_in: StandIn, kind: str, work: Any, seen: Seen, options: di
     stand_in.forget_script()
     if "http_client" not in options:
         # the connection that is left is used again, or a new one is made: the server counts
-        await settled(client.post("/chat/completions", body={"model": "m", "messages": []}, cast_to=object))
+        with suppress(openai.NotFoundError):
+            await settled(client.get("/no/generation", cast_to=object))
     await settled(client.close())
     seen.tasks = len(asyncio.all_tasks()) if kind == "async" else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,8 @@ from llm_otel_broadcast.stand_in.answers import Answer, completion, message, str
 from tests.clients.calling import MESSAGES
 
 HEADERS = {"x-request-id": "req_parity"}
-TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}]
+_NOTHING = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+TOOLS = [{"type": "function", "function": {"name": "look", "strict": True, "parameters": _NOTHING}}]
 PICTURE = ("picture.png", b"\x89PNG not really", "image/png")
 SOUND = ("sound.wav", b"RIFF not really", "audio/wav")
 WHOLE = ("plain", "raw", "streaming")
@@ -117,6 +119,8 @@ def owner_of(method: str, kind: str = "sync") -> type:
 
 def _has_form(method: str, form: str) -> bool:
     owner, name = method.rsplit(".", 1)
+    if form in STREAMED and "stream" not in inspect.signature(reach(_any_client("sync"), method)).parameters:
+        return False
     wrapper = {"raw": "with_raw_response", "streaming": "with_streaming_response"}.get(form.removesuffix("_stream"))
     return wrapper is None or _has(f"{owner}.{wrapper}.{name}")
 

@@ -130,6 +130,7 @@ def test_create_autospec_of_the_method_is_the_same(kind, instrumented, stand_in)
     run(kind, settled(client.close()))
 
 
+@pytest.mark.skipif(not hasattr(openai.OpenAI, "chat"), reason="this version's resources are not the class's")
 def test_a_mock_of_the_whole_client_is_the_same(instrumented):
     def spec():
         made = mock.create_autospec(openai.OpenAI, instance=True)

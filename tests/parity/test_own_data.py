@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from types import MappingProxyType
 
@@ -13,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from llm_otel_broadcast.stand_in.answers import error
 from tests.clients.calling import MESSAGES
+from tests.collecting import collect
 from tests.parity.faults import Unfit
 from tests.parity.observing import observe
 from tests.parity.operations import CHAT, SCENARIOS, TOOLS, Operation, Scenario
@@ -212,6 +214,8 @@ def test_the_app_s_current_span_is_not_written_into_a_request(kind, stand_in, sa
     same(lambda: observe(stand_in, kind, host, (CHAT["plain"].answer,)))
 
 
+# a timeout that is none makes some versions of the client leave a socket open, with us and without us
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "asked",
     [
@@ -226,7 +230,7 @@ def test_the_app_s_current_span_is_not_written_into_a_request(kind, stand_in, sa
         {"model": "m", "extra_headers": {5: 6}},
         {"model": "m", "timeout": "soon"},
     ],
-    ids=repr,
+    ids=lambda asked: re.sub("<object.*?>", "object", repr(asked)),
 )
 def test_odd_arguments_have_the_outcome_that_they_have_without_us(kind, asked, stand_in, same):
     operation = Operation("odd", "chat.completions.create", {"messages": MESSAGES, **asked}, CHAT["plain"].answer)
@@ -235,3 +239,4 @@ def test_odd_arguments_have_the_outcome_that_they_have_without_us(kind, asked, s
         await use(client, Scenario(operation, "plain"), note)
 
     same(lambda: observe(stand_in, kind, host, (CHAT["plain"].answer,)))
+    collect()

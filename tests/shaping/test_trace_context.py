@@ -286,7 +286,7 @@ def test_without_instrument_it_is_harmless(client, stand_in):
     assert "trace" not in stand_in.requests[0].json
 
 
-@pytest.mark.parametrize("value", [5, b"bytes", object(), ["list"]])
+@pytest.mark.parametrize("value", [5, b"bytes", object(), ["list"]], ids=["number", "bytes", "object", "list"])
 def test_odd_values_never_raise(stand_in, instrumented, arrived, value):
     instrumented()
     with trace_context(trace_name=value, session_id=value, odd=value):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
 import json
 from typing import get_type_hints
@@ -15,6 +14,7 @@ from opentelemetry import context as otel_context
 from llm_otel_broadcast import current_generation, trace_context, traced_generation
 from llm_otel_broadcast.stand_in.answers import message, stream
 from tests.clients.calling import MESSAGES, chat
+from tests.collecting import collect
 from tests.shaping.trees import by_name
 
 
@@ -174,7 +174,7 @@ def test_a_generator_left_early_ends_its_span_once(instrumented, arrived, leave)
         with pytest.raises(KeyError):
             made.throw(KeyError("out"))
     del made
-    gc.collect()
+    collect()
     (span,) = arrived(1)
     assert cleaned == [True]
     assert span.attributes.get("error.type") == ("KeyError" if leave == "throw" else None)

@@ -7,21 +7,12 @@ from typing import Any, Final
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.response_items import Output
 from llm_otel_broadcast.clients.openai.usage import read_usage
-from llm_otel_broadcast.clients.reading import Members, all_members_of, items_of, members_of, text_of
-from llm_otel_broadcast.generation import Detail, Failure, Generation
+from llm_otel_broadcast.clients.reading import Members, all_members_of, items_of, members_of, note, text_of
+from llm_otel_broadcast.generation import Failure, Generation
 
 UNFINISHED: Final = frozenset({"queued", "in_progress"})
 _REASONS: Final = {"max_output_tokens": "length"}
 """Why a response is incomplete, as chat completions call it; other reasons keep their names."""
-
-
-def note(record: Generation, name: str, value: Detail | None) -> None:
-    """Keep a fact that only some operations have."""
-    if value is None:
-        return
-    if record.details is None:
-        record.details = {}
-    record.details[name] = value
 
 
 def read_head(record: Generation, said: Members) -> None:
@@ -29,8 +20,8 @@ def read_head(record: Generation, said: Members) -> None:
     record.response_id = text_of(said.get("id")) or record.response_id
     record.response_model = text_of(said.get("model")) or record.response_model
     record.serving_provider = text_of(said.get("provider")) or record.serving_provider
-    note(record, "response_status", text_of(said.get("status")))
-    note(record, "conversation_id", conversation_of(said))
+    note(record, response_status=text_of(said.get("status")))
+    note(record, conversation_id=conversation_of(said))
 
 
 def read_answer(record: Generation, said: Members) -> Output:

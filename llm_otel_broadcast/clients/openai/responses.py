@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from llm_otel_broadcast.clients.keeping import keep_argument
 from llm_otel_broadcast.clients.openai.background import Background
-from llm_otel_broadcast.clients.openai.response_answers import UNFINISHED, conversation_of, note, read_answer
+from llm_otel_broadcast.clients.openai.response_answers import UNFINISHED, conversation_of, read_answer
 from llm_otel_broadcast.clients.openai.response_events import ResponseFold
 from llm_otel_broadcast.clients.openai.tools import note_tools
-from llm_otel_broadcast.clients.reading import all_members_of, is_set, members_of, parameters_of, text_of
+from llm_otel_broadcast.clients.reading import all_members_of, is_set, members_of, note, parameters_of, text_of
 from llm_otel_broadcast.generation import Generation
 
 PARAMETERS: Final = {
@@ -50,9 +50,9 @@ class ResponsesReader:
         record.request_model = text_of(kwargs.get("model"))
         record.stream = kwargs.get("stream") is True
         record.parameters = _parameters(kwargs)
-        note(record, "previous_response_id", text_of(kwargs.get("previous_response_id")))
-        note(record, "conversation_id", conversation_of(kwargs))
-        note(record, "background", kwargs.get("background") is True or None)
+        note(record, previous_response_id=text_of(kwargs.get("previous_response_id")))
+        note(record, conversation_id=conversation_of(kwargs))
+        note(record, background=kwargs.get("background") is True or None)
         if content:
             record.wants_content = True
             record.instructions = text_of(kwargs.get("instructions"))
@@ -102,7 +102,7 @@ class FetchReader(ResponsesReader):
         record.wants_content = content
         record.response_id = text_of(kwargs.get("response_id"))
         after = kwargs.get("starting_after")
-        note(record, "stream_cursor", str(after) if type(after) is int else None)
+        note(record, stream_cursor=str(after) if type(after) is int else None)
 
     def read_response(self, record: Generation, response: Any) -> None:
         if record.wants_content:

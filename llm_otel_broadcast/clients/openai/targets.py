@@ -20,6 +20,7 @@ from llm_otel_broadcast.clients.openai.completions import CompletionReader
 from llm_otel_broadcast.clients.openai.embeddings import EmbeddingReader
 from llm_otel_broadcast.clients.openai.images import ImageReader
 from llm_otel_broadcast.clients.openai.moderations import ModerationReader
+from llm_otel_broadcast.clients.openai.posting import Posts
 from llm_otel_broadcast.clients.openai.realtime import RealtimeReader
 from llm_otel_broadcast.clients.openai.responses import CompactReader, FetchReader, ResponsesReader
 from llm_otel_broadcast.clients.openai.sockets import dialling, opening
@@ -101,6 +102,8 @@ _ROWS: Final = (
     *_sockets("openai.resources.realtime.realtime", "Realtime", _REALTIME),
     *_sockets("openai.resources.beta.realtime.realtime", "Realtime", _REALTIME),
 )
+POSTED: Final = {"/chat/completions": _CHAT}
+"""Paths that may be posted to without the method that is made for them, and who reads that."""
 TARGETS: Final = tuple(made for row in _ROWS for made in (row, replace(row, owner=f"Async{row.owner}", is_async=True)))
 
 
@@ -119,6 +122,7 @@ class Patches:
 
     def __init__(self) -> None:
         self.switch = Switch()
+        self._posts = Posts(self.switch, POSTED)
         self._active = False
         self._hooked = False
         self._applied: dict[Target, _Patch] = {}
@@ -134,6 +138,7 @@ class Patches:
             elif not self._hooked:
                 wrapt.register_post_import_hook(self._hook(target), target.module)
         self._hooked = True
+        self._posts.apply()
 
     def remove(self) -> None:
         """Put the very same functions back. Where somebody has patched above us, ours stays below and does nothing."""
@@ -142,6 +147,7 @@ class Patches:
             if patch.owner.__dict__.get(target.method) is patch.patched:
                 setattr(patch.owner, target.method, patch.original)
                 del self._applied[target]
+        self._posts.remove()
 
     def _hook(self, target: Target) -> Callable[[Any], None]:
         return lambda _module: self._patch(target)
