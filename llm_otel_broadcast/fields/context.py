@@ -19,7 +19,7 @@ from llm_otel_broadcast.fields.reporting import report
 from llm_otel_broadcast.fields.scope import OpenScope, Scope, Stay, current_place, current_scope
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-_FIXED: Final = frozenset({*ID_KEYS, "trace_name", "span_name"})
+FIXED: Final = frozenset({*ID_KEYS, "trace_name", "span_name"})
 
 
 def say(scope: Scope, told: Mapping[str, object]) -> None:
@@ -28,7 +28,7 @@ def say(scope: Scope, told: Mapping[str, object]) -> None:
     Raises:
         TypeError: what the spans of the context are called and where they hang cannot change any more.
     """
-    for name in _FIXED & told.keys():
+    for name in FIXED & told.keys():
         raise TypeError(f"set(): {name} is fixed when the context begins; say it there, or open a context inside")
     scope.said.update(over(scope.said, told))
     if is_private(scope.said.get("privacy")):

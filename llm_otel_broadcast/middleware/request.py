@@ -12,12 +12,16 @@ from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.propagators.textmap import Getter
 
-from llm_otel_broadcast.fields.merge import as_text
+from llm_otel_broadcast.fields.context import FIXED
+from llm_otel_broadcast.fields.merge import as_text, over
 from llm_otel_broadcast.fields.scope import OpenScope, sinks, surroundings
 from llm_otel_broadcast.guard import Guard, ask, consult
 
 _READING: Final = Guard("reading a web request")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
+_OF_REQUESTS: Final = frozenset({trace.SpanKind.SERVER, trace.SpanKind.INTERNAL})
 _PATIENCE: Final = 1.0
+"""Seconds to wait for another thread that is asking the program's functions about the same request."""
 
 Asked: TypeAlias = Callable[[Any], Any] | None
 """A function of the program's that is asked about a request: of its ASGI scope, or its WSGI environ."""
@@ -78,7 +82,9 @@ class RequestName:
     """
 
     def __init__(self, method: str, route: Callable[[], str | None], given: Callable[[], Any] | None) -> None:
-        self._method = method
+        self._method = (
+            method if method in _METHODS else "HTTP"
+        )  # as the HTTP conventions have it: anybody can make one up
         self._route = route
         self._given = given
         self._known: str | None = None
@@ -101,17 +107,10 @@ class RequestScope(OpenScope):
     that the app's own instrumentation has made, be that round this middleware or inside it.
     """
 
-    __slots__ = ("_asking", "_below", "_busy", "_is_opened", "_lock", "_request", "_server_span")
+    __slots__ = ("_asking", "_below", "_busy", "_is_opened", "_lock", "_request", "_wants_metadata", "_wants_user")
 
-    def __init__(  # noqa: PLR0913  # all by keyword
-        self,
-        *,
-        request: Any,
-        headers: Headers,
-        asking: Asking,
-        method: str,
-        route: Callable[[], str | None],
-        server_span: Callable[[], trace.Span | None],
+    def __init__(
+        self, request: Any, headers: Headers, asking: Asking, *, method: str, route: Callable[[], str | None]
     ) -> None:
         """Begin.
 
@@ -121,13 +120,13 @@ class RequestScope(OpenScope):
             asking: those functions.
             method: its method.
             route: finds its route.
-            server_span: finds the span that the app's own instrumentation has made of it, where that is kept.
         """
         self._request = request
         self._asking = asking
-        self._server_span = server_span
         self._lock = threading.RLock()
         self._busy = False
+        self._wants_user = asking.user is not None
+        self._wants_metadata = asking.metadata is not None
         name = None if asking.name is None else partial(asking.name, request)
         given: dict[str, Any] = {"trace_name": asking.text or RequestName(method, route, name)}
         outer, self._below = surroundings()
@@ -142,7 +141,8 @@ class RequestScope(OpenScope):
         self._is_opened = not app_traces
         if self._is_opened:
             self._open_below(self._below)
-        self.scope.late = self._find_out
+        if app_traces or self._wants_user or self._wants_metadata:
+            self.scope.late = self._find_out
 
     def _inside(self, *, app_traces: bool) -> Any:
         """Return OpenTelemetry's context for the request, None to leave it as it is.
@@ -169,24 +169,56 @@ class RequestScope(OpenScope):
         try:
             if not self._busy and self.scope.late is not None:
                 self._busy = True
-                self._open_late()
+                if not self._is_opened:
+                    self._is_opened = True
+                    self._open_below(self._around())
                 self._ask()
         finally:
             self._busy = False
             self._lock.release()
 
-    def _open_late(self) -> None:
-        if self._is_opened:
-            return
-        self._is_opened = True
-        context = self._below
-        if not _is_in(context) or trace.get_current_span(context).get_span_context().is_remote:
-            found = ask(self._server_span, None) or trace.get_current_span()
-            if getattr(found, "kind", None) in _OF_REQUESTS and found.get_span_context().is_valid:
-                context = trace.set_span_in_context(found, context)
-        self._open_below(context)
+    def _around(self) -> Any:
+        """Return the context to open the span in: with the span that the app's own instrumentation has made, if it has."""
+        found = trace.get_current_span()
+        if (
+            (_is_in(self._below) and not trace.get_current_span(self._below).get_span_context().is_remote)
+            or not found.get_span_context().is_valid
+            or getattr(found, "kind", None) not in _OF_REQUESTS
+        ):
+            return self._below
+        return trace.set_span_in_context(found, self._below)
 
     def _ask(self) -> None:
         """Ask the program's functions; for the user again until there is one."""
-        asking, scope = self._asking, self.scope
-        metadata, self._metadata = self._metadata, None
+        if self._wants_metadata:
+            self._wants_metadata = False
+            self._say(consult(self._metadata, {}, "metadata= of TraceMiddleware"))
+        if self._wants_user:
+            user = consult(partial(self._asking.user or _nobody, self._request), None, "user= of TraceMiddleware")
+            if as_text(user):
+                self._wants_user = False
+                self._say({"user": user})
+        if not self._wants_user:
+            self.scope.late = None
+
+    def _metadata(self) -> dict[Any, Any]:
+        found = self._asking.metadata(self._request) if self._asking.metadata else None
+        if found is None:
+            return {}
+        if not isinstance(found, Mapping):
+            raise TypeError(f"metadata must be a mapping, got {type(found).__name__}")
+        if FIXED & found.keys():
+            raise TypeError(f"metadata cannot say {', '.join(sorted(FIXED & found.keys()))}")
+        return dict(found)
+
+    def _say(self, told: Mapping[Any, Any]) -> None:
+        self.scope.said = over(self.scope.said, told)
+
+
+def _nobody(_request: Any) -> None:
+    return None
+
+
+def _is_in(context: Any) -> bool:
+    """Return whether a span is current in a context."""
+    return trace.get_current_span(context).get_span_context().is_valid
