@@ -88,8 +88,12 @@ class RequestName:
         self._route = route
         self._given = given
         self._known: str | None = None
+        self.has_begun = False
+        """Whether the framework has had the request; what it says before is about nothing."""
 
     def __str__(self) -> str:
+        if not self.has_begun:
+            return self._method
         if self._given is not None:
             name = as_text(consult(self._given, None, "trace_name= of TraceMiddleware"))
             if name:
@@ -128,7 +132,8 @@ class RequestScope(OpenScope):
         self._wants_user = asking.user is not None
         self._wants_metadata = asking.metadata is not None
         name = None if asking.name is None else partial(asking.name, request)
-        given: dict[str, Any] = {"trace_name": asking.text or RequestName(method, route, name)}
+        named = RequestName(method, route, name)
+        given: dict[str, Any] = {"trace_name": asking.text or named}
         outer, self._below = surroundings()
         app_traces = any(sink.app_traces for sink in sinks.all[:1])
         with _READING:
@@ -143,6 +148,15 @@ class RequestScope(OpenScope):
             self._open_below(self._below)
         if app_traces or self._wants_user or self._wants_metadata:
             self.scope.late = self._find_out
+        named.has_begun = True
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the request's span; the caller's baggage is on it, too."""
+        token = otel_context.attach(self._below)
+        try:
+            super().close(error)
+        finally:
+            otel_context.detach(token)
 
     def _inside(self, *, app_traces: bool) -> Any:
         """Return OpenTelemetry's context for the request, None to leave it as it is.

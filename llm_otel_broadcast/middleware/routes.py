@@ -28,6 +28,8 @@ def asgi_route(scope: Mapping[str, Any], app: Any) -> str | None:
     path = getattr(scope.get("route"), "path", None)
     if isinstance(path, str):
         return path
+    if "app" in scope or hasattr(app, "routes"):
+        return None
     return _django(str(scope.get("path", "")).removeprefix(str(scope.get("root_path", ""))))
 
 
