@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import llm_otel_broadcast
+from tests.middleware.serving import asgi_served, fetch
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 SECTION = re.search(r"^### Shape the trace$(.*?)^##", README, re.DOTALL | re.MULTILINE)[1]
@@ -25,9 +26,10 @@ TREES = [
 def run(client, instrumented, arrived):
     """Run a snippet, with those before it, in a program that has called `instrument()` and has a client."""
 
-    def run(number):
+    def run(number, program=None):
         instrumented()
-        program = {"client": client, "__name__": "app"}
+        program = {} if program is None else program
+        program.update({"client": client, "__name__": "app"})
         for code in CODE[:number]:
             exec(compile(code, "README.md", "exec"), program)
         before = len(arrived())
@@ -44,7 +46,7 @@ def tree(spans):
 
 @pytest.mark.parametrize("number", range(len(TREES)))
 def test_a_snippet_makes_the_tree_that_the_text_describes(run, number):
-    assert len(CODE) == len(TREES)
+    assert len(CODE) == len(TREES) + 1
     assert tree(run(number)) == TREES[number]
 
 
@@ -61,3 +63,13 @@ def test_what_the_text_says_of_fields_and_content_holds(run):
     assert (local["gen_ai.usage.input_tokens"], local["gen_ai.request.model"]) == (9, "llama-3.2-3b")
     assert "You said: Hello!" in local["gen_ai.output.messages"]
     assert "temperature" not in local["gen_ai.input.messages"]
+
+
+def test_the_web_service_is_traced_as_the_text_says(run, arrived):
+    program = {}
+    before = len(run(3, program)) + len(arrived())
+    with asgi_served(program["app"]) as port:
+        assert b"Hello!" in fetch(port, "/answers/42?question=Hi", {"x-session-id": "session_abc"}).body
+    spans = arrived()[before:]
+    assert tree(spans) == {("GET /answers/{user_id}", None), (CALL, "GET /answers/{user_id}")}
+    assert {(span.attributes["user.id"], span.attributes["session.id"]) for span in spans} == {("42", "session_abc")}
