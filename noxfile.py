@@ -25,7 +25,7 @@ OPENAI_LINES = {
 }
 """Of each major version the first minor that we support, and the newest."""
 OPENTELEMETRY = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
-OLD_COMPANION = "setuptools<81"  # of the time when OpenTelemetry's instrumentation took `pkg_resources` from it
+OLD_COMPANION = "setuptools<80"  # of the time when OpenTelemetry's instrumentation took `pkg_resources` from it
 SIDE_BY_SIDE = ("--numprocesses=auto", "--maxprocesses=4")
 NEWEST = ("--upgrade", "--upgrade-strategy=eager")  # a reused environment would keep what was newest once
 
