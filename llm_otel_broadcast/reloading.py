@@ -122,8 +122,13 @@ class Life:
         if stamp is None and not self._gone:  # an editor may be about to put the new one there
             self._gone = True
             return
-        self._seen, self._gone = stamp, False
-        file = file_at(stamp, self._lookup, os.environ)
+        self._gone = False
+        try:
+            self._follow(file_at(stamp, self._lookup, os.environ))
+        finally:
+            self._seen = stamp
+
+    def _follow(self, file: FileFound) -> None:
         try:
             is_off = self._is_off(file)
             options = settle(self._given, self._environ, file)
