@@ -160,7 +160,7 @@ class Life:
 
 def _warn(file: FileFound) -> None:
     if file is not None and not isinstance(file, ConfigError):
-        for warning in file.warnings:
+        for warning in file.notices():
             logger.warning("%s", warning)
 
 

@@ -10,6 +10,7 @@ import click
 
 from llm_otel_broadcast.cli.destinations import destinations
 from llm_otel_broadcast.cli.settings import config, disable, enable
+from llm_otel_broadcast.settings.places import CONFIG
 from llm_otel_broadcast.version import __version__
 
 _PIPED_WIDTH: Final = 240
@@ -44,6 +45,7 @@ def demo(endpoint: str | None, headers: tuple[str, ...]) -> None:
 
     if headers and not endpoint:
         raise click.UsageError("--header needs --endpoint URL")
+    os.environ[CONFIG] = os.devnull  # what it shows does not depend on a settings file
     try:
         disabled_by = disabling(os.environ)
         if disabled_by:
