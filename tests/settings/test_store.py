@@ -239,6 +239,8 @@ import sys
 from pathlib import Path
 from llm_otel_broadcast.settings.store import SettingsFile
 file = SettingsFile(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
 for number in range(15):
     file.put(f"{sys.argv[2]} {number}", {"endpoint": "http://x"})
 """
@@ -246,11 +248,26 @@ for number in range(15):
 
 def test_writers_in_several_processes_lose_nothing_and_a_reader_never_sees_half_a_file(file):
     file.enable(True)
-    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(file.path), name]) for name in "abc"]
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(file.path), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in "abc"
+    ]
+    for writer in writers:
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.close()
     reads = 0
     while any(writer.poll() is None for writer in writers):
         file.load({})
         reads += 1
+    for writer in writers:
+        writer.stdout.close()
     assert [writer.returncode for writer in writers] == [0, 0, 0]
     assert sorted(file.names()) == sorted(f"{name} {number}" for name in "abc" for number in range(15))
     assert reads
