@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from llm_otel_broadcast.settings.options import Options
 
 _EVERY = 30.0
+_SETTLING = 0.5
+"""Seconds that a change must have lasted: an editor may empty a file, or take it away, before it writes."""
 _GRACE = 0.5
 """Seconds after which a call that had begun under replaced settings has surely handed its record over."""
 _LOOKING: Final = Guard("looking at the settings file")
@@ -47,7 +49,8 @@ class Life:
         self._covers = covers
         self._lookup = look(environ)
         self._seen: Stamp | None = None
-        self._gone = False
+        self._coming: tuple[Stamp | None] | None = None
+        """What was there at the last look."""
         self._ended = False
         self.run: Run | None = None
 
@@ -113,20 +116,21 @@ class Life:
 
     # -- the watcher's thread ---------------------------------------------------------------------------------------
 
-    def check(self) -> None:
-        """Read the file again if it is another one; what is wrong with it is said once, and the old settings stay."""
+    def check(self) -> bool:
+        """Read the file again if it is another one; what is wrong with it is said once, and the old settings stay.
+
+        Returns:
+            True when it has only just changed, so that somebody may still be writing: look again soon.
+        """
         stamp = self._lookup.stamp()
-        if stamp == self._seen:
-            self._gone = False
-            return
-        if stamp is None and not self._gone:  # an editor may be about to put the new one there
-            self._gone = True
-            return
-        self._gone = False
+        is_new, was_coming, self._coming = stamp != self._seen, self._coming, (stamp,)
+        if not is_new or was_coming != (stamp,):
+            return is_new
         try:
             self._follow(file_at(stamp, self._lookup, os.environ))
         finally:
             self._seen = stamp
+        return False
 
     def _follow(self, file: FileFound) -> None:
         try:
@@ -192,10 +196,11 @@ class _Watcher:
     def _watch(self) -> None:
         pause = threading.Event()
         while self.lives:
+            is_changing = False
             for life in self.lives:
                 with _LOOKING:
-                    life.check()
-            pause.wait(_EVERY)
+                    is_changing |= life.check()
+            pause.wait(_SETTLING if is_changing else _EVERY)
 
 
 watcher: Final = _Watcher()

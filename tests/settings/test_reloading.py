@@ -24,6 +24,7 @@ LOOKING = "llm-otel-broadcast settings"
 def file(tmp_path, monkeypatch) -> Path:
     """The settings file, looked at often."""
     monkeypatch.setattr(reloading, "_EVERY", 0.01)
+    monkeypatch.setattr(reloading, "_SETTLING", 0.01)
     monkeypatch.setattr(reloading, "_GRACE", 0.05)
     path = tmp_path / "settings.toml"
     monkeypatch.setenv(CONFIG, str(path))
@@ -209,18 +210,29 @@ def test_a_file_that_comes_later_is_found(tmp_path, file, stand_in, receiver, mo
     assert len(receiver.store.spans()) == 1
 
 
-def test_a_file_that_is_gone_for_a_moment_changes_nothing(file, stand_in, receiver):
+def test_a_file_that_is_empty_or_gone_for_a_moment_changes_nothing(file, receiver):
+    """As while an editor writes it."""
     write(file, destinations(one=receiver.endpoint))
     llm_otel_broadcast.instrument()
     (life,) = reloading.watcher.lives
     text = file.read_text()
     run = life.run
     file.unlink()
-    life.check()
+    assert life.check()
+    file.write_text("")
+    assert life.check()
     file.write_text(text)
-    file.chmod(0o600)
-    life.check()
+    assert life.check()
+    assert not life.check()
     assert life.run is run
+    file.write_text("")
+    assert life.check()
+    assert not life.check()
+    assert life.run is not run
+
+
+def test_the_file_is_looked_at_every_half_minute():
+    assert reloading._EVERY == 30
 
 
 def test_nobody_watches_where_a_file_could_change_nothing(tmp_path, file, stand_in, receiver, monkeypatch):
