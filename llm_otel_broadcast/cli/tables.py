@@ -144,9 +144,9 @@ def _settings(head: str | Text, shown: Mapping[str, Shown], path: str) -> Group:
 
 
 def _short(origin: str, path: str) -> str:
-    """Leave out what stands above: the file's path, and the name of the destination."""
+    """Leave out what stands above or beside: the file's path, the name of the destination or of the setting."""
     short = origin.removeprefix(f"{path}: ") if path else origin
-    return "file" if short.startswith("[[destinations]]") else short
+    return "file" if short.startswith("[[destinations]]") else "[defaults]" if short.startswith("[defaults]") else short
 
 
 def _text(value: object) -> str:
