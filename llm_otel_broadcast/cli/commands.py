@@ -17,7 +17,15 @@ _PIPED_WIDTH: Final = 240
 """No line breaks in the middle of a name where there is no terminal to fit."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_EPILOG: Final = """\b
+Exit codes: 0 fine, 1 what was asked for failed, 2 wrong usage.
+Completion: eval "$(_LLM_OTEL_BROADCAST_COMPLETE=bash_source llm-otel-broadcast)"
+            in ~/.bashrc; zsh_source in ~/.zshrc; for fish, in its config.fish:
+            _LLM_OTEL_BROADCAST_COMPLETE=fish_source llm-otel-broadcast | source
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
 @click.version_option(__version__)
 def cli() -> None:
     """Every LLM call as an OpenTelemetry trace."""

@@ -126,6 +126,17 @@ def test_one_error_lists_what_is_wrong_in_every_source(config, monkeypatch):
     assert not llm_otel_broadcast.status().instrumented
 
 
+def test_a_traceback_tells_every_fault_and_no_secret(config):
+    config.write_text(TWO + 'headers = ["s3cr3t"]\nencoding = "xml"\n')
+    program = "from llm_otel_broadcast import instrument; instrument()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 1
+    assert f'{config}: [[destinations]] "two": headers must be a mapping' in done.stderr
+    assert f'{config}: [[destinations]] "two": encoding must be "auto", "json" or "protobuf", got' in done.stderr
+    assert "s3cr3t" not in done.stderr
+    assert "another exception" not in done.stderr
+
+
 def test_a_file_that_is_named_but_not_there_is_told(config):
     with pytest.raises(ConfigError) as caught:
         llm_otel_broadcast.instrument()
