@@ -19,9 +19,8 @@ _PIPED_WIDTH: Final = 240
 
 _EPILOG: Final = """\b
 Exit codes: 0 fine, 1 what was asked for failed, 2 wrong usage.
-Completion: eval "$(_LLM_OTEL_BROADCAST_COMPLETE=bash_source llm-otel-broadcast)"
-            in ~/.bashrc; zsh_source in ~/.zshrc; for fish, in its config.fish:
-            _LLM_OTEL_BROADCAST_COMPLETE=fish_source llm-otel-broadcast | source
+Completion, in ~/.bashrc (zsh: zsh_source in ~/.zshrc):
+  eval "$(_LLM_OTEL_BROADCAST_COMPLETE=bash_source llm-otel-broadcast)"
 """
 
 
