@@ -67,7 +67,7 @@ class Life:
         self._seen = self._lookup.stamp()
         file = file_at(self._seen, self._lookup, os.environ)
         options = settle(self._given, self._environ, file)
-        _warn(file)
+        _warn(file, options)
         with state.lock:
             if self._covers is None:
                 for life in watcher.lives:
@@ -143,7 +143,7 @@ class Life:
         except ConfigError as wrong:
             logger.warning("the settings stay as they were: %s", "; ".join(wrong.faults))
             return
-        _warn(file)
+        _warn(file, options)
         with importing, state.lock:  # no fork in between
             self._change(None if is_off else options)
 
@@ -166,9 +166,9 @@ class Life:
             watcher.follow(tuple(life for life in watcher.lives if life is not self))
 
 
-def _warn(file: FileFound) -> None:
+def _warn(file: FileFound, options: Options) -> None:
     if file is not None and not isinstance(file, ConfigError):
-        for warning in file.notices():
+        for warning in file.notices(options.destinations):
             logger.warning("%s", warning)
 
 

@@ -13,7 +13,7 @@ import click
 from llm_otel_broadcast.settings.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
 PIPED_WIDTH: Final = 240
 """No line breaks in the middle of a name where there is no terminal to fit."""
@@ -21,11 +21,16 @@ PIPED_WIDTH: Final = 240
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 
 
-def say(drawn: RenderableType) -> None:
-    """Print for people; without the blanks that a column's last cells are filled up with."""
+def terminal() -> Console:
+    """Return where lines for people go."""
     from rich.console import Console
 
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(width=PIPED_WIDTH, highlight=False)
+    return Console(highlight=False) if sys.stdout.isatty() else Console(width=PIPED_WIDTH, highlight=False)
+
+
+def say(drawn: RenderableType) -> None:
+    """Print for people; without the blanks that a column's last cells are filled up with."""
+    console = terminal()
     with console.capture() as captured:
         console.print(drawn)
     lines = captured.get().splitlines()

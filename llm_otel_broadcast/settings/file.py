@@ -52,11 +52,12 @@ class FileSettings:
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
-    def notices(self) -> tuple[str, ...]:
-        """Return what a program that uses the file should say."""
+    def notices(self, used: Iterable[Destination]) -> tuple[str, ...]:
+        """Return what a program should say that uses these destinations."""
         off = [
-            f'{self.path}: [[{TABLES}]] "{name}" is off: {says_missing(lacking)}'
-            for name, lacking in self.missing.items()
+            f'{self.path}: [[{TABLES}]] "{one.name}" is off: {says_missing(self.missing[one.name])}'
+            for one in used
+            if one.name in self.missing and one in self.destinations
         ]
         return (*off, *self.warnings)
 
@@ -232,7 +233,7 @@ class _Destinations:
             return
         self.made.append(made)
         self.tables.append(table)
-        if missing:
+        if missing and table.get("enabled", True) is True:
             self.missing[made.name] = missing
 
 

@@ -87,7 +87,7 @@ def test_everything_that_a_file_can_say(path):
         encoding="json",
         timeout=7.5,
     )
-    assert (said.missing, said.notices()) == ({}, ())
+    assert (said.missing, said.notices(said.destinations)) == ({}, ())
 
 
 def test_an_empty_file_says_nothing(path):
@@ -115,9 +115,15 @@ def test_a_variable_that_is_missing_turns_one_destination_off_and_leaves_the_oth
         ("one", False, {"C": "there"}),
         ("two", True, {"A": "3"}),
     ]
-    assert said.notices() == (
+    assert said.notices(said.destinations) == (
         f'{path}: [[destinations]] "one" is off: headers need FIRST, SECOND, which are not set in the environment',
     )
+
+    assert said.notices([]) == ()
+
+
+def test_what_is_off_anyway_misses_no_variable(path):
+    assert read(path, ONE + 'enabled = false\nheaders = { A = "${NOT_THERE}" }\n').missing == {}
 
 
 ONE = '[[destinations]]\nname = "axiom"\nendpoint = "http://x"\n'
@@ -245,7 +251,7 @@ def test_secrets_that_others_can_read_are_warned_of(path, line, mode, warned):
     write(path, ONE + line).chmod(mode)
     said = read_file(path, {"TOKEN": "x"})
     told = (f"{path} holds secrets and other users can read it: chmod 600 {path}",) if warned else ()
-    assert said.notices() == told
+    assert said.notices(said.destinations) == told
 
 
 @POSIX

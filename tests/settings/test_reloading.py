@@ -12,7 +12,7 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast import reloading, trace_context
-from llm_otel_broadcast.receiver import OtlpReceiver
+from llm_otel_broadcast.receiver import OtlpReceiver, Reply
 from llm_otel_broadcast.settings.places import CONFIG
 from tests.clients.calling import chat
 from tests.delivery.lanes import until
@@ -129,6 +129,19 @@ def test_a_destination_that_stays_keeps_its_books_and_its_thread(file, stand_in,
     assert len(receiver.store.spans()) == 3
     write(file, destinations(two=other.endpoint))
     until(lambda: not lane._alive())
+
+
+def test_a_destination_that_is_replaced_still_gets_what_is_queued_for_it_however_short_the_exit(
+    file, stand_in, receiver, other
+):
+    receiver.script(Reply(503, headers={"Retry-After": "1"}))
+    write(file, "[defaults]\nexit_timeout = 0\n" + destinations(one=receiver.endpoint))
+    llm_otel_broadcast.instrument()
+    chat("sync", stand_in.base_url)
+    receiver.wait_for_requests(1)
+    write(file, "[defaults]\nexit_timeout = 0\n" + destinations(one=other.endpoint))
+    assert len(receiver.store.wait_for(1)) == 1
+    assert other.store.spans() == []
 
 
 def test_a_context_that_is_open_while_settings_change_ends_as_one_tree(file, stand_in, receiver):
