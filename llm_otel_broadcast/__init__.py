@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from llm_otel_broadcast.instrumentation import (
         DestinationStatus,
         Handle,
-        Status,
         flush,
         instrument,
         shutdown,
         status,
         uninstrument,
     )
+    from llm_otel_broadcast.running import Status
     from llm_otel_broadcast.settings.destination import Destination
     from llm_otel_broadcast.settings.errors import ConfigError
     from llm_otel_broadcast.version import __version__
@@ -29,7 +29,7 @@ _HOMES = {
     "DestinationStatus": "instrumentation",
     "GenerationHandle": "fields.decorate",
     "Handle": "instrumentation",
-    "Status": "instrumentation",
+    "Status": "running",
     "TraceHandle": "fields.context",
     "__version__": "version",
     "current_generation": "fields.decorate",

@@ -17,7 +17,7 @@ def key_of(block: Block) -> Key:
 
 
 class BlockBook:
-    """Used by the lane's thread only; bounded."""
+    """Used by the lane's thread, and at a change of settings by those of two lanes; bounded."""
 
     def __init__(self) -> None:
         self._sent: OrderedDict[Key, None] = OrderedDict()
@@ -27,7 +27,7 @@ class BlockBook:
         """Return those blocks round an accepted generation that are to go with it; those still open follow by themselves."""
         found = []
         for block in blocks:
-            if block.is_elsewhere:
+            if block.is_elsewhere or block.is_handed_on:  # it comes by itself, through the settings that replaced these
                 continue
             if block.is_scoped:
                 _note(self._wanted, key_of(block))
@@ -42,9 +42,10 @@ class BlockBook:
 
     def has(self, key: Key) -> bool:
         """Return whether the destination has a block."""
-        if key not in self._sent:
+        try:
+            self._sent.move_to_end(key)
+        except KeyError:
             return False
-        self._sent.move_to_end(key)
         return True
 
     def remember(self, keys: Iterable[Key]) -> None:

@@ -336,6 +336,7 @@ class OpenScope(Stay):
             if opened and self._late_name is not None:
                 opened[0].name = as_text(self._late_name) or opened[0].name
             for block in reversed(opened):
+                self._hearing(block)  # a lane that sees the end is to know whether the block is handed on
                 block.end_ns = now = max(now, block.latest_ns, block.start_ns)  # the clock may have been set back
                 block.failure = _failure(block, error)
                 self._end(block)

@@ -1,0 +1,84 @@
+"""`${VARIABLE}` in the header values of the settings file, and which values are secrets that stand there in plain text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+_REFERENCE: Final = re.compile(r"\$\$\{|\$\{([^}]*)(\})?")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_SECRET_NAME: Final = re.compile(r"auth|token|key|secret|passw|cookie|credential", re.IGNORECASE)
+_PLAIN_NAME: Final = re.compile(
+    r"dataset|project|org|tenant|version|source|stream|parent|experiment|environment|region|index|agent", re.IGNORECASE
+)
+
+
+class AllSet(dict[str, str]):
+    """An environment in which every variable is set: it may well be set where the programs run, and not here."""
+
+    def get(self, _key: str, _default: Any = None) -> str:
+        return "set"
+
+    def __missing__(self, _key: str) -> str:
+        return "set"
+
+
+def expanded(
+    headers: Mapping[str, object], environ: Mapping[str, str]
+) -> tuple[dict[str, object], tuple[str, ...], list[str]]:
+    """Put the variables' values into header values; `$${` stands for a plain `${`.
+
+    Returns:
+        The headers without those that cannot be completed, the variables that are missing (or empty), and what is wrong
+        with the way they are written.
+    """
+    made: dict[str, object] = {}
+    missing: list[str] = []
+    faults: list[str] = []
+    for name, value in headers.items():
+        if not isinstance(value, str):
+            made[name] = value
+            continue
+        lacking = [wanted for wanted in references(value) if not environ.get(wanted)]
+        missing += lacking
+        if any(found[1] is not None and not _is_reference(found) for found in _REFERENCE.finditer(value)):
+            faults.append(f'header "{name}": ${{...}} takes the name of a variable (write $${{ for a plain ${{)')
+        elif not lacking:
+            made[name] = _REFERENCE.sub(lambda found: _value(found, environ), value)
+    return made, tuple(missing), faults
+
+
+def references(value: object) -> list[str]:
+    """Return the variables that a header value names."""
+    if not isinstance(value, str):
+        return []
+    return [found[1] for found in _REFERENCE.finditer(value) if _is_reference(found)]
+
+
+def _is_reference(found: re.Match[str]) -> bool:
+    return found[1] is not None and found[2] is not None and bool(_NAME.match(found[1]))
+
+
+def _value(found: re.Match[str], environ: Mapping[str, str]) -> str:
+    return "${" if found[1] is None else environ[found[1]]
+
+
+def holds_plain_secrets(table: Mapping[str, object]) -> bool:
+    """Return whether a destination's table holds a secret itself, not as a variable. What a header is for is told by its name."""
+    headers = table.get("headers")
+    pairs = headers.items() if isinstance(headers, Mapping) else ()
+    return _has_password(table.get("endpoint")) or any(
+        isinstance(value, str)
+        and not references(value)
+        and bool(_SECRET_NAME.search(name) or not _PLAIN_NAME.search(name))
+        for name, value in pairs
+    )
+
+
+def _has_password(endpoint: object) -> bool:
+    try:
+        return isinstance(endpoint, str) and "@" in urlsplit(endpoint).netloc
+    except ValueError:
+        return False

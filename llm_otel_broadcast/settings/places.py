@@ -1,0 +1,120 @@
+"""Where the settings file is, and where the last results of connection tests are kept.
+
+The directories are those that `platformdirs` names. They are worked out here all the same: the command line, which writes
+the file, and the program, which reads it and may be installed without the extra, must never look in two places.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from llm_otel_broadcast.settings.errors import ConfigError
+
+CONFIG: Final = "LLM_OTEL_BROADCAST_CONFIG"
+FILE_NAME: Final = "llm-otel-broadcast.toml"
+_APP: Final = "llm-otel-broadcast"
+
+
+def candidates(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return where the settings file may be, first come first served: absolute, for the program may change directories.
+
+    `$LLM_OTEL_BROADCAST_CONFIG` alone counts when it is there; the null device in it stands for no file at all.
+    """
+    named = named_in(environ)
+    if named is not None:
+        return () if named == Path(os.devnull) else (named,)
+    found = []
+    with suppress(OSError):  # the directory we are in may be gone
+        found.append(Path.cwd() / FILE_NAME)
+    user = user_directory(environ, "XDG_CONFIG_HOME", ".config")
+    return (*found, user / FILE_NAME) if user else tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells one content of a file from another without reading it."""
+
+    path: Path
+    changed_ns: int
+    size: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Where a program looks for its file, settled once: it may change directories."""
+
+    places: tuple[Path, ...]
+    named: bool
+
+    def stamp(self) -> Stamp | None:
+        """Return the file in use, None when there is none. Reads nothing."""
+        for place in self.places:
+            try:
+                seen = place.stat()
+                if self.named or not _may_be_planted(place, seen):
+                    return Stamp(place, seen.st_mtime_ns, seen.st_size, seen.st_ino)
+            except (OSError, ValueError):  # not there, or not for us
+                continue
+        return None
+
+
+def missing(lookup: Lookup) -> ConfigError | None:
+    """Return the error of naming a file that is not there."""
+    if not (lookup.named and lookup.places):
+        return None
+    return ConfigError([f"{lookup.places[0]}: {CONFIG} names this file, but it is not there"])
+
+
+def look(environ: Mapping[str, str]) -> Lookup:
+    """Return where to look for the file."""
+    return Lookup(candidates(environ), named_in(environ) is not None)
+
+
+def _may_be_planted(place: Path, seen: os.stat_result) -> bool:
+    """Return whether somebody else has put the file into a directory that all may write to, such as /tmp."""
+    if os.name != "posix" or seen.st_uid in (os.geteuid(), 0):
+        return False
+    return bool(place.parent.stat().st_mode & stat.S_IWOTH)
+
+
+def named_in(environ: Mapping[str, str]) -> Path | None:
+    """Return the file that the environment names."""
+    named = environ.get(CONFIG, "").strip()
+    return Path(os.path.abspath(os.path.expanduser(named))) if named else None  # noqa: PTH100, PTH111  # neither raises
+
+
+def state_file(environ: Mapping[str, str]) -> Path | None:
+    """Return the file for the last results of connection tests, None where there is no home."""
+    user = user_directory(environ, "XDG_STATE_HOME", ".local/state")
+    return user / "tests.json" if user else None
+
+
+def user_directory(
+    environ: Mapping[str, str], variable: str, below_home: str, platform: str = sys.platform
+) -> Path | None:
+    """Return our directory among the user's own, None where there is no home.
+
+    Args:
+        environ: the environment.
+        variable: the one that names the directory of all programs on Unix and macOS.
+        below_home: what that is otherwise on Unix.
+        platform: as `sys.platform` has it.
+    """
+    if platform == "win32":
+        local = environ.get("LOCALAPPDATA", "")
+        return Path(local) / _APP if local else None
+    stated = environ.get(variable, "")
+    if stated.startswith("/"):
+        return Path(stated) / _APP
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111  # `Path.home` raises where there is none
+    if not home.startswith("/"):
+        return None
+    return Path(home) / ("Library/Application Support" if platform == "darwin" else below_home) / _APP
