@@ -6,6 +6,7 @@ The settings themselves stand in one place: the fields of `Options` and `Destina
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,6 +122,19 @@ TEXT: Final = Kind(_unless(lambda value: isinstance(value, str), "text"), str, "
 TEXT_OR_NONE: Final = Kind(
     _unless(lambda value: value is None or (isinstance(value, str) and bool(value)), "text"), str, "text"
 )
+
+
+def _file_faults(name: str, value: object) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, str) or not value or "\0" in value:
+        return [f"{name} must be the path of a file, got {value!r}"]
+    if not os.path.isfile(os.path.expanduser(value)):  # noqa: PTH111, PTH113  # neither raises
+        return [f'{name} "{value}": there is no such file']
+    return []
+
+
+FILE_OR_NONE: Final = Kind(_file_faults, str, "the path of a file")
 
 
 def _is_texts(value: object) -> bool:
