@@ -6,7 +6,7 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from llm_otel_broadcast.settings.errors import ConfigError
@@ -93,6 +93,21 @@ class Destination:
         object.__setattr__(self, "headers", headers)
         if not self.name:
             object.__setattr__(self, "name", self._default_name())
+
+    @classmethod
+    def preset(cls, preset: str, /, **values: Any) -> Destination:
+        """Make the destination for a known backend: `Destination.preset("axiom", token="xaat-...", dataset="llm")`.
+
+        Args:
+            preset: its name, as `llm-otel-broadcast destinations presets` lists them with what each needs.
+            values: what it needs, and fields of `Destination`, which win over the preset's.
+
+        Raises:
+            ConfigError: naming every value that is missing, unknown or wrong.
+        """
+        from llm_otel_broadcast.settings.presets import table_of
+
+        return cls(**table_of(preset, values))
 
     def __repr__(self) -> str:
         shown = {made.name: getattr(self, made.name) for made in fields(self) if made.repr}

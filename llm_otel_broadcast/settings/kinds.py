@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote
@@ -63,6 +63,14 @@ def faults_of(settings: Any) -> list[str]:
 
 def _unless(holds: Callable[[Any], bool], says: str) -> Callable[[str, Any], list[str]]:
     return lambda name, value: [] if holds(value) else [f"{name} must be {says}, got {value!r}"]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a question after the name that was meant, empty when none is near."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, list(known), 1)
+    return f' (did you mean "{found[0]}"?)' if found else ""
 
 
 def _read_truth(text: str) -> object:

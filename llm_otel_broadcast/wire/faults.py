@@ -44,8 +44,7 @@ def reason_of(error: BaseException) -> str:
         return "its name is not known"
     if cause(error, ConnectionRefusedError):
         return "connection refused"
-    nowhere = cause(error, NewConnectionError)  # with urllib3 1.26 that is a timeout too
-    if cause(error, TimeoutError) or (cause(error, TooSlow) and not nowhere):
+    if is_timeout(error):
         return "timeout"
     proxy = next((str(one) for one in causes(error) if str(one).startswith("Tunnel connection failed")), None)
     if proxy is not None:
@@ -54,7 +53,7 @@ def reason_of(error: BaseException) -> str:
         return "it closed the connection"
     if cause(error, IncompleteRead):
         return "it closed the connection in the middle of its answer"
-    return "no connection" if nowhere else type(inner(error)).__name__
+    return "no connection" if cause(error, NewConnectionError) else type(inner(error)).__name__
 
 
 def _told(error: BaseException) -> str:
@@ -85,6 +84,12 @@ def tls_reason(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return "it closed the connection during the TLS handshake"
     return f"TLS failed ({reason or type(error).__name__})"
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Return whether there was no answer in time."""
+    nowhere = cause(error, NewConnectionError)  # with urllib3 1.26 that is a timeout too
+    return bool(cause(error, TimeoutError) or (cause(error, TooSlow) and not nowhere))
 
 
 def is_no_tls(error: BaseException) -> bool:

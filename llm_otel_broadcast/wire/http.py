@@ -28,6 +28,8 @@ _MAX_ANSWER: Final = 65_536
 _SHOWN: Final = 200
 _SECRET: Final = 4
 """Values of headers and queries from this length on are cut out of what a server says."""
+_SAYING: Final = ("message", "detail", "error", "error_description", "title")
+"""Members of JSON objects in which servers say what is wrong."""
 _HINTS: Final = {
     400: "it understood the address but refused the content: a header or the encoding",
     401: "check the API key in headers=",
@@ -132,7 +134,7 @@ class HttpSender:
             rejected, message = partial_success(content, headers.get("Content-Type", ""))
             return Answer("ok", status, self._excerpt(message), None, rejected)
         hint = _hint(status, sent, page=page)
-        said = self._excerpt(_text_of(content, page=page))
+        said = self._excerpt(_text_of(content, headers.get("Content-Type", ""), page=page))
         text = f"{self._shown} answered {status}" + (f" ({hint})" if hint else "") + (f": {said}" if said else "")
         if status in RETRYABLE:
             wait = parse_retry_after(headers.get("Retry-After"), time.time())
@@ -166,11 +168,33 @@ def _is_page(content: bytes) -> bool:
     return content[:_SHOWN].lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
-def _text_of(content: bytes, *, page: bool) -> str:
-    """Return what an answer says; of a web page, its title."""
+def _text_of(content: bytes, content_type: str, *, page: bool) -> str:
+    """Return what an answer says; of a web page, its title; of JSON and protobuf, the message."""
+    if "protobuf" in content_type:
+        return _status_message(content)
     text = content.decode("utf-8", "replace")
-    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL) if page else None
-    return title[1] if title else "" if page else text
+    if page:
+        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+        return title[1] if title else ""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    while isinstance(said, dict):
+        said = next((said[key] for key in _SAYING if said.get(key)), None)
+    return said if isinstance(said, str) else text
+
+
+def _status_message(content: bytes) -> str:
+    """Read a `google.rpc.Status`, which is how OTLP says errors in protobuf."""
+    with importing:
+        from google.protobuf.message import DecodeError
+        from google.rpc.status_pb2 import Status
+
+    try:
+        return str(Status.FromString(content).message)
+    except DecodeError:
+        return content.decode("utf-8", "replace")
 
 
 def _hint(status: int, sent: str, *, page: bool) -> str | None:
