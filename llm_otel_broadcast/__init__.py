@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from llm_otel_broadcast.instrumentation import (
         DestinationStatus,
         Handle,
-        Status,
         flush,
         instrument,
         shutdown,
         status,
         uninstrument,
     )
+    from llm_otel_broadcast.running import Status
     from llm_otel_broadcast.settings.destination import Destination
     from llm_otel_broadcast.settings.errors import ConfigError
     from llm_otel_broadcast.version import __version__
@@ -34,7 +34,7 @@ _HOMES = {
     "GenerationHandle": "fields.decorate",
     "Handle": "instrumentation",
     "SentTrace": "connection.report",
-    "Status": "instrumentation",
+    "Status": "running",
     "Step": "connection.report",
     "TraceHandle": "fields.context",
     "__version__": "version",

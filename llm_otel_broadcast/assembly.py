@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llm_otel_broadcast.app_metrics import AppMetrics
 from llm_otel_broadcast.app_spans import AppSpans
+from llm_otel_broadcast.delivery.blocks import BlockBook
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.parts import LaneParts
@@ -28,19 +29,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """What watches calls, and what takes their records."""
+    """What watches calls, and what takes their records.
 
+    Attributes:
+        options: what it was made from.
+        observer: watches.
+        broadcaster: takes.
+        taken: lanes that it took over from the assembly before it.
+    """
+
+    options: Options
     observer: CallObserver
     broadcaster: Broadcaster
+    taken: tuple[Lane, ...] = ()
 
 
-def assemble(options: Options, keeps: Callable[[object], bool]) -> Assembly:
+def assemble(
+    options: Options,
+    keeps: Callable[[object], bool],
+    before: Assembly | None = None,
+    beside: Callable[[], None] | None = None,
+) -> Assembly:
     """Make everything that these options ask for. Starts no thread and imports nothing heavy.
 
-    `keeps` tells of an exporter that is no longer needed here whether other settings still have it.
+    Args:
+        options: the settings.
+        keeps: tells of an exporter that is no longer needed here whether other settings still have it.
+        before: what this one is to replace; lanes of destinations that stay as they are go on.
+        beside: starts what else is to run in a process from its first record on.
     """
     lanes = [destination for destination in options.destinations if destination.enabled]
     share = options.max_queue_bytes // max(1, len(lanes))
+    taken = _staying(options, before) if before else {}
     app_spans = AppSpans(
         mode=False if options.app_spans == "auto" and options.from_environment else options.app_spans,
         provider=options.tracer_provider,
@@ -54,11 +74,21 @@ def assemble(options: Options, keeps: Callable[[object], bool]) -> Assembly:
     app_metrics = AppMetrics(__version__)
     broadcaster = Broadcaster(
         [
-            Lane(destination.name, destination.batch_delay, share, _parts_maker(destination, options, app_spans, keeps))
+            taken.get(destination.name)
+            or Lane(
+                destination.name,
+                destination.batch_delay,
+                share,
+                _parts_maker(destination, options, app_spans, keeps),
+                _book_of(destination, before),
+            )
             for destination in lanes
         ],
         metrics=Lane("metrics", _METRICS_DELAY, _METRICS_BYTES, _metrics_maker(app_metrics, options)),
+        beside=beside,
     )
+    for lane in taken.values():
+        lane.max_bytes = share
     if not lanes and app_spans.provider() is None and not options.destinations:
         logger.warning(
             "instrument() has nowhere to send traces: pass endpoint=..., set LLM_OTEL_BROADCAST_ENDPOINT or "
@@ -68,7 +98,29 @@ def assemble(options: Options, keeps: Callable[[object], bool]) -> Assembly:
         any(not destination.privacy_mode for destination in lanes) or options.capture_content_in_app_spans
     )
     observer = CallObserver(options, broadcaster, app_spans, app_metrics, wants_content=wanted)
-    return Assembly(observer, broadcaster)
+    return Assembly(options, observer, broadcaster, tuple(taken.values()))
+
+
+def _working(assembly: Assembly) -> dict[str, tuple[Destination, Lane]]:
+    """Return an assembly's lanes with their destinations, by name."""
+    enabled = [destination for destination in assembly.options.destinations if destination.enabled]
+    pairs = zip(enabled, assembly.broadcaster.lanes, strict=True)
+    return {destination.name: (destination, lane) for destination, lane in pairs}
+
+
+def _staying(options: Options, before: Assembly) -> dict[str, Lane]:
+    """Return the lanes of those destinations for which nothing changes: queue, connection and books stay."""
+    if before.broadcaster.stopped or replace(before.options, destinations=()) != replace(options, destinations=()):
+        return {}
+    working = _working(before)
+    wanted = [one for one in options.destinations if one.enabled and one.name in working]
+    return {one.name: working[one.name][1] for one in wanted if working[one.name][0] == one}
+
+
+def _book_of(destination: Destination, before: Assembly | None) -> BlockBook | None:
+    """Return what the lane before has noted of the same place: a root that is there is not sent once more."""
+    known, lane = _working(before).get(destination.name, (None, None)) if before else (None, None)
+    return lane.blocks if lane is not None and known is not None and known.endpoint == destination.endpoint else None
 
 
 def parts_for(destination: Destination) -> LaneParts:

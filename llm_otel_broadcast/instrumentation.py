@@ -7,23 +7,21 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from llm_otel_broadcast.assembly import Assembly, assemble
 from llm_otel_broadcast.clients.openai.choosing import covering
-from llm_otel_broadcast.clients.openai.targets import Patches
 from llm_otel_broadcast.clients.streams import end_open_streams
 from llm_otel_broadcast.delivery.books import LaneStatus
 from llm_otel_broadcast.delivery.broadcaster import flush_all
-from llm_otel_broadcast.fields.scope import sinks
 from llm_otel_broadcast.guard import errors, logger
+from llm_otel_broadcast.reloading import Life, watcher
+from llm_otel_broadcast.running import Run, Status
+from llm_otel_broadcast.running import state as _state
 from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding
 from llm_otel_broadcast.settings.errors import ConfigError
-from llm_otel_broadcast.settings.layers import settle
 from llm_otel_broadcast.settings.options import AppSpans as AppSpansMode
 from llm_otel_broadcast.settings.variables import disabling, misspelt
 
@@ -34,114 +32,11 @@ if TYPE_CHECKING:
 DestinationStatus = LaneStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """The figures of `status()`.
-
-    Attributes:
-        instrumented: whether calls are being recorded now.
-        destinations: the books of each destination.
-        internal_errors: errors of our own that were kept from your calls, by place.
-    """
-
-    instrumented: bool
-    destinations: tuple[DestinationStatus, ...]
-    internal_errors: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Run:
-    """What one `instrument()` started. `covers` tells the calls of a single client; None: all clients."""
-
-    assembly: Assembly
-    exit_timeout: float
-    covers: Callable[[Any], bool] | None
-    exporters: tuple[object, ...] = ()
-
-    def status(self) -> Status:
-        return Status(_state.is_active(self), self.assembly.broadcaster.status(), dict(errors))
-
-    def shutdown(self, timeout: float | None) -> None:
-        _state.release(self)
-        self.assembly.broadcaster.stop(self.exit_timeout if timeout is None else timeout)
-        _state.forget(self)
-
-
-class _State:
-    """What is instrumented in this process.
-
-    Attributes:
-        newest: the newest for all clients; it stays for `flush()` and `status()` when it no longer records.
-        chosen: those for single clients.
-        running: every one that may still have something to deliver.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.patches = Patches()
-        self.newest: _Run | None = None
-        self.chosen: tuple[_Run, ...] = ()
-        self.running: tuple[_Run, ...] = ()
-
-    def install(self, run: _Run) -> _Run | None:
-        """Have a run's observer watch calls; return the run that it replaces."""
-        with self.lock:
-            self.running = (*self.running, run)
-            previous = None
-            if run.covers is None:
-                previous, self.newest = self.newest, run
-                self.patches.switch.observer = run.assembly.observer
-            else:
-                self._choose((run, *self.chosen))
-            self._tell()
-            self.patches.apply()
-        return previous
-
-    def _choose(self, runs: tuple[_Run, ...]) -> None:
-        self.chosen = runs
-        self.patches.switch.chosen = tuple((run.covers, run.assembly.observer) for run in runs if run.covers)
-
-    def _tell(self) -> None:
-        """Let the program's contexts know who wants their spans."""
-        active = (*((self.newest,) if self.newest and self.is_active(self.newest) else ()), *self.chosen)
-        sinks.all = tuple(run.assembly.observer for run in active)
-
-    def release(self, run: _Run) -> None:
-        """Have a run watch no more; take the patches off when nobody is left who watches."""
-        with self.lock:
-            if self.patches.switch.observer is run.assembly.observer:
-                self.patches.switch.observer = None
-            self._choose(tuple(other for other in self.chosen if other is not run))
-            self._tell()
-            if self.patches.switch.observer is None and not self.chosen:
-                self.patches.remove()
-
-    def forget(self, run: _Run) -> None:
-        with self.lock:
-            self.running = tuple(other for other in self.running if other is not run)
-
-    def keeps(self, exporter: object) -> bool:
-        """Return whether a run that goes on has this exporter, so that one that ends must not shut it down."""
-        return any(
-            exporter is other for run in self.running if not run.assembly.broadcaster.stopped for other in run.exporters
-        )
-
-    def is_active(self, run: _Run) -> bool:
-        return self.patches.switch.observer is run.assembly.observer or run in self.chosen
-
-    def current(self) -> tuple[_Run, ...]:
-        """Return what the module's functions act on: the newest run for all clients, and those for single ones."""
-        return (*((self.newest,) if self.newest else ()), *self.chosen)
-
-
-_state = _State()
-
-
 class Handle:
-    """What `instrument()` returns; as a context manager it shuts down at the end of the block. `run` None: does nothing."""
+    """What `instrument()` returns; as a context manager it shuts down at the end of the block. `life` None: does nothing."""
 
-    def __init__(self, run: _Run | None) -> None:
-        self._run = run
+    def __init__(self, life: Life | None) -> None:
+        self._life = life
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Send everything recorded so far; wait at most `timeout` seconds for all destinations side by side.
@@ -149,18 +44,26 @@ class Handle:
         Returns:
             True when everything has been delivered, False when time ran out or something was lost meanwhile.
         """
-        return self._run is None or self._run.assembly.broadcaster.flush(timeout)
+        return flush_all([run.assembly.broadcaster for run in self._runs()], timeout)
 
     def shutdown(self, timeout: float | None = None) -> None:
         """Stop recording, deliver what is left for at most `timeout` seconds (default: `exit_timeout`), end the threads."""
-        if self._run is not None:
-            self._run.shutdown(timeout)
+        if self._life is not None:
+            self._life.end()
+        for run in self._runs():
+            run.shutdown(timeout)
 
     def status(self) -> Status:
         """Return the figures of this handle's destinations."""
-        return (
-            Status(instrumented=False, destinations=(), internal_errors={}) if self._run is None else self._run.status()
-        )
+        if self._life is None or self._life.run is None:
+            return Status(instrumented=False, destinations=(), internal_errors={})
+        return self._life.run.status()
+
+    def _runs(self) -> tuple[Run, ...]:
+        """Return the newest of this handle's, and those before it that still deliver."""
+        newest = self._life.run if self._life else None
+        before = [run for run in _state.running if run.life is self._life and run is not newest]
+        return (*((newest,) if newest else ()), *before)
 
     def __enter__(self) -> Handle:
         return self
@@ -203,8 +106,9 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
 ) -> Handle:
     """Record every call of the `openai` client and broadcast it. Calling it again changes the settings.
 
-    What is not given is taken from the variable `LLM_OTEL_BROADCAST_` + NAME, else it has the default named here. With
-    `LLM_OTEL_BROADCAST_DISABLED=true` or `OTEL_SDK_DISABLED=true` nothing is done at all.
+    What is not given is taken from the variable `LLM_OTEL_BROADCAST_` + NAME, else from the settings file, else it has the
+    default named here. With `LLM_OTEL_BROADCAST_DISABLED=true` or `OTEL_SDK_DISABLED=true` nothing is done at all; with
+    `enabled = false` in the file nothing is recorded until that changes.
 
     Args:
         endpoint: traces URL of one OTLP/HTTP backend; shorthand for one `Destination`, as are `headers`, `encoding`,
@@ -218,7 +122,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
         client_certificate: see `Destination`.
         client_key: see `Destination`.
         exporter: see `Destination`.
-        destinations: several destinations instead. With neither, here and in the variables,
+        destinations: several destinations instead. With neither, here, in the variables and in the file,
             `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT` (and `..._HEADERS`) name one.
         client: watch this client, or this resource of one (`client.chat`), instead of all; the handle undoes it. Other
             clients stay as they are.
@@ -258,28 +162,17 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
         raise ConfigError(
             [f"client must be an openai client or a resource of one, such as client.chat, got {type(client).__name__}"]
         )
-    options = settle(given, os.environ)
+    life = Life(given, os.environ, covers)
+    life.begin()
     for warning in misspelt(os.environ):
         logger.warning("%s", warning)
-    exporters = tuple(made.exporter for made in options.destinations if made.enabled and made.exporter)
-    run = _Run(assemble(options, _state.keeps), options.exit_timeout, covers, exporters)
-    previous = _state.install(run)
-    if previous is not None:
-        previous.assembly.observer.heir = run.assembly.observer
     _watch_multiprocessing()
-    if previous is not None:
-        _retire(previous)
-    return Handle(run)
+    return Handle(life)
 
 
 def instrument_was_called() -> bool:
     """Return whether `instrument()` has been called in this process: a start without code then leaves it alone."""
-    return _state.newest is not None or bool(_state.chosen)
-
-
-def _retire(previous: _Run) -> None:
-    """Let the lanes of replaced settings deliver what they have, without anybody waiting for it."""
-    threading.Thread(target=previous.shutdown, args=(None,), name="llm-otel-broadcast retiring", daemon=True).start()
+    return _state.newest is not None or bool(_state.chosen) or bool(watcher.lives)
 
 
 def uninstrument() -> None:
@@ -287,6 +180,7 @@ def uninstrument() -> None:
 
     `flush()` and `status()` go on working. Does nothing when nothing is instrumented.
     """
+    _forget_the_file()
     for run in _state.current():
         _state.release(run)
 
@@ -301,8 +195,15 @@ def flush(timeout: float = 10.0) -> bool:
 
 def shutdown(timeout: float | None = None) -> None:
     """Stop recording, deliver what is left and end the threads; see `Handle.shutdown`."""
-    for run in _state.current():
+    _forget_the_file()
+    current = _state.current()
+    for run in (*current, *(other for other in _state.running if other not in current)):
         run.shutdown(timeout)
+
+
+def _forget_the_file() -> None:
+    for life in watcher.lives:
+        life.end()
 
 
 def status() -> Status:
@@ -341,6 +242,7 @@ def _stay_interrupted() -> None:
 
 def _after_fork() -> None:
     _state.lock = threading.RLock()
+    watcher.after_fork()
     for run in _state.running:
         run.assembly.broadcaster.after_fork()
     _watch_multiprocessing(in_child=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import signal
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from llm_otel_broadcast import guard, instrumentation
 from llm_otel_broadcast.clients.streams import end_open_streams
 from llm_otel_broadcast.fields.lineage import roots
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
+from llm_otel_broadcast.reloading import watcher
+from llm_otel_broadcast.settings.places import CONFIG
 from llm_otel_broadcast.settings.variables import DISABLED, variables
 from llm_otel_broadcast.stand_in.server import StandIn
 
@@ -35,7 +38,11 @@ NAMED = (
 
 
 def pytest_configure() -> None:
-    """Undo what a shell does to a command in the background: it ignores SIGINT, and so would our programs."""
+    """Keep a developer's own settings file out, here and in the programs that are started.
+
+    And undo what a shell does to a command in the background: it ignores SIGINT, and so would our programs.
+    """
+    os.environ[CONFIG] = os.devnull
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -65,6 +72,8 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     yield
     end_open_streams()
+    for life in watcher.lives:
+        life.end()
     for run in instrumentation._state.running:  # replaced settings that still deliver included
         run.shutdown(0.2)
     guard.errors.clear()

@@ -9,7 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from llm_otel_broadcast.instrumentation import DestinationStatus, Status
+from llm_otel_broadcast.instrumentation import DestinationStatus
+from llm_otel_broadcast.running import Status
 
 
 def books(status: Status) -> Group:

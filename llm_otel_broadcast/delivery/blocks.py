@@ -17,7 +17,7 @@ def key_of(block: Block) -> Key:
 
 
 class BlockBook:
-    """Used by the lane's thread only; bounded."""
+    """Used by the lane's thread, and at a change of settings by those of two lanes; bounded."""
 
     def __init__(self) -> None:
         self._sent: OrderedDict[Key, None] = OrderedDict()
@@ -41,9 +41,10 @@ class BlockBook:
 
     def has(self, key: Key) -> bool:
         """Return whether the destination has a block."""
-        if key not in self._sent:
+        try:
+            self._sent.move_to_end(key)
+        except KeyError:
             return False
-        self._sent.move_to_end(key)
         return True
 
     def remember(self, keys: Iterable[Key]) -> None:

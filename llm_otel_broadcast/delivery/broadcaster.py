@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from llm_otel_broadcast.delivery.books import LaneStatus
 from llm_otel_broadcast.delivery.lane import Lane
@@ -18,11 +18,15 @@ class Broadcaster:
     Args:
         lanes: the destinations'.
         metrics: takes those records that the app's metrics want; it is no destination and has no part in `status()`.
+        beside: starts what else is to run in a process from its first record on.
     """
 
-    def __init__(self, lanes: Sequence[Lane], metrics: Lane | None = None) -> None:
+    def __init__(
+        self, lanes: Sequence[Lane], metrics: Lane | None = None, beside: Callable[[], None] | None = None
+    ) -> None:
         self.lanes = tuple(lanes)
         self._metrics = metrics
+        self._beside = beside
         self.all = self.lanes if metrics is None else (*self.lanes, metrics)
         self._started = self._measuring = False
         self._starting = threading.Lock()
@@ -56,9 +60,15 @@ class Broadcaster:
         try:
             for lane in lanes:
                 lane.start()
+            if self._beside is not None:
+                self._beside()
         finally:
             self._starting.release()
         return True
+
+    def hand_over(self, lanes: Sequence[Lane]) -> None:
+        """Leave lanes to another broadcaster, which has taken them: this one no longer stops them."""
+        self.all = tuple(lane for lane in self.all if lane not in lanes)
 
     def flush(self, timeout: float) -> bool:
         """Send everything now; wait at most `timeout` seconds for all lanes side by side.

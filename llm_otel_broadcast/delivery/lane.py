@@ -40,12 +40,20 @@ Ticket: TypeAlias = "SimpleQueue[bool]"
 class Lane:
     """Queue and thread of one destination."""
 
-    def __init__(self, name: str, batch_delay: float, max_bytes: int, parts: Callable[[], LaneParts]) -> None:
+    def __init__(
+        self,
+        name: str,
+        batch_delay: float,
+        max_bytes: int,
+        parts: Callable[[], LaneParts],
+        blocks: BlockBook | None = None,
+    ) -> None:
         self.name = name
         self._batch_delay = batch_delay
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._make_parts = parts
-        self._blocks = BlockBook()
+        self.blocks = BlockBook() if blocks is None else blocks
+        """What the destination has already; a lane that takes over from another for the same place goes on with its book."""
         self._closed = False
         """`stop` has counted what was left: whatever the thread still does comes too late for the books."""
         self._fresh()
@@ -101,7 +109,7 @@ class Lane:
         size = record.size
         self._queue.append((record, size))
         self._bytes += size
-        while self._bytes + self._in_flight_bytes > self._max_bytes and self._queue:
+        while self._bytes + self._in_flight_bytes > self.max_bytes and self._queue:
             self._bytes -= self._queue.popleft()[1]
             books.drop("queue_full", 1)
 
@@ -245,19 +253,19 @@ class Lane:
                 return self._render_block(parts, item, record)
             record.settle()
             item.spans = parts.render(record)
-            item.blocks = [parts.block(due, due.fields or record.fields) for due in self._blocks.due(record.blocks)]
+            item.blocks = [parts.block(due, due.fields or record.fields) for due in self.blocks.due(record.blocks)]
         except Exception as error:  # noqa: BLE001  # one odd record must not take its neighbours along
             self._give_up([item], "unreadable", f"a record cannot be rendered ({type(error).__name__})")
             return False
         return True
 
     def _render_block(self, parts: LaneParts, item: Item, block: Block) -> bool:
-        if not self._blocks.follows(block):  # what was below it has been dropped, and counted, or brings it along later
+        if not self.blocks.follows(block):  # what was below it has been dropped, and counted, or brings it along later
             with self._held():
                 self._settle([item])
                 self._books.produced -= 1
             return False
-        if not self._blocks.has(key_of(block)):
+        if not self.blocks.has(key_of(block)):
             item.blocks = [parts.block(block, block.fields or NO_FIELDS)]
         return True
 
@@ -270,7 +278,7 @@ class Lane:
         elif outcome.kind == "ok":
             self._succeed(items, outcome)
             if not outcome.rejected:
-                self._blocks.remember(blocks)
+                self.blocks.remember(blocks)
         elif outcome.kind == "too_large" and len(items) > 1:
             middle = len(items) // 2
             self._deliver(parts, items[:middle])
@@ -281,7 +289,7 @@ class Lane:
     def _due_blocks(self, items: list[Item]) -> dict[tuple[int, int], Span]:
         """Return the blocks around these generations that the destination does not have yet, each once."""
         found = {(block.trace_id, block.span_id): block for item in items for block in item.blocks}
-        return {key: block for key, block in found.items() if not self._blocks.has(key)}
+        return {key: block for key, block in found.items() if not self.blocks.has(key)}
 
     def _try(self, parts: LaneParts, spans: list[Span], items: list[Item]) -> Outcome | None:
         """Send until it works, is refused, or time is up; None when the lane was stopped meanwhile."""

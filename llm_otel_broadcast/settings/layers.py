@@ -1,17 +1,25 @@
-"""Where settings come from, and who wins: arguments over `LLM_OTEL_BROADCAST_*` over `OTEL_EXPORTER_OTLP_*`."""
+"""Where settings come from, and who wins: arguments over `LLM_OTEL_BROADCAST_*` over the file over `OTEL_EXPORTER_OTLP_*`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.settings.destination import SHORTHAND, Destination
 from llm_otel_broadcast.settings.environment import destination_from
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.kinds import TRUTH
 from llm_otel_broadcast.settings.options import Options
+from llm_otel_broadcast.settings.places import Lookup, Stamp, look, missing
 from llm_otel_broadcast.settings.variables import read_variables, variable_of
+
+if TYPE_CHECKING:
+    from llm_otel_broadcast.settings.file import FileSettings
+
+FileFound: TypeAlias = "FileSettings | ConfigError | None"
+"""What the settings file says, what is wrong with it, or None: there is no file."""
 
 _NAMING: Final = frozenset({"destinations", "endpoint", "exporter"})
 """The options that say where to send."""
@@ -24,6 +32,7 @@ class Layer:
 
     said: Mapping[str, object]
     call: Callable[[str], str]
+    is_file: bool = False
 
 
 class Setting(NamedTuple):
@@ -31,22 +40,41 @@ class Setting(NamedTuple):
 
     value: Any
     origin: str
+    is_file: bool = False
 
 
-def settle(given: Mapping[str, object], environ: Mapping[str, str]) -> Options:
-    """Return the options that result from the arguments of `instrument()` (None: not given) and from the environment.
+class Settled(NamedTuple):
+    """The options that result from all sources, and what was said of each, by whom."""
+
+    options: Options
+    said: Mapping[str, Setting]
+
+
+def settle(given: Mapping[str, object], environ: Mapping[str, str], file: FileFound = None) -> Options:
+    """Return the options that result from the arguments of `instrument()` (None: not given), the environment and the file.
 
     Raises:
         ConfigError: listing every wrong setting, by the name it was given under.
     """
+    return settle_told(given, environ, file).options
+
+
+def settle_told(given: Mapping[str, object], environ: Mapping[str, str], file: FileFound = None) -> Settled:
+    """Do as `settle`, and tell where each setting comes from."""
     arguments = {name: value for name, value in given.items() if value is not None}
-    settings = merge([Layer(read_variables(environ), variable_of), Layer(arguments, str)])
-    faults = [fault for said in settings.values() if isinstance(said.value, ConfigError) for fault in said.value.faults]
+    read = None if isinstance(file, ConfigError) else file
+    weakest = [file_layer(read)] if read else []
+    settings = merge([*weakest, Layer(read_variables(environ), variable_of), Layer(arguments, str)])
+    faults = list(file.faults) if isinstance(file, ConfigError) else []
+    faults += [
+        fault for said in settings.values() if isinstance(said.value, ConfigError) for fault in said.value.faults
+    ]
     sound = {name: said for name, said in settings.items() if not isinstance(said.value, ConfigError)}
+    is_complete = len(sound) == len(settings) and not isinstance(file, ConfigError)
     destinations: tuple[Destination, ...] = ()
     from_environment = False
     try:
-        destinations, from_environment = _destinations(sound, environ, is_complete=len(sound) == len(settings))
+        destinations, from_environment = _destinations(sound, environ, read, is_complete=is_complete)
     except ConfigError as wrong:
         faults += wrong.faults
     rest = {name: said.value for name, said in sound.items() if name not in SHORTHAND and name != "destinations"}
@@ -56,7 +84,37 @@ def settle(given: Mapping[str, object], environ: Mapping[str, str]) -> Options:
         faults += wrong.faults
     if faults:
         raise ConfigError(faults)
-    return options
+    return Settled(options, settings)
+
+
+def file_found(environ: Mapping[str, str]) -> FileFound:
+    """Return what the settings file says that is in use here, or what is wrong with it."""
+    lookup = look(environ)
+    return file_at(lookup.stamp(), lookup, environ)
+
+
+def file_at(stamp: Stamp | None, lookup: Lookup, environ: Mapping[str, str]) -> FileFound:
+    """Return what the file says, or what is wrong with it; `environ` has what `${...}` in it stands for."""
+    if stamp is None:
+        return missing(lookup)
+    with importing:
+        from llm_otel_broadcast.settings.file import read_file
+    try:
+        return read_file(stamp.path, environ)
+    except ConfigError as wrong:
+        return wrong
+
+
+def file_layer(file: FileSettings) -> Layer:
+    """Return what the settings file says."""
+    said: dict[str, object] = dict(file.defaults)
+    if file.destinations:
+        said["destinations"] = file.destinations
+
+    def call(name: str) -> str:
+        return f"{file.path}: [[destinations]]" if name == "destinations" else f"{file.path}: [defaults] {name}"
+
+    return Layer(said, call, is_file=True)
 
 
 def merge(layers: Sequence[Layer]) -> dict[str, Setting]:
@@ -70,7 +128,7 @@ def merge(layers: Sequence[Layer]) -> dict[str, Setting]:
         names = _NAMING & layer.said.keys()
         if names and (names != {"endpoint"} or _NAMING & settings.keys()):
             settings = {name: said for name, said in settings.items() if not is_about_one(name)}
-        settings |= {name: Setting(value, layer.call(name)) for name, value in layer.said.items()}
+        settings |= {name: Setting(value, layer.call(name), layer.is_file) for name, value in layer.said.items()}
     return settings
 
 
@@ -79,17 +137,20 @@ def is_about_one(name: str) -> bool:
     return name in _NAMING or (name in SHORTHAND and name != _PRIVACY)
 
 
-def names_destination(environ: Mapping[str, str]) -> bool:
-    """Return whether a variable of ours says where to send."""
-    return bool(_NAMING & read_variables(environ).keys())
+def names_destination(environ: Mapping[str, str], given: Mapping[str, object] | None = None) -> bool:
+    """Return whether a variable of ours, or an argument, says where to send."""
+    arguments = {name for name, value in (given or {}).items() if value is not None}
+    return bool(_NAMING & (read_variables(environ).keys() | arguments))
 
 
 def _destinations(
-    settings: Mapping[str, Setting], environ: Mapping[str, str], *, is_complete: bool
+    settings: Mapping[str, Setting], environ: Mapping[str, str], file: FileSettings | None, *, is_complete: bool
 ) -> tuple[tuple[Destination, ...], bool]:
     """Return the destinations, and whether `OTEL_EXPORTER_OTLP_*` named the only one."""
     one = {name: said.value for name, said in settings.items() if name in SHORTHAND}
     if "destinations" in settings:
+        if settings["destinations"].is_file and file is not None:
+            return _filed(settings, file), False
         return _listed(settings), False
     if "endpoint" in one or "exporter" in one:
         return (Destination(**one),), False
@@ -105,7 +166,7 @@ def _destinations(
 
 def _listed(settings: Mapping[str, Setting]) -> tuple[Destination, ...]:
     """Return the destinations of a list; what is said about one beside it is refused, but for privacy, which counts for all."""
-    said, origin = settings["destinations"]
+    said, origin, _ = settings["destinations"]
     faults = [
         f"{settings[name].origin} and {origin} are both given: put the {name} into the destination that it is for"
         for name in settings
@@ -121,3 +182,21 @@ def _listed(settings: Mapping[str, Setting]) -> tuple[Destination, ...]:
     if privacy and privacy.value:
         return tuple(replace(one, privacy_mode=True) if isinstance(one, Destination) else one for one in said)
     return tuple(said)
+
+
+def _filed(settings: Mapping[str, Setting], file: FileSettings) -> tuple[Destination, ...]:
+    """Return the file's destinations, `[defaults]` in them already. What stronger sources say about one completes the only one."""
+    stronger = {name: said for name, said in settings.items() if name in SHORTHAND and not said.is_file}
+    about_one = {name: said for name, said in stronger.items() if name != _PRIVACY}
+    completed = about_one if len(file.destinations) == 1 else {}
+    listed = _listed(
+        {name: said for name, said in settings.items() if name not in SHORTHAND or name in stronger.keys() - completed}
+    )
+    if completed:
+        listed = (replace(listed[0], **{name: said.value for name, said in completed.items()}),)
+    if _PRIVACY in stronger and not stronger[_PRIVACY].value:
+        listed = tuple(
+            made if _PRIVACY in table else replace(made, privacy_mode=False)
+            for made, table in zip(listed, file.tables, strict=True)
+        )
+    return listed

@@ -7,11 +7,15 @@ the file, and the program, which reads it and may be installed without the extra
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from llm_otel_broadcast.settings.errors import ConfigError
 
 CONFIG: Final = "LLM_OTEL_BROADCAST_CONFIG"
 FILE_NAME: Final = "llm-otel-broadcast.toml"
@@ -31,6 +35,54 @@ def candidates(environ: Mapping[str, str]) -> tuple[Path, ...]:
         found.append(Path.cwd() / FILE_NAME)
     user = user_directory(environ, "XDG_CONFIG_HOME", ".config")
     return (*found, user / FILE_NAME) if user else tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells one content of a file from another without reading it."""
+
+    path: Path
+    changed_ns: int
+    size: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Where a program looks for its file, settled once: it may change directories."""
+
+    places: tuple[Path, ...]
+    named: bool
+
+    def stamp(self) -> Stamp | None:
+        """Return the file in use, None when there is none. Reads nothing."""
+        for place in self.places:
+            try:
+                seen = place.stat()
+                if self.named or not _may_be_planted(place, seen):
+                    return Stamp(place, seen.st_mtime_ns, seen.st_size, seen.st_ino)
+            except (OSError, ValueError):  # not there, or not for us
+                continue
+        return None
+
+
+def missing(lookup: Lookup) -> ConfigError | None:
+    """Return the error of naming a file that is not there."""
+    if not (lookup.named and lookup.places):
+        return None
+    return ConfigError([f"{lookup.places[0]}: {CONFIG} names this file, but it is not there"])
+
+
+def look(environ: Mapping[str, str]) -> Lookup:
+    """Return where to look for the file."""
+    return Lookup(candidates(environ), named_in(environ) is not None)
+
+
+def _may_be_planted(place: Path, seen: os.stat_result) -> bool:
+    """Return whether somebody else has put the file into a directory that all may write to, such as /tmp."""
+    if os.name != "posix" or seen.st_uid in (os.geteuid(), 0):
+        return False
+    return bool(place.parent.stat().st_mode & stat.S_IWOTH)
 
 
 def named_in(environ: Mapping[str, str]) -> Path | None:

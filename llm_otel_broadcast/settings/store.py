@@ -23,7 +23,7 @@ from llm_otel_broadcast.settings.file import (
     read_file,
     read_text,
 )
-from llm_otel_broadcast.settings.places import candidates, named_in
+from llm_otel_broadcast.settings.places import look
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -54,13 +54,13 @@ class SettingsFile:
     @classmethod
     def found(cls, environ: Mapping[str, str]) -> SettingsFile:
         """Return the file in use, else the one that `$LLM_OTEL_BROADCAST_CONFIG` names, else the user's."""
-        places = candidates(environ)
-        if not places:
+        where = look(environ)
+        if not where.places:
             raise ConfigError(
                 ["there is no place for a settings file: set LLM_OTEL_BROADCAST_CONFIG to the path of one"]
             )
-        there = [place for place in places if os.path.lexists(place)]
-        return cls(there[0] if there else named_in(environ) or places[-1])
+        there = where.stamp()
+        return cls(there.path if there else where.places[-1])
 
     @property
     def exists(self) -> bool:

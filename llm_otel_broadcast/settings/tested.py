@@ -52,7 +52,7 @@ def remember(file: Path, destination: Destination, *, ok: bool, message: str, en
 def last_test(file: Path, destination: Destination, environ: Mapping[str, str]) -> LastTest | None:
     """Return how the last test of this destination ended; None: never tested, or it has another endpoint since."""
     place = state_file(environ)
-    said = _read(place).get(_key(file, destination)) if place else None
+    said = _read(place).get(_key(file, destination), {}) if place else {}
     with suppress(KeyError, TypeError, ValueError):
         return LastTest(bool(said["ok"]), str(said["message"]), float(said["at"]))
     return None

@@ -78,7 +78,7 @@ def _value(variable: Variable, text: str) -> object:
 
 def misspelt(environ: Mapping[str, str]) -> list[str]:
     """Say which variables are none of ours but nearly: a privacy setting misspelt must not pass in silence."""
-    known = {"DISABLED", *(variable.option.upper() for variable in variables())}
+    known = {"DISABLED", "CONFIG", *(variable.option.upper() for variable in variables())}
     strange = sorted({name.removeprefix(PREFIX) for name in environ if name.startswith(PREFIX)} - known)
     if not strange:
         return []
@@ -98,9 +98,18 @@ def disabling(environ: Mapping[str, str]) -> str | None:
         environ.get(SDK_DISABLED, "").strip().lower() == "true"
     ):  # nothing else counts as true (OpenTelemetry, SDK variables)
         return SDK_DISABLED
+    return DISABLED if stated_disabled(environ) else None
+
+
+def stated_disabled(environ: Mapping[str, str]) -> bool | None:
+    """Return what `LLM_OTEL_BROADCAST_DISABLED` says, None when it says nothing. False wins over the file's `enabled`.
+
+    Raises:
+        ConfigError: it is neither true nor false.
+    """
     text = environ.get(DISABLED, "").strip()
     value = TRUTH.read(text or "false")
     faults = TRUTH.faults(DISABLED, value)
     if faults:
         raise ConfigError(faults)
-    return DISABLED if value else None
+    return bool(value) if text else None

@@ -189,7 +189,7 @@ def _status_message(content: bytes) -> str:
     """Read a `google.rpc.Status`, which is how OTLP says errors in protobuf."""
     with importing:
         from google.protobuf.message import DecodeError
-        from google.rpc.status_pb2 import Status
+        from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
     try:
         return str(Status.FromString(content).message)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from llm_otel_broadcast.settings.layers import is_about_one, names_destination, settle
+from llm_otel_broadcast.settings.layers import file_found, is_about_one, names_destination, settle
 from llm_otel_broadcast.settings.variables import disabling, variable_of, variables
 
 DIRECTORY: Final = str(Path(__file__).parent / "on_path")
@@ -24,10 +24,10 @@ def traced(environ: Mapping[str, str], endpoint: str | None, headers: Mapping[st
         headers: HTTP headers for it.
 
     Raises:
-        ConfigError: the settings are wrong, those in `environ` included.
+        ConfigError: the settings are wrong, those in `environ` and in the settings file included.
     """
     if not disabling(environ):
-        settle({"endpoint": endpoint, "headers": headers or None}, environ)
+        settle({"endpoint": endpoint, "headers": headers or None}, environ, file_found(environ))
     made = dict(environ)
     if endpoint:
         if names_destination(environ):

@@ -122,7 +122,7 @@ def test_run_within_run_is_run(environment):
 
 def test_headers_of_another_endpoint_do_not_go_to_the_one_on_the_command_line(environment):
     environment["LLM_OTEL_BROADCAST_HEADERS"] = "Authorization=secret"
-    program = "import os; print([name for name in os.environ if name.startswith('LLM_OTEL_BROADCAST_')])"
+    program = "import os; print([name for name in os.environ if name.startswith(('LLM_OTEL_BROADCAST_E', 'LLM_OTEL_BROADCAST_H'))])"
     done = start(*RUN, "--endpoint", "http://127.0.0.1:9", "python", "-c", program, env=environment)
     assert done.stdout == "['LLM_OTEL_BROADCAST_ENDPOINT']\n"
 

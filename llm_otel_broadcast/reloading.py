@@ -1,0 +1,214 @@
+"""What `instrument()` started, over all that its settings file says: the file is read again when it changes.
+
+A thread of its own looks at the file, at most every 30 seconds and never on a call's way. No lane's thread could do that:
+one that waits for a destination which does not answer is the very one whose settings want to be changed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from llm_otel_broadcast.assembly import assemble
+from llm_otel_broadcast.forks import importing
+from llm_otel_broadcast.guard import Guard, logger
+from llm_otel_broadcast.running import Run, state
+from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.layers import FileFound, file_at, names_destination, settle
+from llm_otel_broadcast.settings.places import Stamp, look
+from llm_otel_broadcast.settings.variables import PREFIX, stated_disabled
+
+if TYPE_CHECKING:
+    from llm_otel_broadcast.settings.options import Options
+
+_EVERY = 30.0
+_GRACE = 0.5
+"""Seconds after which a call that had begun under replaced settings has surely handed its record over."""
+_LOOKING: Final = Guard("looking at the settings file")
+
+
+class Life:
+    """One `instrument()` from its beginning to its end.
+
+    Args:
+        given: its arguments.
+        environ: the environment; what it says now holds for good, only the file is read again.
+        covers: tells the calls of a single client; None: all clients.
+    """
+
+    def __init__(
+        self, given: Mapping[str, object], environ: Mapping[str, str], covers: Callable[[Any], bool] | None
+    ) -> None:
+        self._given = given
+        self._environ = {name: text for name, text in environ.items() if name.startswith((PREFIX, "OTEL_"))}
+        self._covers = covers
+        self._lookup = look(environ)
+        self._seen: Stamp | None = None
+        self._gone = False
+        self._ended = False
+        self.run: Run | None = None
+
+    def begin(self) -> None:
+        """Record as the arguments, the environment and the file say.
+
+        Raises:
+            ConfigError: listing every wrong setting.
+        """
+        self._seen = self._lookup.stamp()
+        file = file_at(self._seen, self._lookup, os.environ)
+        options = settle(self._given, self._environ, file)
+        _warn(file)
+        with state.lock:
+            if self._covers is None:
+                for life in watcher.lives:
+                    life.superseded()
+            if self._is_off(file):
+                self._stop(state.newest if self._covers is None else None)
+            else:
+                self._install(options)
+            if self._is_watching():
+                watcher.lives = (*watcher.lives, self)
+        if self.run is None:  # no record will ever start the thread
+            watcher.start()
+
+    def superseded(self) -> None:
+        """Make way for a newer one for all clients."""
+        if self._covers is None:
+            self.end()
+
+    def _stop(self, run: Run | None) -> None:
+        """Record nothing more; what has been recorded is still delivered."""
+        if run is not None and state.is_active(run):
+            state.release(run)
+            _retire(run, _GRACE)
+
+    def _is_watching(self) -> bool:
+        """Return whether a change of the file could matter."""
+        if self._seen is None and names_destination(self._environ, self._given):
+            return False
+        return bool(self._lookup.places)
+
+    def _is_off(self, file: FileFound) -> bool:
+        if file is None or isinstance(file, ConfigError) or file.enabled:
+            return False
+        if stated_disabled(self._environ) is False:
+            return False
+        logger.debug("nothing is recorded: %s says enabled = false", file.path)
+        return True
+
+    def _install(self, options: Options) -> None:
+        """Have these options watch, and those before deliver what they have without anybody waiting for it."""
+        before = self.run
+        exporters = tuple(made.exporter for made in options.destinations if made.enabled and made.exporter)
+        assembly = assemble(options, state.keeps, before.assembly if before else None, watcher.start)
+        run = Run(assembly, options.exit_timeout, self._covers, exporters, self)
+        previous = state.install(run, before)
+        self.run = run
+        if previous is not None:
+            previous.assembly.broadcaster.hand_over(assembly.taken)
+            _retire(previous, _GRACE if previous is before else 0.0)
+
+    # -- the watcher's thread ---------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Read the file again if it is another one; what is wrong with it is said once, and the old settings stay."""
+        stamp = self._lookup.stamp()
+        if stamp == self._seen:
+            self._gone = False
+            return
+        if stamp is None and not self._gone:  # an editor may be about to put the new one there
+            self._gone = True
+            return
+        self._gone = False
+        try:
+            self._follow(file_at(stamp, self._lookup, os.environ))
+        finally:
+            self._seen = stamp
+
+    def _follow(self, file: FileFound) -> None:
+        try:
+            is_off = self._is_off(file)
+            options = settle(self._given, self._environ, file)
+        except ConfigError as wrong:
+            logger.warning("the settings stay as they were: %s", "; ".join(wrong.faults))
+            return
+        _warn(file)
+        with importing, state.lock:  # no fork in between
+            self._change(None if is_off else options)
+
+    def _change(self, options: Options | None) -> None:
+        if self._ended or (self.run is not None and not state.is_active(self.run)):
+            return
+        if options is None:
+            self._stop(self.run)
+            self.run = None
+        elif self.run is None or self.run.assembly.options != options:
+            self._install(options)
+        else:
+            return
+        logger.info("the settings file has changed, and what is recorded with it")
+
+    def end(self) -> None:
+        """Follow the file no more."""
+        with state.lock:
+            self._ended = True
+            watcher.lives = tuple(life for life in watcher.lives if life is not self)
+
+
+def _warn(file: FileFound) -> None:
+    if file is not None and not isinstance(file, ConfigError):
+        for warning in file.warnings:
+            logger.warning("%s", warning)
+
+
+class _Watcher:
+    """The thread that looks at the file for all of them; in a process that makes no call it never starts."""
+
+    def __init__(self) -> None:
+        self.lives: tuple[Life, ...] = ()
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """In a child: begin anew; the thread is not there."""
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        if any(life.run is None for life in self.lives):
+            self.start()
+
+    def start(self) -> None:
+        """Start the thread if it is needed and does not run. Never waits: a finalizer may come here on top of a call that is at it."""
+        if not self.lives or not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._watch, name="llm-otel-broadcast settings", daemon=True)
+                self._thread.start()
+        finally:
+            self._starting.release()
+
+    def _watch(self) -> None:
+        pause = threading.Event()
+        while self.lives:
+            for life in self.lives:
+                with _LOOKING:
+                    life.check()
+            pause.wait(_EVERY)
+
+
+watcher: Final = _Watcher()
+
+
+def _retire(previous: Run, grace: float = 0.0) -> None:
+    """Let the lanes of replaced settings deliver what they have, without anybody waiting for it."""
+    if previous.assembly.broadcaster.stopped:
+        return
+
+    def finish() -> None:
+        if grace:
+            time.sleep(grace)
+        previous.shutdown(None)
+
+    threading.Thread(target=finish, name="llm-otel-broadcast retiring", daemon=True).start()
