@@ -105,8 +105,8 @@ class Probing:
                 return
             self._left -= 1
             changed = replace(destination, **remedy.changes)  # type: ignore[arg-type]
-            step, _, probed = self._probe(f"try {remedy.shown}", changed)
-            yield step
+            step, _, probed = self._probe("try", changed)
+            yield replace(step, detail=f"{remedy.shown}: {step.detail}")
             if probed is not None and self._helped(probed.answer, changes, remedy, answer):
                 return
             if probed is not None and len(so_far) + 1 < _DEEP and probed.answer.status not in (None, answer.status):

@@ -12,7 +12,7 @@ class Step:
     """One thing that was tried.
 
     Attributes:
-        name: `URL`, `name`, `proxy`, `connect`, `TLS`, `probe`; with `try` in front, a probe with other settings.
+        name: `URL`, `name`, `connect`, `proxy`, `TLS`, `probe`; `try`: a probe with other settings, after one that failed.
         ok: whether it worked.
         seconds: how long it took.
         detail: what was found, or what is wrong and what can be done.
@@ -30,7 +30,7 @@ class ConnectionReport:
 
     Attributes:
         ok: whether a span was sent and taken.
-        steps: what was tried, in order; the first that failed ends it, but for what follows with `try`.
+        steps: what was tried, in order; the first that failed ends it, but for what is tried after it.
         message: the verdict in a sentence.
         suggestion: fields of the destination to change, for instance `{"encoding": "protobuf"}`; `dataclasses.replace` takes
             them.

@@ -57,7 +57,7 @@ class _Test:
     def report(self) -> ConnectionReport:
         failure = self._reaching.failure or self._probing.failure
         suggestion = dict(failure.suggestion if failure is not None else {}) or dict(self._probing.suggestion)
-        last = next(step for step in reversed(self.steps) if not step.name.startswith("try"))
+        last = next(step for step in reversed(self.steps) if step.name != "try")
         verdict = "works" if failure is None else f"does not work: {last.name}"
         return ConnectionReport(
             ok=failure is None,
