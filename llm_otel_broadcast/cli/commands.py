@@ -8,6 +8,8 @@ from typing import Final
 
 import click
 
+from llm_otel_broadcast.cli.destinations import destinations
+from llm_otel_broadcast.cli.settings import config, disable, enable
 from llm_otel_broadcast.version import __version__
 
 _PIPED_WIDTH: Final = 240
@@ -88,3 +90,9 @@ def _parsed(headers: tuple[str, ...]) -> dict[str, str]:
         if not separator or not name.strip():
             raise click.BadParameter(f"number {position + 1} is not KEY=VALUE", param_hint="--header")
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+cli.add_command(config)
+cli.add_command(enable)
+cli.add_command(disable)
+cli.add_command(destinations)

@@ -1,0 +1,67 @@
+"""`llm-otel-broadcast config | enable | disable`: the settings file as a whole."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from llm_otel_broadcast.cli.destinations import complete_name
+from llm_otel_broadcast.cli.saying import as_json, faults_told, say_json, terminal
+
+
+@click.command()
+@as_json
+def config(*, as_json: bool) -> None:
+    """Show the settings in effect here and where each comes from, secrets hidden. Ends with 1 if something is wrong."""
+    from llm_otel_broadcast.cli.tables import effective_json, effective_lines
+    from llm_otel_broadcast.settings.effective import effective
+
+    found = effective(os.environ)
+    if as_json:
+        say_json(effective_json(found))
+    elif not found.faults:
+        terminal().print(effective_lines(found))
+    if not as_json:
+        for fault in found.faults:
+            click.echo(f"Error: {fault}", err=True)
+        for warning in found.warnings:
+            click.echo(f"Warning: {warning}", err=True)
+    sys.exit(1 if found.faults else 0)
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete_name)
+@as_json
+def enable(*, name: str | None, as_json: bool) -> None:
+    """Switch broadcasting on, or only the destination NAME. Running programs follow within 30 seconds."""
+    _switch(name, enabled=True, as_json=as_json)
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete_name)
+@as_json
+def disable(*, name: str | None, as_json: bool) -> None:
+    """Switch broadcasting off, or only the destination NAME. Running programs follow within 30 seconds."""
+    _switch(name, enabled=False, as_json=as_json)
+
+
+def _switch(name: str | None, *, enabled: bool, as_json: bool) -> None:
+    from llm_otel_broadcast.settings.store import SettingsFile
+    from llm_otel_broadcast.settings.variables import DISABLED, SDK_DISABLED
+
+    with faults_told(json=as_json):
+        file = SettingsFile.found(os.environ)
+        if name is None:
+            file.enable(enabled)
+        else:
+            file.put(name, {**file.table(name), "enabled": enabled})
+    if as_json:
+        say_json({"ok": True, "file": str(file.path), "destination": name, "enabled": enabled})
+        return
+    what = "broadcasting" if name is None else f'"{name}"'
+    click.echo(f"{what} is {'on' if enabled else 'off'} in {file.path}; running programs follow within 30 seconds")
+    for variable in (DISABLED, SDK_DISABLED):
+        if name is None and os.environ.get(variable):
+            click.echo(f"Warning: {variable}={os.environ[variable]} is set here and counts more", err=True)
