@@ -91,7 +91,9 @@ def read_headers(pairs: Sequence[str], mapping: str | None) -> dict[str, str]:
         except ValueError as reason:
             raise click.BadParameter(str(reason), param_hint="--headers") from None
         if not isinstance(said, dict):
-            raise click.BadParameter('it must be a JSON object such as {"Authorization": "..."}', param_hint="--headers")
+            raise click.BadParameter(
+                'it must be a JSON object such as {"Authorization": "..."}', param_hint="--headers"
+            )
         headers |= said
     headers |= read_pairs(pairs, "--header")
     faults = header_faults(headers)

@@ -123,23 +123,42 @@ def preset_table() -> Table:
 
 
 def _wants(preset: Preset) -> Text:
-    """Return the names of a preset's values: those with a default or that may be left out in dim."""
-    made = Text()
-    for parameter in preset.parameters:
-        made.append(f"{parameter.name} ", "" if parameter.default is None else "dim")
-    return made
+    """Return the names of a preset's values; in brackets those that need not be given."""
+    names = ((one.name, "") if one.default is None else (f"[{one.name}]", "dim") for one in preset.parameters)
+    return Text(" ").join(Text(name, style) for name, style in names)
 
 
 def preset_lines(preset: Preset) -> Group:
     """Return one preset in full."""
     grid = Table.grid(padding=(0, 2))
     for parameter in preset.parameters:
-        optional = "optional" if parameter.default == "" else f"default {parameter.default}" if parameter.default else ""
+        optional = (
+            "optional" if parameter.default == "" else f"default {parameter.default}" if parameter.default else ""
+        )
         hidden = "secret" if parameter.secret else ""
         about = ", ".join(filter(None, [hidden, optional]))
         grid.add_row(f"  {parameter.name}", Text.assemble(parameter.prompt, (f"  {about}", "dim")))
-    takes = f"{'JSON, else protobuf' if preset.encoding == 'auto' else preset.encoding}, {preset.compression} compression"
+    takes = (
+        f"{'JSON, else protobuf' if preset.encoding == 'auto' else preset.encoding}, {preset.compression} compression"
+    )
     lines = [Text(f"  {preset.note}", "yellow")] if preset.note else []
     return Group(
-        Text.assemble((preset.name, "bold"), f"  {preset.endpoint}"), grid, *lines, Text(f"  {takes}  {preset.docs}", "dim")
+        Text.assemble((preset.name, "bold"), f"  {preset.endpoint}"),
+        grid,
+        *lines,
+        Text(f"  {takes}  {preset.docs}", "dim"),
     )
+
+
+def preset_json(preset: Preset) -> dict[str, Any]:
+    """Return one preset as a JSON document."""
+    return {
+        "name": preset.name,
+        "endpoint": preset.endpoint,
+        "headers": dict(preset.headers),
+        "encoding": preset.encoding,
+        "compression": preset.compression,
+        "docs": preset.docs,
+        "note": preset.note or None,
+        "parameters": [asdict(parameter) for parameter in preset.parameters],
+    }

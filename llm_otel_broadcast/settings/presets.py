@@ -149,7 +149,7 @@ def _fields() -> tuple[str, ...]:
 
 def _values(preset: Preset, given: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
     """Return the preset's values, defaults included, and what is wrong with them; an endpoint of one's own needs none in it."""
-    in_endpoint = _names_in(preset.endpoint)
+    in_endpoint = names_in(preset.endpoint)
     values, faults = {}, []
     for parameter in preset.parameters:
         value = given.get(parameter.name, parameter.default)
@@ -165,7 +165,13 @@ def _values(preset: Preset, given: Mapping[str, Any], fields: Mapping[str, Any])
     return values, faults
 
 
-def _names_in(text: str) -> list[str]:
+def is_default(field: str, value: object) -> bool:
+    """Return whether a destination has this value anyway."""
+    return Destination.__dataclass_fields__[field].default == value
+
+
+def names_in(text: str) -> list[str]:
+    """Return the values that a template names."""
     return [name for _, name, _, _ in Formatter().parse(text) if name]
 
 
@@ -175,7 +181,7 @@ def _filled(text: str, values: Mapping[str, str], *, quoted: bool) -> str:
 
 def _header(text: str, values: Mapping[str, str]) -> str | None:
     """Return a header's value, None when what it is made of is not given."""
-    if any(not values[name] for name in _names_in(text)):
+    if any(not values[name] for name in names_in(text)):
         return None
     made = _filled(text, values, quoted=False)
     if not text.startswith(_BASIC):
@@ -185,7 +191,7 @@ def _header(text: str, values: Mapping[str, str]) -> str | None:
 
 def takes_no_reference(preset: Preset, name: str) -> bool:
     """Return whether a value is encoded into a header, so that `${VARIABLE}` cannot stand for it in the settings file."""
-    return any(text.startswith(_BASIC) and name in _names_in(text) for text in preset.headers.values())
+    return any(text.startswith(_BASIC) and name in names_in(text) for text in preset.headers.values())
 
 
 def where_to_look(destination: Destination, trace_id: str) -> str | None:
