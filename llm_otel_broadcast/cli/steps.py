@@ -28,16 +28,16 @@ class StepLines:
     @contextmanager
     def testing(self, destination: Destination) -> Iterator[None]:
         """Print what is tested, and be busy meanwhile."""
-        shown = f"  {redact_url(destination.endpoint)}" if destination.endpoint else ""
-        self.console.print(Text.assemble((destination.name, "bold"), (shown, "dim")))
+        self.console.print(Text(destination.name, "bold"))
         with busy(self.console, "  testing ..."):
             yield
 
     def step(self, step: Step) -> None:
         """Print a step that is done."""
         grid = Table.grid(padding=(0, 1))
-        for width in (2, _NAME_WIDTH, _TIME_WIDTH):
-            grid.add_column(width=width, no_wrap=True, justify="right" if width != _NAME_WIDTH else "left")
+        grid.add_column(width=2, justify="right")
+        grid.add_column(width=_NAME_WIDTH)
+        grid.add_column(width=_TIME_WIDTH, justify="right")
         grid.add_column(overflow="fold")
         mark = Text("✓", "green") if step.ok else Text("✗", "red" if step.name != "try" else "yellow")
         grid.add_row(mark, step.name, Text(_time(step.seconds), "dim"), _detail(step))

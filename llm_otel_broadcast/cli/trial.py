@@ -77,6 +77,8 @@ def _is_accepted(tried: Tried, manner: Manner) -> bool:
     elsewhere = _host(suggestion.get("endpoint")) not in (None, _host(tried.destination.endpoint))
     warning = " (another host: it gets your headers)" if elsewhere and tried.destination.headers else ""
     if manner.accepts:
+        if not manner.as_json:
+            click.echo(f"  taking {shown}{warning}\n")
         return True
     if manner.asks:
         return click.confirm(f"  Use {shown}{warning}?", default=not warning)

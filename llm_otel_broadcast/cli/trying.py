@@ -16,6 +16,7 @@ from llm_otel_broadcast.settings.errors import ConfigError
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.cli.trial import Manner
+    from llm_otel_broadcast.connection.report import ConnectionReport
     from llm_otel_broadcast.settings.destination import Destination
     from llm_otel_broadcast.settings.store import SettingsFile
 
@@ -45,6 +46,7 @@ def try_(*, name: str | None, accepts: bool, **given: Any) -> None:
             results = [_ad_hoc(changes, manner)]
         else:
             results = [(one, tested(one, manner)) for one in _in_effect()]
+            _remember(results)
     ok = all(report.ok for _, report in results)
     if manner.as_json:
         say_json({"ok": ok, "destinations": [report_json(*result) for result in results]})
@@ -54,7 +56,6 @@ def try_(*, name: str | None, accepts: bool, **given: Any) -> None:
 def _one_of_file(name: str, changes: Mapping[str, Any], manner: Manner) -> Any:
     """Test a destination of the file; remember the result of what stands there, and save what was accepted."""
     from llm_otel_broadcast.cli.trial import try_out
-    from llm_otel_broadcast.settings.tested import remember
 
     file = _file()
     table = file.table(name)
@@ -67,9 +68,19 @@ def _one_of_file(name: str, changes: Mapping[str, Any], manner: Manner) -> Any:
         if not manner.as_json:
             click.echo(f"  saved in {file.path}")
     if not changes:
-        report = tried.report
-        remember(file.path, tried.destination, ok=report.ok, message=report.message, environ=os.environ)
+        _remember([(tried.destination, tried.report)])
     return tried.destination, tried.report
+
+
+def _remember(results: Sequence[tuple[Destination, ConnectionReport]]) -> None:
+    """Keep the results of those that stand in the file."""
+    from llm_otel_broadcast.settings.tested import remember
+
+    file = _file()
+    names = file.names()
+    for destination, report in results:
+        if destination.name in names:
+            remember(file.path, destination, ok=report.ok, message=report.message, environ=os.environ)
 
 
 def _ad_hoc(table: Mapping[str, Any], manner: Manner) -> Any:
@@ -112,8 +123,9 @@ def _in_effect() -> Sequence[Destination]:
 def send_test_trace(*, name: str | None, **given: Any) -> None:
     """Send a realistic trace, marked as a test.
 
-    It has a root, a span and a generation with tokens and cost, all with test=true, and content unless the destination is private. NAME is one of the settings file; --endpoint needs nothing saved; with
-    neither, every destination in effect here gets one. Ends with 0: taken; 1: not; 2: wrong usage.
+    It has a root, a span and a generation with tokens and cost, all with test=true, and content unless the destination is
+    private. NAME is one of the settings file; --endpoint needs nothing saved; with neither, every destination in effect here
+    gets one. Ends with 0: taken; 1: not; 2: wrong usage.
     """
     from llm_otel_broadcast.cli.steps import busy, sent_json, sent_lines
     from llm_otel_broadcast.connection import sample

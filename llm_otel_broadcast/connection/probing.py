@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from llm_otel_broadcast.connection.patience import within
 from llm_otel_broadcast.connection.remedies import Remedy, remedies
 from llm_otel_broadcast.connection.report import Step, StepError, timed
-from llm_otel_broadcast.connection.verdict import is_taken, refused, taken
+from llm_otel_broadcast.connection.verdict import briefly, is_taken, refused, taken
 from llm_otel_broadcast.guard import Caught
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.span import KIND_INTERNAL, Span
@@ -106,7 +106,8 @@ class Probing:
             self._left -= 1
             changed = replace(destination, **remedy.changes)  # type: ignore[arg-type]
             step, _, probed = self._probe("try", changed)
-            yield replace(step, detail=f"{remedy.shown}: {step.detail}")
+            told = step.detail if step.ok or probed is None else briefly(probed.answer)
+            yield replace(step, detail=f"{remedy.shown}: {told}")
             if probed is not None and self._helped(probed.answer, changes, remedy, answer):
                 return
             if probed is not None and len(so_far) + 1 < _DEEP and probed.answer.status not in (None, answer.status):

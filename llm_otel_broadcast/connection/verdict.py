@@ -58,6 +58,17 @@ def refused(destination: Destination, answer: Answer, encoding: str) -> str:
     return status + (f": {advice}{wait}" if advice else "") + _quoted(answer.said)
 
 
+def briefly(answer: Answer) -> str:
+    """Say in a few words why a span was not taken."""
+    if answer.status is None:
+        return answer.said or answer.message
+    return (
+        "the span was rejected"
+        if answer.kind == "ok"
+        else f"{answer.status} {responses.get(answer.status, '')}".rstrip()
+    )
+
+
 def _advice(destination: Destination, answer: Answer, encoding: str) -> str:
     status = answer.status or 0
     if answer.is_page and status not in _UNAUTHORIZED:
