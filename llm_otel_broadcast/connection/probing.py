@@ -24,7 +24,7 @@ from llm_otel_broadcast.wire.transport import HttpTransport, make_transport
 
 _NAME: Final = "llm-otel-broadcast connection test"
 _MILLISECOND: Final = 1_000_000
-_MOST: Final = 6
+_MOST: Final = 8
 """Probes with other settings, at most."""
 _DEEP: Final = 2
 """Changes one after the other: another path, and there another encoding."""

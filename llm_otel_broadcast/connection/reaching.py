@@ -24,6 +24,7 @@ from llm_otel_broadcast.wire.route import Proxy, proxy_for, tls_context
 _PORTS: Final = {"http": 80, "https": 443}
 _MAX_HEAD: Final = 65_536
 _MANY: Final = 3
+_REFUSAL: Final = 0.15
 _OK: Final = 200
 _WANTS_CREDENTIALS: Final = 407
 
@@ -139,11 +140,12 @@ class Reaching:
         try:
             context = tls_context(self._destination)
             self._socket.settimeout(self._timeout)
-            secured = context.wrap_socket(self._socket, server_hostname=self._host)
+            start = time.monotonic()
+            self._socket = secured = context.wrap_socket(self._socket, server_hostname=self._host)
+            _hear_refusal(secured, time.monotonic() - start)
         except (OSError, ValueError) as error:
             plain = urlunsplit(self._url._replace(scheme="http"))
             raise StepError(reason_of(error), {"endpoint": plain} if is_no_tls(error) else None) from None
-        self._socket = secured
         return ", ".join(filter(None, [str(secured.version()).replace("TLSv", "TLS "), _certificate(secured)]))
 
 
@@ -188,6 +190,19 @@ def _head(sock: socket.socket, deadline: float) -> bytes:
 def _status_of(head: bytes) -> int | None:
     words = head.split(b"\r\n", 1)[0].split()
     return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") and words[1].isdigit() else None
+
+
+def _hear_refusal(secured: ssl.SSLSocket, taken: float) -> None:
+    """Give the server time to refuse us: with TLS 1.3 it looks at the client's certificate after we think we are done.
+
+    Raises:
+        ssl.SSLError: it does.
+    """
+    if secured.version() != "TLSv1.3":
+        return
+    secured.settimeout(_REFUSAL + 2 * taken)
+    with suppress(TimeoutError, ConnectionError):
+        secured.recv(1)
 
 
 def _certificate(secured: ssl.SSLSocket) -> str:

@@ -55,7 +55,10 @@ def remedies(destination: Destination, answer: Answer) -> Iterator[Remedy]:
     if status in _WRONG_CONTENT and not (destination.encoding == "auto" and status == _UNSUPPORTED):
         yield Remedy({"encoding": "json" if destination.encoding == "protobuf" else "protobuf"})
     if status in _WRONG_PATH or answer.is_page:
-        yield from (Remedy({"endpoint": other}) for other in _other_paths(endpoint))
+        paths = list(_other_paths(endpoint))
+        yield from (Remedy({"endpoint": other}) for other in paths)
+        if status == _BAD_REQUEST and destination.encoding != "protobuf":  # VictoriaTraces says so to both mistakes
+            yield from (Remedy({"endpoint": other, "encoding": "protobuf"}) for other in paths)
 
 
 def _other_paths(endpoint: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -84,29 +85,29 @@ def tls_context(destination: Destination) -> ssl.SSLContext:
     else:
         _load(made.load_verify_locations, "certificate", destination.certificate)
     if destination.client_certificate is not None:
-        certificate = _path(destination.client_certificate)
-        key = _path(destination.client_key or destination.client_certificate)
-        _load(lambda file: made.load_cert_chain(file, key, lambda: _NO_PASSWORD), "client_certificate", certificate)
+        certificate, key = destination.client_certificate, destination.client_key or destination.client_certificate
+        load = partial(made.load_cert_chain, keyfile=_path(key), password=lambda: _NO_PASSWORD)
+        _load(load, "client_certificate", certificate, key)
     return made
 
 
-def _load(load: Callable[[str], object], what: str, file: str) -> None:
-    path = _path(file)
+def _load(load: Callable[[str], object], what: str, file: str, key: str = "") -> None:
     try:
-        load(path)
+        load(_path(file))
     except ssl.SSLError as error:
-        raise UnusableFileError(f'{what} "{file}" cannot be used: {_why(error, Path(path))}') from None
+        raise UnusableFileError(f'{what} "{file}" cannot be used: {_why(error, file, key)}') from None
     except OSError as error:
         raise UnusableFileError(f'{what} "{file}" cannot be read: {error.strerror}') from None
 
 
-def _why(error: ssl.SSLError, path: Path) -> str:
+def _why(error: ssl.SSLError, file: str, key: str) -> str:
+    text, secret = (Path(_path(one)).read_text(encoding="latin-1") if one else "" for one in (file, key))
+    if "ENCRYPTED" in secret:
+        return "its key is encrypted: give one without a password"
     if error.reason == "KEY_VALUES_MISMATCH":
         return "client_key is the key of another certificate"
-    if "-----BEGIN" not in path.read_text(encoding="latin-1"):
+    if "-----BEGIN" not in text:
         return "it is not in PEM format (-----BEGIN CERTIFICATE-----)"
-    if error.reason in ("BAD_PASSWORD_READ", "BAD_DECRYPT"):
-        return "the key is encrypted: give one without a password"
     return str(error.reason or "it holds no certificate").lower().replace("_", " ")
 
 
