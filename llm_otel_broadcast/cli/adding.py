@@ -158,7 +158,7 @@ def _save(file: SettingsFile, name: str, table: Mapping[str, Any], manner: Manne
     from llm_otel_broadcast.cli.trial import try_out
     from llm_otel_broadcast.settings.tested import remember
 
-    tried = try_out(file, name, table, manner)
+    tried = try_out(lambda said: file.make(name, said, os.environ), table, manner)
     report = tried.report
     if report.ok:
         file.put(name, tried.table)

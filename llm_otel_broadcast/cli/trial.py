@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import click
@@ -15,8 +14,9 @@ from llm_otel_broadcast.cli.steps import StepLines, options_for, shown_suggestio
 from llm_otel_broadcast.connection.report import ConnectionReport
 from llm_otel_broadcast.connection.testing import test_connection
 from llm_otel_broadcast.settings.destination import Destination
-from llm_otel_broadcast.settings.store import SettingsFile
 
+Maker: TypeAlias = Callable[[Mapping[str, Any]], Destination]
+"""Makes a destination of the table that describes it."""
 _MOST: Final = 4
 """Suggestions taken one after the other."""
 
@@ -39,23 +39,23 @@ class Tried:
     report: ConnectionReport
 
 
-def try_out(file: SettingsFile, name: str, table: Mapping[str, Any], manner: Manner) -> Tried:
+def try_out(make: Maker, table: Mapping[str, Any], manner: Manner) -> Tried:
     """Test the destination that a table makes; with what the user accepts changed in it.
 
     Raises:
         ConfigError: it makes none.
     """
-    tried = _tested(file, name, table, manner)
+    tried = _tested(make, table, manner)
     for _ in range(_MOST):
         suggestion = tried.report.suggestion
         if not suggestion or not _is_accepted(tried, manner):
             break
-        tried = _tested(file, name, {**tried.table, **_kept(tried.table, suggestion)}, manner)
+        tried = _tested(make, {**tried.table, **_kept(tried.table, suggestion)}, manner)
     return tried
 
 
-def _tested(file: SettingsFile, name: str, table: Mapping[str, Any], manner: Manner) -> Tried:
-    destination = file.make(name, table, os.environ)
+def _tested(make: Maker, table: Mapping[str, Any], manner: Manner) -> Tried:
+    destination = make(table)
     return Tried(table, destination, tested(destination, manner))
 
 

@@ -61,7 +61,7 @@ def _one_of_file(name: str, changes: Mapping[str, Any], manner: Manner) -> Any:
     table = file.table(name)
     headers = {**table.get("headers", {}), **changes.get("headers", {})}  # type: ignore[dict-item]
     asked = {**table, **changes, **({"headers": headers} if headers else {})}
-    tried = try_out(file, name, asked, manner)
+    tried = try_out(lambda said: file.make(name, said, os.environ), asked, manner)
     accepted = {key: value for key, value in tried.table.items() if asked.get(key) != value}
     if accepted and tried.report.ok:
         file.put(name, {**table, **accepted})
@@ -76,8 +76,11 @@ def _remember(results: Sequence[tuple[Destination, ConnectionReport]]) -> None:
     """Keep the results of those that stand in the file."""
     from llm_otel_broadcast.settings.tested import remember
 
-    file = _file()
-    names = file.names()
+    try:
+        file = _file()
+        names = file.names()
+    except ConfigError:  # they are all of the environment
+        return
     for destination, report in results:
         if destination.name in names:
             remember(file.path, destination, ok=report.ok, message=report.message, environ=os.environ)
@@ -86,17 +89,17 @@ def _remember(results: Sequence[tuple[Destination, ConnectionReport]]) -> None:
 def _ad_hoc(table: Mapping[str, Any], manner: Manner) -> Any:
     from llm_otel_broadcast.cli.trial import try_out
 
-    made = _made(table)
-    tried = try_out(_file(), made.name, table, manner)
+    tried = try_out(_unsaved, table, manner)
     return tried.destination, tried.report
 
 
-def _made(table: Mapping[str, Any]) -> Destination:
-    from llm_otel_broadcast.settings.destination import Destination
+def _unsaved(table: Mapping[str, Any]) -> Destination:
+    """Make the destination that options alone describe."""
+    from llm_otel_broadcast.settings.file import make_destination
 
     if "endpoint" not in table:
         raise click.UsageError("where to? Give NAME or --endpoint URL")
-    return Destination(endpoint=table["endpoint"])
+    return make_destination(table, os.environ, "--endpoint")
 
 
 def _file() -> SettingsFile:
@@ -153,7 +156,7 @@ def _targets(name: str | None, changes: Mapping[str, Any]) -> Sequence[Destinati
         table = {**_file().table(name), **changes}
         return [_file().make(name, table, os.environ)]
     if changes:
-        return [_file().make(_made(changes).name, changes, os.environ)]
+        return [_unsaved(changes)]
     return _in_effect()
 
 

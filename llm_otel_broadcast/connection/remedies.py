@@ -92,9 +92,9 @@ def _of_ports(endpoint: str, answer: Answer) -> Iterator[Remedy]:
     parts = urlsplit(endpoint)
     if answer.error is None or cause(answer.error, ConnectionRefusedError):
         return
-    if parts.port == _GRPC_PORT or (is_http2(answer.error) and parts.port != _HTTP_PORT):
+    if parts.port == _GRPC_PORT:
         yield Remedy({"endpoint": with_port(endpoint, _HTTP_PORT)})
-    elif parts.scheme == "http" and not is_timeout(answer.error):
+    elif parts.scheme == "http" and not is_timeout(answer.error) and not is_http2(answer.error):
         yield Remedy({"endpoint": _secured(endpoint)})
 
 

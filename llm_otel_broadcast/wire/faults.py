@@ -62,7 +62,7 @@ def _told(error: BaseException) -> str:
     if isinstance(error, RemoteDisconnected):
         return "it closed the connection"
     if is_http2(error):
-        return "it speaks HTTP/2 only, as gRPC does"
+        return "it speaks HTTP/2 only, as gRPC does: OTLP/HTTP usually has port 4318"
     return str(error) if isinstance(error, UnusableFileError) else "it does not speak HTTP"
 
 

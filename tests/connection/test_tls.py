@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from datetime import timedelta
 from pathlib import Path
@@ -208,5 +207,5 @@ def test_a_file_that_is_missing_is_refused_at_once_by_the_name_it_was_given_unde
 def test_a_path_may_start_at_home(authority, server, monkeypatch):
     monkeypatch.setenv("HOME", str(Path(authority.file).parent))
     with serving(context=server.server_context()) as running:
-        destination = Destination(endpoint=running.endpoint, certificate=f"~/{os.path.basename(authority.file)}")
+        destination = Destination(endpoint=running.endpoint, certificate=f"~/{Path(authority.file).name}")
         assert try_connection(destination).ok

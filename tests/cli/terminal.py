@@ -1,0 +1,43 @@
+"""Programs run under a real pseudo-terminal, their questions answered."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import sys
+import time
+from collections.abc import Sequence
+
+PATIENCE = 30.0
+
+
+def converse(arguments: Sequence[str], *answers: tuple[str, str], columns: int = 100) -> tuple[int, str]:
+    """Run the command line on a terminal; whenever the text of the next answer's question is shown, type the answer.
+
+    Returns the exit code and everything that was on the screen.
+    """
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ |= {"COLUMNS": str(columns), "TERM": "xterm-256color", "NO_COLOR": "1"}
+        os.execv(sys.executable, [sys.executable, "-m", "llm_otel_broadcast", *arguments])
+    shown, read, deadline = b"", 0, time.monotonic() + PATIENCE
+    waiting = list(answers)
+    while time.monotonic() < deadline:
+        if not select.select([terminal], [], [], 0.1)[0]:
+            continue
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+        if waiting and waiting[0][0].encode() in shown[read:]:
+            read = len(shown)
+            os.write(terminal, waiting.pop(0)[1].encode() + b"\n")
+    os.close(terminal)  # hangs up on a program that still waits
+    _, status = os.waitpid(child, 0)
+    text = shown.decode("utf-8", "replace").replace("\r\n", "\n")
+    assert not waiting, f"never asked: {waiting[0][0]!r} in\n{text}"
+    return os.waitstatus_to_exitcode(status), text
