@@ -10,6 +10,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from llm_otel_broadcast.assembly import assemble
@@ -25,8 +27,12 @@ if TYPE_CHECKING:
     from llm_otel_broadcast.settings.options import Options
 
 _EVERY = 30.0
+_SETTLING = 0.5
+"""Seconds that a change must have lasted: an editor may empty a file, or take it away, before it writes."""
 _GRACE = 0.5
 """Seconds after which a call that had begun under replaced settings has surely handed its record over."""
+_PATIENCE: Final = 60.0
+"""Seconds that destinations of replaced settings have for what is queued: as long as one is tried again (`delivery.lane`)."""
 _LOOKING: Final = Guard("looking at the settings file")
 
 
@@ -47,7 +53,8 @@ class Life:
         self._covers = covers
         self._lookup = look(environ)
         self._seen: Stamp | None = None
-        self._gone = False
+        self._coming: tuple[Stamp | None] | None = None
+        """What was there at the last look."""
         self._ended = False
         self.run: Run | None = None
 
@@ -60,7 +67,7 @@ class Life:
         self._seen = self._lookup.stamp()
         file = file_at(self._seen, self._lookup, os.environ)
         options = settle(self._given, self._environ, file)
-        _warn(file)
+        _warn(file, options)
         with state.lock:
             if self._covers is None:
                 for life in watcher.lives:
@@ -70,7 +77,7 @@ class Life:
             else:
                 self._install(options)
             if self._is_watching():
-                watcher.lives = (*watcher.lives, self)
+                watcher.follow((*watcher.lives, self))
         if self.run is None:  # no record will ever start the thread
             watcher.start()
 
@@ -83,7 +90,7 @@ class Life:
         """Record nothing more; what has been recorded is still delivered."""
         if run is not None and state.is_active(run):
             state.release(run)
-            _retire(run, _GRACE)
+            _retire(run, _GRACE, _PATIENCE)
 
     def _is_watching(self) -> bool:
         """Return whether a change of the file could matter."""
@@ -109,24 +116,25 @@ class Life:
         self.run = run
         if previous is not None:
             previous.assembly.broadcaster.hand_over(assembly.taken)
-            _retire(previous, _GRACE if previous is before else 0.0)
+            _retire(previous, _GRACE, _PATIENCE) if previous is before else _retire(previous)
 
     # -- the watcher's thread ---------------------------------------------------------------------------------------
 
-    def check(self) -> None:
-        """Read the file again if it is another one; what is wrong with it is said once, and the old settings stay."""
+    def check(self) -> bool:
+        """Read the file again if it is another one; what is wrong with it is said once, and the old settings stay.
+
+        Returns:
+            True when it has only just changed, so that somebody may still be writing: look again soon.
+        """
         stamp = self._lookup.stamp()
-        if stamp == self._seen:
-            self._gone = False
-            return
-        if stamp is None and not self._gone:  # an editor may be about to put the new one there
-            self._gone = True
-            return
-        self._gone = False
+        is_new, was_coming, self._coming = stamp != self._seen, self._coming, (stamp,)
+        if not is_new or was_coming != (stamp,):
+            return is_new
         try:
             self._follow(file_at(stamp, self._lookup, os.environ))
         finally:
             self._seen = stamp
+        return False
 
     def _follow(self, file: FileFound) -> None:
         try:
@@ -135,7 +143,7 @@ class Life:
         except ConfigError as wrong:
             logger.warning("the settings stay as they were: %s", "; ".join(wrong.faults))
             return
-        _warn(file)
+        _warn(file, options)
         with importing, state.lock:  # no fork in between
             self._change(None if is_off else options)
 
@@ -155,12 +163,12 @@ class Life:
         """Follow the file no more."""
         with state.lock:
             self._ended = True
-            watcher.lives = tuple(life for life in watcher.lives if life is not self)
+            watcher.follow(tuple(life for life in watcher.lives if life is not self))
 
 
-def _warn(file: FileFound) -> None:
+def _warn(file: FileFound, options: Options) -> None:
     if file is not None and not isinstance(file, ConfigError):
-        for warning in file.warnings:
+        for warning in file.notices(options.destinations):
             logger.warning("%s", warning)
 
 
@@ -175,8 +183,14 @@ class _Watcher:
         """In a child: begin anew; the thread is not there."""
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._bell: SimpleQueue[None] = SimpleQueue()
         if any(life.run is None for life in self.lives):
             self.start()
+
+    def follow(self, lives: tuple[Life, ...]) -> None:
+        """Look for these from now on; a thread that is there looks at once, or ends when there are none."""
+        self.lives = lives
+        self._bell.put(None)
 
     def start(self) -> None:
         """Start the thread if it is needed and does not run. Never waits: a finalizer may come here on top of a call that is at it."""
@@ -190,18 +204,28 @@ class _Watcher:
             self._starting.release()
 
     def _watch(self) -> None:
-        pause = threading.Event()
-        while self.lives:
+        while self._is_wanted():
+            is_changing = False
             for life in self.lives:
                 with _LOOKING:
-                    life.check()
-            pause.wait(_EVERY)
+                    is_changing |= life.check()
+            with suppress(Empty):
+                self._bell.get(timeout=_SETTLING if is_changing else _EVERY)
+
+    def _is_wanted(self) -> bool:
+        with self._starting:
+            if self.lives:
+                return True
+            self._thread = None
+        if self.lives:  # they came while `start` could not see that this thread is about to end
+            self.start()
+        return False
 
 
 watcher: Final = _Watcher()
 
 
-def _retire(previous: Run, grace: float = 0.0) -> None:
+def _retire(previous: Run, grace: float = 0.0, patience: float | None = None) -> None:
     """Let the lanes of replaced settings deliver what they have, without anybody waiting for it."""
     if previous.assembly.broadcaster.stopped:
         return
@@ -209,6 +233,6 @@ def _retire(previous: Run, grace: float = 0.0) -> None:
     def finish() -> None:
         if grace:
             time.sleep(grace)
-        previous.shutdown(None)
+        previous.shutdown(patience)
 
     threading.Thread(target=finish, name="llm-otel-broadcast retiring", daemon=True).start()

@@ -34,6 +34,7 @@ NAMED = (
     "genai-prices",
     "click",
     "rich",
+    "tomlkit",
 )
 
 

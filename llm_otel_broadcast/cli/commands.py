@@ -12,13 +12,21 @@ from llm_otel_broadcast.cli.adding import add, edit
 from llm_otel_broadcast.cli.destinations import destinations
 from llm_otel_broadcast.cli.settings import config, disable, enable
 from llm_otel_broadcast.cli.trying import presets, send_test_trace, try_
+from llm_otel_broadcast.settings.places import CONFIG
 from llm_otel_broadcast.version import __version__
 
 _PIPED_WIDTH: Final = 240
 """No line breaks in the middle of a name where there is no terminal to fit."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_EPILOG: Final = """\b
+Exit codes: 0 fine, 1 what was asked for failed, 2 wrong usage.
+Completion, in ~/.bashrc (zsh: zsh_source in ~/.zshrc):
+  eval "$(_LLM_OTEL_BROADCAST_COMPLETE=bash_source llm-otel-broadcast)"
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
 @click.version_option(__version__)
 def cli() -> None:
     """Every LLM call as an OpenTelemetry trace."""
@@ -46,6 +54,7 @@ def demo(endpoint: str | None, headers: tuple[str, ...]) -> None:
 
     if headers and not endpoint:
         raise click.UsageError("--header needs --endpoint URL")
+    os.environ[CONFIG] = os.devnull  # what it shows does not depend on a settings file
     try:
         disabled_by = disabling(os.environ)
         if disabled_by:

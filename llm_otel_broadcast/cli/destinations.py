@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from llm_otel_broadcast.cli.saying import as_json, faults_told, say_json, terminal
+from llm_otel_broadcast.cli.saying import as_json, faults_told, say, say_json, warn
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -47,7 +47,7 @@ def _file() -> SettingsFile:
 @as_json
 def list_(*, as_json: bool) -> None:
     """Show all destinations, and how their last test ended."""
-    from llm_otel_broadcast.cli.tables import destination_json, destination_table, emptiness
+    from llm_otel_broadcast.cli.tables import destination_json, destination_table, emptiness, remarks
 
     with faults_told(json=as_json):
         file = _file()
@@ -57,10 +57,10 @@ def list_(*, as_json: bool) -> None:
             {"file": str(file.path), "destinations": [destination_json(said, name) for name in range(len(said.tables))]}
         )
         return
-    console = terminal()
-    console.print(destination_table(said) if said.destinations else emptiness(file.path))
-    for warning in said.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+    say(destination_table(said) if said.destinations else emptiness(file.path))
+    for remark in remarks(said):
+        click.echo(remark)
+    warn(said.warnings)
 
 
 @destinations.command()
@@ -78,7 +78,7 @@ def show(*, name: str, as_json: bool) -> None:
     if as_json:
         say_json(destination_json(said, position))
     else:
-        terminal().print(one_destination(said, position))
+        say(one_destination(said, position))
 
 
 @destinations.command()
@@ -131,7 +131,7 @@ def import_(*, source: Path, dry_run: bool, replace: bool, as_json: bool) -> Non
             }
         )
     else:
-        terminal().print(import_lines(found, file.path, dry_run=dry_run))
+        say(import_lines(found, file.path, dry_run=dry_run))
     sys.exit(0 if imported else 1)
 
 

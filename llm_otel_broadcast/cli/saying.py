@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,7 @@ import click
 from llm_otel_broadcast.settings.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
 PIPED_WIDTH: Final = 240
 """No line breaks in the middle of a name where there is no terminal to fit."""
@@ -26,6 +26,21 @@ def terminal() -> Console:
     from rich.console import Console
 
     return Console(highlight=False) if sys.stdout.isatty() else Console(width=PIPED_WIDTH, highlight=False)
+
+
+def say(drawn: RenderableType) -> None:
+    """Print for people; without the blanks that a column's last cells are filled up with."""
+    console = terminal()
+    with console.capture() as captured:
+        console.print(drawn)
+    lines = captured.get().splitlines()
+    click.echo("\n".join(line.rstrip() for line in lines))
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Print what wants the user's eye beside the output."""
+    for warning in warnings:
+        click.echo(f"Warning: {warning}", err=True)
 
 
 def say_json(document: Any) -> None:

@@ -8,7 +8,7 @@ import sys
 import click
 
 from llm_otel_broadcast.cli.destinations import complete_name
-from llm_otel_broadcast.cli.saying import as_json, faults_told, say_json, terminal
+from llm_otel_broadcast.cli.saying import as_json, faults_told, say, say_json, warn
 
 
 @click.command()
@@ -22,12 +22,11 @@ def config(*, as_json: bool) -> None:
     if as_json:
         say_json(effective_json(found))
     elif not found.faults:
-        terminal().print(effective_lines(found))
+        say(effective_lines(found))
     if not as_json:
         for fault in found.faults:
             click.echo(f"Error: {fault}", err=True)
-        for warning in found.warnings:
-            click.echo(f"Warning: {warning}", err=True)
+        warn(found.warnings)
     sys.exit(1 if found.faults else 0)
 
 

@@ -53,11 +53,18 @@ def destination_table(file: FileSettings) -> Table:
     return table
 
 
+def remarks(file: FileSettings) -> Iterable[str]:
+    """Say below the table what keeps destinations from sending."""
+    for name, missing in file.missing.items():
+        yield f'"{name}" is off: {", ".join(missing)} not set in the environment'
+    if not file.enabled:
+        yield "broadcasting is off altogether: llm-otel-broadcast enable"
+
+
 def _enabled(file: FileSettings, one: Destination) -> Text:
-    missing = file.missing.get(one.name)
-    if missing:
-        return Text(f"off: {', '.join(missing)} not set", "red")
-    return Text("on", "green") if one.enabled and file.enabled else Text("off", "yellow")
+    if one.name in file.missing:
+        return Text("off", "red")
+    return Text("on", "green") if one.enabled else Text("off", "yellow")
 
 
 def _ended(last: LastTest | None) -> Text:
@@ -90,7 +97,7 @@ def one_destination(file: FileSettings, position: int) -> Group:
     if last and not last.ok:
         told.append(f": {last.message}")
     shown = show(one, file.tables[position], file)
-    return Group(_destination(shown, str(file.path)), Padding(Text.assemble("last test  ", told), (0, 0, 0, 2)))
+    return Group(_destination(shown, str(file.path)), Text.assemble("  last test  ", told))
 
 
 def effective_lines(found: Effective) -> Group:
@@ -98,7 +105,9 @@ def effective_lines(found: Effective) -> Group:
     path = str(found.file) if found.file else ""
     head = Table.grid(padding=(0, 2))
     head.add_row("settings file", path or Text("none", "dim"))
-    head.add_row("broadcasting", Text(f"off ({found.off})", "yellow") if found.off else Text("on", "green"))
+    head.add_row(
+        "broadcasting", Text(f"off ({_short(found.off, path)})", "yellow") if found.off else Text("on", "green")
+    )
     parts: list[Any] = [head]
     for one in found.destinations:
         parts += ["", _destination(one, path)]
@@ -135,13 +144,16 @@ def _settings(head: str | Text, shown: Mapping[str, Shown], path: str) -> Group:
 
 
 def _short(origin: str, path: str) -> str:
-    """Leave out the file's path, which stands above."""
-    return origin.replace(f"{path}: ", "") if path else origin
+    """Leave out what stands above or beside: the file's path, the name of the destination or of the setting."""
+    short = origin.removeprefix(f"{path}: ") if path else origin
+    return "file" if short.startswith("[[destinations]]") else "[defaults]" if short.startswith("[defaults]") else short
 
 
 def _text(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_text(one)}" for key, one in value.items())
+    if isinstance(value, float):
+        return f"{value:g}"
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -97,16 +97,21 @@ def _destinations(settled: Settled, file: FileSettings | None) -> tuple[ShownDes
     listed = settled.said.get("destinations")
     if listed is not None and listed.is_file and file is not None:
         return tuple(show(one, table, file, settled.said) for one, table in zip(made, file.tables, strict=True))
-    if listed is not None:
-        return tuple(
-            ShownDestination(one.name, _fields(one, dict.fromkeys(kinds_of(Destination), listed.origin)))
-            for one in made
-        )
-    origins = {name: said.origin for name, said in settled.said.items() if name in SHORTHAND}
-    if settled.options.from_environment:
-        stated = ("endpoint", "headers", "encoding", "compression", "timeout")
-        origins = {**dict.fromkeys(stated, _OTLP), **origins}
-    return tuple(ShownDestination(one.name, _fields(one, origins)) for one in made)
+    origins = {name: one.origin for name, one in settled.said.items() if name in SHORTHAND}
+    whole = listed.origin if listed else _OTLP if settled.options.from_environment else None
+    return tuple(
+        ShownDestination(one.name, _fields(one, (dict.fromkeys(_stated(one), whole) if whole else {}) | origins))
+        for one in made
+    )
+
+
+def _stated(destination: Destination) -> list[str]:
+    """Return the fields of a destination that are not as they are by default."""
+    return [
+        made.name
+        for made in fields(destination)
+        if getattr(destination, made.name) != made.default and (made.name != "headers" or destination.headers)
+    ]
 
 
 def show(
@@ -126,21 +131,18 @@ def show(
 
 
 def _fields(destination: Destination, origins: Mapping[str, str]) -> dict[str, Shown]:
-    """Return the fields; what a list or a table does not say is told by its value alone."""
     shown = {}
     for made in fields(destination):
         if made.name not in kinds_of(Destination) or made.name == "name":
             continue
         value = getattr(destination, made.name)
-        is_default = value == made.default or (made.name == "headers" and not value)
-        origin = DEFAULT if is_default and made.name not in origins else origins.get(made.name, DEFAULT)
         if made.name == "endpoint":
             value = redact_url(str(value)) if value else None
         elif made.name == "headers":
             value = hidden_headers(value)
         elif not made.repr:
             value = HIDDEN
-        shown[made.name] = Shown(_plain(value), origin)
+        shown[made.name] = Shown(_plain(value), origins.get(made.name, DEFAULT))
     return shown
 
 

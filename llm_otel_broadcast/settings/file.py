@@ -41,7 +41,7 @@ class FileSettings:
         destinations: one a table, in order.
         tables: what each of these says itself, in the same order.
         missing: the environment variables that a destination's headers name in vain, by its name; it is off.
-        warnings: what is allowed but wants the user's eye.
+        warnings: what is allowed but wants the user's eye; `notices` are those, and what is missing.
     """
 
     path: Path
@@ -51,6 +51,15 @@ class FileSettings:
     tables: tuple[Mapping[str, object], ...] = field(default=(), repr=False)
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def notices(self, used: Iterable[Destination]) -> tuple[str, ...]:
+        """Return what a program should say that uses these destinations."""
+        off = [
+            f'{self.path}: [[{TABLES}]] "{one.name}" is off: {says_missing(self.missing[one.name])}'
+            for one in used
+            if one.name in self.missing and one in self.destinations
+        ]
+        return (*off, *self.warnings)
 
 
 def default_names() -> tuple[str, ...]:
@@ -81,7 +90,7 @@ def read_file(path: Path, environ: Mapping[str, str]) -> FileSettings:
         destinations=tuple(read.made),
         tables=tuple(read.tables),
         missing=read.missing,
-        warnings=tuple(_warnings(path, read)),
+        warnings=_warnings(path, read.tables),
     )
 
 
@@ -224,7 +233,7 @@ class _Destinations:
             return
         self.made.append(made)
         self.tables.append(table)
-        if missing:
+        if missing and table.get("enabled", True) is True:
             self.missing[made.name] = missing
 
 
@@ -291,15 +300,10 @@ def _only_code(settings: type, name: str) -> str:
     return "is a Python object, which only code can give" if is_object else ""
 
 
-def _warnings(path: Path, read: _Destinations) -> list[str]:
-    warnings = [
-        f"{path}: {called(table, 0)} is off: {says_missing(read.missing[made.name])}"
-        for made, table in zip(read.made, read.tables, strict=True)
-        if made.name in read.missing
-    ]
-    if any(map(holds_plain_secrets, read.tables)) and readable_by_others(path):
-        warnings.append(f"{path} holds secrets and other users can read it: chmod 600 {path}")
-    return warnings
+def _warnings(path: Path, tables: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
+    if any(map(holds_plain_secrets, tables)) and readable_by_others(path):
+        return (f"{path} holds secrets and other users can read it: chmod 600 {path}",)
+    return ()
 
 
 def readable_by_others(path: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.expanding import AllSet
 from llm_otel_broadcast.settings.file import make_destination, name_of
 from llm_otel_broadcast.settings.kinds import kinds_of, read_json
 
@@ -81,18 +82,10 @@ def _import(entry: Mapping[str, Any], taken: Collection[str]) -> Imported:
         table["encoding"] = "json"
     table |= _settings(entry, notes)
     try:
-        make_destination(table, _AllSet(), f'"{label}"')
+        make_destination(table, AllSet(), f'"{label}"')
     except ConfigError as wrong:
         return Imported(label, skipped="; ".join(fault.removeprefix(f'"{label}": ') for fault in wrong.faults))
     return Imported(label, table, notes=tuple(notes))
-
-
-class _AllSet(dict[str, str]):
-    def get(self, _key: str, _default: Any = None) -> str:
-        return "set"
-
-    def __missing__(self, _key: str) -> str:
-        return "set"
 
 
 def _why_not(kind: str, config: Mapping[str, Any], endpoint: object, label: str) -> str:

@@ -187,7 +187,7 @@ def _listed(settings: Mapping[str, Setting]) -> tuple[Destination, ...]:
 def _filed(settings: Mapping[str, Setting], file: FileSettings) -> tuple[Destination, ...]:
     """Return the file's destinations, `[defaults]` in them already. What stronger sources say about one completes the only one."""
     stronger = {name: said for name, said in settings.items() if name in SHORTHAND and not said.is_file}
-    about_one = {name: said for name, said in stronger.items() if name != _PRIVACY}
+    about_one = {name: said for name, said in stronger.items() if is_about_one(name)}
     completed = about_one if len(file.destinations) == 1 else {}
     listed = _listed(
         {name: said for name, said in settings.items() if name not in SHORTHAND or name in stronger.keys() - completed}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.expanding import AllSet
 from llm_otel_broadcast.settings.file import (
     TABLES,
     FileSettings,
@@ -104,7 +105,7 @@ class SettingsFile:
         """Add a destination, or replace what its table says; None says nothing."""
         said: dict[str, object] = {"name": name}
         said |= {key: _simple(value) for key, value in table.items() if key != "name" and value is not None}
-        make_destination(said, _Anything(), self.where(name))
+        make_destination(said, AllSet(), self.where(name))
 
         def change(document: TOMLDocument) -> str:
             there = _position(document, name)
@@ -192,16 +193,6 @@ def _tomlkit() -> Any:
     except ModuleNotFoundError:
         raise ConfigError(["changing the settings file needs tomlkit: pip install 'llm-otel-broadcast[cli]'"]) from None
     return tomlkit
-
-
-class _Anything(dict[str, str]):
-    """An environment in which every variable is set: it may well be set where the programs run, and not here."""
-
-    def get(self, _key: str, _default: Any = None) -> str:
-        return "set"
-
-    def __missing__(self, _key: str) -> str:
-        return "set"
 
 
 def _position(said: Mapping[str, Any], name: str) -> int | None:

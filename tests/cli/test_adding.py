@@ -6,13 +6,13 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from llm_otel_broadcast.cli.commands import cli
 from tests.cli.terminal import converse
 from tests.connection.backends import Backend, serving
 
@@ -35,17 +35,23 @@ def server():
         yield running
 
 
-def run(*arguments, code=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "llm_otel_broadcast", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+@pytest.fixture
+def run(capsys):
+    """Run the command line in this process, which is quicker; those on a terminal are processes of their own."""
+
+    def go(*arguments, code=0):
+        with pytest.raises(SystemExit) as ended:
+            cli(list(arguments), prog_name="llm-otel-broadcast")
+        done = capsys.readouterr()
+        assert (ended.value.code or 0) == code, done.out + done.err
+        return Done(done.out, done.err)
+
+    return go
+
+
+class Done(NamedTuple):
+    stdout: str
+    stderr: str
 
 
 def tables(file: Path):
@@ -58,7 +64,7 @@ def dead():
         return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
-def test_what_works_is_saved_and_the_steps_are_shown(file, server):
+def test_what_works_is_saved_and_the_steps_are_shown(file, server, run):
     done = run("destinations", "add", "mine", "--endpoint", server.root, "--header", f"Authorization=Bearer {CANARY}")
     assert [line.split()[:2] for line in done.stdout.splitlines()[1:4]] == [
         ["✓", "URL"],
@@ -72,7 +78,7 @@ def test_what_works_is_saved_and_the_steps_are_shown(file, server):
     assert server.requests[0].headers["authorization"] == f"Bearer {CANARY}"
 
 
-def test_what_does_not_work_is_not_saved(file):
+def test_what_does_not_work_is_not_saved(file, run):
     done = run("destinations", "add", "mine", "--endpoint", dead(), code=1)
     assert "connection refused" in done.stdout
     assert "mine does not work" in done.stdout
@@ -80,13 +86,13 @@ def test_what_does_not_work_is_not_saved(file):
     assert not file.exists()
 
 
-def test_saving_without_a_test_says_so_aloud(file):
+def test_saving_without_a_test_says_so_aloud(file, run):
     done = run("destinations", "add", "mine", "--endpoint", dead(), "--no-test")
     assert "It was NOT tested" in done.stdout
     assert "mine" in tables(file)
 
 
-def test_json_is_one_document_and_nothing_else(file, server):
+def test_json_is_one_document_and_nothing_else(file, server, run):
     done = run("destinations", "add", "mine", "--endpoint", server.root, "--json")
     said = json.loads(done.stdout)
     assert (said["ok"], said["saved"], said["tested"], said["file"]) == (True, True, True, str(file))
@@ -98,7 +104,7 @@ def test_json_is_one_document_and_nothing_else(file, server):
     assert "is there already" in again["faults"][0]
 
 
-def test_a_fix_is_printed_and_taken_only_when_asked_for(file):
+def test_a_fix_is_printed_and_taken_only_when_asked_for(file, run):
     with serving(PHOENIX) as server:
         command = ["destinations", "add", "px", "--endpoint", f"{server.root}/otlp", "--encoding", "json"]
         done = run(*command, code=1)
@@ -110,7 +116,7 @@ def test_a_fix_is_printed_and_taken_only_when_asked_for(file):
         assert tables(file)["px"] == {"name": "px", "endpoint": server.endpoint, "encoding": "protobuf"}
 
 
-def test_credentials_in_the_url_stay_when_a_path_is_taken_over(file):
+def test_credentials_in_the_url_stay_when_a_path_is_taken_over(file, run):
     with serving(Backend(wants={"authorization": "Basic bWU6cHc="})) as server:
         endpoint = server.root.replace("//", "//me:pw@") + "/otlp"
         done = run("destinations", "add", "x", "--endpoint", endpoint, "--accept-suggestion")
@@ -118,7 +124,7 @@ def test_credentials_in_the_url_stay_when_a_path_is_taken_over(file):
     assert "pw" not in done.stdout
 
 
-def test_headers_come_as_pairs_or_as_json_and_variables_stay_references(file, server, monkeypatch):
+def test_headers_come_as_pairs_or_as_json_and_variables_stay_references(file, server, monkeypatch, run):
     monkeypatch.setenv("MY_TOKEN", CANARY)
     pair = ["--header", "X-Team=red=blue"]
     run(
@@ -154,7 +160,7 @@ def test_headers_come_as_pairs_or_as_json_and_variables_stay_references(file, se
         (["test", "--encoding", "json"], "Give NAME or --endpoint URL"),
     ],
 )  # fmt: skip
-def test_wrong_usage_ends_with_2_and_names_the_fix(file, arguments, said):
+def test_wrong_usage_ends_with_2_and_names_the_fix(file, arguments, said, run):
     done = run("destinations", *arguments, code=2)
     assert said in " ".join(done.stderr.split())
     assert CANARY not in done.stderr
@@ -173,11 +179,11 @@ def test_wrong_usage_ends_with_2_and_names_the_fix(file, arguments, said):
         (["presets", "axoim"], 'there is no preset "axoim"'),
     ],
 )  # fmt: skip
-def test_wrong_settings_end_with_1_and_are_named(file, arguments, said):
+def test_wrong_settings_end_with_1_and_are_named(file, arguments, said, run):
     assert said in run("destinations", *arguments, code=1).stderr
 
 
-def test_a_preset_is_saved_with_what_it_says_and_no_defaults(file):
+def test_a_preset_is_saved_with_what_it_says_and_no_defaults(file, run):
     values = ["--param", "token=${AX}", "--param", "dataset=llm"]
     run("destinations", "add", "ax", "--preset", "axiom", *values, "--privacy-mode", "--no-test")
     assert tables(file)["ax"] == {
@@ -188,7 +194,7 @@ def test_a_preset_is_saved_with_what_it_says_and_no_defaults(file):
     }
 
 
-def test_an_edit_changes_what_is_named_and_keeps_the_rest(file, server):
+def test_an_edit_changes_what_is_named_and_keeps_the_rest(file, server, run):
     run("destinations", "add", "mine", "--endpoint", server.root, "--header", "X-Key=one", "--header", "X-Team=red")
     run("destinations", "edit", "mine", "--header", "x-key=two", "--remove-header", "X-Team", "--compression", "gzip")
     assert tables(file)["mine"] == {
@@ -200,7 +206,7 @@ def test_an_edit_changes_what_is_named_and_keeps_the_rest(file, server):
     assert server.requests[-1].headers["x-key"] == "two"
 
 
-def test_an_edit_that_does_not_work_changes_nothing(file, server):
+def test_an_edit_that_does_not_work_changes_nothing(file, server, run):
     run("destinations", "add", "mine", "--endpoint", server.root)
     before = file.read_text()
     run("destinations", "edit", "mine", "--endpoint", dead(), code=1)
@@ -208,14 +214,14 @@ def test_an_edit_that_does_not_work_changes_nothing(file, server):
     assert "what is to change?" in run("destinations", "edit", "mine", code=2).stderr
 
 
-def test_a_test_of_a_saved_destination_is_remembered(file, server):
+def test_a_test_of_a_saved_destination_is_remembered(file, server, run):
     run("destinations", "add", "mine", "--endpoint", server.root, "--no-test")
     assert "never" in run("destinations", "list").stdout
     assert "mine works" in run("destinations", "test", "mine").stdout
     assert "passed" in run("destinations", "list").stdout
 
 
-def test_all_destinations_in_effect_are_tested_those_of_the_environment_too(file, server, monkeypatch):
+def test_all_destinations_in_effect_are_tested_those_of_the_environment_too(file, server, monkeypatch, run):
     run("destinations", "add", "good", "--endpoint", server.root)
     run("destinations", "add", "bad", "--endpoint", dead(), "--no-test")
     said = json.loads(run("destinations", "test", "--json", code=1).stdout)
@@ -225,13 +231,13 @@ def test_all_destinations_in_effect_are_tested_those_of_the_environment_too(file
     assert "works" in run("destinations", "test").stdout
 
 
-def test_an_endpoint_can_be_tested_without_being_saved(file, server):
+def test_an_endpoint_can_be_tested_without_being_saved(file, server, run):
     run("destinations", "test", "--endpoint", server.root, "--header", "X-Key=k")
     assert server.requests[0].headers["x-key"] == "k"
     assert not file.exists()
 
 
-def test_a_suggestion_for_a_saved_destination_is_saved_when_accepted(file):
+def test_a_suggestion_for_a_saved_destination_is_saved_when_accepted(file, run):
     with serving(PHOENIX) as server:
         run("destinations", "add", "px", "--endpoint", server.root, "--encoding", "json", "--no-test")
         run("destinations", "test", "px", code=1)
@@ -240,7 +246,7 @@ def test_a_suggestion_for_a_saved_destination_is_saved_when_accepted(file):
         assert tables(file)["px"]["encoding"] == "protobuf"
 
 
-def test_a_test_trace_is_sent_and_its_id_shown(file, server):
+def test_a_test_trace_is_sent_and_its_id_shown(file, server, run):
     run("destinations", "add", "mine", "--endpoint", server.root)
     shown = run("send-test-trace", "mine").stdout
     said = json.loads(run("send-test-trace", "--endpoint", server.root, "--privacy-mode", "--json").stdout)
@@ -254,7 +260,7 @@ def test_a_test_trace_is_sent_and_its_id_shown(file, server):
     assert "not taken: " in failed.stdout
 
 
-def test_presets_are_listed_and_shown():
+def test_presets_are_listed_and_shown(run):
     listed = run("destinations", "presets").stdout
     assert len(listed.splitlines()) == 20
     assert "langfuse" in listed
@@ -303,7 +309,7 @@ def test_on_a_terminal_a_suggestion_is_asked_about(file, answer, code):
     assert tables(file).get("px", {}).get("encoding") == ("protobuf" if code == 0 else None)
 
 
-def test_on_a_terminal_an_edit_asks_for_one_after_the_other_and_enter_keeps(file, server):
+def test_on_a_terminal_an_edit_asks_for_one_after_the_other_and_enter_keeps(file, server, run):
     headers = ["--header", f"X-Key={CANARY}", "--header", "X-Old=1"]
     run("destinations", "add", "mine", "--endpoint", server.root, *headers)
     code, screen = converse(

@@ -12,7 +12,7 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast import reloading, trace_context
-from llm_otel_broadcast.receiver import OtlpReceiver
+from llm_otel_broadcast.receiver import OtlpReceiver, Reply
 from llm_otel_broadcast.settings.places import CONFIG
 from tests.clients.calling import chat
 from tests.delivery.lanes import until
@@ -24,6 +24,7 @@ LOOKING = "llm-otel-broadcast settings"
 def file(tmp_path, monkeypatch) -> Path:
     """The settings file, looked at often."""
     monkeypatch.setattr(reloading, "_EVERY", 0.01)
+    monkeypatch.setattr(reloading, "_SETTLING", 0.01)
     monkeypatch.setattr(reloading, "_GRACE", 0.05)
     path = tmp_path / "settings.toml"
     monkeypatch.setenv(CONFIG, str(path))
@@ -130,6 +131,19 @@ def test_a_destination_that_stays_keeps_its_books_and_its_thread(file, stand_in,
     until(lambda: not lane._alive())
 
 
+def test_a_destination_that_is_replaced_still_gets_what_is_queued_for_it_however_short_the_exit(
+    file, stand_in, receiver, other
+):
+    receiver.script(Reply(503, headers={"Retry-After": "1"}))
+    write(file, "[defaults]\nexit_timeout = 0\n" + destinations(one=receiver.endpoint))
+    llm_otel_broadcast.instrument()
+    chat("sync", stand_in.base_url)
+    receiver.wait_for_requests(1)
+    write(file, "[defaults]\nexit_timeout = 0\n" + destinations(one=other.endpoint))
+    assert len(receiver.store.wait_for(1)) == 1
+    assert other.store.spans() == []
+
+
 def test_a_context_that_is_open_while_settings_change_ends_as_one_tree(file, stand_in, receiver):
     write(file, destinations(one=receiver.endpoint))
     llm_otel_broadcast.instrument()
@@ -209,18 +223,29 @@ def test_a_file_that_comes_later_is_found(tmp_path, file, stand_in, receiver, mo
     assert len(receiver.store.spans()) == 1
 
 
-def test_a_file_that_is_gone_for_a_moment_changes_nothing(file, stand_in, receiver):
+def test_a_file_that_is_empty_or_gone_for_a_moment_changes_nothing(file, receiver):
+    """As while an editor writes it."""
     write(file, destinations(one=receiver.endpoint))
     llm_otel_broadcast.instrument()
     (life,) = reloading.watcher.lives
     text = file.read_text()
     run = life.run
     file.unlink()
-    life.check()
+    assert life.check()
+    file.write_text("")
+    assert life.check()
     file.write_text(text)
-    file.chmod(0o600)
-    life.check()
+    assert life.check()
+    assert not life.check()
     assert life.run is run
+    file.write_text("")
+    assert life.check()
+    assert not life.check()
+    assert life.run is not run
+
+
+def test_the_file_is_looked_at_every_half_minute():
+    assert reloading._EVERY == 30
 
 
 def test_nobody_watches_where_a_file_could_change_nothing(tmp_path, file, stand_in, receiver, monkeypatch):
