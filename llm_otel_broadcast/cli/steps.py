@@ -138,9 +138,8 @@ def preset_lines(preset: Preset) -> Group:
         hidden = "secret" if parameter.secret else ""
         about = ", ".join(filter(None, [hidden, optional]))
         grid.add_row(f"  {parameter.name}", Text.assemble(parameter.prompt, (f"  {about}", "dim")))
-    takes = (
-        f"{'JSON, else protobuf' if preset.encoding == 'auto' else preset.encoding}, {preset.compression} compression"
-    )
+    encoding = "JSON, else protobuf" if preset.encoding == "auto" else preset.encoding
+    takes = encoding + (", gzip" if preset.compression == "gzip" else "")
     lines = [Text(f"  {preset.note}", "yellow")] if preset.note else []
     return Group(
         Text.assemble((preset.name, "bold"), f"  {preset.endpoint}"),

@@ -73,19 +73,29 @@ def tested(destination: Destination, manner: Manner) -> ConnectionReport:
 def _is_accepted(tried: Tried, manner: Manner) -> bool:
     """Return whether the user takes the suggestion; where nobody can be asked, say how to."""
     suggestion = tried.report.suggestion
+    risk = _risk(tried.destination, suggestion.get("endpoint"))
     shown = " and ".join(f"{name}={value}" for name, value in shown_suggestion(suggestion).items())
-    elsewhere = _host(suggestion.get("endpoint")) not in (None, _host(tried.destination.endpoint))
-    warning = " (another host: it gets your headers)" if elsewhere and tried.destination.headers else ""
-    if manner.accepts:
+    if manner.accepts and not risk:
         if not manner.as_json:
-            click.echo(f"  taking {shown}{warning}\n")
+            click.echo(f"  taking {shown}\n")
         return True
     if manner.asks:
-        return click.confirm(f"  Use {shown}{warning}?", default=not warning)
+        return click.confirm(f"  Use {shown}{risk}?", default=not risk)
     if not manner.as_json:
         why = "saves a refused request at each start" if tried.report.ok else "may help"
-        click.echo(f"  {options_for(suggestion)}  {why}{warning}; --accept-suggestion takes it")
+        how = "give it yourself if you want it" if risk else "--accept-suggestion takes it"
+        click.echo(f"  {options_for(suggestion)}  {why}{risk}; {how}")
     return False
+
+
+def _risk(destination: Destination, endpoint: object) -> str:
+    """Say what taking another endpoint would do to the headers, which may hold a key; that is never done unasked."""
+    if not isinstance(endpoint, str) or not destination.headers:
+        return ""
+    if _host(endpoint) != _host(destination.endpoint):
+        return " (another host: it gets your headers)"
+    leaves_tls = urlsplit(endpoint).scheme == "http" and urlsplit(destination.endpoint or "").scheme == "https"
+    return " (not encrypted: your headers can be read on the way)" if leaves_tls else ""
 
 
 def _host(endpoint: object) -> str | None:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import pty
 import select
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
 
 PATIENCE = 30.0
+_ON_TERMINAL = """
+import fcntl, runpy, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # where passwords are asked for
+runpy.run_module("llm_otel_broadcast", run_name="__main__", alter_sys=True)
+"""
 
 
 def converse(arguments: Sequence[str], *answers: tuple[str, str], columns: int = 100) -> tuple[int, str]:
@@ -17,10 +23,16 @@ def converse(arguments: Sequence[str], *answers: tuple[str, str], columns: int =
 
     Returns the exit code and everything that was on the screen.
     """
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ |= {"COLUMNS": str(columns), "TERM": "xterm-256color", "NO_COLOR": "1"}
-        os.execv(sys.executable, [sys.executable, "-m", "llm_otel_broadcast", *arguments])
+    terminal, inside = pty.openpty()
+    program = subprocess.Popen(
+        [sys.executable, "-c", _ON_TERMINAL, *arguments],
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color", "NO_COLOR": "1"},
+    )
+    os.close(inside)
     shown, read, deadline = b"", 0, time.monotonic() + PATIENCE
     waiting = list(answers)
     while time.monotonic() < deadline:
@@ -37,7 +49,7 @@ def converse(arguments: Sequence[str], *answers: tuple[str, str], columns: int =
             read = len(shown)
             os.write(terminal, waiting.pop(0)[1].encode() + b"\n")
     os.close(terminal)  # hangs up on a program that still waits
-    _, status = os.waitpid(child, 0)
+    status = program.wait(PATIENCE)
     text = shown.decode("utf-8", "replace").replace("\r\n", "\n")
     assert not waiting, f"never asked: {waiting[0][0]!r} in\n{text}"
-    return os.waitstatus_to_exitcode(status), text
+    return status, text

@@ -116,6 +116,22 @@ def test_a_fix_is_printed_and_taken_only_when_asked_for(file, run):
         assert tables(file)["px"] == {"name": "px", "endpoint": server.endpoint, "encoding": "protobuf"}
 
 
+@pytest.mark.parametrize(("leads", "risk"), [("elsewhere", "another host"), ("unencrypted", "not encrypted")])
+def test_nobody_gets_the_headers_unasked(file, server, run, leads, risk):
+    """A key must not go to another host, or unencrypted, because a flag for other encodings was given."""
+    other = Backend(redirects=server.endpoint.replace("127.0.0.1", "localhost"))
+    with serving(other) as here:
+        endpoint = here.endpoint if leads == "elsewhere" else server.endpoint.replace("http:", "https:")
+        options = ["--endpoint", endpoint, "--header", f"X-Key={CANARY}"]
+        done = run("destinations", "add", "x", *options, "--accept-suggestion", code=1)
+        assert f"{risk}: " in done.stdout
+        assert "give it yourself" in done.stdout
+        assert server.requests == []
+        code, screen = converse(["destinations", "add", "x", *options], (f"{risk}: ", "y"))
+    assert code == 0, screen
+    assert server.requests[0].headers["x-key"] == CANARY
+
+
 def test_credentials_in_the_url_stay_when_a_path_is_taken_over(file, run):
     with serving(Backend(wants={"authorization": "Basic bWU6cHc="})) as server:
         endpoint = server.root.replace("//", "//me:pw@") + "/otlp"
