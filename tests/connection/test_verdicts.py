@@ -8,6 +8,7 @@ import pytest
 
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast import test_connection as try_connection
+from llm_otel_broadcast.receiver.server import Reply
 from tests.connection.backends import Backend, serving
 
 PHOENIX = Backend(json=415, elsewhere=405, says="Unsupported content type")
@@ -170,6 +171,17 @@ def test_each_step_is_told_as_soon_as_it_is_done():
     assert tuple(told) == report.steps
     assert [step.name for step in told] == ["URL", "connect", "probe"]
     assert all(0 <= step.seconds < 5 for step in told)
+
+
+def test_a_server_that_asks_to_wait_is_quoted(receiver):
+    receiver.script(Reply(429, {"Retry-After": "5"}))
+    report = try_connection(Destination(endpoint=receiver.endpoint))
+    assert "too many requests at the moment: try again later, in 5 s as it says" in report.message
+
+
+def test_an_error_in_protobuf_is_read(receiver):
+    report = try_connection(Destination(endpoint=f"{receiver.endpoint}/x", encoding="protobuf"))
+    assert 'it says: "only /v1/traces is served"' in report.message
 
 
 def test_a_disabled_destination_can_be_tested():
