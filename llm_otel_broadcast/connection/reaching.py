@@ -139,6 +139,7 @@ class Reaching:
             raise StepError("there is no connection")
         try:
             context = tls_context(self._destination)
+            context.check_hostname = True
             self._socket.settimeout(self._timeout)
             start = time.monotonic()
             self._socket = secured = context.wrap_socket(self._socket, server_hostname=self._host)

@@ -45,7 +45,8 @@ def converse(arguments: Sequence[str], *answers: tuple[str, str], columns: int =
         if not piece:
             break
         shown += piece
-        if waiting and waiting[0][0].encode() in shown[read:]:
+        is_asked = shown.endswith(b": ")  # which is when what is typed is no longer shown, where it must not be
+        if is_asked and waiting and waiting[0][0].encode() in shown[read:]:
             read = len(shown)
             os.write(terminal, waiting.pop(0)[1].encode() + b"\n")
     os.close(terminal)  # hangs up on a program that still waits
