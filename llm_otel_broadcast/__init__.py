@@ -6,6 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llm_otel_broadcast.connection.report import ConnectionReport, SentTrace, Step
+    from llm_otel_broadcast.connection.sample import send_test_trace
+    from llm_otel_broadcast.connection.testing import test_connection
     from llm_otel_broadcast.fields.context import TraceHandle, current_trace_fields, propagate, trace_context
     from llm_otel_broadcast.fields.decorate import GenerationHandle, current_generation, traced_generation
     from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id
@@ -25,11 +28,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ConfigError": "settings.errors",
+    "ConnectionReport": "connection.report",
     "Destination": "settings.destination",
     "DestinationStatus": "instrumentation",
     "GenerationHandle": "fields.decorate",
     "Handle": "instrumentation",
+    "SentTrace": "connection.report",
     "Status": "running",
+    "Step": "connection.report",
     "TraceHandle": "fields.context",
     "__version__": "version",
     "current_generation": "fields.decorate",
@@ -39,8 +45,10 @@ _HOMES = {
     "flush": "instrumentation",
     "instrument": "instrumentation",
     "propagate": "fields.context",
+    "send_test_trace": "connection.sample",
     "shutdown": "instrumentation",
     "status": "instrumentation",
+    "test_connection": "connection.testing",
     "trace_context": "fields.context",
     "traced_generation": "fields.decorate",
     "uninstrument": "instrumentation",
@@ -48,11 +56,14 @@ _HOMES = {
 
 __all__ = [
     "ConfigError",
+    "ConnectionReport",
     "Destination",
     "DestinationStatus",
     "GenerationHandle",
     "Handle",
+    "SentTrace",
     "Status",
+    "Step",
     "TraceHandle",
     "__version__",
     "current_generation",
@@ -62,8 +73,10 @@ __all__ = [
     "flush",
     "instrument",
     "propagate",
+    "send_test_trace",
     "shutdown",
     "status",
+    "test_connection",
     "trace_context",
     "traced_generation",
     "uninstrument",

@@ -123,6 +123,22 @@ def _book_of(destination: Destination, before: Assembly | None) -> BlockBook | N
     return lane.blocks if lane is not None and known is not None and known.endpoint == destination.endpoint else None
 
 
+def parts_for(destination: Destination) -> LaneParts:
+    """Return what a lane would render and send with, for a test of the destination; an exporter stays open."""
+    options = Options(destinations=(destination,))
+    app_spans = AppSpans(
+        mode=False,
+        provider=None,
+        version=__version__,
+        describe=_describe,
+        conclude=_concluder(options),
+        render_block=_block_renderer(options),
+        alone=False,
+        joins=False,
+    )
+    return _parts_maker(destination, options, app_spans, lambda _: True)()
+
+
 def _describe(record: Generation) -> Attributes:
     from llm_otel_broadcast.dialects.semconv import request_attributes
 

@@ -68,6 +68,24 @@ class Guard:
         )
 
 
+class Caught:
+    """`with Caught() as caught:` stops an exception of a foreign object's, an exporter for one, and has it in `error`."""
+
+    __slots__ = ("error",)
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def __enter__(self) -> Caught:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self.error = error if isinstance(error, Exception) else None
+        return self.error is not None
+
+
 def without_text(error: BaseException) -> Exception:
     """Give the error's type without its text, which can quote a prompt or a secret."""
     return RuntimeError(f"{type(error).__name__} (text withheld: it may quote content)")

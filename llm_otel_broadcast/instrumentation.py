@@ -82,6 +82,9 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
     compression: Compression | None = None,
     privacy_mode: bool | None = None,
     timeout: float | None = None,
+    certificate: str | None = None,
+    client_certificate: str | None = None,
+    client_key: str | None = None,
     exporter: SpanExporter | None = None,
     destinations: Sequence[Destination] | None = None,
     client: Any = None,
@@ -109,12 +112,15 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
 
     Args:
         endpoint: traces URL of one OTLP/HTTP backend; shorthand for one `Destination`, as are `headers`, `encoding`,
-            `compression`, `privacy_mode`, `timeout` (seconds) and `exporter`.
+            `compression`, `privacy_mode`, `timeout` (seconds), the certificates and `exporter`.
         headers: see `Destination`.
         encoding: see `Destination`.
         compression: see `Destination`.
         privacy_mode: see `Destination`; True with `destinations` makes all of them private.
         timeout: see `Destination`.
+        certificate: see `Destination`.
+        client_certificate: see `Destination`.
+        client_key: see `Destination`.
         exporter: see `Destination`.
         destinations: several destinations instead. With neither, here, in the variables and in the file,
             `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT` (and `..._HEADERS`) name one.

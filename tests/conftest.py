@@ -64,7 +64,8 @@ def _installed(name: str) -> str:
 def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Our own errors are raised in tests, the environment names no destination, and each test ends uninstrumented."""
     monkeypatch.setattr(guard, "raise_again", True)
-    for name in ("ENDPOINT", "TRACES_ENDPOINT", "HEADERS", "TRACES_HEADERS"):
+    of_files = ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")
+    for name in ("ENDPOINT", "TRACES_ENDPOINT", "HEADERS", "TRACES_HEADERS", *of_files):
         monkeypatch.delenv(f"OTEL_EXPORTER_OTLP_{name}", raising=False)
     for name in ("OTEL_SDK_DISABLED", DISABLED, *(variable.name for variable in variables())):
         monkeypatch.delenv(name, raising=False)

@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "app_spans": {"fields", "generation", "span"},
     "middleware": {"fields", "guard"},
     "pricing": {"generation"},
+    "connection": {"assembly", "delivery", "generation", "guard", "settings", "span", "version", "wire"},
     "dialects": {"fields", "generation", "media", "span"},
     "delivery": {"forks", "generation", "guard", "span"},
     "wire": {"forks", "settings", "span"},

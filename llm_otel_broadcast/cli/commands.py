@@ -8,8 +8,10 @@ from typing import Final
 
 import click
 
+from llm_otel_broadcast.cli.adding import add, edit
 from llm_otel_broadcast.cli.destinations import destinations
 from llm_otel_broadcast.cli.settings import config, disable, enable
+from llm_otel_broadcast.cli.trying import presets, send_test_trace, try_
 from llm_otel_broadcast.settings.places import CONFIG
 from llm_otel_broadcast.version import __version__
 
@@ -105,3 +107,6 @@ cli.add_command(config)
 cli.add_command(enable)
 cli.add_command(disable)
 cli.add_command(destinations)
+cli.add_command(send_test_trace)
+for command in (add, edit, try_, presets):
+    destinations.add_command(command)

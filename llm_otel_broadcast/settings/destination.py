@@ -6,11 +6,12 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.kinds import (
+    FILE_OR_NONE,
     MAPPING_WRITTEN,
     TEXT,
     TRUTH,
@@ -50,6 +51,9 @@ class Destination:
         privacy_mode: True leaves prompts, answers, tool definitions and error texts out; everything else is sent.
         timeout: seconds that one request may take, at most.
         batch_delay: seconds a record waits for company before it is sent.
+        certificate: PEM file of the authorities that the server's certificate may come from, instead of the system's.
+        client_certificate: PEM file of the certificate that we show to a server that demands one.
+        client_key: PEM file of its private key, unless that is in the same file; without a password.
         exporter: an OpenTelemetry `SpanExporter` to use instead of `endpoint`, as configured by you.
 
     Raises:
@@ -65,6 +69,9 @@ class Destination:
     privacy_mode: bool = field(default=False, metadata=is_a(TRUTH, shorthand=True))
     timeout: float = field(default=10.0, metadata=is_a(seconds(0.001), shorthand=True))
     batch_delay: float = field(default=1.0, metadata=is_a(seconds(0)))
+    certificate: str | None = field(default=None, metadata=is_a(FILE_OR_NONE, shorthand=True))
+    client_certificate: str | None = field(default=None, metadata=is_a(FILE_OR_NONE, shorthand=True))
+    client_key: str | None = field(default=None, metadata=is_a(FILE_OR_NONE, shorthand=True))
     exporter: SpanExporter | None = field(default=None, repr=False, metadata=is_a(None, shorthand=True))
 
     def __post_init__(self) -> None:
@@ -87,6 +94,21 @@ class Destination:
         if not self.name:
             object.__setattr__(self, "name", self._default_name())
 
+    @classmethod
+    def preset(cls, preset: str, /, **values: Any) -> Destination:
+        """Make the destination for a known backend: `Destination.preset("axiom", token="xaat-...", dataset="llm")`.
+
+        Args:
+            preset: its name, as `llm-otel-broadcast destinations presets` lists them with what each needs.
+            values: what it needs, and fields of `Destination`, which win over the preset's.
+
+        Raises:
+            ConfigError: naming every value that is missing, unknown or wrong.
+        """
+        from llm_otel_broadcast.settings.presets import table_of
+
+        return cls(**table_of(preset, values))
+
     def __repr__(self) -> str:
         shown = {made.name: getattr(self, made.name) for made in fields(self) if made.repr}
         if self.endpoint is not None:
@@ -107,6 +129,8 @@ class Destination:
             )
         if self.exporter is not None and self.endpoint is not None:
             faults.append("endpoint and exporter are both given: leave one out")
+        if self.client_key is not None and self.client_certificate is None:
+            faults.append("client_key needs client_certificate, the certificate that it is the key of")
         if self.exporter is not None and not callable(getattr(self.exporter, "export", None)):
             faults.append(f"exporter must be an OpenTelemetry SpanExporter, got {type(self.exporter).__name__}")
         return faults

@@ -10,6 +10,7 @@ from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.kinds import read_pairs
 
 _PREFIX = "OTEL_EXPORTER_OTLP_"
+_FILES = ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")
 
 
 def destination_from(environ: Mapping[str, str]) -> Destination | None:
@@ -17,7 +18,8 @@ def destination_from(environ: Mapping[str, str]) -> Destination | None:
 
     `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is used verbatim; `OTEL_EXPORTER_OTLP_ENDPOINT` always gets `/v1/traces`. Headers
     (`..._TRACES_HEADERS` over `..._HEADERS`) are comma-separated `key=value` pairs, URL-encoded. `..._PROTOCOL`
-    `http/protobuf` or `http/json` fixes the encoding, `..._COMPRESSION` `gzip` and `..._TIMEOUT` (seconds) apply.
+    `http/protobuf` or `http/json` fixes the encoding, `..._COMPRESSION` `gzip`, `..._TIMEOUT` (seconds), `..._CERTIFICATE`,
+    `..._CLIENT_CERTIFICATE` and `..._CLIENT_KEY` (files) apply.
 
     Raises:
         ConfigError: naming the variable that is wrong.
@@ -28,7 +30,7 @@ def destination_from(environ: Mapping[str, str]) -> Destination | None:
         return None
     endpoint = verbatim or (base or "").rstrip("/") + TRACES_PATH
     variable = _PREFIX + ("TRACES_ENDPOINT" if verbatim else "ENDPOINT")
-    protocol = _value(environ, "TRACES_PROTOCOL") or _value(environ, "PROTOCOL")
+    protocol = _own_or_general(environ, "PROTOCOL")
     if protocol == "grpc":
         raise ConfigError(
             [
@@ -39,7 +41,7 @@ def destination_from(environ: Mapping[str, str]) -> Destination | None:
             ]
         )
     encodings: dict[str, Literal["json", "protobuf"]] = {"http/json": "json", "http/protobuf": "protobuf"}
-    compression = _value(environ, "TRACES_COMPRESSION") or _value(environ, "COMPRESSION")
+    compression = _own_or_general(environ, "COMPRESSION")
     try:
         return Destination(
             endpoint=endpoint,
@@ -47,13 +49,26 @@ def destination_from(environ: Mapping[str, str]) -> Destination | None:
             encoding=encodings.get(protocol or "", "auto"),
             compression="gzip" if compression == "gzip" else "none",
             timeout=_timeout(environ),
+            certificate=_own_or_general(environ, "CERTIFICATE"),
+            client_certificate=_own_or_general(environ, "CLIENT_CERTIFICATE"),
+            client_key=_own_or_general(environ, "CLIENT_KEY"),
         )
     except ConfigError as error:
-        raise ConfigError([f"{variable}: {fault}" for fault in error.faults]) from None
+        raise ConfigError([f"{_named(fault) or variable}: {fault}" for fault in error.faults]) from None
+
+
+def _named(fault: str) -> str | None:
+    """Return the variable of the file that a fault is about."""
+    name = fault.removeprefix("destination: ").partition(" ")[0].upper()
+    return _PREFIX + name if name in _FILES else None
 
 
 def _value(environ: Mapping[str, str], name: str) -> str | None:
     return environ.get(_PREFIX + name, "").strip() or None
+
+
+def _own_or_general(environ: Mapping[str, str], name: str) -> str | None:
+    return _value(environ, f"TRACES_{name}") or _value(environ, name)
 
 
 def _headers(environ: Mapping[str, str]) -> dict[str, str]:

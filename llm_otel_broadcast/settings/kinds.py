@@ -6,8 +6,9 @@ The settings themselves stand in one place: the fields of `Options` and `Destina
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote
@@ -62,6 +63,14 @@ def faults_of(settings: Any) -> list[str]:
 
 def _unless(holds: Callable[[Any], bool], says: str) -> Callable[[str, Any], list[str]]:
     return lambda name, value: [] if holds(value) else [f"{name} must be {says}, got {value!r}"]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a question after the name that was meant, empty when none is near."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, list(known), 1)
+    return f' (did you mean "{found[0]}"?)' if found else ""
 
 
 def _read_truth(text: str) -> object:
@@ -121,6 +130,19 @@ TEXT: Final = Kind(_unless(lambda value: isinstance(value, str), "text"), str, "
 TEXT_OR_NONE: Final = Kind(
     _unless(lambda value: value is None or (isinstance(value, str) and bool(value)), "text"), str, "text"
 )
+
+
+def _file_faults(name: str, value: object) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, str) or not value or "\0" in value:
+        return [f"{name} must be the path of a file, got {value!r}"]
+    if not os.path.isfile(os.path.expanduser(value)):  # noqa: PTH111, PTH113  # neither raises
+        return [f'{name} "{value}": there is no such file']
+    return []
+
+
+FILE_OR_NONE: Final = Kind(_file_faults, str, "the path of a file")
 
 
 def _is_texts(value: object) -> bool:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import parse_qsl, unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import parse_qsl, urlsplit
 
 import urllib3
 
 from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.settings.destination import Destination, redact_url
 from llm_otel_broadcast.wire.deadline import bounded
+from llm_otel_broadcast.wire.faults import reason_of
 from llm_otel_broadcast.wire.retry import RETRYABLE, parse_retry_after
+from llm_otel_broadcast.wire.route import proxy_for, tls_context
 
 Kind: TypeAlias = Literal["ok", "retry", "refused", "unsupported_media", "too_large"]
 
@@ -28,12 +28,15 @@ _MAX_ANSWER: Final = 65_536
 _SHOWN: Final = 200
 _SECRET: Final = 4
 """Values of headers and queries from this length on are cut out of what a server says."""
+_SAYING: Final = ("message", "detail", "error", "error_description", "title")
+"""Members of JSON objects in which servers say what is wrong."""
 _HINTS: Final = {
     400: "it understood the address but refused the content: a header or the encoding",
     401: "check the API key in headers=",
     403: "check the API key in headers=",
     404: "check the path of the endpoint: it usually ends in /v1/traces",
     405: "this is a web page, not an OTLP path: it usually ends in /v1/traces",
+    407: "the proxy wants a name and password: http://name:password@host in its variable",
     413: "the request is too large for it",
     422: "a header is missing or wrong",
 }
@@ -41,13 +44,29 @@ _HINTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one request. `message` never holds headers, queries or user information."""
+    """What became of one request. `message` and `said` never hold headers, queries or user information.
+
+    Attributes:
+        kind: what to do.
+        status: of HTTP; None: there was no answer.
+        message: what happened, and what can be done.
+        retry_after: seconds to wait before the next try, where the server asks for it.
+        rejected: how many spans were not taken.
+        said: the beginning of what the server said.
+        is_page: it said it with a web page.
+        location: where it points to, whole.
+        error: why there was no answer.
+    """
 
     kind: Kind
     status: int | None
     message: str
     retry_after: float | None
     rejected: int
+    said: str = ""
+    is_page: bool = False
+    location: str = field(default="", repr=False)
+    error: Exception | None = None
 
 
 class HttpSender:
@@ -59,7 +78,8 @@ class HttpSender:
         self._gzip = destination.compression == "gzip"
         self._headers = {"User-Agent": f"llm-otel-broadcast/{version}", **destination.headers}
         self._secrets = _secrets(destination)
-        self._pool = _pool(self._url)
+        self._destination = destination
+        self._pool: urllib3.PoolManager | None = None
         self._kept = False
         """The connection of the request before is still there, as far as we know."""
 
@@ -78,7 +98,8 @@ class HttpSender:
                 response.close()
                 response.release_conn()
         except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
-            return Answer("retry", None, f"{self._shown} cannot be reached ({_reason(error)})", None, 0)
+            reason = self._excerpt(reason_of(error))
+            return Answer("retry", None, f"{self._shown} cannot be reached ({reason})", None, 0, reason, error=error)
         self._kept = True
         return self._judge(response.status, response.headers, content, content_type)
 
@@ -93,6 +114,8 @@ class HttpSender:
         return self._request(body, headers, max(0.001, deadline - time.monotonic()))
 
     def _request(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Any:
+        if self._pool is None:  # not before the first request: a file may be unusable today and there tomorrow
+            self._pool = _pool(self._destination)
         return self._pool.request(
             "POST",
             self._url,
@@ -106,16 +129,18 @@ class HttpSender:
         )
 
     def _judge(self, status: int, headers: Mapping[str, str], content: bytes, sent: str) -> Answer:
-        if 200 <= status < 300:  # noqa: PLR2004
+        page = _is_page(content)
+        if 200 <= status < 300 and not page:  # noqa: PLR2004
             rejected, message = partial_success(content, headers.get("Content-Type", ""))
             return Answer("ok", status, self._excerpt(message), None, rejected)
-        hint = _encoding_hint(sent) if status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE else _HINTS.get(status)
-        said = self._excerpt(content.decode("utf-8", "replace"))
+        hint = _hint(status, sent, page=page)
+        said = self._excerpt(_text_of(content, headers.get("Content-Type", ""), page=page))
         text = f"{self._shown} answered {status}" + (f" ({hint})" if hint else "") + (f": {said}" if said else "")
         if status in RETRYABLE:
-            return Answer("retry", status, text, parse_retry_after(headers.get("Retry-After"), time.time()), 0)
+            wait = parse_retry_after(headers.get("Retry-After"), time.time())
+            return Answer("retry", status, text, wait, 0, said, page)
         kinds: dict[int, Kind] = {413: "too_large", 415: "unsupported_media"}
-        return Answer(kinds.get(status, "refused"), status, text, None, 0)
+        return Answer(kinds.get(status, "refused"), status, text, None, 0, said, page, headers.get("Location", ""))
 
     def _excerpt(self, text: str) -> str:
         """Return the beginning of what a server says, on one line; it may repeat a key it does not like."""
@@ -125,18 +150,59 @@ class HttpSender:
         return "".join(char for char in text if char.isprintable())[:_SHOWN]
 
     def close(self) -> None:
-        self._pool.clear()
+        if self._pool is not None:
+            self._pool.clear()
 
 
-def _pool(url: str) -> urllib3.PoolManager:
-    parts = urlsplit(url)
-    proxy = getproxies().get(parts.scheme)
-    if proxy and not proxy_bypass(parts.hostname or ""):
-        proxy = proxy if "://" in proxy else f"http://{proxy}"
-        credentials = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
-        headers = urllib3.make_headers(proxy_basic_auth=credentials) if credentials else None
-        return bounded(urllib3.ProxyManager(proxy, maxsize=1, proxy_headers=headers))
-    return bounded(urllib3.PoolManager(maxsize=1))
+def _pool(destination: Destination) -> urllib3.PoolManager:
+    url = destination.endpoint or ""
+    context = tls_context(destination) if urlsplit(url).scheme == "https" else None
+    proxy = proxy_for(url)
+    if proxy is None:
+        return bounded(urllib3.PoolManager(maxsize=1, ssl_context=context))
+    return bounded(urllib3.ProxyManager(proxy.url, maxsize=1, proxy_headers=proxy.headers or None, ssl_context=context))
+
+
+def _is_page(content: bytes) -> bool:
+    """Return whether an answer is a web page, that of a login or a proxy for instance: such an address stores no spans."""
+    return content[:_SHOWN].lstrip().lower().startswith((b"<!doctype html", b"<html"))
+
+
+def _text_of(content: bytes, content_type: str, *, page: bool) -> str:
+    """Return what an answer says; of a web page, its title; of JSON and protobuf, the message."""
+    if "protobuf" in content_type:
+        return _status_message(content)
+    text = content.decode("utf-8", "replace")
+    if page:
+        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+        return title[1] if title else ""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    while isinstance(said, dict):
+        said = next((said[key] for key in _SAYING if said.get(key)), None)
+    return said if isinstance(said, str) else text
+
+
+def _status_message(content: bytes) -> str:
+    """Read a `google.rpc.Status`, which is how OTLP says errors in protobuf."""
+    with importing:
+        from google.protobuf.message import DecodeError
+        from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+
+    try:
+        return str(Status.FromString(content).message)
+    except DecodeError:
+        return content.decode("utf-8", "replace")
+
+
+def _hint(status: int, sent: str, *, page: bool) -> str | None:
+    if 200 <= status < 300 and page:  # noqa: PLR2004
+        return "a web page, not an OTLP path: it usually ends in /v1/traces"
+    if 300 <= status < 400:  # noqa: PLR2004
+        return "it points elsewhere, where nothing is sent to by itself"
+    return _encoding_hint(sent) if status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE else _HINTS.get(status)
 
 
 def _secrets(destination: Destination) -> list[str]:
@@ -161,19 +227,6 @@ def _read(response: Any) -> bytes:
     while len(content) < _MAX_ANSWER and (piece := read(1024)):
         content += piece
     return content
-
-
-def _reason(error: Exception) -> str:
-    """Name an error without the URL that urllib3 puts into its text."""
-    inner = getattr(error, "reason", None) or error
-    if isinstance(inner, urllib3.exceptions.NewConnectionError):
-        cause = inner.__cause__ or inner.__context__
-        if isinstance(cause, socket.gaierror):
-            return "its name is not known"
-        return "connection refused" if isinstance(cause, ConnectionRefusedError) else "no connection"
-    if isinstance(inner, TimeoutError | urllib3.exceptions.TimeoutError):
-        return "timeout"
-    return type(inner).__name__
 
 
 def partial_success(content: bytes, content_type: str) -> tuple[int, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from opentelemetry import context as otel_context
 
@@ -78,6 +78,11 @@ class HttpTransport:
             self._protobuf = True
             answer = self._post(self._encode(spans))
         return answer
+
+    @property
+    def encoding(self) -> Literal["json", "protobuf"]:
+        """What the last request was encoded in, and the next one will be."""
+        return "protobuf" if self._protobuf else "json"
 
     def _encode(self, spans: Sequence[Span]) -> bytes:
         if not self._protobuf:

@@ -94,6 +94,33 @@ def test_a_refusal_says_what_to_try(post, receiver, status, hint):
     assert "no way" in message
 
 
+@pytest.mark.parametrize("status", [200, 401, 404])
+def test_a_web_page_in_answer_is_no_delivery(post, receiver, status):
+    """P47: a login page or a portal answers 200 to everything."""
+    page = b" <!DOCTYPE html><html><title>Please log in</title><script>x</script></html>"
+    receiver.script(Reply(status, body=page, content_type="text/html"))
+    answer = post()
+    assert (answer.kind, answer.is_page, answer.said) == ("refused", True, "Please log in")
+    assert "script" not in answer.message
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"code":3,"message":"no way"}', b'{"detail":"no way"}', b'{"error":{"message":"no way"}}', b"no way"]
+)
+def test_of_a_json_answer_the_message_is_shown(post, receiver, body):
+    receiver.script(Reply(400, body=body, content_type="application/json"))
+    assert post().said == "no way"
+
+
+def test_of_a_protobuf_answer_the_message_is_shown(receiver):
+    made = sender(receiver.endpoint)
+    answer = made.send(b"\xff", "application/x-protobuf", 5.0)
+    made.close()
+    assert answer.status == 400
+    assert answer.said.isascii()
+    assert answer.said[0].isalpha()
+
+
 def test_retry_after_is_passed_on(post, receiver):
     receiver.script(Reply(429, {"Retry-After": "7"}))
     assert post().retry_after == 7.0

@@ -1,0 +1,115 @@
+"""What might help when a destination refuses the probe: other settings to try. Pure.
+
+Only what stays with the same host is tried by itself: nothing of a header goes elsewhere, or unencrypted, without consent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from llm_otel_broadcast.settings.destination import TRACES_PATH, Destination, endpoint_faults, redact_url
+from llm_otel_broadcast.wire.faults import cause, is_http2, is_timeout
+from llm_otel_broadcast.wire.http import Answer
+
+_GRPC_PORT: Final = 4317
+_HTTP_PORT: Final = 4318
+_HTTPS_PORT: Final = 443
+_WRONG_CONTENT: Final = frozenset({400, 415, 422})
+_UNPACKED: Final = frozenset({400, 415, 422, 500})
+_WRONG_PATH: Final = frozenset({400, 404, 405, 410, 501})
+_BAD_REQUEST: Final = 400
+_UNSUPPORTED: Final = 415
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Fields to change; `is_tried`: they may be probed without asking."""
+
+    changes: Mapping[str, object]
+    is_tried: bool = True
+
+    @property
+    def shown(self) -> str:
+        """The change as it may be shown."""
+        return " ".join(
+            f"{name}={redact_url(str(value)) if name == 'endpoint' else value}" for name, value in self.changes.items()
+        )
+
+
+def remedies(destination: Destination, answer: Answer) -> Iterator[Remedy]:
+    """Yield what might help, the likeliest first."""
+    endpoint = destination.endpoint or ""
+    status = answer.status
+    if status is None:
+        yield from _of_ports(endpoint, answer)
+        return
+    if answer.location:
+        yield from _of_redirect(endpoint, answer.location)
+    if _is_plain_to_tls(endpoint, answer):
+        yield Remedy({"endpoint": _secured(endpoint)})
+    if destination.compression == "gzip" and status in _UNPACKED:
+        yield Remedy({"compression": "none"})
+    if status in _WRONG_CONTENT and not (destination.encoding == "auto" and status == _UNSUPPORTED):
+        yield Remedy({"encoding": "json" if destination.encoding == "protobuf" else "protobuf"})
+    if status in _WRONG_PATH or answer.is_page:
+        paths = list(_other_paths(endpoint))
+        yield from (Remedy({"endpoint": other}) for other in paths)
+        if status == _BAD_REQUEST and destination.encoding != "protobuf":  # VictoriaTraces says so to both mistakes
+            yield from (Remedy({"endpoint": other, "encoding": "protobuf"}) for other in paths)
+
+
+def _other_paths(endpoint: str) -> Iterator[str]:
+    """Yield the same server's likelier paths."""
+    parts = urlsplit(endpoint)
+    path = parts.path.rstrip("/")
+    twice = TRACES_PATH + TRACES_PATH
+    candidates = [path[: -len(TRACES_PATH)]] if path.endswith(twice) else []
+    if path.endswith(TRACES_PATH):
+        candidates.append(path)
+    else:
+        stem = path.removesuffix("/logs").removesuffix("/metrics").removesuffix("/traces").removesuffix("/v1")
+        candidates += [stem + TRACES_PATH, TRACES_PATH]
+    yield from (urlunsplit(parts._replace(path=other)) for other in dict.fromkeys(candidates) if other != parts.path)
+
+
+def _of_redirect(endpoint: str, location: str) -> Iterator[Remedy]:
+    """Yield where the server points to, if that could be an intake: the same path elsewhere, or a path of traces."""
+    target = urljoin(endpoint, location)
+    if endpoint_faults(target):
+        return
+    here, there = urlsplit(endpoint), urlsplit(target)
+    if there.path.rstrip("/") != here.path.rstrip("/") and not there.path.rstrip("/").endswith(TRACES_PATH):
+        return
+    same_host = here.hostname == there.hostname
+    yield Remedy({"endpoint": target}, is_tried=same_host and not (here.scheme == "https" and there.scheme == "http"))
+
+
+def _of_ports(endpoint: str, answer: Answer) -> Iterator[Remedy]:
+    """Yield another port or scheme where what answered was no HTTP."""
+    parts = urlsplit(endpoint)
+    if answer.error is None or cause(answer.error, ConnectionRefusedError):
+        return
+    if parts.port == _GRPC_PORT:
+        yield Remedy({"endpoint": with_port(endpoint, _HTTP_PORT)})
+    elif parts.scheme == "http" and not is_timeout(answer.error) and not is_http2(answer.error):
+        yield Remedy({"endpoint": _secured(endpoint)})
+
+
+def _is_plain_to_tls(endpoint: str, answer: Answer) -> bool:
+    return (
+        urlsplit(endpoint).scheme == "http" and answer.status == _BAD_REQUEST and "https" in answer.said.lower()
+    ) or (urlsplit(endpoint).scheme == "http" and urlsplit(endpoint).port == _HTTPS_PORT)
+
+
+def _secured(endpoint: str) -> str:
+    return urlunsplit(urlsplit(endpoint)._replace(scheme="https"))
+
+
+def with_port(endpoint: str, port: int) -> str:
+    """Return the URL with another port."""
+    parts = urlsplit(endpoint)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return urlunsplit(parts._replace(netloc=f"{host}:{port}"))

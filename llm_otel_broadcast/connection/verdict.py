@@ -1,0 +1,96 @@
+"""What an answer to the probe means, in words. Pure."""
+
+from __future__ import annotations
+
+from http.client import responses
+from typing import Final
+from urllib.parse import urljoin
+
+from llm_otel_broadcast.settings.destination import TRACES_PATH, Destination, redact_url
+from llm_otel_broadcast.wire.http import Answer
+
+_NAMES: Final = {"json": "JSON", "protobuf": "protobuf"}
+_ADVICE: Final = {
+    400: "it understood the address but refused the content: a header or the encoding",
+    403: "the API key is wrong, or may not write here",
+    404: f"nothing is at this path: it usually ends in {TRACES_PATH}",
+    405: f"this is a web page, not an OTLP path: it usually ends in {TRACES_PATH}",
+    407: "the proxy wants a name and password: http://name:password@host in its variable",
+    413: "it takes no request of this size, though it is a single span",
+    422: "a header is missing or wrong",
+    429: "too many requests at the moment: try again later",
+    500: "an error inside it",
+    502: "the server behind it does not work at the moment",
+    503: "it does not work at the moment, or a header is missing",
+    504: "the server behind it does not answer at the moment",
+}
+_UNAUTHORIZED: Final = frozenset({401, 403})
+_UNSUPPORTED: Final = 415
+_JSON_REFUSED: Final = " (JSON was refused)"
+
+
+def is_taken(answer: Answer) -> bool:
+    """Return whether the span has arrived: a 2xx that rejects it is a refusal."""
+    return answer.kind == "ok" and not answer.rejected
+
+
+def taken(destination: Destination, answer: Answer, encoding: str) -> str:
+    """Say how the span was taken; a warning of the server's included."""
+    switched = _JSON_REFUSED if destination.encoding == "auto" and encoding == "protobuf" else ""
+    packed = ", gzip" if destination.compression == "gzip" else ""
+    warning = f'; it warns: "{answer.message}"' if answer.message else ""
+    return f"{answer.status}, taken as {_NAMES[encoding]}{packed}{switched}{warning}"
+
+
+def refused(destination: Destination, answer: Answer, encoding: str) -> str:
+    """Say why the span was not taken, and what can be done."""
+    if answer.kind == "ok":
+        return f"{answer.status}, but the span was rejected{_quoted(answer.message)}"
+    if answer.status is None:
+        return answer.said
+    name = responses.get(answer.status, "")
+    status = f"{answer.status} {name}".rstrip()
+    if answer.location:
+        shown = redact_url(urljoin(destination.endpoint or "", answer.location))
+        return f"{status}: it points to {shown}, where nothing is sent to by itself"
+    advice = _advice(destination, answer, encoding)
+    wait = f", in {answer.retry_after:g} s as it says" if answer.retry_after else ""
+    return status + (f": {advice}{wait}" if advice else "") + _quoted(answer.said)
+
+
+def briefly(answer: Answer) -> str:
+    """Say in a few words why a span was not taken."""
+    if answer.status is None:
+        return answer.said or answer.message
+    return (
+        "the span was rejected"
+        if answer.kind == "ok"
+        else f"{answer.status} {responses.get(answer.status, '')}".rstrip()
+    )
+
+
+def _advice(destination: Destination, answer: Answer, encoding: str) -> str:
+    status = answer.status or 0
+    if answer.is_page and status not in _UNAUTHORIZED:
+        return f"a web page, not an OTLP path: it usually ends in {TRACES_PATH}"
+    if status in _UNAUTHORIZED:
+        return _of_key(destination, status)
+    if status == _UNSUPPORTED:
+        packed = " with gzip" if destination.compression == "gzip" else ""
+        return f"it does not take {_NAMES[encoding]}{packed}"
+    return _ADVICE.get(status, "")
+
+
+def _of_key(destination: Destination, status: int) -> str:
+    """Say what may be wrong with the key, as far as its form tells."""
+    if not destination.headers:
+        return "it wants an API key, and no header was given"
+    names = ", ".join(destination.headers)
+    value = next((value for name, value in destination.headers.items() if name.lower() == "authorization"), None)
+    if value is not None and " " not in value.strip():
+        return 'Authorization has a key alone: most servers want "Bearer " in front of it'
+    return f"{_ADVICE[status]} ({names})" if status in _ADVICE else f"the API key is wrong: check {names}"
+
+
+def _quoted(said: str) -> str:
+    return f'; it says: "{said}"' if said else ""

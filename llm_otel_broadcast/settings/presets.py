@@ -1,0 +1,209 @@
+"""Known backends: where their OTLP intake is, which headers it wants, what it takes. Data, and a destination made of it.
+
+The facts are those of the vendors' documentation (`docs`) as of November 2026, those of Phoenix, MLflow, Tempo and the
+Collector measured as well. A header is left out when an optional value in it is not given; `Basic` encodes what follows.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from string import Formatter
+from typing import Any, Final
+from urllib.parse import quote
+
+from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding
+from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.kinds import nearest
+
+_SECRETS: Final = frozenset({"token", "secret_key", "password", "authorization"})
+_HOST: Final = re.compile(r"[\w.\-\[\]:]+\Z", re.ASCII)
+_BASIC: Final = "Basic "
+_PLACEHOLDER: Final = re.compile(r"\\\{(\w+)\\\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One backend. `{name}` in the endpoint, the headers and `look` is a value that the user gives.
+
+    Attributes:
+        name: as `Destination.preset` takes it.
+        endpoint: URL of the traces intake.
+        headers: those it wants.
+        docs: the vendor's page about it.
+        asks: what each value is, in a few words; `?` in front: may be left out; ` = ` before its default.
+        encoding: what it takes.
+        compression: `gzip` where that is documented or measured.
+        look: where a trace can be seen, `{trace_id}` included.
+        note: what one should know.
+    """
+
+    name: str
+    endpoint: str
+    docs: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    asks: Mapping[str, str] = field(default_factory=dict)
+    encoding: Encoding = "auto"
+    compression: Compression = "none"
+    look: str = ""
+    note: str = ""
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What the user gives, in the order of asking."""
+        return tuple(_parameter(name, text) for name, text in self.asks.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A value that a preset needs. `default` None: there is none; empty: it may be left out."""
+
+    name: str
+    prompt: str
+    default: str | None
+    secret: bool
+
+
+def _parameter(name: str, text: str) -> Parameter:
+    prompt, _, default = text.removeprefix("?").partition(" = ")
+    optional = "" if text.startswith("?") else None
+    return Parameter(name, prompt, default or optional, name in _SECRETS)
+
+
+_LOCAL: Final = {"host": "host = localhost"}
+_OPEN: Final = {"authorization": "?Authorization header, if it wants one"}
+
+# fmt: off
+_ALL: Final = (
+    Preset("axiom", "https://{host}/v1/traces", "https://axiom.co/docs/send-data/opentelemetry", {"Authorization": "Bearer {token}", "X-Axiom-Dataset": "{dataset}"}, {"token": "API token (xaat-...)", "dataset": "dataset", "host": "host = api.axiom.co"}, note="EU: host eu-central-1.aws.edge.axiom.co"),
+    Preset("jaeger", "http://{host}:4318/v1/traces", "https://www.jaegertracing.io/docs/latest/", asks=_LOCAL, look="http://{host}:16686/trace/{trace_id}"),
+    Preset("tempo", "http://{host}:4318/v1/traces", "https://grafana.com/docs/tempo/latest/", {"X-Scope-OrgID": "{tenant}"}, {**_LOCAL, "tenant": "?tenant, if there are several"}, compression="gzip", look="http://{host}:3200/api/traces/{trace_id}"),
+    Preset("grafana-cloud", "https://otlp-gateway-{zone}.grafana.net/otlp/v1/traces", "https://grafana.com/docs/grafana-cloud/send-data/otlp/send-data-otlp/", {"Authorization": "Basic {instance_id}:{token}"}, {"zone": "zone of the OTLP gateway, e.g. prod-us-west-0", "instance_id": "instance ID", "token": "token (glc_..., scope traces:write)"}),
+    Preset("honeycomb", "https://{host}/v1/traces", "https://docs.honeycomb.io/send-data/opentelemetry/", {"x-honeycomb-team": "{token}", "x-honeycomb-dataset": "{dataset}"}, {"token": "ingest key", "dataset": "?dataset (Honeycomb Classic only)", "host": "host = api.honeycomb.io"}, compression="gzip", note="EU: host api.eu1.honeycomb.io"),
+    Preset("lightstep", "https://{host}:443/traces/otlp/v0.9", "https://docs.lightstep.com/", {"lightstep-access-token": "{token}"}, {"token": "access token", "host": "host = ingest.lightstep.com"}, note="EU: host ingest.eu.lightstep.com"),
+    Preset("collector", "http://{host}:4318/v1/traces", "https://opentelemetry.io/docs/collector/", {"Authorization": "{authorization}"}, {**_LOCAL, **_OPEN}, compression="gzip", note="200 says nothing of where the Collector sends to"),
+    Preset("phoenix", "http://{host}:6006/v1/traces", "https://arize.com/docs/phoenix", {"Authorization": "Bearer {token}"}, {**_LOCAL, "token": "?API key, if it wants one"}, encoding="protobuf", compression="gzip", look="http://{host}:6006"),
+    Preset("langfuse", "https://{host}/api/public/otel/v1/traces", "https://langfuse.com/integrations/native/opentelemetry", {"Authorization": "Basic {public_key}:{secret_key}", "x-langfuse-ingestion-version": "4"}, {"public_key": "public key (pk-lf-...)", "secret_key": "secret key (sk-lf-...)", "host": "host = cloud.langfuse.com"}, compression="gzip", note="self-hosted from 3.22; US: host us.cloud.langfuse.com"),
+    Preset("langsmith", "https://{host}/otel/v1/traces", "https://docs.langchain.com/langsmith/trace-with-opentelemetry", {"x-api-key": "{token}", "Langsmith-Project": "{project}"}, {"token": "API key (lsv2_...)", "project": "?project", "host": "host = api.smith.langchain.com"}, note="EU: host eu.api.smith.langchain.com"),
+    Preset("datadog", "https://otlp.{site}/v1/traces", "https://docs.datadoghq.com/llm_observability/instrumentation/otel_instrumentation/", {"dd-api-key": "{token}", "dd-otlp-source": "llmobs"}, {"token": "API key", "site": "site = datadoghq.com"}, encoding="protobuf", note="the traces intake may have to be enabled for your account"),
+    Preset("new-relic", "https://{host}/v1/traces", "https://docs.newrelic.com/docs/opentelemetry/best-practices/opentelemetry-otlp/", {"api-key": "{token}"}, {"token": "license key", "host": "host = otlp.nr-data.net"}, encoding="protobuf", note="values are cut at 4,095 characters; EU: host otlp.eu01.nr-data.net"),
+    Preset("elastic", "https://{host}/v1/traces", "https://www.elastic.co/docs/reference/opentelemetry/motlp/managed-otlp-endpoint", {"Authorization": "ApiKey {token}"}, {"host": "host of the managed OTLP endpoint", "token": "API key"}, note="self-managed: an EDOT Collector in front"),
+    Preset("signoz", "https://ingest.{region}.signoz.cloud:443/v1/traces", "https://signoz.io/docs/ingestion/signoz-cloud/overview/", {"signoz-ingestion-key": "{token}"}, {"region": "region = us", "token": "ingestion key"}),
+    Preset("dash0", "https://ingress.{region}.aws.dash0.com/v1/traces", "https://www.dash0.com/docs", {"Authorization": "Bearer {token}", "Dash0-Dataset": "{dataset}"}, {"token": "auth token (auth_...)", "region": "region, e.g. eu-west-1", "dataset": "dataset = default"}),
+    Preset("logfire", "https://logfire-{region}.pydantic.dev/v1/traces", "https://logfire.pydantic.dev/docs/", {"Authorization": "{token}"}, {"token": "write token", "region": "region = us"}, note="EU: region eu"),
+    Preset("braintrust", "https://{host}/otel/v1/traces", "https://www.braintrust.dev/docs/integrations/sdk-integrations/opentelemetry", {"Authorization": "Bearer {token}", "x-bt-parent": "project_name:{project}"}, {"token": "API key", "project": "project name", "host": "host = api.braintrust.dev"}),
+    Preset("mlflow", "http://{host}:5000/v1/traces", "https://mlflow.org/docs/latest/", {"x-mlflow-experiment-id": "{experiment_id}", "Authorization": "{authorization}"}, {**_LOCAL, "experiment_id": "experiment id = 0", **_OPEN}, compression="gzip", look="http://{host}:5000/#/experiments/0/traces", note="from 3.6, with an SQL store"),
+    Preset("openobserve", "https://{host}/api/{organization}/v1/traces", "https://openobserve.ai/docs/ingestion/traces/", {"Authorization": "Basic {email}:{password}", "stream-name": "{stream}"}, {"email": "e-mail", "password": "password or token", "organization": "organization = default", "stream": "?stream", "host": "host = api.openobserve.ai"}),
+    Preset("sentry", "https://{host}/api/{project_id}/integration/otlp/v1/traces", "https://docs.sentry.io/concepts/otlp/direct/traces", {"x-sentry-auth": "sentry sentry_key={token}"}, {"host": "host of the DSN, e.g. o1.ingest.us.sentry.io", "project_id": "project id, the number in the DSN", "token": "public key of the DSN"}, note="span events are dropped"),
+)
+# fmt: on
+
+PRESETS: Final[Mapping[str, Preset]] = {preset.name: preset for preset in _ALL}
+
+
+def find_preset(name: str) -> Preset:
+    """Return a preset.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name in PRESETS:
+        return PRESETS[name]
+    raise ConfigError([f'there is no preset "{name}"{nearest(name, PRESETS)}: there are {", ".join(PRESETS)}'])
+
+
+def table_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the destination that a preset makes.
+
+    Args:
+        name: the preset's.
+        given: its values, and fields of `Destination` that win over the preset's own (headers are added to it).
+
+    Raises:
+        ConfigError: naming every value that is missing, unknown or wrong.
+    """
+    preset = find_preset(name)
+    known = {parameter.name for parameter in preset.parameters}
+    fields = {key: value for key, value in given.items() if key in _fields()}
+    values, faults = _values(preset, {key: value for key, value in given.items() if key in known}, fields)
+    takes = ", ".join(known) if known else "nothing"
+    faults += [
+        f'"{key}" is no value of the preset and no field of a destination{nearest(key, [*known, *_fields()])}: '
+        f"the preset takes {takes}"
+        for key in given
+        if key not in known and key not in fields
+    ]
+    if faults:
+        raise ConfigError([f'preset "{name}": {fault}' for fault in faults])
+    table: dict[str, Any] = {"name": name, "endpoint": _filled(preset.endpoint, values, quoted=True)}
+    table |= {"encoding": preset.encoding, "compression": preset.compression} | fields
+    own = {key: made for key, text in preset.headers.items() if (made := _header(text, values)) is not None}
+    return table | {"headers": {**own, **fields.get("headers", {})}}
+
+
+def _fields() -> tuple[str, ...]:
+    return tuple(Destination.__dataclass_fields__)
+
+
+def _values(preset: Preset, given: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """Return the preset's values, defaults included, and what is wrong with them; an endpoint of one's own needs none in it."""
+    in_endpoint = names_in(preset.endpoint)
+    values, faults = {}, []
+    for parameter in preset.parameters:
+        value = given.get(parameter.name, parameter.default)
+        if parameter.name in in_endpoint and "endpoint" in fields:
+            value = value or "-"
+        if value is None or (value == "" and parameter.default != ""):
+            faults.append(f"{parameter.name} is missing: {parameter.prompt}")
+        elif not isinstance(value, str):
+            faults.append(f"{parameter.name} must be text, got {type(value).__name__}")
+        elif f"://{{{parameter.name}}}" in preset.endpoint and not _HOST.match(value):
+            faults.append(f'{parameter.name} must be a host name, without https:// and path, got "{value}"')
+        values[parameter.name] = value if isinstance(value, str) else ""
+    return values, faults
+
+
+def is_default(field: str, value: object) -> bool:
+    """Return whether a destination has this value anyway."""
+    return Destination.__dataclass_fields__[field].default == value
+
+
+def names_in(text: str) -> list[str]:
+    """Return the values that a template names."""
+    return [name for _, name, _, _ in Formatter().parse(text) if name]
+
+
+def _filled(text: str, values: Mapping[str, str], *, quoted: bool) -> str:
+    return text.format_map({key: quote(value, safe=":[]") if quoted else value for key, value in values.items()})
+
+
+def _header(text: str, values: Mapping[str, str]) -> str | None:
+    """Return a header's value, None when what it is made of is not given."""
+    if any(not values[name] for name in names_in(text)):
+        return None
+    made = _filled(text, values, quoted=False)
+    if not text.startswith(_BASIC):
+        return made
+    return _BASIC + base64.b64encode(made.removeprefix(_BASIC).encode()).decode("ascii")
+
+
+def takes_no_reference(preset: Preset, name: str) -> bool:
+    """Return whether a value is encoded into a header, so that `${VARIABLE}` cannot stand for it in the settings file."""
+    return any(text.startswith(_BASIC) and name in names_in(text) for text in preset.headers.values())
+
+
+def where_to_look(destination: Destination, trace_id: str) -> str | None:
+    """Return where a trace can be seen, if the endpoint (or where several have the same, the name) tells the backend."""
+    found = [(preset, match) for preset in _ALL if (match := _pattern(preset).match(destination.endpoint or ""))]
+    if len(found) > 1:
+        found = [(preset, match) for preset, match in found if preset.name in destination.name.lower()]
+    if len(found) != 1 or not found[0][0].look:
+        return None
+    preset, match = found[0]
+    return preset.look.format_map({**match.groupdict(), "trace_id": trace_id})
+
+
+def _pattern(preset: Preset) -> re.Pattern[str]:
+    return re.compile(_PLACEHOLDER.sub(r"(?P<\1>[^/]+?)", re.escape(preset.endpoint)) + r"\Z")
