@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llm_otel_broadcast.delivery.announcing import FinishedGeneration
     from llm_otel_broadcast.fields.context import TraceHandle, current_trace_fields, propagate, trace_context
     from llm_otel_broadcast.fields.decorate import GenerationHandle, current_generation, traced_generation
     from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id
@@ -27,6 +28,7 @@ _HOMES = {
     "ConfigError": "settings.errors",
     "Destination": "settings.destination",
     "DestinationStatus": "instrumentation",
+    "FinishedGeneration": "delivery.announcing",
     "GenerationHandle": "fields.decorate",
     "Handle": "instrumentation",
     "Status": "instrumentation",
@@ -50,6 +52,7 @@ __all__ = [
     "ConfigError",
     "Destination",
     "DestinationStatus",
+    "FinishedGeneration",
     "GenerationHandle",
     "Handle",
     "Status",

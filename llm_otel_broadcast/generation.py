@@ -12,11 +12,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 Detail: TypeAlias = str | bool | int | float | Sequence[str]
-
-
 _NO_METADATA: Final[Mapping[str, object]] = MappingProxyType({})
 
 
@@ -36,8 +34,7 @@ class Fields(NamedTuple):  # a frozen dataclass takes three times as long to mak
 
 
 NO_FIELDS = Fields()
-
-
+NOTHING: Final[frozenset[str]] = frozenset()
 _BASE_SIZE: Final = 2_000
 
 
@@ -83,11 +80,7 @@ class Block:
     failure: Failure | None = None
     app_span: Any = None
     """The courtesy span of a scoped block; it ends with the block."""
-
-    @property
-    def size(self) -> int:
-        """Estimate of the bytes held."""
-        return _BASE_SIZE
+    size: ClassVar[int] = _BASE_SIZE
 
 
 @dataclass(slots=True)
@@ -227,9 +220,12 @@ class Generation:
     __slots__ = (
         "accounted",
         "api",
+        "api_keys",
         "app_spans",
         "attempts",
+        "attributes",
         "blocks",
+        "caller",
         "choices",
         "chunk_times",
         "complete",
@@ -268,6 +264,7 @@ class Generation:
         "tools",
         "trace_id",
         "traced_below",
+        "unwanted",
         "usage",
         "wants_content",
     )
@@ -290,6 +287,13 @@ class Generation:
         self.fields = NO_FIELDS
         self.server = UNKNOWN_SERVER
         self.wants_content = False
+        self.unwanted = NOTHING
+        """Parts of the content that nobody may have: of an answer, readers then keep no text."""
+        self.api_keys = NOTHING
+        """Which of the entries that destinations ask for name the call's API key."""
+        self.caller: Any = None  # the client, until the call ends, where its key is known only then
+        self.attributes: dict[str, object] | None = None
+        """What `on_generation` adds; None: it has not been asked."""
         self.request_model: str | None = None
         self.parameters: Mapping[str, object] = {}
         """Request parameters from the reader's allow-list, under the record's names; unset ones are absent."""
@@ -344,6 +348,10 @@ class Generation:
         if given:
             return given
         return f"{self.operation} {self.request_model}" if self.request_model else self.operation
+
+    @property
+    def wants_answer(self) -> bool:
+        return self.wants_content and "outputs" not in self.unwanted
 
     def restart(self) -> None:
         """Start the clock now: the record was made when the call was, which begins only here."""

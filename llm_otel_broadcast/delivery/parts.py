@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from llm_otel_broadcast.generation import Block, Fields, Generation
 from llm_otel_broadcast.span import Span
@@ -50,11 +50,31 @@ class Item:
     done: bool = False
 
 
+class LeftOut(NamedTuple):
+    """A record that the destination does not ask for, and why: `api_key`, `filtered` or `sampled`."""
+
+    reason: str
+
+
+def every(_block: Block) -> bool:
+    """Choose every block."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class LaneParts:
-    """What a lane works with, made on its own thread at its first batch, so that nothing of it burdens the host."""
+    """What a lane works with, made on its own thread at its first batch, so that nothing of it burdens the host.
+
+    Attributes:
+        transport: sends.
+        render: makes a generation's spans.
+        block: makes a block's span, with the fields that it is for.
+        delay: says how long to wait before the next try.
+        chooses: whether a block without generations is sent; any other is sent with what is below it.
+    """
 
     transport: Transport
-    render: Callable[[Generation], list[Span]]
+    render: Callable[[Generation], list[Span] | LeftOut]
     block: Callable[[Block, Fields], Span]
     delay: RetryPolicy
+    chooses: Callable[[Block], bool] = every

@@ -100,9 +100,9 @@ class Facts:
 
     def _fill(self, record: Generation) -> None:
         """Turn arguments and results into text; in the background, because it takes JSON."""
-        if self.inputs:
+        if self.inputs and "inputs" not in record.unwanted:
             record.messages = [{"role": "user", "content": _as_text(self.inputs)}]
-        if self.pieces:
+        if self.pieces and "outputs" not in record.unwanted:
             choice = record.choices[0] if record.choices else Choice()
             choice.content = _joined(self.pieces)
             record.choices = [choice]
