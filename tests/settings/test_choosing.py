@@ -166,8 +166,8 @@ def test_a_variable_that_keeps_things_back_stays_when_the_code_names_the_destina
         PREFIX + "ENDPOINT": "http://other.example:4318",
         PREFIX + "HASH_USER": "true",
     }
-    for given in ({"endpoint": URL}, {"destinations": [Destination(endpoint=URL)]}):
-        (made,) = settle(given, environ).destinations
+    for said in ({"endpoint": URL}, {"destinations": [Destination(endpoint=URL)]}):
+        (made,) = settle(said, environ).destinations
         assert (made.endpoint, made.hide, made.hash_user) == (URL + "/v1/traces", ("inputs",), True)
 
 
