@@ -20,11 +20,13 @@ if TYPE_CHECKING:
         status,
         uninstrument,
     )
+    from llm_otel_broadcast.processor.processor import BroadcastSpanProcessor
     from llm_otel_broadcast.settings.destination import Destination
     from llm_otel_broadcast.settings.errors import ConfigError
     from llm_otel_broadcast.version import __version__
 
 _HOMES = {
+    "BroadcastSpanProcessor": "processor.processor",
     "ConfigError": "settings.errors",
     "Destination": "settings.destination",
     "DestinationStatus": "instrumentation",
@@ -49,6 +51,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "BroadcastSpanProcessor",
     "ConfigError",
     "Destination",
     "DestinationStatus",

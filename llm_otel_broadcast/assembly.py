@@ -31,8 +31,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """What watches calls, and what takes their records."""
+    """What watches calls, and what takes their records.
 
+    Attributes:
+        options: what it was made from.
+        observer: watches.
+        broadcaster: takes.
+    """
+
+    options: Options
     observer: CallObserver
     broadcaster: Broadcaster
 
@@ -81,7 +88,7 @@ def assemble(options: Options, keeps: Callable[[object], bool]) -> Assembly:
         unwanted=_unwanted(options, lanes),
         key_watch=KeyWatch(lanes),
     )
-    return Assembly(observer, broadcaster)
+    return Assembly(options, observer, broadcaster)
 
 
 def _unwanted(options: Options, lanes: Sequence[Destination]) -> frozenset[str]:
@@ -146,6 +153,7 @@ def _parts_maker(
             lambda record: _cost(record, options),
             capture_content=options.capture_content,
             max_chars=options.max_content_chars,
+            service_name=options.service_name,
         )
         return LaneParts(
             transport=make_transport(

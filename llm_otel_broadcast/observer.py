@@ -25,6 +25,7 @@ from llm_otel_broadcast.fields.merge import has_ids, merge, over
 from llm_otel_broadcast.fields.scope import current_scope
 from llm_otel_broadcast.generation import NO_FIELDS, Block, Fields, Generation
 from llm_otel_broadcast.guard import Guard
+from llm_otel_broadcast.overlap import overlap
 from llm_otel_broadcast.settings.options import Options
 
 _ALL_CONTENT: Final = frozenset({"inputs", "outputs", "system", "tools"})
@@ -117,6 +118,8 @@ class CallObserver:
             record.trace_id, record.span_id = new_trace_id(), new_span_id()
         with _COURTESY:
             record.app_spans = self._app_spans.start(record, current)
+            if overlap.processors:
+                overlap.claim(record, current)
 
     def _hang(self, record: Generation, current: trace.Span) -> None:
         span = current.get_span_context()
@@ -186,6 +189,10 @@ class CallObserver:
 
     def _block_fields(self, said: Mapping[Any, Any]) -> Fields:
         return merge(None, None, None, self._outer(said))
+
+    def fields_of(self, said: Mapping[Any, Any] | None) -> Fields:
+        """Return what holds for a span of another instrumentation; in the background, where no baggage is current."""
+        return merge(None, None, None, over(self._defaults, said) if said else self._defaults)
 
     def put(self, record: Generation) -> None:
         """Hand a record over to the lanes."""

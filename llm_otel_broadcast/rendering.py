@@ -1,4 +1,4 @@
-"""From record to spans for one destination: select, keep back, put into the dialect. Joins delivery and dialects.
+"""From record to spans for one destination: select, keep back, put into the dialect. Joins delivery, dialects and processor.
 
 Runs on the lane's thread only.
 """
@@ -16,6 +16,8 @@ from llm_otel_broadcast.dialects import semconv
 from llm_otel_broadcast.dialects.facts import facts_of
 from llm_otel_broadcast.fields.metadata import attribute_of
 from llm_otel_broadcast.generation import NO_FIELDS, Block, Cost, Fields, Generation
+from llm_otel_broadcast.processor.foreign import ForeignSpan
+from llm_otel_broadcast.processor.rendering import ForeignRendering
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.span import AttributeValue, Span
 
@@ -31,6 +33,7 @@ class Rendering:
         cost_of: what a generation cost, stated or estimated.
         capture_content: False: nobody may have any.
         max_chars: length of one content attribute, at most.
+        service_name: wins over whatever else names the service.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Rendering:
         *,
         capture_content: bool,
         max_chars: int,
+        service_name: str | None,
     ) -> None:
         self._destination = destination
         self._announcer = announcer
@@ -49,9 +53,20 @@ class Rendering:
         self._max_chars = max_chars
         self._selection = Selection(destination)
         self._privacy = Privacy(destination)
+        self._foreign = ForeignRendering(
+            destination,
+            self._selection,
+            self._privacy,
+            capture_content=capture_content,
+            max_chars=max_chars,
+            service_name=service_name,
+        )
 
-    def render(self, record: Generation) -> list[Span] | LeftOut:
-        """Return a generation's spans, or why it is not sent."""
+    def render(self, record: Generation | ForeignSpan) -> list[Span] | LeftOut:
+        """Return a generation's spans, or why it is not sent; likewise of another instrumentation's span."""
+        if isinstance(record, ForeignSpan):
+            return self._foreign.render(record)
+        self._foreign.recorded(record.response_id)
         cost = self._cost_of(record)
         record.account(cost)
         if self._announcer is not None:

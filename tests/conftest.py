@@ -14,6 +14,7 @@ import llm_otel_broadcast
 from llm_otel_broadcast import guard, instrumentation
 from llm_otel_broadcast.clients.streams import end_open_streams
 from llm_otel_broadcast.fields.lineage import roots
+from llm_otel_broadcast.overlap import overlap
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
 from llm_otel_broadcast.settings.destination import SHORTHAND
 from llm_otel_broadcast.settings.variables import DISABLED, variables
@@ -68,6 +69,7 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for run in instrumentation._state.running:  # replaced settings that still deliver included
         run.shutdown(0.2)
     guard.errors.clear()
+    overlap.clear()
     roots.clear()
 
 

@@ -19,8 +19,9 @@ from llm_otel_broadcast.guard import ask, logger, without_text
 class LaneStatus:
     """One destination's books: produced = delivered + dropped + left out + queued.
 
-    Records are generations, and spans of `trace_context`; bytes are an estimate of what they hold in memory. `left_out` counts
-    what the destination does not ask for: `api_key`, `filtered` (its rules), `sampled`.
+    Records are generations, spans of `trace_context` and of `BroadcastSpanProcessor`; bytes are an estimate of what they hold in
+    memory. `left_out` counts what the destination does not ask for: `api_key`, `filtered` (its rules), `sampled`; and of other
+    instrumentations' spans those of calls that are `recorded` already, and those that are out `with_its_trace`.
     """
 
     name: str

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from llm_otel_broadcast.delivery.books import LaneStatus
 from llm_otel_broadcast.delivery.lane import Lane
-from llm_otel_broadcast.delivery.parts import Record
+from llm_otel_broadcast.delivery.parts import Finished, Record
 from llm_otel_broadcast.generation import Block, Generation
 
 
@@ -32,6 +32,10 @@ class Broadcaster:
         """Hand over a block that has ended; a lane sends it if a generation below it went there, or if there was none."""
         if block.generations or not block.with_calls_only:
             self._put(block)
+
+    def put_span(self, span: Finished) -> None:
+        """Hand over a span of somebody else's."""
+        self._put(span)
 
     def _put(self, record: Record) -> None:
         try:

@@ -121,7 +121,7 @@ class View:
     """What content passes through on its way to one destination. Parts as the dialect makes them; texts wherever they are."""
 
     def __init__(self, hide: frozenset[str], redact: Callback | None) -> None:
-        self._hide = hide
+        self.hides = hide
         self._redact = redact
         self._changes = redact is not None or "urls" in hide
 
@@ -131,9 +131,9 @@ class View:
         Raises:
             WithheldError: nothing may be sent.
         """
-        if what in self._hide or (what == "system" and "inputs" in self._hide):
+        if what in self.hides or (what == "system" and "inputs" in self.hides):
             return []
-        if what == "inputs" and "system" in self._hide:
+        if what == "inputs" and "system" in self.hides:
             things = [message for message in things if message.get("role") not in SYSTEM_ROLES]
         if what in ("system", "tools"):
             return [self._part(part, _OF_PARTS | {"name"} if what == "tools" else _OF_PARTS) for part in things]
@@ -141,26 +141,31 @@ class View:
 
     def error_text(self, text: str) -> str:
         """Return what is sent of an error's text, which may quote what was asked or answered."""
-        return "" if self._hide & _TELLING else self._told(text)
+        return "" if self.hides & _TELLING else self.told(text)
 
     def _message(self, message: dict[str, Any]) -> dict[str, Any]:
-        parts = [made for part in message.get("parts", ()) if (made := self._shown_part(part)) is not None]
+        parts = message.get("parts")
+        if not isinstance(parts, list):
+            return dict(self._part(message, _OF_MESSAGES))
         told = {key: value for key, value in message.items() if key != "parts"}
-        return {**self._part(told, _OF_MESSAGES), "parts": parts} if "parts" in message else told
+        shown = [made for part in parts if (made := self._shown_part(part)) is not None]
+        return {**self._part(told, _OF_MESSAGES), "parts": shown}
 
     def _shown_part(self, part: Any) -> Any:
         """Return a part without what is hidden of it, None when nothing is left."""
+        if not isinstance(part, dict):
+            return self.told(part)
         kind = part.get("type")
-        if ("reasoning" in self._hide and kind == "reasoning") or ("images" in self._hide and _is_image(part)):
+        if ("reasoning" in self.hides and kind == "reasoning") or ("images" in self.hides and _is_image(part)):
             return None
-        if "tool_arguments" in self._hide:
+        if "tool_arguments" in self.hides:
             part = {key: value for key, value in part.items() if key != "arguments"}
-            if kind == "server_tool_call":
-                inner = part.get("server_tool_call") or {}
+            inner = part.get("server_tool_call")
+            if isinstance(inner, dict):
                 part["server_tool_call"] = {key: inner[key] for key in ("type", "status") if key in inner}
-        if "urls" in self._hide and kind == "uri":
+        if "urls" in self.hides and kind == "uri":
             part = {key: value for key, value in part.items() if key != "uri"}
-        if "images" in self._hide:
+        if "images" in self.hides:
             part = {key: _without_images(value) for key, value in part.items() if not _is_image(value)}
         return self._part(part, _OF_PARTS | {"name"} if kind in _NAMED else _OF_PARTS)
 
@@ -168,20 +173,20 @@ class View:
         """Change the texts in a part, but for those that say what it is."""
         if not self._changes or not isinstance(part, dict):
             return part
-        return {key: value if key in kept else self._told(value) for key, value in part.items()}
+        return {key: value if key in kept else self.told(value) for key, value in part.items()}
 
-    def _told(self, value: Any) -> Any:
+    def told(self, value: Any) -> Any:
         """Change all texts in a value."""
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, list):
-            return [self._told(item) for item in value]
+            return [self.told(item) for item in value]
         if isinstance(value, dict):
-            return {key: self._told(item) for key, item in value.items()}
+            return {key: self.told(item) for key, item in value.items()}
         return value
 
     def _text(self, text: str) -> str:
-        if "urls" in self._hide:
+        if "urls" in self.hides:
             text = _URL.sub(_HIDDEN_URL, text)
         if self._redact is None:
             return text

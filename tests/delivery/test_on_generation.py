@@ -98,7 +98,7 @@ def test_a_slow_one_holds_up_neither_the_call_nor_a_fork(client, instrumented, r
 
     with importing:  # what a fork takes too
         go.set()
-    until(lambda: receiver.store.spans())
+    until(receiver.store.spans)
 
 
 def test_one_that_fails_is_counted_and_the_span_is_sent(client, instrumented, arrived, caplog):
