@@ -104,7 +104,7 @@ class Keeping:
             made |= {key: hash_of(value) for key, value in made.items() if key in USERS and isinstance(value, str)}
         for key in METADATA_AS_JSON & made.keys():
             table = parsed(str(made[key]))
-            if isinstance(table, dict):
+            if isinstance(table, dict) and not all(map(self._privacy.lets, table)):
                 made[key] = _json({name: value for name, value in table.items() if self._privacy.lets(name)})
         return made
 
