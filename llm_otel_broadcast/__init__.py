@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from llm_otel_broadcast.connection.report import ConnectionReport, SentTrace, Step
     from llm_otel_broadcast.connection.sample import send_test_trace
     from llm_otel_broadcast.connection.testing import test_connection
+    from llm_otel_broadcast.delivery.announcing import FinishedGeneration
     from llm_otel_broadcast.fields.context import TraceHandle, current_trace_fields, propagate, trace_context
     from llm_otel_broadcast.fields.decorate import GenerationHandle, current_generation, traced_generation
     from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id
@@ -21,16 +22,19 @@ if TYPE_CHECKING:
         status,
         uninstrument,
     )
+    from llm_otel_broadcast.processor.processor import BroadcastSpanProcessor
     from llm_otel_broadcast.running import Status
     from llm_otel_broadcast.settings.destination import Destination
     from llm_otel_broadcast.settings.errors import ConfigError
     from llm_otel_broadcast.version import __version__
 
 _HOMES = {
+    "BroadcastSpanProcessor": "processor.processor",
     "ConfigError": "settings.errors",
     "ConnectionReport": "connection.report",
     "Destination": "settings.destination",
     "DestinationStatus": "instrumentation",
+    "FinishedGeneration": "delivery.announcing",
     "GenerationHandle": "fields.decorate",
     "Handle": "instrumentation",
     "SentTrace": "connection.report",
@@ -55,10 +59,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "BroadcastSpanProcessor",
     "ConfigError",
     "ConnectionReport",
     "Destination",
     "DestinationStatus",
+    "FinishedGeneration",
     "GenerationHandle",
     "Handle",
     "SentTrace",

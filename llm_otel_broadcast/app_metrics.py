@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from opentelemetry import metrics
 
-from llm_otel_broadcast.generation import Cost, Generation
+from llm_otel_broadcast.generation import Generation
 from llm_otel_broadcast.span import SCOPE_NAME
+from llm_otel_broadcast.usage import Cost
 
 _SECONDS: Final = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
 _TOKENS: Final = [4**power for power in range(14)]

@@ -9,15 +9,9 @@ from opentelemetry import trace
 
 from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id
 from llm_otel_broadcast.generation import Block, Generation
+from llm_otel_broadcast.overlap import TRACERS
 from llm_otel_broadcast.span import SCOPE_NAME, Attributes, Span
 
-_TRACERS: Final = (
-    "opentelemetry.util.genai",
-    "opentelemetry.instrumentation.genai.openai",
-    "opentelemetry.instrumentation.openai",
-    "openinference.instrumentation.openai",
-)
-"""Scopes of those who trace the `openai` client."""
 _SAMPLED: Final = trace.TraceFlags(trace.TraceFlags.SAMPLED)
 
 
@@ -219,4 +213,4 @@ def _is_foreign_generation(span: trace.Span) -> bool:
     if scope == SCOPE_NAME:
         return False
     # some give their span its attributes only when it ends: those are known by their scope
-    return "gen_ai.operation.name" in (getattr(span, "attributes", None) or ()) or scope.startswith(_TRACERS)
+    return "gen_ai.operation.name" in (getattr(span, "attributes", None) or ()) or scope.startswith(TRACERS)

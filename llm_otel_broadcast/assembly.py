@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llm_otel_broadcast.app_metrics import AppMetrics
 from llm_otel_broadcast.app_spans import AppSpans
+from llm_otel_broadcast.delivery.announcing import Announcer
 from llm_otel_broadcast.delivery.blocks import BlockBook
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.parts import LaneParts
-from llm_otel_broadcast.delivery.privacy import allows_content
-from llm_otel_broadcast.generation import NO_FIELDS, Block, Cost, Fields, Generation
+from llm_otel_broadcast.delivery.privacy import allows_content, unwanted_by_all
+from llm_otel_broadcast.delivery.selection import KeyWatch, Selection
+from llm_otel_broadcast.generation import NO_FIELDS, Block, Generation
 from llm_otel_broadcast.guard import ask, logger
 from llm_otel_broadcast.observer import CallObserver
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.options import Options
+from llm_otel_broadcast.settings.private import PARTS
+from llm_otel_broadcast.usage import Cost
 from llm_otel_broadcast.version import __version__
 
 _METRICS_DELAY: Final = 1.0
@@ -72,6 +76,7 @@ def assemble(
         joins=options.join_app_traces,
     )
     app_metrics = AppMetrics(__version__)
+    announcer = Announcer(options.on_generation) if options.on_generation else None
     broadcaster = Broadcaster(
         [
             taken.get(destination.name)
@@ -79,7 +84,7 @@ def assemble(
                 destination.name,
                 destination.batch_delay,
                 share,
-                _parts_maker(destination, options, app_spans, keeps),
+                _parts_maker(destination, options, app_spans, keeps, announcer),
                 _book_of(destination, before),
             )
             for destination in lanes
@@ -94,10 +99,14 @@ def assemble(
             "instrument() has nowhere to send traces: pass endpoint=..., set LLM_OTEL_BROADCAST_ENDPOINT or "
             "OTEL_EXPORTER_OTLP_ENDPOINT, or set up an OpenTelemetry tracer provider"
         )
-    wanted = options.capture_content and (
-        any(not destination.privacy_mode for destination in lanes) or options.capture_content_in_app_spans
+    observer = CallObserver(
+        options,
+        broadcaster,
+        app_spans,
+        app_metrics,
+        unwanted=_unwanted(options, lanes),
+        key_watch=KeyWatch(lanes),
     )
-    observer = CallObserver(options, broadcaster, app_spans, app_metrics, wants_content=wanted)
     return Assembly(options, observer, broadcaster, tuple(taken.values()))
 
 
@@ -136,7 +145,16 @@ def parts_for(destination: Destination) -> LaneParts:
         alone=False,
         joins=False,
     )
-    return _parts_maker(destination, options, app_spans, lambda _: True)()
+    return _parts_maker(destination, options, app_spans, lambda _: True, None)()
+
+
+def _unwanted(options: Options, lanes: Sequence[Destination]) -> frozenset[str]:
+    """Return the parts of the content that nobody may have: no destination, none of their rules, nor the app's own spans."""
+    if not options.capture_content:
+        return frozenset(PARTS)
+    if options.capture_content_in_app_spans:
+        return frozenset()
+    return unwanted_by_all(lanes, {one.name: Selection(one).fields for one in lanes})
 
 
 def _describe(record: Generation) -> Attributes:
@@ -174,25 +192,26 @@ def _cost(record: Generation, options: Options) -> Cost | None:
 
 
 def _parts_maker(
-    destination: Destination, options: Options, app_spans: AppSpans, keeps: Callable[[object], bool]
+    destination: Destination,
+    options: Options,
+    app_spans: AppSpans,
+    keeps: Callable[[object], bool],
+    announcer: Announcer | None,
 ) -> Callable[[], LaneParts]:
     def make() -> LaneParts:
         """Import everything heavy: this runs on the lane's thread."""
-        from llm_otel_broadcast.dialects import semconv
+        from llm_otel_broadcast.rendering import Rendering
         from llm_otel_broadcast.wire import retry
         from llm_otel_broadcast.wire.transport import make_transport
 
-        def render(record: Generation) -> list[Span]:
-            cost = _cost(record, options)
-            record.account(cost)
-            content = allows_content(record, privacy_mode=destination.privacy_mode)
-            made = semconv.generation_span(record, cost, content=content, max_chars=options.max_content_chars)
-            return [made, *semconv.attempt_spans(record)]
-
-        def render_block(block: Block, fields: Fields) -> Span:
-            content = options.capture_content and not destination.privacy_mode and not fields.private
-            return semconv.block_span(block, fields, content=content)
-
+        rendering = Rendering(
+            destination,
+            announcer,
+            lambda record: _cost(record, options),
+            capture_content=options.capture_content,
+            max_chars=options.max_content_chars,
+            service_name=options.service_name,
+        )
         return LaneParts(
             transport=make_transport(
                 destination,
@@ -201,9 +220,10 @@ def _parts_maker(
                 app_spans.provider,
                 keep=lambda: keeps(destination.exporter),
             ),
-            render=render,
-            block=render_block,
+            render=rendering.render,
+            block=rendering.render_block,
             delay=retry.delay,
+            chooses=rendering.chooses,
         )
 
     return make

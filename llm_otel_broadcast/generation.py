@@ -16,9 +16,9 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 from llm_otel_broadcast.totals import Spent, Totals
+from llm_otel_broadcast.usage import Cost, Usage
 
 Detail: TypeAlias = str | bool | int | float | Sequence[str]
-_BASE_SIZE: Final = 2_000
 _NO_METADATA: Final[Mapping[str, object]] = MappingProxyType({})
 
 
@@ -38,6 +38,8 @@ class Fields(NamedTuple):  # a frozen dataclass takes three times as long to mak
 
 
 NO_FIELDS = Fields()
+NOTHING: Final[frozenset[str]] = frozenset()
+_BASE_SIZE: Final = 2_000
 
 
 @dataclass(slots=True, eq=False)
@@ -80,6 +82,7 @@ class Block:
     failure: Failure | None = None
     app_span: Any = None
     """The courtesy span of a scoped block; it ends with the block."""
+    size: ClassVar[int] = _BASE_SIZE
 
     def is_whole(self, *, rendered: bool = False) -> bool:
         """Whether everything below has ended, or been rendered, too: a stream may outlive the block that it began in."""
@@ -90,58 +93,6 @@ class Block:
         while self.when_whole and self.is_whole():
             with suppress(IndexError):  # another thread was quicker
                 self.when_whole.pop()()
-
-    size: ClassVar[int] = _BASE_SIZE
-    """Estimate of the bytes held."""
-
-
-@dataclass(slots=True)
-class Usage:
-    """Token counts and cost as the response states them; None is "not stated", never zero.
-
-    The counts of kinds (cached, reasoning, text, image, audio) are subsets of the totals.
-    """
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    total_tokens: int | None = None
-    cache_read_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    input_text_tokens: int | None = None
-    input_image_tokens: int | None = None
-    input_audio_tokens: int | None = None
-    output_text_tokens: int | None = None
-    output_image_tokens: int | None = None
-    output_audio_tokens: int | None = None
-    cached_text_tokens: int | None = None
-    cached_image_tokens: int | None = None
-    cached_audio_tokens: int | None = None
-    seconds: float | None = None
-    """Length of the audio, where that is what is billed."""
-    cost: float | None = None
-    """USD, `usage.cost` of OpenRouter."""
-    input_cost: float | None = None
-    output_cost: float | None = None
-    upstream_cost: float | None = None
-    """USD, what the serving provider charges; with a key of one's own (`is_byok`) it is not in `cost`."""
-    is_byok: bool = False
-
-    def stated_cost(self) -> Cost | None:
-        """Return the cost as the response states it, None when it states none."""
-        if self.cost is None:
-            return None
-        return Cost(self.input_cost, self.output_cost, self.cost, is_estimated=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """USD; None where only the total is known."""
-
-    input: float | None
-    output: float | None
-    total: float
-    is_estimated: bool = True
 
 
 @dataclass(slots=True)
@@ -232,9 +183,12 @@ class Generation:
     __slots__ = (
         "accounted",
         "api",
+        "api_keys",
         "app_spans",
         "attempts",
+        "attributes",
         "blocks",
+        "caller",
         "choices",
         "chunk_times",
         "complete",
@@ -273,6 +227,7 @@ class Generation:
         "tools",
         "trace_id",
         "traced_below",
+        "unwanted",
         "usage",
         "wants_content",
     )
@@ -295,6 +250,13 @@ class Generation:
         self.fields = NO_FIELDS
         self.server = UNKNOWN_SERVER
         self.wants_content = False
+        self.unwanted = NOTHING
+        """Parts of the content that nobody may have: of an answer, readers then keep no text."""
+        self.api_keys = NOTHING
+        """Which of the entries that destinations ask for name the call's API key."""
+        self.caller: Any = None  # the client, until the call ends, where its key is known only then
+        self.attributes: dict[str, object] | None = None
+        """What `on_generation` adds; None: it has not been asked."""
         self.request_model: str | None = None
         self.parameters: Mapping[str, object] = {}
         """Request parameters from the reader's allow-list, under the record's names; unset ones are absent."""
@@ -349,6 +311,10 @@ class Generation:
         if given:
             return given
         return f"{self.operation} {self.request_model}" if self.request_model else self.operation
+
+    @property
+    def wants_answer(self) -> bool:
+        return self.wants_content and "outputs" not in self.unwanted
 
     def restart(self) -> None:
         """Start the clock now: the record was made when the call was, which begins only here."""

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 logger: Final = logging.getLogger("llm_otel_broadcast")
 errors: Counter[str] = Counter()
-"""Errors of ours that were stopped, by place."""
+"""Errors of ours, and of functions that the program gave us, that were stopped, by place."""
 
 Value = TypeVar("Value")
 
@@ -84,6 +84,33 @@ class Caught:
     ) -> bool:
         self.error = error if isinstance(error, Exception) else None
         return self.error is not None
+
+
+class Callback:
+    """A function of the program's that we call in the background. Its errors stop here: counted, logged once."""
+
+    __slots__ = ("_consequence", "_function", "_name")
+
+    def __init__(self, name: str, function: Callable[..., Any], consequence: str) -> None:
+        self._name = name
+        self._function = function
+        self._consequence = consequence
+
+    def __call__(self, *given: Any) -> tuple[bool, Any]:
+        """Call it; return whether that went well, and what it returned."""
+        try:
+            return True, self._function(*given)
+        except Exception as error:  # noqa: BLE001  # whatever the program's function raises
+            self.fails(type(error).__name__, error)
+            return False, None
+
+    def fails(self, how: str, error: Exception | None = None) -> None:
+        """Count a failure and say so the first time; an error's text is not shown, as it may quote content."""
+        errors[self._name] += 1
+        if errors[self._name] == 1:
+            trace = None if error is None else (type(error), without_text(error), error.__traceback__)
+            text = "your %s failed (%s): %s. Said once; status() counts further ones."
+            ask(lambda: logger.warning(text, self._name, how, self._consequence, exc_info=trace), None)
 
 
 def without_text(error: BaseException) -> Exception:

@@ -7,10 +7,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from llm_otel_broadcast.clients.openai.choosing import covering
 from llm_otel_broadcast.clients.streams import end_open_streams
@@ -28,6 +28,8 @@ from llm_otel_broadcast.settings.variables import disabling, misspelt
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import TracerProvider
+
+    from llm_otel_broadcast.delivery.announcing import FinishedGeneration
 
 DestinationStatus = LaneStatus
 
@@ -85,6 +87,16 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
     certificate: str | None = None,
     client_certificate: str | None = None,
     client_key: str | None = None,
+    sampling_rate: float | None = None,
+    errors_always: bool | None = None,
+    api_keys: Mapping[str, Sequence[str]] | None = None,
+    filter_rules: Mapping[str, Any] | None = None,
+    hide: Collection[str] | None = None,
+    redact: Callable[[str], str] | None = None,
+    metadata_allow: Sequence[str] | None = None,
+    metadata_deny: Sequence[str] | None = None,
+    hash_user: bool | None = None,
+    dialect: Literal["semconv"] | None = None,
     exporter: SpanExporter | None = None,
     destinations: Sequence[Destination] | None = None,
     client: Any = None,
@@ -94,6 +106,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
     app_spans: AppSpansMode | None = None,
     tracer_provider: TracerProvider | None = None,
     capture_content_in_app_spans: bool | None = None,
+    on_generation: Callable[[FinishedGeneration], Any] | None = None,
     forward_trace_fields: bool | None = None,
     link_gateway: bool | None = None,
     join_app_traces: bool | None = None,
@@ -112,7 +125,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
 
     Args:
         endpoint: traces URL of one OTLP/HTTP backend; shorthand for one `Destination`, as are `headers`, `encoding`,
-            `compression`, `privacy_mode`, `timeout` (seconds), the certificates and `exporter`.
+            `compression`, `privacy_mode`, `timeout` (seconds), `exporter` and the others that say "see `Destination`".
         headers: see `Destination`.
         encoding: see `Destination`.
         compression: see `Destination`.
@@ -121,6 +134,16 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
         certificate: see `Destination`.
         client_certificate: see `Destination`.
         client_key: see `Destination`.
+        sampling_rate: see `Destination`.
+        errors_always: see `Destination`.
+        api_keys: see `Destination`.
+        filter_rules: see `Destination`.
+        hide: see `Destination`. This and the four below count for each of `destinations` too, besides its own.
+        redact: see `Destination`.
+        metadata_allow: see `Destination`.
+        metadata_deny: see `Destination`.
+        hash_user: see `Destination`.
+        dialect: see `Destination`.
         exporter: see `Destination`.
         destinations: several destinations instead. With neither, here, in the variables and in the file,
             `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT` (and `..._HEADERS`) name one.
@@ -132,6 +155,9 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
         app_spans: a standard span in the app's own tracer provider as well: `auto` (default), True or False.
         tracer_provider: the provider for those spans; default: the global one, looked up at each call.
         capture_content_in_app_spans: True puts content on those spans too. Default: False.
+        on_generation: is shown each finished generation in the background, before anything is sent, and may add attributes:
+            `on_generation=lambda generation: generation.attributes.update(team="search")`. It should be quick; if it fails,
+            the span is sent without. Default: none.
         forward_trace_fields: default: OpenRouter gets the fields a call carries, other hosts none; True: merged fields go
             to any host; False: to none.
         link_gateway: True: OpenRouter's own broadcast spans are told to hang below ours. Default: False.

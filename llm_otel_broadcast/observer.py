@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 
 from llm_otel_broadcast.app_metrics import AppMetrics
 from llm_otel_broadcast.app_spans import AppSpans, bare
+from llm_otel_broadcast.clients.openai.keys import client_of, key_of, learns_late
 from llm_otel_broadcast.clients.openai.server import server_of
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
+from llm_otel_broadcast.delivery.privacy import narrow
+from llm_otel_broadcast.delivery.selection import KeyWatch
 from llm_otel_broadcast.fields import wire
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.lineage import place
@@ -23,8 +26,11 @@ from llm_otel_broadcast.fields.merge import has_ids, merge, over
 from llm_otel_broadcast.fields.scope import current_scope
 from llm_otel_broadcast.generation import NO_FIELDS, Block, Fields, Generation
 from llm_otel_broadcast.guard import Guard
+from llm_otel_broadcast.overlap import overlap
 from llm_otel_broadcast.settings.options import Options
 
+_ALL_CONTENT: Final = frozenset({"inputs", "outputs", "system", "tools"})
+_KEY = Guard("reading which key a call is made with")
 _FIELDS = Guard("reading the trace fields")
 _COURTESY = Guard("making the app's own span")
 
@@ -46,7 +52,8 @@ class CallObserver:
         app_spans: AppSpans,
         app_metrics: AppMetrics,
         *,
-        wants_content: bool,
+        unwanted: frozenset[str],
+        key_watch: KeyWatch,
     ) -> None:
         self._options = options
         self._broadcaster = broadcaster
@@ -54,7 +61,9 @@ class CallObserver:
         self._meter_provider = app_metrics.provider
         self._defaults = dict(options.trace_defaults)
         self._alone = not broadcaster.lanes
-        self.wants_content = wants_content
+        self.wants_content = not unwanted >= _ALL_CONTENT
+        self._unwanted = unwanted
+        self._key_watch = key_watch
         self.joins = options.join_app_traces
         self.successor: CallObserver | None = None
         """Whose settings have replaced these: calls that were under way then end there."""
@@ -64,6 +73,12 @@ class CallObserver:
         options = self._options
         record.server = server_of(instance)
         record.is_measured = self._meter_provider() is not None
+        if self._unwanted and record.wants_content:
+            record.unwanted = self._unwanted
+            narrow(record)
+        if self._key_watch.asks:
+            with _KEY:
+                self._note_key(record, client_of(instance), kwargs.get("extra_headers"))
         said = wire.NOTHING_SAID
         with _FIELDS:
             said = wire.read(kwargs)
@@ -80,6 +95,14 @@ class CallObserver:
             forward=options.forward_trace_fields,
             link_gateway=options.link_gateway,
         )
+
+    def _note_key(self, record: Generation, client: Any, headers: Any) -> None:
+        """Note which of the keys that destinations ask for the call is made with; the key itself is not kept."""
+        key = key_of(client, headers)
+        if key is not None and not learns_late(client):
+            record.api_keys = self._key_watch.names_of(key)
+        else:
+            record.caller = client
 
     def _say(self, record: Generation, said: wire.Said) -> None:
         """Merge what is said about the call with what is said around it."""
@@ -98,6 +121,8 @@ class CallObserver:
             record.trace_id, record.span_id = new_trace_id(), new_span_id()
         with _COURTESY:
             record.app_spans = self._app_spans.start(record, current)
+            if overlap.processors:
+                overlap.claim(record, current)
 
     def _hang(self, record: Generation, current: trace.Span) -> None:
         span = current.get_span_context()
@@ -175,13 +200,24 @@ class CallObserver:
     def _block_fields(self, said: Mapping[Any, Any]) -> Fields:
         return merge(None, None, None, self.around(said))
 
+    def fields_of(self, said: Mapping[Any, Any] | None) -> Fields:
+        """Return what holds for a span of another instrumentation; in the background, where no baggage is current."""
+        return merge(None, None, None, over(self._defaults, said) if said else self._defaults)
+
     def put(self, record: Generation) -> None:
         """Hand a record over to the lanes."""
         record.wants_content &= self.wants_content
+        if self._unwanted and record.wants_content:
+            record.unwanted |= self._unwanted
+            narrow(record)
         self._broadcaster.put(record)
 
     def closed(self, record: Generation) -> None:
         """End the courtesy spans and hand the record over."""
+        client, record.caller = record.caller, None
+        if client is not None:
+            with _KEY:
+                record.api_keys = self._key_watch.names_of(key_of(client, None) or "")
         spans, record.app_spans = record.app_spans, ()
         if spans:
             with _COURTESY:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from llm_otel_broadcast.generation import Cost, Generation, Usage
+from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.usage import Cost, Usage
 
 _PROVIDERS: Final = {
     "openai": "openai",

@@ -14,7 +14,10 @@ Attributes: TypeAlias = Mapping[str, AttributeValue]
 
 # OTLP enum values (opentelemetry/proto/trace/v1/trace.proto).
 KIND_INTERNAL: Final = 1
+KIND_SERVER: Final = 2
 KIND_CLIENT: Final = 3
+KIND_PRODUCER: Final = 4
+KIND_CONSUMER: Final = 5
 STATUS_UNSET: Final = 0
 STATUS_OK: Final = 1
 STATUS_ERROR: Final = 2
@@ -32,8 +35,36 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """Another span that a span has to do with."""
+
+    trace_id: int
+    span_id: int
+    attributes: Attributes = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The instrumentation that a span comes from."""
+
+    version: str
+    name: str = SCOPE_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a span of another instrumentation comes from: its scope, and the resource of its provider."""
+
+    scope: Scope
+    resource: Attributes
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
-    """A finished span. Ids are integers as in OpenTelemetry's API; `parent_span_id` 0 means none. Times: Unix ns."""
+    """A finished span. Ids are integers as in OpenTelemetry's API; `parent_span_id` 0 means none. Times: Unix ns.
+
+    `origin`: None for our own.
+    """
 
     name: str
     trace_id: int
@@ -46,11 +77,6 @@ class Span:
     status_code: int = STATUS_UNSET
     status_message: str = ""
     events: tuple[Event, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """The instrumentation scope every span of ours carries."""
-
-    version: str
-    name: str = SCOPE_NAME
+    links: tuple[Link, ...] = ()
+    trace_state: str = ""
+    origin: Origin | None = None

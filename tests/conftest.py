@@ -15,8 +15,10 @@ import llm_otel_broadcast
 from llm_otel_broadcast import guard, instrumentation
 from llm_otel_broadcast.clients.streams import end_open_streams
 from llm_otel_broadcast.fields.lineage import roots
+from llm_otel_broadcast.overlap import overlap
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
 from llm_otel_broadcast.reloading import watcher
+from llm_otel_broadcast.settings.destination import SHORTHAND
 from llm_otel_broadcast.settings.places import CONFIG
 from llm_otel_broadcast.settings.variables import DISABLED, variables
 from llm_otel_broadcast.stand_in.server import StandIn
@@ -79,6 +81,7 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         run.shutdown(0.2)
     guard.errors.clear()
     guard.told.clear()
+    overlap.clear()
     roots.clear()
 
 
@@ -106,7 +109,7 @@ def instrumented(receiver: OtlpReceiver) -> Callable[..., llm_otel_broadcast.Han
     """Instrument with one destination, the receiver; keyword arguments go to `instrument` or, if it has them, `Destination`."""
 
     def instrument(**options: object) -> llm_otel_broadcast.Handle:
-        names = {"privacy_mode", "encoding", "compression", "headers", "name"}
+        names = {*SHORTHAND, "name"} - {"endpoint", "exporter"}
         own = {name: options.pop(name) for name in list(options) if name in names}
         destination = llm_otel_broadcast.Destination(endpoint=receiver.endpoint, batch_delay=0.0, **own)
         return llm_otel_broadcast.instrument(destinations=[destination], **options)

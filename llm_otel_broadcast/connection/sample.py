@@ -10,12 +10,13 @@ from typing import Final
 from llm_otel_broadcast.assembly import parts_for
 from llm_otel_broadcast.connection.patience import within
 from llm_otel_broadcast.connection.report import SentTrace
-from llm_otel_broadcast.delivery.parts import Outcome
-from llm_otel_broadcast.generation import Block, Choice, Fields, Generation, Server, Usage
+from llm_otel_broadcast.delivery.parts import LeftOut, Outcome
+from llm_otel_broadcast.generation import Block, Choice, Fields, Generation, Server
 from llm_otel_broadcast.guard import Caught
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.presets import where_to_look
 from llm_otel_broadcast.span import Span
+from llm_otel_broadcast.usage import Usage
 
 _SECOND: Final = 1_000_000_000
 _NAME: Final = "Test trace of llm-otel-broadcast"
@@ -47,9 +48,11 @@ def send_test_trace(destination: Destination) -> SentTrace:
 
 
 def _send(destination: Destination, record: Generation) -> Outcome:
-    parts = parts_for(destination)
+    parts = parts_for(replace(destination, sampling_rate=1.0, filter_rules=None, api_keys=None))
     try:
-        spans = [parts.block(block, record.fields) for block in record.blocks] + parts.render(record)
+        made = parts.render(record)
+        spans = [parts.block(block, record.fields) for block in record.blocks]
+        spans += [] if isinstance(made, LeftOut) else made
         outcome = parts.transport.send([_marked(span) for span in spans], divisible=False)
         if outcome.kind == "ok" and not parts.transport.flush():
             raise TimeoutError

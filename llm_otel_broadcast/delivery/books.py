@@ -9,14 +9,20 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from llm_otel_broadcast.guard import ask, logger, without_text
 
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
-    """One destination's books. Records are generations, and spans of `trace_context`; bytes are an estimate of what they hold in memory."""
+    """One destination's books: produced = delivered + dropped + left out + queued.
+
+    Records are generations, spans of `trace_context` and of `BroadcastSpanProcessor`; bytes are an estimate of what they hold in
+    memory. `left_out` counts what the destination does not ask for: `api_key`, `filtered` (its rules), `sampled`; and of other
+    instrumentations' spans those of calls that are `recorded` already, and those that are out `with_its_trace`.
+    """
 
     name: str
     produced: int
@@ -27,6 +33,7 @@ class LaneStatus:
     queued_bytes: int
     last_error: str | None
     last_success: float | None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 class Books:
@@ -36,6 +43,7 @@ class Books:
         self.name = name
         self.produced = self.delivered = self.retried = 0
         self.dropped: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
         self.last_error: str | None = None
         self.last_success: float | None = None
         self.failing = False
@@ -54,6 +62,7 @@ class Books:
             queued_bytes=size,
             last_error=self.last_error,
             last_success=self.last_success,
+            left_out=dict(self.left_out),
         )
 
     def drop(self, reason: str, count: int, message: str = "", *, told: bool = False) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from llm_otel_broadcast.delivery.books import LaneStatus
 from llm_otel_broadcast.delivery.lane import Lane
-from llm_otel_broadcast.delivery.parts import Record
+from llm_otel_broadcast.delivery.parts import Finished, Record
 from llm_otel_broadcast.generation import Block, Generation
 
 
@@ -39,6 +39,10 @@ class Broadcaster:
         """
         if not self.stopped and (block.generations or not block.with_calls_only):
             self._put(block)
+
+    def put_span(self, span: Finished) -> None:
+        """Hand over a span of somebody else's."""
+        self._put(span)
 
     def _put(self, record: Record) -> None:
         try:

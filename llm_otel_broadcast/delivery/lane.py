@@ -1,7 +1,7 @@
 """One destination's bounded queue and its thread.
 
 The host's thread only appends to a queue and, at most once a batch, rings a bell; everything else is done here. The
-books balance at any time: produced = delivered + dropped + queued.
+books balance at any time: produced = delivered + dropped + left out + queued.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 from llm_otel_broadcast.delivery.blocks import BlockBook, key_of
 from llm_otel_broadcast.delivery.books import Books, LaneStatus
-from llm_otel_broadcast.delivery.parts import Item, LaneParts, Outcome, Record
+from llm_otel_broadcast.delivery.parts import Item, LaneParts, LeftOut, Outcome, Record
 from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.generation import NO_FIELDS, Block
 from llm_otel_broadcast.span import Span
@@ -252,7 +252,11 @@ class Lane:
             if isinstance(record, Block):
                 return self._render_block(parts, item, record)
             record.settle()
-            item.spans = parts.render(record)
+            made = parts.render(record)
+            if isinstance(made, LeftOut):
+                self._leave_out(item, made.reason)
+                return False
+            item.spans = made
             item.blocks = [parts.block(due, due.fields or record.fields) for due in self.blocks.due(record.blocks)]
         except Exception as error:  # noqa: BLE001  # one odd record must not take its neighbours along
             self._give_up([item], "unreadable", f"a record cannot be rendered ({type(error).__name__})")
@@ -265,9 +269,18 @@ class Lane:
                 self._settle([item])
                 self._books.produced -= 1
             return False
+        if not block.generations and not parts.chooses(block):
+            self._leave_out(item, "sampled")
+            return False
         if not self.blocks.has(key_of(block)):
             item.blocks = [parts.block(block, block.fields or NO_FIELDS)]
         return True
+
+    def _leave_out(self, item: Item, reason: str) -> None:
+        with self._held():
+            if not self._closed:
+                self._settle([item])
+                self._books.left_out[reason] += 1
 
     def _deliver(self, parts: LaneParts, items: list[Item]) -> None:
         blocks = self._due_blocks(items)

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from llm_otel_broadcast.generation import Block, Fields, Generation
 from llm_otel_broadcast.span import Span
 
-Record: TypeAlias = Generation | Block
-"""What a lane takes: a generation, or a block that a context of the program's opened and has ended."""
+
+class Finished(Protocol):
+    """A span of somebody else's that goes the same way as a generation."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def blocks(self) -> Sequence[Block]: ...
+    @property
+    def fields(self) -> Fields: ...
+    def settle(self) -> None: ...
+
+
+Record: TypeAlias = Generation | Block | Finished
+"""What a lane takes: a generation, a block that a context of the program's opened and has ended, or another's span."""
 
 
 class Outcome(Protocol):
@@ -50,11 +63,31 @@ class Item:
     done: bool = False
 
 
+class LeftOut(NamedTuple):
+    """A record that the destination does not ask for, and why."""
+
+    reason: str
+
+
+def every(_block: Block) -> bool:
+    """Choose every block."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class LaneParts:
-    """What a lane works with, made on its own thread at its first batch, so that nothing of it burdens the host."""
+    """What a lane works with, made on its own thread at its first batch, so that nothing of it burdens the host.
+
+    Attributes:
+        transport: sends.
+        render: makes the spans of a generation, or of another's span.
+        block: makes a block's span, with the fields that it is for.
+        delay: says how long to wait before the next try.
+        chooses: whether a block without generations is sent; any other is sent with what is below it.
+    """
 
     transport: Transport
-    render: Callable[[Generation], list[Span]]
+    render: Callable[[Any], list[Span] | LeftOut]
     block: Callable[[Block, Fields], Span]
     delay: RetryPolicy
+    chooses: Callable[[Block], bool] = every

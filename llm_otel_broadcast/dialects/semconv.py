@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from llm_otel_broadcast.dialects.content import (
     input_messages,
@@ -19,8 +19,9 @@ from llm_otel_broadcast.dialects.content import (
 from llm_otel_broadcast.fields.ids import derive_span_id
 from llm_otel_broadcast.fields.json_text import MAX_CHARACTERS, bounded_json
 from llm_otel_broadcast.fields.metadata import metadata_attributes
-from llm_otel_broadcast.generation import Attempt, Block, Cost, Failure, Fields, Generation, Usage
+from llm_otel_broadcast.generation import Attempt, Block, Failure, Fields, Generation
 from llm_otel_broadcast.span import KIND_CLIENT, KIND_INTERNAL, STATUS_ERROR, STATUS_UNSET, AttributeValue, Event, Span
+from llm_otel_broadcast.usage import Cost, Usage
 
 _Attributes = dict[str, AttributeValue]
 _FIRST_ERROR_STATUS: Final = 400
@@ -75,7 +76,25 @@ _USAGE: Final = (
 )
 
 
-def generation_span(record: Generation, cost: Cost | None, *, content: bool, max_chars: int = MAX_CHARACTERS) -> Span:
+class View(Protocol):
+    """What content passes through on its way to one destination."""
+
+    def shown(self, what: str, things: list[Any]) -> list[Any]:
+        """Return what is sent of `system`, `inputs`, `outputs` or `tools`."""
+
+    def error_text(self, text: str) -> str:
+        """Return what is sent of an error's text."""
+
+
+def generation_span(
+    record: Generation,
+    cost: Cost | None,
+    *,
+    content: bool,
+    max_chars: int = MAX_CHARACTERS,
+    view: View | None = None,
+    fields: Fields | None = None,
+) -> Span:
     """Return the span of a finished generation.
 
     Args:
@@ -83,8 +102,10 @@ def generation_span(record: Generation, cost: Cost | None, *, content: bool, max
         cost: an estimate, used when the response states none.
         content: whether prompts, answers, tool definitions and error texts may be in it.
         max_chars: length of one content attribute, at most.
+        view: what content has to pass through; None: it is sent as it is.
+        fields: what is sent of the record's own.
     """
-    attributes = request_attributes(record)
+    attributes = request_attributes(record, fields)
     attributes |= _response_attributes(record)
     attributes |= _usage_attributes(record.usage) if record.usage else {}
     attributes |= _cost_attributes((record.usage.stated_cost() if record.usage else None) or cost)
@@ -92,7 +113,8 @@ def generation_span(record: Generation, cost: Cost | None, *, content: bool, max
     if failure is not None:
         attributes |= _failure_attributes(failure)
     if content:
-        attributes |= _content_attributes(record, max_chars)
+        attributes |= _content_attributes(record, max_chars, view)
+    said = _error_text(failure, view) if content else ""
     return Span(
         name=record.name,
         trace_id=record.trace_id,
@@ -103,21 +125,22 @@ def generation_span(record: Generation, cost: Cost | None, *, content: bool, max
         end_ns=record.end_ns,
         attributes=attributes,
         status_code=STATUS_ERROR if failure else STATUS_UNSET,
-        status_message=failure.message if failure and content else "",
-        events=(_exception(failure, record.end_ns),) if failure and content else (),
+        status_message=said,
+        events=(_exception(failure, said, record.end_ns),) if failure and content else (),
     )
 
 
-def attempt_spans(record: Generation) -> list[Span]:
+def attempt_spans(record: Generation, fields: Fields | None = None) -> list[Span]:
     """Return a child span for each try of OpenRouter's at a provider.
 
     Only the order of the tries is known: each span has the times of the generation, within which the try was. Nothing in them
     is `gen_ai.*`: they are no generations.
     """
-    return [_attempt_span(record, attempt, number) for number, attempt in enumerate(record.attempts, start=1)]
+    told = record.fields if fields is None else fields
+    return [_attempt_span(record, attempt, number, told) for number, attempt in enumerate(record.attempts, start=1)]
 
 
-def _attempt_span(record: Generation, attempt: Attempt, number: int) -> Span:
+def _attempt_span(record: Generation, attempt: Attempt, number: int, fields: Fields) -> Span:
     attributes: _Attributes = {"openrouter.attempt.number": number, "openrouter.provider_name": attempt.provider}
     _put(attributes, "openrouter.attempt.model", attempt.model)
     _put(attributes, "openrouter.attempt.status", attempt.status)
@@ -130,20 +153,22 @@ def _attempt_span(record: Generation, attempt: Attempt, number: int) -> Span:
         kind=KIND_INTERNAL,
         start_ns=record.start_ns,
         end_ns=record.end_ns,
-        attributes=attributes | _common_attributes(record.fields),
+        attributes=attributes | _common_attributes(fields),
         status_code=STATUS_ERROR if failed else STATUS_UNSET,
     )
 
 
-def block_span(block: Block, fields: Fields, *, content: bool) -> Span:
+def block_span(block: Block, fields: Fields, *, content: bool, view: View | None = None) -> Span:
     """Return the span of a root or intermediate block; it says only whom and what it is for, and its totals.
 
     Args:
         block: a scoped one must have ended.
         fields: those of the block, else of the generation it is sent with.
         content: whether the text of an exception that left the block may be in it.
+        view: what that has to pass through; None: it is sent as it is.
     """
     failure = block.failure
+    said = _error_text(failure, view) if content else ""
     attributes = _common_attributes(fields) | _totals(block)
     return Span(
         name=block.name,
@@ -155,8 +180,8 @@ def block_span(block: Block, fields: Fields, *, content: bool) -> Span:
         end_ns=block.end_ns,
         attributes=attributes | ({"error.type": failure.type} if failure else {}),
         status_code=STATUS_ERROR if failure else STATUS_UNSET,
-        status_message=failure.message if failure and content else "",
-        events=(_exception(failure, block.end_ns),) if failure and content else (),
+        status_message=said,
+        events=(_exception(failure, said, block.end_ns),) if failure and content else (),
     )
 
 
@@ -170,8 +195,9 @@ def _totals(block: Block) -> _Attributes:
     return {f"trace.totals.{name}": value for name, value in told.items()}
 
 
-def request_attributes(record: Generation) -> _Attributes:
-    """Return what the request says, and `details` as far as they are known; never content."""
+def request_attributes(record: Generation, fields: Fields | None = None) -> _Attributes:
+    """Return what the request says, and `details` as far as they are known; never content. `fields`: instead of its own."""
+    fields = record.fields if fields is None else fields
     asked = record.parameters
     attributes: _Attributes = {
         "gen_ai.operation.name": record.operation,
@@ -180,7 +206,7 @@ def request_attributes(record: Generation) -> _Attributes:
     _put(attributes, "openai.api.type", record.api)
     _put(attributes, "gen_ai.request.model", record.request_model)
     _put(attributes, "gen_ai.request.stream", record.stream or None)
-    _put(attributes, "gen_ai.conversation.id", record.fields.session_id)
+    _put(attributes, "gen_ai.conversation.id", fields.session_id)
     _put(attributes, "server.address", record.server.address or None)
     _put(attributes, "server.port", record.server.port)
     if asked:
@@ -207,7 +233,7 @@ def request_attributes(record: Generation) -> _Attributes:
         _put(attributes, "gen_ai.request.tools.names", record.tool_names or None)
     for name, value in (record.details or {}).items():
         attributes.setdefault(_DETAILS[name], value)  # a session that the caller names is the conversation
-    return attributes | _common_attributes(record.fields)
+    return attributes | _common_attributes(fields)
 
 
 def _common_attributes(fields: Fields) -> _Attributes:
@@ -273,24 +299,31 @@ def _failure_attributes(failure: Failure) -> _Attributes:
     return attributes
 
 
-def _exception(failure: Failure, time_ns: int) -> Event:
+def _error_text(failure: Failure | None, view: View | None) -> str:
+    if failure is None or not failure.message:
+        return ""
+    return failure.message if view is None else view.error_text(failure.message)
+
+
+def _exception(failure: Failure, said: str, time_ns: int) -> Event:
     attributes = {"exception.type": failure.type}
-    if failure.message:
-        attributes["exception.message"] = failure.message
+    if said:
+        attributes["exception.message"] = said
     return Event("exception", time_ns, attributes)
 
 
-def _content_attributes(record: Generation, max_chars: int) -> _Attributes:
-    told: tuple[tuple[str, list[Any]], ...] = (
-        ("gen_ai.system_instructions", system_instructions(record.instructions)),
-        ("gen_ai.input.messages", input_messages(record.messages or ())),
-        ("gen_ai.output.messages", output_messages(record.choices, record.server_calls)),
-        ("gen_ai.tool.definitions", tool_definitions(record.tools or ())),
+def _content_attributes(record: Generation, max_chars: int, view: View | None) -> _Attributes:
+    told: tuple[tuple[str, str, list[Any]], ...] = (
+        ("gen_ai.system_instructions", "system", system_instructions(record.instructions)),
+        ("gen_ai.input.messages", "inputs", input_messages(record.messages or ())),
+        ("gen_ai.output.messages", "outputs", output_messages(record.choices, record.server_calls)),
+        ("gen_ai.tool.definitions", "tools", tool_definitions(record.tools or ())),
     )
     attributes: _Attributes = {}
-    for key, things in told:
-        if things:
-            attributes[key], cut = bounded_json(things, max_chars)
+    for key, what, things in told:
+        shown = view.shown(what, things) if view and things else things
+        if shown:
+            attributes[key], cut = bounded_json(shown, max_chars)
             if cut:
                 attributes[f"{key}.truncated"] = True
     return attributes

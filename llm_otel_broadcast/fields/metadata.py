@@ -24,14 +24,18 @@ def metadata_attributes(metadata: Mapping[str, object]) -> dict[str, AttributeVa
     """
     attributes: dict[str, AttributeValue] = {}
     for key, value in list(metadata.items())[:MAX_KEYS]:
-        made = ask(partial(_value, value), None)
-        if made is None and value is not None:
-            made = shown(value)
+        made = attribute_of(value)
         if made is not None:
             attributes[f"trace.metadata.{key[:MAX_KEY]}"] = made
     if len(metadata) > MAX_KEYS:
         attributes["trace.metadata_omitted"] = len(metadata) - MAX_KEYS
     return attributes
+
+
+def attribute_of(value: object) -> AttributeValue | None:
+    """Return any value as an attribute's: as it is if it can be, else as text; None stays None."""
+    made = ask(partial(_value, value), None)
+    return shown(value) if made is None and value is not None else made
 
 
 def _value(value: object) -> AttributeValue | None:

@@ -11,8 +11,9 @@ from typing import Any, Final
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.json_text import bounded_json
 from llm_otel_broadcast.fields.scope import Scope, current_place, sinks
-from llm_otel_broadcast.generation import Block, Choice, Generation, Server, Usage
+from llm_otel_broadcast.generation import Block, Choice, Generation, Server
 from llm_otel_broadcast.guard import Guard, ask
+from llm_otel_broadcast.usage import Usage
 
 _REPORTING: Final = Guard("reporting a generation")
 _MAX_KEPT: Final = 1_000_000
@@ -117,9 +118,9 @@ class Facts:
 
     def _fill(self, record: Generation) -> None:
         """Turn arguments and results into text; in the background, because it takes JSON."""
-        if self.inputs:
+        if self.inputs and "inputs" not in record.unwanted:
             record.messages = [{"role": "user", "content": _as_text(self.inputs)}]
-        if self.pieces:
+        if self.pieces and "outputs" not in record.unwanted:
             choice = record.choices[0] if record.choices else Choice()
             choice.content = _joined(self.pieces)
             record.choices = [choice]

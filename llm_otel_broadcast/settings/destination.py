@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
@@ -14,6 +14,7 @@ from llm_otel_broadcast.settings.kinds import (
     FILE_OR_NONE,
     MAPPING_WRITTEN,
     TEXT,
+    TEXTS,
     TRUTH,
     Kind,
     choice,
@@ -21,7 +22,10 @@ from llm_otel_broadcast.settings.kinds import (
     is_a,
     read_mapping,
     seconds,
+    share,
 )
+from llm_otel_broadcast.settings.private import DIALECT, HIDE, TEXTS_OR_NONE, callable_fault, plain_parts
+from llm_otel_broadcast.settings.selecting import API_KEYS, FILTER_RULES, plain_keys, plain_rules
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -54,6 +58,21 @@ class Destination:
         certificate: PEM file of the authorities that the server's certificate may come from, instead of the system's.
         client_certificate: PEM file of the certificate that we show to a server that demands one.
         client_key: PEM file of its private key, unless that is in the same file; without a password.
+        sampling_rate: share of the generations that is sent, 0.0001 to 1; whole sessions (without a session: traces) are
+            kept or left out, the same ones in every process, and other ones at each destination.
+        errors_always: True sends generations that failed whatever the sampling rate.
+        api_keys: `{"include": [...], "exclude": [...]}`: only calls with these API keys, and none with those. A key is named
+            by its last 4 to 12 characters or by its sha256.
+        filter_rules: which generations are sent, in the form of OpenRouter's destinations:
+            `{"groups": [{"logic": "and", "rules": [{"field": "model", "operator": "starts_with", "value": "gpt-"}]}]}`.
+        hide: parts of the content to leave out: `inputs`, `outputs`, `system`, `tools` (definitions), `tool_arguments`,
+            `embeddings` (what was embedded), `images`, `urls`, `reasoning`.
+        redact: a function that is given each text of the content, in the background, and returns what is sent instead. If it
+            fails, the content is left out, not the span.
+        metadata_allow: the only keys of the metadata that are sent, `*` standing for anything; default: all.
+        metadata_deny: keys of the metadata that are not sent, likewise.
+        hash_user: True sends the sha256 of `user.id` instead.
+        dialect: names of the attributes: `semconv`, OpenTelemetry's GenAI conventions.
         exporter: an OpenTelemetry `SpanExporter` to use instead of `endpoint`, as configured by you.
 
     Raises:
@@ -72,6 +91,16 @@ class Destination:
     certificate: str | None = field(default=None, metadata=is_a(FILE_OR_NONE, shorthand=True))
     client_certificate: str | None = field(default=None, metadata=is_a(FILE_OR_NONE, shorthand=True))
     client_key: str | None = field(default=None, metadata=is_a(FILE_OR_NONE, shorthand=True))
+    sampling_rate: float = field(default=1.0, metadata=is_a(share(0.0001), shorthand=True))
+    errors_always: bool = field(default=False, metadata=is_a(TRUTH, shorthand=True))
+    api_keys: Mapping[str, Sequence[str]] | None = field(default=None, metadata=is_a(API_KEYS, shorthand=True))
+    filter_rules: Mapping[str, Any] | None = field(default=None, metadata=is_a(FILTER_RULES, shorthand=True))
+    hide: Collection[str] = field(default=(), metadata=is_a(HIDE, shorthand=True))
+    redact: Callable[[str], str] | None = field(default=None, metadata=is_a(None, shorthand=True))
+    metadata_allow: Sequence[str] | None = field(default=None, metadata=is_a(TEXTS_OR_NONE, shorthand=True))
+    metadata_deny: Sequence[str] = field(default=(), metadata=is_a(TEXTS, shorthand=True))
+    hash_user: bool = field(default=False, metadata=is_a(TRUTH, shorthand=True))
+    dialect: Literal["semconv"] = field(default="semconv", metadata=is_a(DIALECT, shorthand=True))
     exporter: SpanExporter | None = field(default=None, repr=False, metadata=is_a(None, shorthand=True))
 
     def __post_init__(self) -> None:
@@ -91,6 +120,11 @@ class Destination:
                     headers["Authorization"] = _basic(credentials)
             object.__setattr__(self, "endpoint", urlunsplit(parts))
         object.__setattr__(self, "headers", headers)
+        object.__setattr__(self, "hide", plain_parts(self.hide))
+        if self.api_keys is not None:
+            object.__setattr__(self, "api_keys", plain_keys(self.api_keys))
+        if self.filter_rules is not None:
+            object.__setattr__(self, "filter_rules", plain_rules(self.filter_rules))
         if not self.name:
             object.__setattr__(self, "name", self._default_name())
 
@@ -122,7 +156,7 @@ class Destination:
         return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 
     def _faults(self) -> list[str]:
-        faults = faults_of(self)
+        faults = [*faults_of(self), *callable_fault("redact", self.redact)]
         if self.exporter is None and self.endpoint is None:
             faults.append(
                 'endpoint is missing: give the traces URL of your backend, e.g. endpoint="https://api.axiom.co/v1/traces"'

@@ -101,6 +101,12 @@ def seconds(least: float) -> Kind:
     return Kind(_unless(lambda value: _is_number(value, (int, float), least, _HOUR), says), _read_number, says)
 
 
+def share(least: float) -> Kind:
+    """Return the kind of a share of something, up to all of it."""
+    says = f"a number from {least:g} to 1"
+    return Kind(_unless(lambda value: _is_number(value, (int, float), least, 1), says), _read_number, says)
+
+
 def whole(what: str, least: int, most: int = sys.maxsize) -> Kind:
     """Return the kind of a whole number of something."""
     bounds = f", at least {least}" if most == sys.maxsize else f" from {least} to {most}"

@@ -10,9 +10,10 @@ from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.settings.destination import SHORTHAND, Destination
 from llm_otel_broadcast.settings.environment import destination_from
 from llm_otel_broadcast.settings.errors import ConfigError
-from llm_otel_broadcast.settings.kinds import TRUTH
+from llm_otel_broadcast.settings.kinds import kinds_of
 from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.settings.places import Lookup, Stamp, look, missing
+from llm_otel_broadcast.settings.private import FOR_ALL, tighten
 from llm_otel_broadcast.settings.variables import read_variables, variable_of
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def merge(layers: Sequence[Layer]) -> dict[str, Setting]:
 
 def is_about_one(name: str) -> bool:
     """Return whether an option names a destination or belongs to the one that is named beside it."""
-    return name in _NAMING or (name in SHORTHAND and name != _PRIVACY)
+    return name in _NAMING or (name in SHORTHAND and name not in FOR_ALL)
 
 
 def names_destination(environ: Mapping[str, str], given: Mapping[str, object] | None = None) -> bool:
@@ -165,7 +166,7 @@ def _destinations(
 
 
 def _listed(settings: Mapping[str, Setting]) -> tuple[Destination, ...]:
-    """Return the destinations of a list; what is said about one beside it is refused, but for privacy, which counts for all."""
+    """Return the destinations of a list; what is said about one beside it is refused, but for what keeps things back, which counts for all."""
     said, origin, _ = settings["destinations"]
     faults = [
         f"{settings[name].origin} and {origin} are both given: put the {name} into the destination that it is for"
@@ -174,14 +175,14 @@ def _listed(settings: Mapping[str, Setting]) -> tuple[Destination, ...]:
     ]
     if isinstance(said, str | bytes) or not isinstance(said, Sequence):
         faults.append(f"destinations must be a list of Destination, got {type(said).__name__}")
-    privacy = settings.get(_PRIVACY)
-    if privacy:
-        faults += TRUTH.faults(privacy.origin, privacy.value)
+    private = {name: setting for name, setting in settings.items() if name in FOR_ALL}
+    kinds = kinds_of(Destination)
+    for name, setting in private.items():
+        faults += kinds[name].faults(setting.origin, setting.value) if name in kinds else []
     if faults:
         raise ConfigError(faults)
-    if privacy and privacy.value:
-        return tuple(replace(one, privacy_mode=True) if isinstance(one, Destination) else one for one in said)
-    return tuple(said)
+    for_all = {name: setting.value for name, setting in private.items()}
+    return tuple(tighten(one, for_all) if for_all and isinstance(one, Destination) else one for one in said)
 
 
 def _filed(settings: Mapping[str, Setting], file: FileSettings) -> tuple[Destination, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -24,6 +24,7 @@ from llm_otel_broadcast.settings.kinds import (
     seconds,
     whole,
 )
+from llm_otel_broadcast.settings.private import callable_fault
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -117,11 +118,12 @@ class Options:
     max_content_chars: int = field(default=1_000_000, metadata=is_a(whole("characters", 256, 10_000_000)))
     max_queue_bytes: int = field(default=64 * 1024 * 1024, metadata=is_a(whole("bytes", 1024 * 1024)))
     exit_timeout: float = field(default=3.0, metadata=is_a(seconds(0)))
+    on_generation: Callable[[Any], Any] | None = None
     from_environment: bool = False
     """The only destination came from `OTEL_EXPORTER_OTLP_*`: the app's own SDK exports to the same place."""
 
     def __post_init__(self) -> None:
-        faults = faults_of(self)
+        faults = [*faults_of(self), *callable_fault("on_generation", self.on_generation)]
         if self.tracer_provider is not None and not callable(getattr(self.tracer_provider, "get_tracer", None)):
             faults.append(
                 f"tracer_provider must be an OpenTelemetry TracerProvider, got {type(self.tracer_provider).__name__}"

@@ -7,22 +7,29 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from llm_otel_broadcast.span import STATUS_UNSET, Attributes, Event, Scope, Span
+from llm_otel_broadcast.span import STATUS_UNSET, Attributes, Event, Link, Scope, Span
 
 _INT64: Final = range(-(2**63), 2**63)
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def encode(resource: Attributes, scope: Scope, spans: Sequence[Span]) -> bytes:
-    """Return an ExportTraceServiceRequest as JSON bytes."""
+    """Return an ExportTraceServiceRequest as JSON bytes; resource and scope are those of our own spans."""
+    origins: dict[int, tuple[Attributes, dict[Scope, list[Span]]]] = {}
+    for span in spans:
+        made_by = span.origin
+        around, inside = (resource, scope) if made_by is None else (made_by.resource, made_by.scope)
+        origins.setdefault(id(around), (around, {}))[1].setdefault(inside, []).append(span)
     document = {
         "resourceSpans": [
             {
-                "resource": {"attributes": _attributes(resource)},
+                "resource": {"attributes": _attributes(around)},
                 "scopeSpans": [
-                    {"scope": {"name": scope.name, "version": scope.version}, "spans": [_span(span) for span in spans]}
+                    {"scope": {"name": one.name, "version": one.version}, "spans": [_span(span) for span in made]}
+                    for one, made in scopes.items()
                 ],
             }
+            for around, scopes in origins.values()
         ]
     }
     return _encoder.encode(document).encode("utf-8", "replace")
@@ -40,6 +47,10 @@ def _span(span: Span) -> dict[str, Any]:
     }
     if span.parent_span_id:
         document["parentSpanId"] = f"{span.parent_span_id:016x}"
+    if span.trace_state:
+        document["traceState"] = span.trace_state
+    if span.links:
+        document["links"] = [_link(link) for link in span.links]
     if span.events:
         document["events"] = [_event(event) for event in span.events]
     if span.status_code != STATUS_UNSET:
@@ -52,6 +63,14 @@ def _span(span: Span) -> dict[str, Any]:
 
 def _event(event: Event) -> dict[str, Any]:
     return {"timeUnixNano": str(event.time_ns), "name": event.name, "attributes": _attributes(event.attributes)}
+
+
+def _link(link: Link) -> dict[str, Any]:
+    return {
+        "traceId": f"{link.trace_id:032x}",
+        "spanId": f"{link.span_id:016x}",
+        "attributes": _attributes(link.attributes),
+    }
 
 
 def _attributes(attributes: Attributes) -> list[dict[str, Any]]:

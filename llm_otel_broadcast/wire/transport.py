@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
-
-from opentelemetry import context as otel_context
 
 from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.span import Scope, Span
+from llm_otel_broadcast.suppression import untraced
 from llm_otel_broadcast.wire import otlp_json
 from llm_otel_broadcast.wire.http import Answer, HttpSender
 from llm_otel_broadcast.wire.resource import ResourceSource, plain_attributes
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 MAX_BODY: Final = 4_000_000
 _JSON: Final = "application/json"
 _PROTOBUF: Final = "application/x-protobuf"
-_SUPPRESS_KEY: Any = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
 
 
 class Transport(Protocol):
@@ -95,7 +92,7 @@ class HttpTransport:
         return protobuf.encode([to_readable(span, resource, self._scope) for span in spans])
 
     def _post(self, body: bytes) -> Answer:
-        with _untraced():
+        with untraced():
             return self._sender.send(body, _PROTOBUF if self._protobuf else _JSON, self._timeout)
 
     def flush(self) -> bool:
@@ -125,7 +122,7 @@ class ExporterTransport:
             from llm_otel_broadcast.wire.readable import to_readable
 
         resource = self._source.resource()
-        with _untraced():
+        with untraced():
             result = self._exporter.export([to_readable(span, resource, self._scope) for span in spans])
         if result is SpanExportResult.SUCCESS:
             return Answer("ok", None, "", None, 0)
@@ -135,23 +132,10 @@ class ExporterTransport:
         flush = getattr(self._exporter, "force_flush", None)
         if flush is None:
             return True
-        with _untraced():
+        with untraced():
             return flush(int(self._timeout * 1000)) is not False
 
     def close(self) -> None:
         shutdown = getattr(self._exporter, "shutdown", None)
         if shutdown is not None and not self._keep():
             shutdown()
-
-
-@contextmanager
-def _untraced() -> Iterator[None]:
-    """Keep other instrumentations (urllib3, requests) from tracing our own requests."""
-    if _SUPPRESS_KEY is None:
-        yield
-        return
-    token = otel_context.attach(otel_context.set_value(_SUPPRESS_KEY, value=True))
-    try:
-        yield
-    finally:
-        otel_context.detach(token)

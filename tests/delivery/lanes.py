@@ -81,7 +81,8 @@ def flushed(lane: Lane, timeout: float = 5.0) -> bool:
 
 
 def balanced(books: LaneStatus) -> bool:
-    return books.produced == books.delivered + sum(books.dropped.values()) + books.queued_records
+    known = books.delivered + sum(books.dropped.values()) + sum(books.left_out.values()) + books.queued_records
+    return books.produced == known
 
 
 def until(condition: Callable[[], Any], timeout: float = 5.0) -> Any:

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from llm_otel_broadcast.dialects.semconv import block_span, generation_span, request_attributes
-from llm_otel_broadcast.generation import Block, Choice, Cost, Failure, Fields, Generation, Usage
+from llm_otel_broadcast.generation import Block, Choice, Failure, Fields, Generation
+from llm_otel_broadcast.usage import Cost, Usage
 
 
 @pytest.fixture

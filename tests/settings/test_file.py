@@ -100,7 +100,10 @@ def test_defaults_take_every_option_but_objects_and_what_belongs_to_one_destinat
     from llm_otel_broadcast import instrument
 
     not_here = {"client", "tracer_provider", "exporter", "endpoint", "headers", "destinations"}
-    assert set(default_names()) >= set(inspect.signature(instrument).parameters) - not_here - {"on_generation"}
+    assert set(default_names()) >= set(inspect.signature(instrument).parameters) - not_here - {
+        "on_generation",
+        "redact",
+    }
     assert not not_here & set(default_names())
 
 

@@ -12,7 +12,7 @@ from llm_otel_broadcast.settings.variables import DISABLED, PREFIX, disabling, m
 
 README = Path(__file__).parent.parent.parent / "README.md"
 URL = "http://backend.example:4318"
-ONLY_IN_CODE = {"client", "exporter", "tracer_provider"}
+ONLY_IN_CODE = {"client", "exporter", "on_generation", "redact", "tracer_provider"}
 
 
 def read(**variables):

@@ -102,7 +102,7 @@ class ChatFold:
     def __init__(self, record: Generation) -> None:
         self._record = record
         self._started = record.started
-        self._content = record.wants_content
+        self._content = record.wants_answer
         self._open: dict[int, _OpenChoice] = {}
         self._headed = False
         self._hides_usage = record.hides_usage_chunk
@@ -277,7 +277,7 @@ def _read_choice(record: Generation, choice: Any, position: int) -> Choice:
     if message is None:
         return read
     told = members_of(message)
-    content = record.wants_content
+    content = record.wants_answer
     read.tool_calls = [_read_call(members_of(call), content=content) for call in items_of(told, "tool_calls")]
     if not content:
         return read

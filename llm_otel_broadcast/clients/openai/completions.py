@@ -43,7 +43,7 @@ class CompletionReader:
         read_head(record, said)
         read_tail(record, said)
         record.choices = [
-            _read_choice(choice, position, content=record.wants_content)
+            _read_choice(choice, position, content=record.wants_answer)
             for position, choice in enumerate(items_of(said, "choices"))
         ]
         record.size += sum(len(choice.content or "") for choice in record.choices)
@@ -84,7 +84,7 @@ class CompletionFold:
         choice.native_finish_reason = piece.native_finish_reason or choice.native_finish_reason
         if record.first_chunk_ns is None and (piece.content or piece.reasoning):
             record.first_chunk_ns = time.perf_counter_ns() - record.started
-        if record.wants_content:
+        if record.wants_answer:
             texts += [piece.content] if piece.content else []
             thoughts += [piece.reasoning] if piece.reasoning else []
 

@@ -102,7 +102,7 @@ def _note_image(record: Generation, made: Members, position: int) -> None:
     note(record, images=position + 1)
     if data:
         note(record, image_bytes=base64_size(data) + (before if isinstance(before, int) else 0))
-    if not record.wants_content:
+    if not record.wants_answer:
         return
     answer = Choice(index=position)
     if data:

@@ -31,7 +31,7 @@ def read_answer(record: Generation, said: Members) -> Output:
     usage = said.get("usage")
     if usage is not None:
         record.usage = read_usage(usage)
-    output = Output(wanted=record.wants_content)
+    output = Output(wanted=record.wants_answer)
     for item in items_of(said, "output"):
         output.take(item)
     put_choice(record, output, _finish_reason(said, output))

@@ -57,8 +57,8 @@ class ResponseFold:
     def __init__(self, record: Generation, settle: Callable[[Generation], None]) -> None:
         self._record = record
         self._settle = settle
-        self._wanted = record.wants_content
-        self._output = Output(wanted=record.wants_content)
+        self._wanted = record.wants_answer
+        self._output = Output(wanted=record.wants_answer)
         self._calls: dict[object, tuple[ToolCall, list[str]]] = {}
         self._server_calls: dict[object, ServerCall] = {}
         self._audio_bytes = 0

@@ -17,7 +17,8 @@ from llm_otel_broadcast.clients.reading import (
     parameters_of,
     text_of,
 )
-from llm_otel_broadcast.generation import Choice, Generation, Usage
+from llm_otel_broadcast.generation import Choice, Generation
+from llm_otel_broadcast.usage import Usage
 
 PARAMETERS: Final = {"temperature": "temperature"}
 
@@ -57,7 +58,7 @@ class TranscriptionReader:
         note_error(record, said)
 
     def _read_text(self, record: Generation, text: str | None) -> None:
-        if record.wants_content and text:
+        if record.wants_answer and text:
             record.choices = [Choice(content=text)]
             record.size += len(text)
 
@@ -95,7 +96,7 @@ class TranscriptionFold:
             self._pieces.clear()
         elif kind != "transcript.text.delta":  # a segment repeats the text of its deltas
             return False
-        if record.wants_content and piece:
+        if record.wants_answer and piece:
             self._pieces.append(piece)
         return False
 

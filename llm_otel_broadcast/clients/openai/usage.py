@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.reading import Members, all_members_of, extras_of, members_of
-from llm_otel_broadcast.generation import Usage
+from llm_otel_broadcast.usage import Usage
 
 _COUNTS: Final = {
     "prompt_tokens": "input_tokens",

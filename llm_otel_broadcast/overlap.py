@@ -1,0 +1,102 @@
+"""Where our records and the spans of other instrumentations meet: what a span is, and which calls would be sent twice.
+
+Filled and asked on the host's thread; costs nothing while no `BroadcastSpanProcessor` is there.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from llm_otel_broadcast.generation import Generation
+
+TRACERS: Final = (
+    "opentelemetry.util.genai",
+    "opentelemetry.instrumentation.genai.openai",
+    "opentelemetry.instrumentation.openai",
+    "openinference.instrumentation.openai",
+)
+"""Scopes of those who trace the `openai` client."""
+INFERENCES: Final = frozenset({"chat", "embeddings", "generate_content", "text_completion", "completion", "embedding"})
+"""Operations that are a call to a model."""
+_KINDS: Final = frozenset({"LLM", "EMBEDDING"})
+_CLIENT: Final = "CLIENT"
+_MAX: Final = 10_000
+
+
+def is_inference(attributes: Mapping[str, Any]) -> bool:
+    """Return whether a span's attributes say that it is a call to a model, in any convention."""
+    operation = attributes.get("gen_ai.operation.name")
+    if operation is not None:
+        return operation in INFERENCES
+    kind = attributes.get("openinference.span.kind")
+    return kind in _KINDS if kind is not None else "llm.request.type" in attributes
+
+
+@dataclass(slots=True)
+class Mark:
+    """What is known of a span that is under way.
+
+    Attributes:
+        is_ours: it tells of a call that we record ourselves.
+        said: what the program's contexts say round it.
+    """
+
+    is_ours: bool = False
+    said: Mapping[Any, Any] | None = None
+
+
+class Overlap:
+    """Marks of spans under way, by span id; bounded, as some never end.
+
+    Attributes:
+        processors: how many want them.
+        sharing: how many of these send to the destinations of `instrument()`.
+    """
+
+    def __init__(self) -> None:
+        self.processors = 0
+        self.sharing = 0
+        self._marks: OrderedDict[int, Mark] = OrderedDict()
+
+    def mark(self, span_id: int, *, is_ours: bool = False, said: Mapping[Any, Any] | None = None) -> None:
+        """Note what is known of a span."""
+        found = self._marks.setdefault(span_id, Mark())
+        found.is_ours |= is_ours
+        found.said = said if found.said is None else found.said
+        if len(self._marks) > _MAX:
+            self._marks.popitem(last=False)
+
+    def take(self, span_id: int) -> Mark | None:
+        """Return what is known of a span that has ended, and forget it."""
+        return self._marks.pop(span_id, None)
+
+    def claim(self, record: Generation, current: Any) -> None:
+        """Note that the current span is another's of the very call that we record; ours hangs where that does."""
+        if not self.processors or not current.is_recording():
+            return
+        scope = getattr(getattr(current, "instrumentation_scope", None), "name", None) or ""
+        by_scope = scope.startswith(TRACERS) and getattr(getattr(current, "kind", None), "name", "") == _CLIENT
+        if not by_scope and not is_inference(getattr(current, "attributes", None) or {}):
+            return
+        span_id = current.get_span_context().span_id
+        self.mark(span_id, is_ours=True)
+        if not self.sharing:
+            return
+        above = getattr(current, "parent", None)
+        parent = above.span_id if above is not None else 0
+        if record.parent_span_id == span_id:
+            record.parent_span_id = parent
+        for block in record.blocks[:1]:
+            if block.parent_span_id == span_id and not block.is_scoped:
+                block.parent_span_id = parent
+
+    def clear(self) -> None:
+        """Forget all marks."""
+        self._marks.clear()
+
+
+overlap: Final = Overlap()
+"""Of this process."""

@@ -1,0 +1,256 @@
+"""The conventions of GenAI instrumentations: which spans are theirs, and which of their attributes and events are content.
+
+OpenTelemetry's GenAI conventions old and new, OpenInference, OpenLLMetry (traceloop), and what frameworks and SDKs add. Where a
+name is not known, its words decide: a private destination is rather sent too little.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+INPUTS, OUTPUTS, SYSTEM, TOOLS, ARGUMENTS, EITHER, ERROR = (
+    "inputs",
+    "outputs",
+    "system",
+    "tools",
+    "tool_arguments",
+    "either",
+    "error",
+)
+"""What content is: the parts that `hide` knows, either of what was asked and answered, or an error's text."""
+
+_PREFIXES: Final = (
+    "gen_ai.",
+    "llm.",
+    "openinference.",
+    "langfuse.observation.",
+    "langsmith.",
+    "mlflow.span",
+    "pydantic_ai.",
+    "ai.operationId",
+    "lmnr.span.",
+)
+_SIGNATURES: Final = frozenset({"traceloop.span.kind", "traceloop.entity.name", "traceloop.entity.input"})
+"""Other attributes of theirs are on every span of a workflow, whatever it does (database, HTTP)."""
+_CARRIED: Final = frozenset({"gen_ai.conversation.id"})
+"""Attributes that processors copy from the baggage to any span."""
+
+
+def is_genai(keys: Iterable[str]) -> bool:
+    """Return whether a span with these attributes is about a model, an agent or a tool. On the host's thread."""
+    return any(key in _SIGNATURES or (key.startswith(_PREFIXES) and key not in _CARRIED) for key in keys)
+
+
+STRUCTURED: Final = {
+    "gen_ai.input.messages": INPUTS,
+    "gen_ai.output.messages": OUTPUTS,
+    "gen_ai.system_instructions": SYSTEM,
+    "gen_ai.tool.definitions": TOOLS,
+}
+"""Attributes that are JSON in the form of the GenAI conventions' schemas."""
+INDEXED: Final = re.compile(
+    r"(?P<family>llm\.input_messages|llm\.output_messages|gen_ai\.prompt|gen_ai\.completion)\.(?P<index>\d+)\.(?P<rest>.+)"
+)
+"""Messages spread over attributes, each with its number."""
+_EXACT: Final = {
+    **STRUCTURED,
+    "agent_instructions": SYSTEM,
+    "ai.prompt.tools": TOOLS,
+    "ai.toolCall.args": ARGUMENTS,
+    "ai.toolCall.result": EITHER,
+    "all_messages_events": EITHER,
+    "events": EITHER,
+    "exception.message": ERROR,
+    "exception.stacktrace": ERROR,
+    "final_result": OUTPUTS,
+    "gcp.vertex.agent.data": EITHER,
+    "gcp.vertex.agent.llm_request": INPUTS,
+    "gcp.vertex.agent.llm_response": OUTPUTS,
+    "gcp.vertex.agent.tool_call_args": ARGUMENTS,
+    "gcp.vertex.agent.tool_response": EITHER,
+    "gen_ai.tool.call.arguments": ARGUMENTS,
+    "gen_ai.tool.call.result": EITHER,
+    "gen_ai.tool.description": TOOLS,
+    "gen_ai.agent.description": SYSTEM,
+    "input.value": INPUTS,
+    "llm.invocation_parameters": EITHER,
+    "logfire.msg": EITHER,
+    "logfire.pending_span": EITHER,
+    "model_request_parameters": TOOLS,
+    "otel.status_description": ERROR,
+    "output.value": OUTPUTS,
+    "request_data": INPUTS,
+    "response_data": OUTPUTS,
+    "span.status_message": ERROR,
+    "tool.description": TOOLS,
+    "tool.json_schema": TOOLS,
+    "tool.parameters": ARGUMENTS,
+    "tool_arguments": ARGUMENTS,
+    "tool_response": EITHER,
+    "traceloop.entity.input": INPUTS,
+    "traceloop.entity.output": OUTPUTS,
+}
+_FAMILIES: Final = (
+    ("ai.prompt", INPUTS),
+    ("ai.response.", OUTPUTS),
+    ("ai.result.", OUTPUTS),
+    ("ai.value", INPUTS),
+    ("ai.embedding", OUTPUTS),
+    ("braintrust.input", INPUTS),
+    ("braintrust.output", OUTPUTS),
+    ("document.", OUTPUTS),
+    ("embedding.", INPUTS),
+    ("gen_ai.completion", OUTPUTS),
+    ("gen_ai.content.completion", OUTPUTS),
+    ("gen_ai.content.prompt", INPUTS),
+    ("gen_ai.prompt", INPUTS),
+    ("gen_ai.retrieval.", EITHER),
+    ("gen_ai.memory.", EITHER),
+    ("haystack.component.input", INPUTS),
+    ("haystack.component.output", OUTPUTS),
+    ("langfuse.observation.input", INPUTS),
+    ("langfuse.observation.output", OUTPUTS),
+    ("langfuse.trace.input", INPUTS),
+    ("langfuse.trace.output", OUTPUTS),
+    ("llm.choices", OUTPUTS),
+    ("llm.completions", OUTPUTS),
+    ("llm.function_call", ARGUMENTS),
+    ("llm.input_messages", INPUTS),
+    ("llm.output_messages", OUTPUTS),
+    ("llm.prompt", INPUTS),
+    ("llm.request.functions", TOOLS),
+    ("llm.tools", TOOLS),
+    ("lmnr.span.input", INPUTS),
+    ("lmnr.span.output", OUTPUTS),
+    ("message.", EITHER),
+    ("message_content.", EITHER),
+    ("mlflow.chat.messages", EITHER),
+    ("mlflow.chat.tools", TOOLS),
+    ("mlflow.spanInputs", INPUTS),
+    ("mlflow.spanOutputs", OUTPUTS),
+    ("pydantic_ai.all_messages", EITHER),
+    ("reranker.", EITHER),
+    ("retrieval.documents", OUTPUTS),
+    ("span.input", INPUTS),
+    ("span.output", OUTPUTS),
+    ("tool_call.", ARGUMENTS),
+    ("trace.input", INPUTS),
+    ("trace.output", OUTPUTS),
+    ("traceloop.prompt", INPUTS),
+)
+_SAYING: Final = frozenset({".role", ".finish_reason", ".mime_type"})
+"""How attributes end that tell of content, and are none."""
+_KNOWN: Final = re.compile(
+    r"gen_ai\.(request|usage|agent|workflow|data_source|conversation|provider|operation|token|server|image|embeddings|moderation)\."
+    r"|gen_ai\.(system|output\.type|tool\.(name|type|call\.id)|response\.(?!image|text|content))|llm\.(model_name|provider|system"
+    r"|token_count|usage|cost|request\.type|is_streaming|headers|top_k|temperature)|(embedding|reranker)\.model_name|ai\.model\."
+    r"|ai\.response\.(id|model|finishReason|timestamp|ms|avg)|ai\.operationId|trace\.(name|id|metadata)|metadata"
+    r"|(embedding|llm)\.invocation_parameters\.|session\.|user\.|openinference\.|error\.type|exception\.(type|escaped)"
+    r"|langfuse\.(observation\.(type|level|model|usage|cost|metadata)|trace\.(name|tags|metadata)|session|user|environment|release)"
+    r"|traceloop\.(span\.kind|entity\.(name|path|version)|workflow\.name|association)|logfire\.(span_type|json_schema)"
+)
+"""Names that are no content although a word of theirs may sound like it."""
+_WORDS: Final = frozenset(
+    [
+        "input",
+        "inputs",
+        "output",
+        "outputs",
+        "prompt",
+        "prompts",
+        "completion",
+        "completions",
+        "message",
+        "messages",
+        "content",
+        "contents",
+        "text",
+        "texts",
+        "argument",
+        "arguments",
+        "args",
+        "kwargs",
+        "query",
+        "question",
+        "answer",
+        "document",
+        "documents",
+        "instruction",
+        "instructions",
+        "result",
+        "results",
+        "response",
+        "body",
+        "statement",
+        "chunk",
+        "chunks",
+        "transcript",
+        "thinking",
+        "reasoning",
+        "task",
+        "goal",
+        "backstory",
+        "data",
+        "payload",
+        "value",
+        "values",
+        "msg",
+    ]
+)
+_SPLIT: Final = re.compile(r"[._\-/]|(?<=[a-z])(?=[A-Z])")
+_EVENTS: Final = {
+    "gen_ai.assistant.message": INPUTS,
+    "gen_ai.choice": OUTPUTS,
+    "gen_ai.client.inference.operation.details": EITHER,
+    "gen_ai.content.completion": OUTPUTS,
+    "gen_ai.content.prompt": INPUTS,
+    "gen_ai.evaluation.result": EITHER,
+    "gen_ai.system.message": SYSTEM,
+    "gen_ai.tool.message": INPUTS,
+    "gen_ai.user.message": INPUTS,
+}
+
+
+@lru_cache(maxsize=4096)
+def content_of(key: str) -> str | None:
+    """Return what an attribute's text is, None when it is no content."""
+    found = _EXACT.get(key)
+    if found is not None:
+        return found
+    if key[key.rfind(".") :] in _SAYING:
+        return None
+    if _KNOWN.match(key):
+        return None
+    found = next((part for start, part in _FAMILIES if key.startswith(start)), None)
+    return found or (EITHER if any(word.lower() in _WORDS for word in _SPLIT.split(key)) else None)
+
+
+def content_of_event(name: str) -> str | None:
+    """Return what an event is all about, None when its attributes have to be looked at one by one."""
+    return _EVENTS.get(name)
+
+
+USERS: Final = frozenset(
+    {
+        "user.id",
+        "enduser.id",
+        "langfuse.user.id",
+        "llm.user",
+        "gen_ai.user.id",
+        "gen_ai.request.user",
+        "traceloop.association.properties.user_id",
+    }
+)
+SESSIONS: Final = (
+    "session.id",
+    "gen_ai.conversation.id",
+    "langfuse.session.id",
+    "traceloop.association.properties.session_id",
+)
+METADATA: Final = re.compile(
+    r"(?:trace\.metadata|metadata|traceloop\.association\.properties|langfuse\.(?:observation|trace)\.metadata)\.(?P<key>.+)"
+)
+METADATA_AS_JSON: Final = frozenset({"metadata", "langfuse.observation.metadata", "langfuse.trace.metadata"})

@@ -1,0 +1,49 @@
+"""The destinations that a processor sends to: those of `instrument()`, or some of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from llm_otel_broadcast.assembly import assemble
+from llm_otel_broadcast.instrumentation import _watch_multiprocessing
+from llm_otel_broadcast.running import Run, state
+from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.layers import settle
+from llm_otel_broadcast.settings.variables import disabling
+
+_NOWHERE: Final = (
+    "BroadcastSpanProcessor() has nowhere to send: give endpoint=... or destinations=[...], or no argument at all for the "
+    "destinations of instrument()"
+)
+
+
+def deliver_beside(given: Mapping[str, object]) -> Run | None:
+    """Start what delivers without watching calls, by arguments of `instrument()`; None where everything is turned off.
+
+    Raises:
+        ConfigError: listing every wrong setting.
+    """
+    if disabling(os.environ):
+        return None
+    options = settle(given, os.environ)
+    if not options.destinations:
+        raise ConfigError([_NOWHERE])
+    exporters = tuple(made.exporter for made in options.destinations if made.enabled and made.exporter)
+    run = Run(assemble(options, state.keeps), options.exit_timeout, None, exporters)
+    with state.lock:
+        state.running = (*state.running, run)
+    _watch_multiprocessing()
+    return run
+
+
+def delivering() -> Run | None:
+    """Return the newest run for all clients while it records, or still delivers."""
+    return state.newest if state.newest in state.running else None
+
+
+def endpoints_of(run: Run | None) -> frozenset[str]:
+    """Return where a run sends to."""
+    destinations = run.assembly.options.destinations if run else ()
+    return frozenset(made.endpoint for made in destinations if made.enabled and made.endpoint)

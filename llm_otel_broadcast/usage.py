@@ -1,0 +1,54 @@
+"""What one answer took: tokens by kind, and money. Imports nothing of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Usage:
+    """Token counts and cost as the response states them; None is "not stated", never zero.
+
+    The counts of kinds (cached, reasoning, text, image, audio) are subsets of the totals.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    input_text_tokens: int | None = None
+    input_image_tokens: int | None = None
+    input_audio_tokens: int | None = None
+    output_text_tokens: int | None = None
+    output_image_tokens: int | None = None
+    output_audio_tokens: int | None = None
+    cached_text_tokens: int | None = None
+    cached_image_tokens: int | None = None
+    cached_audio_tokens: int | None = None
+    seconds: float | None = None
+    """Length of the audio, where that is what is billed."""
+    cost: float | None = None
+    """USD, `usage.cost` of OpenRouter."""
+    input_cost: float | None = None
+    output_cost: float | None = None
+    upstream_cost: float | None = None
+    """USD, what the serving provider charges; with a key of one's own (`is_byok`) it is not in `cost`."""
+    is_byok: bool = False
+
+    def stated_cost(self) -> Cost | None:
+        """Return the cost as the response states it, None when it states none."""
+        if self.cost is None:
+            return None
+        return Cost(self.input_cost, self.output_cost, self.cost, is_estimated=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """USD; None where only the total is known."""
+
+    input: float | None
+    output: float | None
+    total: float
+    is_estimated: bool = True
