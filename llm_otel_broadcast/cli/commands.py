@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from llm_otel_broadcast.cli.collectors import collector_config
 from llm_otel_broadcast.version import __version__
 
 _PIPED_WIDTH: Final = 240
@@ -18,6 +19,9 @@ _PIPED_WIDTH: Final = 240
 @click.version_option(__version__)
 def cli() -> None:
     """Every LLM call as an OpenTelemetry trace."""
+
+
+cli.add_command(collector_config)
 
 
 @cli.command()
