@@ -25,6 +25,7 @@ _FOR: Final = {
     "longest": _KEEPING,
     "hosts": ("balancer",),
     "dns": ("balancer",),
+    "single": ("sampler",),
     "brokers": _KAFKA,
     "topic": _KAFKA,
     "token_env": _LISTENING,
@@ -72,7 +73,7 @@ _figures = _options(
         help="Generations a second through this collector at its peak.",
     ),
     click.option(
-        "--size", type=int, default=50_000, show_default=True, help="Bytes of one generation with all its spans."
+        "--size", type=int, default=20_000, show_default=True, help="Bytes of one generation with all its spans."
     ),
     click.option(
         "--outage",
@@ -101,6 +102,7 @@ _places = _options(
         "--host", "hosts", metavar="HOST[:PORT]", multiple=True, help="A sampler behind the balancer; once for each."
     ),
     click.option("--dns", metavar="NAME[:PORT]", help="Instead: a name whose addresses are the samplers."),
+    click.option("--single", is_flag=True, help="There is one sampler only: agents send to it, without a balancer."),
     click.option("--broker", "brokers", metavar="HOST:PORT", multiple=True, help="Of Kafka; may be repeated."),
     click.option("--topic", default="otlp_spans", show_default=True, help="Of Kafka."),
     click.option("--listen", metavar="ADDRESS", help="Default: 127.0.0.1 for an agent, 0.0.0.0 for the others."),
@@ -184,6 +186,9 @@ def _command(role: str, given: dict[str, Any], explicit: Iterable[str]) -> str:
     words = ["llm-otel-broadcast", "collector-config", role]
     for name in explicit:
         value = given[name]
+        if value is True:
+            words.append(_flag(name))
+            continue
         if isinstance(value, dict):
             value = tuple(f"{key}={variable}" for key, variable in value.items())
         for each in value if isinstance(value, tuple) else (value,):

@@ -66,5 +66,5 @@ def suggestion(section: str, kind: str) -> str | None:
     plain = {known.replace("_", ""): known for known in KNOWN[section]}
     if kind.replace("_", "") in plain:
         return None  # a name of another version
-    found = get_close_matches(kind, KNOWN[section], n=1, cutoff=0.8)
+    found = get_close_matches(kind, KNOWN[section], n=1, cutoff=0.75)
     return found[0] if found else None

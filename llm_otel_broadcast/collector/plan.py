@@ -42,6 +42,7 @@ class Plan:
         keep: percent of the sessions that are kept.
         longest: seconds from a trace's first span to its last.
         hosts: the samplers behind a balancer, each `host` or `host:port`.
+        single: there is one sampler only, so agents send to it, by HTTP; no balancer.
         dns: instead of `hosts`: a name whose addresses are the samplers.
         brokers: of Kafka, each `host:port`.
         topic: of Kafka.
@@ -58,12 +59,13 @@ class Plan:
     headers: Mapping[str, str] = field(default_factory=dict)
     compression: Compression = "gzip"
     rate: float = 10.0
-    size: int = 50_000
+    size: int = 20_000
     outage: int = 3_600
     keep: float = 100.0
     longest: int = 120
     hosts: tuple[str, ...] = ()
     dns: str | None = None
+    single: bool = False
     brokers: tuple[str, ...] = ()
     topic: str = "otlp_spans"
     listen: str | None = None

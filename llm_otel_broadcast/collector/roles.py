@@ -92,8 +92,9 @@ def _sampler(plan: Plan, load: Load) -> _Parts:
     queue = sizing.queue_bytes(kept, plan.outage)
     held = sizing.sampler_bytes(load, sizing.decision_wait(plan.longest))
     return _Parts(
-        what="The sampler: behind the balancer, it sees whole traces and keeps or drops whole sessions.",
-        receivers={"otlp": _otlp(plan, grpc=True)},
+        what=f"The sampler: {'the only one' if plan.single else 'behind the balancer'}, it sees whole traces and keeps or drops"
+        " whole sessions.",
+        receivers={"otlp": _otlp(plan, http=plan.single, grpc=True)},
         processors={"tail_sampling": tail_sampling(load, plan.keep, plan.longest)},
         exporters={"otlp_http": _otlp_http(plan, _disk_queue(kept, queue, plan.outage, _LOST))},
         memory=sizing.memory_mib(load, held),
