@@ -13,7 +13,7 @@ from textwrap import indent
 from typing import Final
 
 from llm_otel_broadcast.collector import sizing
-from llm_otel_broadcast.collector.plan import Plan, Role
+from llm_otel_broadcast.collector.plan import Plan, PlanError, Role
 from llm_otel_broadcast.collector.sizing import MIB, Load
 from llm_otel_broadcast.collector.tail import tail_sampling
 
@@ -40,9 +40,17 @@ def render(plan: Plan, command: str) -> str:
     Args:
         plan: what it is to be for.
         command: what makes the same file again, for its first lines.
+
+    Raises:
+        PlanError: no machine could carry this load alone.
     """
     load = Load(plan.rate, plan.size)
     parts = _BUILDERS[plan.role](plan, load)
+    if load.bytes > sizing.MOST_BYTES or parts.memory > sizing.MOST_MEMORY_MIB:
+        raise PlanError(
+            f"{amount(load.bytes)}/s and {parts.memory // 1024:,} GiB of memory are too much for one collector: "
+            f"{sizing.collectors(load)} could share the load, so give --rate the part of one"
+        )
     processors = {"memory_limiter": _memory_limiter(parts.memory), **parts.processors}
     extensions = _extensions(plan, parts.disk)
     head = [

@@ -42,6 +42,9 @@ ERRORS_PERCENT: Final = 5
 COLLECTOR_SPANS: Final = 10_000
 """Spans a second for one collector with 4 cores, so that it is half idle and catches up after an outage."""
 COLLECTOR_BYTES: Final = 20_000_000
+MOST_BYTES: Final = 10_000_000_000
+"""Bytes a second that one machine's network takes in; beyond it figures would leave the range of the Collector's numbers."""
+MOST_MEMORY_MIB: Final = 1024 * 1024
 PARTITION_BYTES: Final = 5_000_000
 """Bytes a second for one Kafka partition."""
 DECISION_MARGIN: Final = 10

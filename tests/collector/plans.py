@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from hypothesis import reject
 from hypothesis import strategies as st
 
-from llm_otel_broadcast.collector.plan import ROLES, Plan
+from llm_otel_broadcast.collector.plan import ROLES, Plan, PlanError
+from llm_otel_broadcast.collector.roles import render
 
 PLACEHOLDER = "${env:NAME}"
 HOSTS = st.sampled_from(["gateway", "a.b-c.example", "10.0.0.7", "[::1]", PLACEHOLDER])
@@ -29,16 +31,16 @@ def plans(draw: st.DrawFn) -> Plan:
     optional = st.none() | PATHS
     certified = draw(st.booleans())
     named = draw(st.booleans())
-    return Plan(
+    plan = Plan(
         role=role,
         to=draw(URLS),
         headers=draw(HEADERS),
         compression=draw(st.sampled_from(["gzip", "zstd", "none"])),
-        rate=draw(st.floats(0.001, 1_000_000)),
-        size=draw(st.integers(100, 100_000_000)),
+        rate=draw(st.floats(0.001, 5_000)),
+        size=draw(st.integers(100, 500_000)),
         outage=draw(st.integers(1, 7 * 86_400)),
         keep=draw(st.floats(0.01, 100) | st.just(100.0)),
-        longest=draw(st.integers(1, 86_400)),
+        longest=draw(st.integers(1, 3_600)),
         hosts=() if named else tuple(draw(st.lists(HOSTS | PLACES, min_size=1, max_size=4, unique=True))),
         dns=draw(HOSTS.filter(lambda host: "[" not in host)) if named else None,
         brokers=tuple(draw(st.lists(PLACES, min_size=1, max_size=3, unique=True))),
@@ -50,3 +52,8 @@ def plans(draw: st.DrawFn) -> Plan:
         ca=draw(optional),
         storage=draw(PATHS),
     )
+    try:
+        render(plan, "command")
+    except PlanError:
+        reject()  # too much for one collector
+    return plan

@@ -176,6 +176,19 @@ def test_options_that_do_not_fit_are_named_and_no_secret_is_repeated(options, sa
     assert "hidden" not in str(wrong.value)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"role": "agent", "to": URL, "rate": 1_000_000, "size": 100_000_000},
+        {"role": "sampler", "to": URL, "rate": 100_000, "size": 100_000, "longest": 86_400},
+    ],
+)
+def test_what_no_machine_could_carry_is_refused_with_how_many_could(options):
+    """Its memory limit would not fit into the Collector's number: it would not start, or with another limit."""
+    with pytest.raises(PlanError, match=r"too much for one collector: [0-9]+ could share"):
+        render(Plan(**options), "command")
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_an_example_is_what_the_command_in_it_prints(path):
     text = path.read_text(encoding="utf-8")
