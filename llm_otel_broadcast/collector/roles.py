@@ -1,0 +1,349 @@
+"""The YAML of each role: an agent beside the app, a balancer, a sampler, and the two sides of Kafka.
+
+For the Collector's contrib distribution, 0.144 or newer. Comments in the file say where its figures come from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from textwrap import indent
+from typing import Final
+
+from llm_otel_broadcast.collector import sizing
+from llm_otel_broadcast.collector.plan import Plan, PlanError, Role
+from llm_otel_broadcast.collector.sizing import MIB, Load
+from llm_otel_broadcast.collector.tail import tail_sampling
+
+OLDEST: Final = "0.144"
+"""The first version that has every name used here: `otlp_http` came with it."""
+_LOST: Final = "what is decided after that is lost"
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What differs from role to role."""
+
+    what: str
+    receivers: Mapping[str, str]
+    exporters: Mapping[str, str]
+    memory: int
+    processors: Mapping[str, str] = field(default_factory=dict)
+    disk: int = 0
+
+
+def render(plan: Plan, command: str) -> str:
+    """Return the whole file.
+
+    Args:
+        plan: what it is to be for.
+        command: what makes the same file again, for its first lines.
+
+    Raises:
+        PlanError: no machine could carry this load alone.
+    """
+    load = Load(plan.rate, plan.size)
+    parts = _BUILDERS[plan.role](plan, load)
+    if load.bytes > sizing.MOST_BYTES or parts.memory > sizing.MOST_MEMORY_MIB:
+        raise PlanError(
+            f"{amount(load.bytes)}/s and {parts.memory // 1024:,} GiB of memory are too much for one collector: "
+            f"{sizing.collectors(load)} could share the load, so give --rate the part of one"
+        )
+    processors = {"memory_limiter": _memory_limiter(parts.memory), **parts.processors}
+    extensions = _extensions(plan, parts.disk)
+    head = [
+        parts.what,
+        f"For otelcol-contrib {OLDEST} or newer. Made by:",
+        f"  {command}",
+        f"Peak: {load.rate:g} generations/s of {load.size:,} bytes: {load.spans:g} spans/s, {amount(load.bytes)}/s before compression.",
+        f"Give the process {parts.memory + 64:,} MiB of memory and GOMEMLIMIT={parts.memory * 4 // 5}MiB"
+        + (f", and the directory of its queue {amount(sizing.disk_bytes(parts.disk))} of disk." if parts.disk else "."),
+    ]
+    sections = [
+        "".join(f"# {line}\n" for line in head),
+        _section("extensions", extensions),
+        _section("receivers", parts.receivers),
+        _section("processors", processors),
+        _section("exporters", parts.exporters),
+        _service(extensions, parts.receivers, processors, parts.exporters),
+    ]
+    return "\n".join(sections)
+
+
+def _agent(plan: Plan, load: Load) -> _Parts:
+    queue = sizing.queue_bytes(load, plan.outage)
+    return _Parts(
+        what="The agent: beside the app, it takes over what the app has sent and keeps it on disk until it can be passed on.",
+        receivers={"otlp": _otlp(plan, http=True, grpc=True)},
+        exporters={
+            "otlp_http": _otlp_http(plan, _disk_queue(load, queue, plan.outage, "senders are told to try again"))
+        },
+        memory=sizing.memory_mib(load),
+        disk=queue,
+    )
+
+
+def _balancer(plan: Plan, load: Load) -> _Parts:
+    queue = sizing.queue_bytes(load, sizing.LONG_PAUSE)
+    return _Parts(
+        what="The balancer: every span of a trace goes to the same sampler. Run as many as the load wants; they decide alike.",
+        receivers={"otlp": _otlp(plan, http=True)},
+        exporters={"loadbalancing": _loadbalancing(plan, load, queue)},
+        memory=sizing.memory_mib(load, queue),
+    )
+
+
+def _sampler(plan: Plan, load: Load) -> _Parts:
+    kept = sizing.kept(load, plan.keep)
+    queue = sizing.queue_bytes(kept, plan.outage)
+    held = sizing.sampler_bytes(load, sizing.decision_wait(plan.longest))
+    return _Parts(
+        what=f"The sampler: {'the only one' if plan.single else 'behind the balancer'}, it sees whole traces and keeps or drops"
+        " whole sessions.",
+        receivers={"otlp": _otlp(plan, http=plan.single, grpc=True)},
+        processors={"tail_sampling": tail_sampling(load, plan.keep, plan.longest)},
+        exporters={"otlp_http": _otlp_http(plan, _disk_queue(kept, queue, plan.outage, _LOST))},
+        memory=sizing.memory_mib(load, held),
+        disk=queue,
+    )
+
+
+def _to_kafka(plan: Plan, load: Load) -> _Parts:
+    queue = sizing.queue_bytes(load, sizing.LONG_PAUSE)
+    count = sizing.partitions(load)
+    retention = sizing.retention_bytes(load, plan.outage, count)
+    created = (
+        "The topic, before the first start (figures for this load alone; add up those of several collectors):\n"
+        f"kafka-topics.sh --create --topic {plan.topic} --partitions {count} --replication-factor 3\n"
+        f"  --config max.message.bytes={sizing.LARGEST_REQUEST} --config retention.bytes={retention}"
+    )
+    text = f"""\
+{_commented(created)}
+brokers: {_list(plan.brokers)}
+traces:
+  topic: {_quoted(plan.topic)}
+  encoding: otlp_proto
+partition_traces_by_id: true # whoever reads a partition sees whole traces
+producer:
+  compression: zstd
+  required_acks: -1 # all replicas that are in step have it
+  max_message_bytes: {sizing.LARGEST_REQUEST} # one trace with long prompts is one message
+retry_on_failure:
+  max_elapsed_time: 0s # for as long as it takes; the queue is the limit
+{_memory_queue(load, queue)}"""
+    return _Parts(
+        what="In front of Kafka: takes what agents send and writes it to a topic, each trace to one partition.",
+        receivers={"otlp": _otlp(plan, http=True)},
+        exporters={"kafka": text},
+        memory=sizing.memory_mib(load, queue),
+    )
+
+
+def _from_kafka(plan: Plan, load: Load) -> _Parts:
+    sampled = plan.keep < 100  # noqa: PLR2004  # percent
+    kept = sizing.kept(load, plan.keep)
+    seconds = plan.outage if sampled else min(plan.outage, 60)
+    queue = sizing.queue_bytes(kept, seconds)
+    full = _LOST if sampled else "Kafka keeps the rest"
+    held = sizing.sampler_bytes(load, sizing.decision_wait(plan.longest)) if sampled else 0
+    text = f"""\
+brokers: {_list(plan.brokers)}
+traces:
+  topics: {_list([plan.topic])}
+  encoding: otlp_proto
+group_id: {_quoted(f"{plan.topic}-readers")} # the same in all that share the partitions
+initial_offset: earliest
+max_partition_fetch_size: {sizing.LARGEST_REQUEST} # the largest message must fit
+max_fetch_size: {sizing.LARGEST_REQUEST}
+message_marking:
+  after: true # read again after a crash what had not been taken over
+  on_error: false
+error_backoff: # when memory_limiter or a full queue refuses, ask again instead of going on
+  enabled: true
+  initial_interval: 1s
+  max_interval: 30s
+  max_elapsed_time: 0s"""
+    return _Parts(
+        what="Behind Kafka: reads its share of the partitions"
+        + (", keeps or drops whole sessions," if sampled else "")
+        + " and sends to the backend. Several share the partitions.",
+        receivers={"kafka": text},
+        processors={"tail_sampling": tail_sampling(load, plan.keep, plan.longest)} if sampled else {},
+        exporters={"otlp_http": _otlp_http(plan, _disk_queue(kept, queue, seconds, full, block=not sampled))},
+        memory=sizing.memory_mib(load, held),
+        disk=queue,
+    )
+
+
+_BUILDERS: Final[Mapping[Role, Callable[[Plan, Load], _Parts]]] = {
+    "agent": _agent,
+    "balancer": _balancer,
+    "sampler": _sampler,
+    "to-kafka": _to_kafka,
+    "from-kafka": _from_kafka,
+}
+
+
+def _otlp(plan: Plan, *, http: bool = False, grpc: bool = False) -> str:
+    auth = "\n    auth:\n      authenticator: bearertokenauth" if plan.token_env else ""
+    tls = ""
+    if plan.tls_cert is not None and plan.tls_key is not None:
+        tls = f"\n    tls:\n      cert_file: {_quoted(plan.tls_cert)}\n      key_file: {_quoted(plan.tls_key)}"
+    lines = "protocols:"
+    if http:
+        lines += f"\n  http:\n    endpoint: {_quoted(f'{plan.address}:4318')}{tls}{auth}"
+    if grpc:
+        lines += f"\n  grpc:\n    endpoint: {_quoted(f'{plan.address}:4317')}"
+        lines += (
+            f"\n    max_recv_msg_size_mib: {sizing.LARGEST_REQUEST // MIB} # 4 by default, too little for long prompts"
+        )
+        lines += tls + auth
+    return lines
+
+
+def _memory_limiter(limit: int) -> str:
+    return f"""\
+check_interval: 1s
+limit_mib: {limit}
+spike_limit_mib: {sizing.spike_mib(limit)}"""
+
+
+def _otlp_http(plan: Plan, queue: str) -> str:
+    tls = f"\ntls:\n  ca_file: {_quoted(plan.ca)}" if plan.ca else ""
+    return f"""\
+traces_endpoint: {_quoted(plan.traces_url)}{_headers(plan)}{tls}
+compression: {plan.compression}
+timeout: 30s
+retry_on_failure:
+  max_elapsed_time: 0s # for as long as it takes; the queue is the limit
+{queue}
+  batch: # behind the queue, so that what waits for company is on disk already
+    sizer: bytes
+    min_size: {sizing.BATCH_BYTES} # sent with this much, or after a second
+    max_size: {sizing.LARGEST_BATCH} # a single span that is larger is dropped; receivers would refuse it
+    flush_timeout: 1s"""
+
+
+def _disk_queue(load: Load, size: int, seconds: int, full: str, *, block: bool = False) -> str:
+    return f"""\
+sending_queue:
+  storage: file_storage
+  sizer: bytes
+  queue_size: {size} # {seconds:,} s of {amount(load.bytes)}/s, at least {amount(sizing.SMALLEST_QUEUE)}; when it is full, {full}
+  block_on_overflow: {"true" if block else "false"}
+  num_consumers: {sizing.consumers(load)}"""
+
+
+def _memory_queue(load: Load, size: int) -> str:
+    return f"""\
+sending_queue:
+  sizer: bytes
+  queue_size: {size} # {sizing.LONG_PAUSE} s of {amount(load.bytes)}/s in memory; when it is full, agents keep it on their disks
+  num_consumers: {sizing.consumers(load)}"""
+
+
+def _loadbalancing(plan: Plan, load: Load, queue: int) -> str:
+    if plan.dns:
+        name, port = _name_and_port(plan.dns)
+        resolver = f"  dns:\n    hostname: {_quoted(name)}\n    port: {_quoted(port)}"
+    else:
+        hosts = "".join(f"\n      - {_quoted(':'.join(_name_and_port(host)))}" for host in plan.hosts)
+        resolver = f"  static:\n    hostnames:{hosts}"
+    tls = (
+        f"ca_file: {_quoted(plan.ca)}"
+        if plan.ca
+        else "insecure: true # plain text, for a network of your own; else --ca FILE"
+    )
+    return f"""\
+routing_key: traceID
+resolver:
+{resolver}
+timeout: 10s
+retry_on_failure:
+  enabled: true
+  max_elapsed_time: 0s
+{_memory_queue(load, queue)}
+protocol:
+  otlp:{indent(_headers(plan), "    ")}
+    compression: {plan.compression}
+    timeout: 5s
+    tls:
+      {tls}
+    # no queue and no retry for each sampler: what one that went away had not taken is sent to another
+    sending_queue:
+      enabled: false
+    retry_on_failure:
+      enabled: false"""
+
+
+def _headers(plan: Plan) -> str:
+    if not plan.headers:
+        return ""
+    return "\nheaders:" + "".join(
+        f'\n  {_quoted(name)}: "${{env:{variable}}}"' for name, variable in plan.headers.items()
+    )
+
+
+def _extensions(plan: Plan, disk: int) -> dict[str, str]:
+    found = {"health_check": f"endpoint: {_quoted(f'{plan.address}:13133')}"}
+    if plan.token_env and plan.role != "from-kafka":
+        found["bearertokenauth"] = (
+            f'token: "${{env:{plan.token_env}}}" # what senders must show as Authorization: Bearer ...'
+        )
+    if disk:
+        found["file_storage"] = f"""\
+directory: {_quoted(plan.storage)}
+create_directory: true
+timeout: 10s
+fsync: true # a queue that survives a loss of power; false is faster
+compaction: # gives disk back once a long queue has been sent
+  directory: {_quoted(plan.storage)}
+  on_rebound: true
+  cleanup_on_start: true"""
+    return found
+
+
+def _section(name: str, components: Mapping[str, str]) -> str:
+    return f"{name}:\n" + "".join(f"  {key}:\n{indent(text, '    ')}\n" for key, text in components.items())
+
+
+def _service(*components: Mapping[str, str]) -> str:
+    extensions, receivers, processors, exporters = (", ".join(each) for each in components)
+    return f"""\
+service:
+  extensions: [{extensions}]
+  pipelines:
+    traces:
+      receivers: [{receivers}]
+      processors: [{processors}]
+      exporters: [{exporters}]
+"""
+
+
+def amount(count: float) -> str:
+    """Return bytes as people read them, with two significant digits or more."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":  # noqa: PLR2004  # the step between units
+            return f"{count:.0f} {unit}" if count >= 10 or unit == "bytes" else f"{count:.1f} {unit}"  # noqa: PLR2004
+        count /= 1000
+    raise AssertionError
+
+
+def _name_and_port(host: str) -> tuple[str, str]:
+    found = re.fullmatch(r"(.+):(\d+|\$\{env:\w+\})", host)
+    return (found[1], found[2]) if found else (host, "4317")
+
+
+def _commented(text: str) -> str:
+    return "\n".join(f"# {line}" for line in text.splitlines())
+
+
+def _quoted(text: str) -> str:
+    """Return a YAML scalar in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _list(texts: tuple[str, ...] | list[str]) -> str:
+    return "[" + ", ".join(map(_quoted, texts)) + "]"

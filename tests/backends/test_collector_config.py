@@ -1,0 +1,106 @@
+"""A real OpenTelemetry Collector judges what `collector-config` prints, and what its check says.
+
+The only Collector on PyPI has no receiver of traces, so that part is exchanged for the one that it has: memory limiter, exporter,
+queue, batches, headers and TLS are judged as they stand.
+"""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+
+from llm_otel_broadcast.collector.checking import check, failed
+from llm_otel_broadcast.collector.plan import Plan
+from llm_otel_broadcast.collector.roles import render
+from tests.collector.plans import plans
+from tests.collector.test_checking import AGENT, FAULTS
+
+pytestmark = pytest.mark.backend
+
+JUDGED = [
+    "a memory limiter that never looks",
+    "a memory limiter without an interval",
+    "a queue without size",
+    "a sizer",
+    "a batch's sizer",
+    "a batch's sizes",
+    "a batch larger than its queue",
+    "a batch that is never sent",
+    "waiting with storage",
+]
+
+
+@pytest.fixture(scope="module")
+def judge(otelcol, tmp_path_factory):
+    """Return what gives the Collector's words about a file, none when it would start."""
+    file = tmp_path_factory.mktemp("otelcol") / "config.yaml"
+
+    def words(text):
+        file.write_text(yaml.safe_dump(exchanged(yaml.safe_load(text)), allow_unicode=True), encoding="utf-8")
+        environment = {**dict.fromkeys(variables(text), "value"), "NAME": "1"}
+        done = subprocess.run(
+            [otelcol, "validate", "--config", file],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert bool(done.returncode) == bool(done.stderr)
+        return done.stderr
+
+    return words
+
+
+def exchanged(config):
+    """Put the parts that this Collector has in place of those that it lacks; its version is before 0.144: an old name."""
+    exporter = dict(config["exporters"]["otlp_http"])
+    exporter["logs_endpoint"] = exporter.pop("traces_endpoint")
+    exporter.pop("tls", None)  # it would look for the file
+    memory = next(settings for name, settings in config["processors"].items() if name == "memory_limiter")
+    return {
+        "receivers": {"filelog": {"include": ["/nothing"]}},
+        "processors": {"memory_limiter": memory},
+        "exporters": {"otlphttp": exporter},
+        "service": {
+            "pipelines": {
+                "logs": {"receivers": ["filelog"], "processors": ["memory_limiter"], "exporters": ["otlphttp"]}
+            }
+        },
+    }
+
+
+def variables(text):
+    return [part.partition("}")[0] for part in text.split("${env:")[1:]]
+
+
+@pytest.mark.parametrize("role", ["agent", "sampler", "from-kafka"])
+def test_the_collector_takes_what_is_printed(judge, role):
+    brokers = ("kafka:9092",) if role == "from-kafka" else ()
+    plan = Plan(role=role, to="https://api.example", headers={"Authorization": "KEY"}, brokers=brokers)
+    assert judge(render(plan, "command")) == ""
+
+
+@given(plan=plans().filter(lambda plan: plan.role in ("agent", "sampler", "from-kafka")))
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture],
+)
+def test_the_collector_takes_whatever_is_printed(judge, plan):
+    assert judge(render(plan, "command")) == ""
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_what_the_check_calls_an_error_keeps_the_collector_from_starting(judge, name):
+    text, old, new, expected = FAULTS[name]
+    if text is not AGENT:  # the limiter of a file that has nothing else to be judged
+        old, new = ("check_interval: 1s", new.replace(",", "")) if new else ("    check_interval: 1s\n", "")
+    wrong = AGENT.replace(old, new, 1)
+    assert wrong != AGENT
+    assert [found for found in check(wrong) if expected in str(found)]
+    assert failed(check(wrong))
+    assert judge(wrong)
