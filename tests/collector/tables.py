@@ -36,8 +36,22 @@ MACHINES = (
 )
 
 
-def tables() -> str:
-    return f"{_table(TRAFFIC, map(_traffic, DAYS))}\n{_table(MACHINES, map(_machines, DAYS))}"
+def tables() -> list[str]:
+    return [
+        _table(TRAFFIC, map(_traffic, DAYS)),
+        _table(MACHINES, map(_machines, DAYS)),
+        "".join(f"- {line}\n" for line in _assumed()),
+    ]
+
+
+def _assumed() -> Iterable[str]:
+    yield f"the peak of a day: {sizing.PEAK} times its mean"
+    yield f"a collector with 4 cores: {sizing.COLLECTOR_SPANS:,} spans/s and {amount(sizing.COLLECTOR_BYTES)}/s, half idle; one to spare in each tier"
+    yield f"a byte on the wire takes {sizing.HEAP_SHARE} of the heap while it is held; {sizing.HEAP_BASE_MIB} MiB for the rest"
+    yield f"a request is sent with {amount(sizing.BATCH_BYTES)} or after a second, and answered in {sizing.ANSWER_SECONDS:g} s"
+    yield f"the queue's database takes {sizing.DISK_SHARE:g} times what it holds; a queue has {amount(sizing.SMALLEST_QUEUE)} at least"
+    yield f"a Kafka partition: {amount(sizing.PARTITION_BYTES)}/s, before compression; three for each reader"
+    yield f"traces with an error: {sizing.ERRORS_PERCENT} %"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -79,4 +93,4 @@ def _figure(value: float) -> str:
 
 
 if __name__ == "__main__":
-    print(tables(), end="")
+    print(*tables(), sep="\n", end="")

@@ -17,7 +17,8 @@ from llm_otel_broadcast.collector.plan import Plan, PlanError
 from llm_otel_broadcast.collector.roles import render
 from tests.collector.plans import plans
 
-EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "collector"
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = ROOT / "examples" / "collector"
 URL = "https://api.example/v1/traces"
 BROKERS = ("kafka:9092",)
 
@@ -201,3 +202,17 @@ def test_an_example_is_what_the_command_in_it_prints(path):
 
 def test_there_is_an_example_of_every_role():
     assert {path.stem for path in EXAMPLES.glob("*.yaml")} >= {"agent", "balancer", "sampler", "to-kafka", "from-kafka"}
+
+
+def commands(name):
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.startswith("llm-otel-broadcast collector-config")]
+
+
+@pytest.mark.parametrize("command", [*commands("docs/scaling.md"), *commands("examples/collector/README.md")])
+def test_a_command_in_the_docs_works(command, monkeypatch, tmp_path):
+    for name in ("collector.yaml", "agent.yaml"):
+        (tmp_path / name).write_text((EXAMPLES / "agent.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, shlex.split(command)[1:])
+    assert done.exit_code == 0, done.output

@@ -103,4 +103,6 @@ def test_a_single_sampler_needs_no_balancer():
 
 def test_the_tables_in_the_docs_are_what_the_arithmetic_says():
     """`python -m tests.collector.tables` prints them."""
-    assert tables() in (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    docs = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    for table in tables():
+        assert table in docs
