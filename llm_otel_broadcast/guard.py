@@ -88,7 +88,7 @@ def consult(question: Callable[[], Value], otherwise: Value, whose: str) -> Valu
     """Return what a function of the program's yields, `otherwise` when it fails; the first failure of each is logged."""
     try:
         return question()
-    except Exception as error:  # noqa: BLE001  # whatever the program's function raises
+    except Exception as error:  # whatever the program's function raises
         if whose not in told:
             told.add(whose)
             logger.warning(

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any, Final, TypeVar, overload
 
 from llm_otel_broadcast.fields.around import around
-from llm_otel_broadcast.fields.merge import as_text
 from llm_otel_broadcast.fields.context import say
+from llm_otel_broadcast.fields.merge import as_text
 from llm_otel_broadcast.fields.reporting import Facts
 from llm_otel_broadcast.fields.scope import OpenScope, running, sinks
 from llm_otel_broadcast.generation import Block

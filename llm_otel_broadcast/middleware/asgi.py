@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from llm_otel_broadcast.middleware.request import RequestScope, RouteName
+from llm_otel_broadcast.fields.scope import sinks
+from llm_otel_broadcast.guard import Guard
+from llm_otel_broadcast.middleware.request import Asking, RequestScope
 from llm_otel_broadcast.middleware.routes import asgi_route
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -14,38 +16,45 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_BEGINNING: Final = Guard("beginning a web request")
+
 
 class TraceMiddleware:
     """Makes each HTTP request a context with a root span, streamed answers included; websockets and lifespan pass through.
 
-    The root span is sent only when a generation happened below it.
+    The root span is sent only when a generation happened below it. It hangs below the span that is current or else below the
+    one that the request's headers name (W3C `traceparent`, or what OpenTelemetry is set to); `x-session-id` is `session.id`.
+
+    The functions are asked when the first generation of a request happens. When one fails, that is logged once, and the
+    request goes on.
 
     Args:
         app: the ASGI application.
         trace_name: name of the root span: text, or a function of the ASGI scope; default: method and route, such as
-            `GET /items/{id}`.
+            `GET /items/{id}`, or the method alone where there is no route.
         user: function of the ASGI scope that returns `user.id`, or None.
-        metadata: function of the ASGI scope that returns metadata.
+        metadata: function of the ASGI scope that returns metadata (or `session_id`, `generation_name`, `privacy`).
+
+    Raises:
+        TypeError: naming an argument of the wrong kind.
     """
 
     def __init__(
         self,
         app: Application,
         *,
-        trace_name: str | Callable[[Scope], str] | None = None,
+        trace_name: str | Callable[[Scope], str | None] | None = None,
         user: Callable[[Scope], str | None] | None = None,
-        metadata: Callable[[Scope], Mapping[str, object]] | None = None,
+        metadata: Callable[[Scope], Mapping[str, object] | None] | None = None,
     ) -> None:
         self.app = app
-        self._trace_name = trace_name
-        self._user = user
-        self._metadata = metadata
+        self._asking = Asking(app, trace_name, user, metadata)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        request = self._begin(scope) if sinks.all and scope["type"] == "http" else None
+        if request is None:
             await self.app(scope, receive, send)
             return
-        request = self._begin(scope)
         request.enter()
         try:
             await self.app(scope, receive, send)
@@ -56,19 +65,34 @@ class TraceMiddleware:
         request.leave()
         request.close()
 
-    def _begin(self, scope: Scope) -> RequestScope:
-        name: object = self._trace_name
-        if callable(name):
-            name = RouteName("", partial(name, scope))
-        elif name is None:
-            name = RouteName(str(scope.get("method", "HTTP")), partial(asgi_route, scope))
-        return RequestScope(
-            _headers(scope.get("headers") or ()),
-            trace_name=name,
-            user=partial(self._user, scope) if self._user else None,
-            metadata=partial(self._metadata, scope) if self._metadata else None,
-        )
+    def _begin(self, scope: Scope) -> RequestScope | None:
+        with _BEGINNING:
+            raw = scope.get("headers") or ()
+            return RequestScope(
+                request=scope,
+                identity=raw or scope,
+                headers=_Headers(raw),
+                asking=self._asking,
+                method=str(scope.get("method")),
+                route=partial(asgi_route, scope, dict(scope), self.app),
+                server_span=_unknown,
+            )
+        return None
 
 
-def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}
+class _Headers:
+    """The headers of an ASGI request."""
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._raw = list(raw)
+
+    def all(self, name: str) -> list[str]:
+        wanted = name.encode("latin-1")
+        return [value.decode("latin-1") for key, value in self._raw if key.lower() == wanted]
+
+    def names(self) -> list[str]:
+        return [key.decode("latin-1").lower() for key, _ in self._raw]
+
+
+def _unknown() -> None:
+    """Find no span: OpenTelemetry's instrumentations keep theirs nowhere in the ASGI scope, but have it current."""

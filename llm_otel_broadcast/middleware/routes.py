@@ -3,37 +3,72 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from llm_otel_broadcast.guard import ask
+
+_MAX_LAYERS: Final = 30
 
 
-def asgi_route(scope: Mapping[str, Any]) -> str | None:
-    """Return the route of an ASGI request: FastAPI, Starlette and Litestar leave it in the scope, Django in its resolver."""
-    route = scope.get("route")
-    path = getattr(route, "path", None) or getattr(route, "path_format", None)
-    if isinstance(path, str):
-        return path
+def asgi_route(scope: Mapping[str, Any], before: Mapping[str, Any], app: Any) -> str | None:
+    """Return the route of an ASGI request.
+
+    Starlette and FastAPI are asked again which of their routes it takes: what they leave behind lacks where an application or
+    a router is mounted, and is lost when a middleware copies the scope. Litestar leaves it, Django's resolver knows it.
+
+    Args:
+        scope: the request's, which the application has had.
+        before: a copy from before.
+        app: the application that the middleware is put round.
+    """
     template = scope.get("path_template")
     if isinstance(template, str):
         return template
-    routes = getattr(scope.get("app"), "routes", None)
-    if routes:
-        return _starlette(routes, scope, scope.get("endpoint"))
-    return _django(str(scope.get("path", "")))
+    for known, at in ((before.get("app") or app, before), (scope.get("app"), scope)):
+        routes = ask(lambda known=known: _routes_of(known), None)  # type: ignore[misc]
+        found = routes and ask(lambda routes=routes, at=at: _path(routes, _afresh(at)), None)  # type: ignore[misc]
+        if found:
+            return str(found)
+    path = getattr(scope.get("route"), "path", None)
+    if isinstance(path, str) or "app" in scope:
+        return path
+    return _django(str(scope.get("path", "")).removeprefix(str(scope.get("root_path", ""))))
 
 
-def _starlette(routes: Iterable[Any], scope: Mapping[str, Any], endpoint: Any) -> str | None:
-    """Find the route whose endpoint has been called; plain Starlette names the endpoint only."""
-    if endpoint is None:
-        return None
-    for route in routes:
-        path = getattr(route, "path", "")
-        if getattr(route, "endpoint", None) is endpoint:
-            return str(path)
-        below = _starlette(getattr(route, "routes", None) or (), scope, endpoint)
-        if below is not None:
-            return f"{path}{below}"
+def _routes_of(app: Any) -> Any:
+    """Return an application's routes; other middleware may be put round it."""
+    for _ in range(_MAX_LAYERS):
+        routes = getattr(app, "routes", None)
+        if routes is not None or app is None:
+            return routes
+        app = getattr(app, "app", None)
     return None
+
+
+def _afresh(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scope to look for a route with: routing writes into it."""
+    found = {"endpoint", "fastapi", "path_params", "route", "router"}
+    return {key: value for key, value in scope.items() if key not in found}
+
+
+def _path(routes: Iterable[Any], scope: dict[str, Any]) -> str | None:
+    for route in _flat(routes):
+        match, inside = route.matches(scope)
+        if match.name == "FULL":
+            path, below = getattr(route, "path", None) or "", getattr(route, "routes", None)
+            return f"{path}{_path(below, {**scope, **inside}) or ''}" if below else str(path)
+    return None
+
+
+def _flat(routes: Iterable[Any]) -> Iterator[Any]:
+    """Return routes with those of included routers, which FastAPI keeps as they are since 0.137."""
+    for route in routes:
+        included = getattr(route, "effective_route_contexts", None)
+        if included is None:
+            yield route
+        else:
+            yield from (getattr(one, "starlette_route", None) or one for one in included())
 
 
 def wsgi_route(environ: Mapping[str, Any]) -> str | None:
