@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from llm_otel_broadcast.guard import ask
@@ -71,12 +71,28 @@ def _flat(routes: Iterable[Any]) -> Iterator[Any]:
             yield from (getattr(one, "starlette_route", None) or one for one in included())
 
 
-def wsgi_route(environ: Mapping[str, Any]) -> str | None:
-    """Return the route of a WSGI request: Flask's request has it, Django's resolver knows it."""
-    rule = getattr(getattr(environ.get("werkzeug.request"), "url_rule", None), "rule", None)
-    if isinstance(rule, str):
-        return rule
-    return _django(str(environ.get("PATH_INFO", "")))
+class WsgiRoute:
+    """The route of a WSGI request: Flask's request has it, Django's resolver knows it.
+
+    Flask's is gone when the body is produced, so it is looked at when the answer begins.
+    """
+
+    def __init__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> None:
+        self._environ = environ
+        self._start_response = start_response
+        self._found: str | None = None
+
+    def start_response(self, *args: Any, **kwargs: Any) -> Any:
+        """Begin the answer, as the server's own function does."""
+        self._found = ask(self._rule, None)
+        return self._start_response(*args, **kwargs)
+
+    def _rule(self) -> str | None:
+        rule = getattr(getattr(self._environ.get("werkzeug.request"), "url_rule", None), "rule", None)
+        return rule if isinstance(rule, str) else None
+
+    def __call__(self) -> str | None:
+        return self._rule() or self._found or _django(str(self._environ.get("PATH_INFO", "")))
 
 
 def _django(path: str) -> str | None:

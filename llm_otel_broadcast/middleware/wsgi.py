@@ -11,7 +11,7 @@ from opentelemetry import trace
 from llm_otel_broadcast.fields.scope import sinks
 from llm_otel_broadcast.guard import Guard
 from llm_otel_broadcast.middleware.request import Asking, RequestScope
-from llm_otel_broadcast.middleware.routes import wsgi_route
+from llm_otel_broadcast.middleware.routes import WsgiRoute
 
 Environ: TypeAlias = dict[str, Any]
 Application: TypeAlias = Callable[[Environ, Any], Iterable[bytes]]
@@ -52,12 +52,15 @@ class TraceMiddleware:
         self._asking = Asking(app, trace_name, user, metadata)
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        request = self._begin(environ) if sinks.all else None
+        if not sinks.all:
+            return self.app(environ, start_response)
+        route = WsgiRoute(environ, start_response)
+        request = self._begin(environ, route)
         if request is None:
             return self.app(environ, start_response)
         request.enter()
         try:
-            body = self.app(environ, start_response)
+            body = self.app(environ, route.start_response)
         except BaseException as error:
             request.leave()
             request.close(error)
@@ -68,7 +71,7 @@ class TraceMiddleware:
             return body
         return (_SizedBody if isinstance(body, Sized) else _Body)(body, request)
 
-    def _begin(self, environ: Environ) -> RequestScope | None:
+    def _begin(self, environ: Environ, route: WsgiRoute) -> RequestScope | None:
         with _BEGINNING:
             return RequestScope(
                 request=environ,
@@ -76,7 +79,7 @@ class TraceMiddleware:
                 headers=_Headers(environ),
                 asking=self._asking,
                 method=str(environ.get("REQUEST_METHOD")),
-                route=partial(wsgi_route, environ),
+                route=route,
                 server_span=partial(_server_span, environ),
             )
         return None
