@@ -18,135 +18,132 @@ from starlette.routing import Mount, Route
 from tests.middleware.calling import Model
 
 LARGE = 300_000
-_kept: set[asyncio.Task[Any]] = set()
 
 
 class Gate:
-    """What a background task of the application waits for."""
+    """What tasks of the application wait for; opened by a test, in another thread."""
 
     def __init__(self) -> None:
         self.opened = threading.Event()
 
     async def passed(self) -> None:
-        while not self.opened.is_set():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(self.opened.wait, 10)
 
 
-def starlette_app(model: Model, gate: Gate | None = None) -> Starlette:
-    """Return an application with each kind of answer."""
-    gate = gate or Gate()
+class Pages:
+    """Each kind of answer."""
 
-    async def item(request: Request) -> Response:
-        return PlainTextResponse(await model.aask())
+    def __init__(self, model: Model, gate: Gate) -> None:
+        self.model = model
+        self.gate = gate
+        self.tasks: set[asyncio.Task[Any]] = set()
 
-    def sync_item(request: Request) -> Response:
-        return PlainTextResponse(model.ask())
+    async def item(self, request: Request) -> Response:
+        return PlainTextResponse(await self.model.aask())
 
-    async def twice(request: Request) -> Response:
+    def sync_item(self, request: Request) -> Response:
+        return PlainTextResponse(self.model.ask())
+
+    async def twice(self, request: Request) -> Response:
         number = request.path_params["number"]
         for turn in range(2):
-            await model.aask(extra_body={"trace": {"generation_name": f"call {number}.{turn}"}})
-            await asyncio.sleep(0)
+            await self.model.aask(extra_body={"trace": {"generation_name": f"call {number}.{turn}"}})
         return PlainTextResponse(number)
 
-    async def quiet(request: Request) -> Response:
+    async def quiet(self, request: Request) -> Response:
         return JSONResponse({"path": request.url.path}, 201, {"x-own": "yes"})
 
-    async def streamed(request: Request) -> Response:
+    async def streamed(self, request: Request) -> Response:
         async def body() -> AsyncIterator[str]:
             for _ in range(2):
-                yield f"{await model.aask()}\n"
+                yield f"{await self.model.aask()}\n"
 
         return StreamingResponse(body(), media_type="text/plain")
 
-    async def sync_streamed(request: Request) -> Response:
-        return StreamingResponse((f"{model.ask()}\n" for _ in range(2)), media_type="text/plain")
+    async def sync_streamed(self, request: Request) -> Response:
+        return StreamingResponse((f"{self.model.ask()}\n" for _ in range(2)), media_type="text/plain")
 
-    async def events(request: Request) -> Response:
+    async def events(self, request: Request) -> Response:
         async def body() -> AsyncIterator[str]:
             yield "event: begin\ndata: 0\n\n"
-            yield f"data: {await model.aask()}\n\n"
+            yield f"data: {await self.model.aask()}\n\n"
 
         return StreamingResponse(body(), media_type="text/event-stream")
 
-    async def endless(request: Request) -> Response:
+    async def endless(self, request: Request) -> Response:
         async def body() -> AsyncIterator[str]:
             while True:
-                yield await model.aask()
-                await asyncio.sleep(0.02)
+                yield await self.model.aask()
 
         return StreamingResponse(body(), media_type="text/plain")
 
-    async def failing(request: Request) -> Response:
-        await model.aask()
+    async def failing(self, request: Request) -> Response:
+        await self.model.aask()
         raise LookupError("the launch code")
 
-    async def background(request: Request) -> Response:
-        return PlainTextResponse("sent", background=BackgroundTask(model.aask))
+    async def background(self, request: Request) -> Response:
+        return PlainTextResponse("sent", background=BackgroundTask(self.model.aask))
 
-    async def left_running(request: Request) -> Response:
-        async def later() -> None:
-            await gate.passed()
-            await model.aask()
-
-        task = asyncio.create_task(later())
-        _kept.add(task)
-        task.add_done_callback(_kept.discard)
+    async def left_running(self, request: Request) -> Response:
+        task = asyncio.create_task(self._later())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
         return PlainTextResponse("begun")
 
-    async def large_and_slow(request: Request) -> Response:
-        await request.body()
-        return PlainTextResponse("x" * LARGE, background=BackgroundTask(gate.passed))
+    async def _later(self) -> None:
+        await self.gate.passed()
+        await self.model.aask()
 
-    async def file(request: Request) -> Response:
+    async def large_and_slow(self, request: Request) -> Response:
+        await request.body()
+        return PlainTextResponse("x" * LARGE, background=BackgroundTask(self.gate.passed))
+
+    async def file(self, request: Request) -> Response:
         return FileResponse(__file__)
 
-    async def not_found(request: Request, error: Exception) -> Response:
-        await model.aask()
+    async def not_found(self, request: Request, error: Exception) -> Response:
+        await self.model.aask()
         return PlainTextResponse("no such page", 404)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, str]]:
-        yield {"from": "lifespan"}
-        await model.aclose()
+    async def lifespan(self, app: Any) -> AsyncIterator[None]:
+        yield
+        await self.model.aclose()
 
-    users = [Route("/users/{user}", item), Route("/", item)]
+
+def starlette_app(model: Model, gate: Gate | None = None) -> Starlette:
+    pages = Pages(model, gate or Gate())
     return Starlette(
         routes=[
-            Route("/items/{item:int}", item),
-            Route("/same/{one}", item, name="one"),
-            Route("/same/{one}/{two}", item, name="two"),
-            Route("/sync/{item}", sync_item),
-            Route("/twice/{number}", twice),
-            Route("/quiet/{item}", quiet),
-            Route("/streamed", streamed),
-            Route("/sync-streamed", sync_streamed),
-            Route("/events", events),
-            Route("/endless", endless),
-            Route("/failing", failing),
-            Route("/background", background),
-            Route("/left-running", left_running),
-            Route("/large-and-slow", large_and_slow, methods=["POST", "GET"]),
-            Route("/file", file),
-            Mount("/tenants/{tenant}", routes=users),
+            Route("/items/{item:int}", pages.item),
+            Route("/same/{one}", pages.item, name="one"),
+            Route("/same/{one}/{two}", pages.item, name="two"),
+            Route("/sync/{item}", pages.sync_item),
+            Route("/twice/{number}", pages.twice),
+            Route("/quiet/{item}", pages.quiet),
+            Route("/streamed", pages.streamed),
+            Route("/sync-streamed", pages.sync_streamed),
+            Route("/events", pages.events),
+            Route("/endless", pages.endless),
+            Route("/failing", pages.failing),
+            Route("/background", pages.background),
+            Route("/left-running", pages.left_running),
+            Route("/large-and-slow", pages.large_and_slow, methods=["POST"]),
+            Route("/file", pages.file),
+            Mount("/tenants/{tenant}", routes=[Route("/users/{user}", pages.item), Route("/", pages.item)]),
         ],
-        exception_handlers={404: not_found},
-        lifespan=lifespan,
+        exception_handlers={404: pages.not_found},
+        lifespan=pages.lifespan,
     )
 
 
+async def _known(request: Request) -> None:
+    request.state.user = "u-7"
+
+
 def fastapi_app(model: Model) -> FastAPI:
-    """Return an application with routers in routers, a mounted application, and a user whom a dependency finds."""
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
-        await model.aclose()
-
-    async def known(request: Request) -> None:
-        request.state.user = "u-7"
-
-    app = FastAPI(lifespan=lifespan)
+    """Return an application with routers in routers, mounted applications, and a user whom a dependency finds."""
+    app = FastAPI(lifespan=Pages(model, Gate()).lifespan)
     inner, outer, mounted = APIRouter(prefix="/things"), APIRouter(prefix="/v1"), FastAPI()
 
     @app.get("/items/{item}")
@@ -157,7 +154,7 @@ def fastapi_app(model: Model) -> FastAPI:
     def sync_item(item: str) -> str:
         return model.ask()
 
-    @app.get("/known", dependencies=[Depends(known)])
+    @app.get("/known", dependencies=[Depends(_known)])
     async def with_user() -> str:
         return await model.aask()
 

@@ -13,6 +13,7 @@ class Model:
     """A client of each kind, made at the first call: an asynchronous one belongs to the event loop that it is used in."""
 
     def __init__(self, base_url: str | None = None) -> None:
+        self.base_url = base_url
         self._given: dict[str, Any] = {"api_key": "sk-test", "base_url": base_url, "max_retries": 0}
         self._sync: openai.OpenAI | None = None
         self._asynchronous: openai.AsyncOpenAI | None = None

@@ -171,12 +171,13 @@ def test_a_function_that_fails_leaves_the_request_alone_and_is_said_once(base_ur
     def failing(scope):
         raise RuntimeError(str(scope["headers"]))
 
-    async def later(scope):
+    async def nobody():
         return "nobody"
 
-    app = TraceMiddleware(
-        starlette_app(Model(base_url)), trace_name=failing, user=lambda scope: later(scope), metadata=lambda scope: [1]
-    )
+    def later(scope):
+        return nobody()
+
+    app = TraceMiddleware(starlette_app(Model(base_url)), trace_name=failing, user=later, metadata=lambda scope: [1])
     with caplog.at_level(logging.WARNING, "llm_otel_broadcast"), asgi_served(app) as url:
         for _ in range(2):
             assert get(f"{url}/items/1", {"authorization": "sk-secret"}).status == 200

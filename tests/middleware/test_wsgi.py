@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import urlsplit
 from wsgiref.util import FileWrapper, setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 
 import llm_otel_broadcast
 from llm_otel_broadcast.fields.scope import current_scope
@@ -40,6 +42,7 @@ def flask_url(model):
     ("path", "name"),
     [
         ("/items/4711", "GET /items/<int:item>"),
+        ("/async/4711", "GET /async/<item>"),
         ("/things/4711", "GET /things/<thing>"),
         ("/all/4711/4711", "GET /all/<kind>/<thing>"),
         ("/nowhere/4711", "GET"),
@@ -75,7 +78,8 @@ def test_functions_of_the_program_are_asked_about_the_environ(model, instrumente
     )
     with wsgi_served(app) as url:
         get(f"{url}/items/1", {"x-user": "u-1"})
-    for span in (lambda root, calls: (root, *calls))(*traced(2)):
+    root, calls = traced(2)
+    for span in (root, *calls):
         assert span.attributes["trace.name"] == "Handler item"
         assert span.attributes["user.id"] == "u-1"
         assert span.attributes["session.id"] == "from metadata"
@@ -213,10 +217,37 @@ def test_a_body_is_closed_once_however_often_the_server_does(instrumented):
     assert nothing_is_left()
 
 
+def test_a_span_that_the_application_leaves_current_is_so_for_its_body_and_gone_afterwards(instrumented):
+    """So do instrumentations that end theirs with the body."""
+    instrumented()
+    left = trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))
+    tokens, seen = [], []
+
+    class Leaving(Body):
+        def close(self):
+            otel_context.detach(tokens.pop())
+
+        def __iter__(self):
+            seen.append(otel_context.get_value("own"))
+            yield b"a"
+            seen.append(otel_context.get_value("own"))
+
+    def app(environ, start_response):
+        tokens.append(otel_context.attach(otel_context.set_value("own", left)))
+        start_response("200 OK", [])
+        return Leaving([])
+
+    made, _, _ = call(TraceMiddleware(app), HTTP_TRACEPARENT=CALLER, HTTP_BAGGAGE="tenant=acme")
+    assert list(made) == [b"a"]
+    made.close()
+    assert seen == [left, left]
+    assert nothing_is_left()
+
+
 def test_a_body_that_is_made_or_a_file_stays_the_very_same_object(instrumented):
     """Servers look at its type: for the length, and for sendfile."""
     instrumented()
-    with open(__file__, "rb") as file:
+    with Path(__file__).open("rb") as file:
         for body in ([b"a"], (b"a",), FileWrapper(file)):
             made, _, _ = call(TraceMiddleware(answering(body)), **{"wsgi.file_wrapper": FileWrapper})
             assert made is body

@@ -10,93 +10,84 @@ from flask import Blueprint, Flask, Response, g, send_file, stream_with_context
 from tests.middleware.calling import Model
 
 
-def flask_app(model: Model) -> Flask:
-    """Return an application with each kind of answer."""
-    app = Flask(__name__)
-    things = Blueprint("things", __name__, url_prefix="/things")
+class Pages:
+    """Each kind of answer."""
 
-    @app.get("/ready")
-    def ready() -> str:
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def ready(self) -> str:
         return "ready"
 
-    @app.get("/items/<int:item>")
-    def item(item: int) -> str:
-        return model.ask()
+    def item(self, **_: Any) -> str:
+        return self.model.ask()
 
-    @things.get("/<thing>")
-    def thing(thing: str, kind: str = "") -> str:
-        return model.ask()
+    async def asynchronous(self, item: str) -> str:
+        own = Model(self.model.base_url)
+        try:
+            return await own.aask()
+        finally:
+            await own.aclose()
 
-    @app.get("/twice/<number>")
-    def twice(number: str) -> str:
+    def twice(self, number: str) -> str:
         for turn in range(2):
-            model.ask(extra_body={"trace": {"generation_name": f"call {number}.{turn}"}})
+            self.model.ask(extra_body={"trace": {"generation_name": f"call {number}.{turn}"}})
         return number
 
-    @app.get("/async/<item>")
-    async def asynchronous(item: str) -> str:
-        answer = await model.aask()
-        await model.aclose()
-        return answer
-
-    @app.get("/quiet")
-    def quiet() -> Any:
+    def quiet(self) -> Any:
         return {"quiet": True}, 201, {"x-own": "yes"}
 
-    @app.get("/streamed")
-    def streamed() -> Response:
-        def body() -> Iterator[str]:
-            for _ in range(2):
-                yield f"{model.ask()}\n"
+    def streamed(self) -> Response:
+        return Response((f"{self.model.ask()}\n" for _ in range(2)), mimetype="text/plain")
 
-        return Response(body(), mimetype="text/plain")
-
-    @app.get("/streamed-with-context")
-    def streamed_with_context() -> Response:
+    def streamed_with_context(self) -> Response:
         g.word = "own"
 
         def body() -> Iterator[str]:
-            yield f"{g.word} {model.ask()}\n"
-            yield f"{g.word} {model.ask()}\n"
+            yield f"{g.word} {self.model.ask()}\n"
+            yield f"{g.word} {self.model.ask()}\n"
 
         return Response(stream_with_context(body()), mimetype="text/plain")
 
-    @app.get("/endless")
-    def endless() -> Response:
-        def body() -> Iterator[str]:
-            while True:
-                yield model.ask() * 100
+    def endless(self) -> Response:
+        return Response(iter(lambda: self.model.ask() * 100, ""), mimetype="text/plain")
 
-        return Response(body(), mimetype="text/plain")
-
-    @app.get("/broken-off")
-    def broken_off() -> Response:
-        def body() -> Iterator[str]:
-            yield model.ask()
-            raise LookupError("the launch code")
-
-        return Response(body(), mimetype="text/plain")
-
-    @app.get("/closing")
-    def closing() -> Response:
+    def closing(self) -> Response:
         response = Response("closing")
-        response.call_on_close(model.ask)
+        response.call_on_close(self.model.ask)
         return response
 
-    @app.get("/failing")
-    def failing() -> str:
-        model.ask()
+    def failing(self) -> str:
+        self.model.ask()
         raise LookupError("the launch code")
 
-    @app.get("/file")
-    def file() -> Response:
+    def file(self) -> Response:
         return send_file(__file__)
 
-    @app.errorhandler(404)
-    def not_found(error: Exception) -> tuple[str, int]:
-        model.ask()
+    def not_found(self, error: Exception) -> tuple[str, int]:
+        self.model.ask()
         return "no such page", 404
 
-    app.register_blueprint(things, url_prefix="/all/<kind>")
-    app.register_blueprint(things, name="plain")
+
+def flask_app(model: Model) -> Flask:
+    app, pages = Flask(__name__), Pages(model)
+    for rule, page in {
+        "/ready": pages.ready,
+        "/items/<int:item>": pages.item,
+        "/async/<item>": pages.asynchronous,
+        "/twice/<number>": pages.twice,
+        "/quiet": pages.quiet,
+        "/streamed": pages.streamed,
+        "/streamed-with-context": pages.streamed_with_context,
+        "/endless": pages.endless,
+        "/closing": pages.closing,
+        "/failing": pages.failing,
+        "/file": pages.file,
+    }.items():
+        app.add_url_rule(rule, view_func=page)
+    things = Blueprint("things", __name__)
+    things.add_url_rule("/<thing>", view_func=pages.item)
+    app.register_blueprint(things, url_prefix="/things")
+    app.register_blueprint(things, url_prefix="/all/<kind>", name="all")
+    app.register_error_handler(404, pages.not_found)
     return app
