@@ -68,7 +68,7 @@ def asgi_served(app: Any, **settings: Any) -> Iterator[str]:
 def wsgi_served(app: Any) -> Iterator[str]:
     """Serve a WSGI application in threads of this process."""
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
