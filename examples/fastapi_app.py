@@ -27,7 +27,7 @@ client = AsyncOpenAI()
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     yield
     await client.close()
 
@@ -36,7 +36,7 @@ app = FastAPI(lifespan=lifespan)
 app.add_middleware(
     TraceMiddleware,
     user=lambda scope: dict(scope["headers"]).get(b"x-user", b"").decode(),
-    metadata=lambda scope: {"environment": "staging", "chat": scope["path_params"]["chat"]},
+    metadata=lambda scope: {"environment": "staging", "client": scope["client"][0]},
 )
 
 
@@ -44,7 +44,10 @@ app.add_middleware(
 async def chat(chat: str, question: str) -> StreamingResponse:
     async def answer() -> AsyncIterator[str]:
         stream = await client.chat.completions.create(
-            model="gpt-4o-mini", messages=[{"role": "user", "content": question}], stream=True
+            model="gpt-4o-mini",
+            messages=[{"role": "user", "content": question}],
+            stream=True,
+            extra_body={"trace": {"chat": chat}},
         )
         async for chunk in stream:
             for choice in chunk.choices:
@@ -61,7 +64,7 @@ def main() -> None:
         time.sleep(0.05)
     port = server.servers[0].sockets[0].getsockname()[1]
     headers = {"x-session-id": "session_abc", "x-user": "ada"}
-    asked = Request(f"http://127.0.0.1:{port}/chats/7?question=Hello", method="POST", headers=headers)  # noqa: S310
+    asked = Request(f"http://127.0.0.1:{port}/chats/7?question=Hello", method="POST", headers=headers)
     with urlopen(asked) as answer:  # noqa: S310
         print(answer.read().decode())
     server.should_exit = True

@@ -25,7 +25,7 @@ app = Flask(__name__)
 app.wsgi_app = TraceMiddleware(  # type: ignore[method-assign]
     app.wsgi_app,
     user=lambda environ: environ.get("HTTP_X_USER"),
-    metadata=lambda environ: {"environment": "staging", "method": environ["REQUEST_METHOD"]},
+    metadata=lambda environ: {"environment": "staging", "client": environ["REMOTE_ADDR"]},
 )
 
 
@@ -35,7 +35,10 @@ def chat(chat: int) -> Response:
 
     def answer() -> Iterator[str]:
         stream = client.chat.completions.create(
-            model="gpt-4o-mini", messages=[{"role": "user", "content": question}], stream=True
+            model="gpt-4o-mini",
+            messages=[{"role": "user", "content": question}],
+            stream=True,
+            extra_body={"trace": {"chat": chat}},
         )
         for chunk in stream:
             for choice in chunk.choices:
@@ -50,7 +53,7 @@ def main() -> None:
     serving.start()
     headers = {"x-session-id": "session_abc", "x-user": "ada"}
     url = f"http://127.0.0.1:{server.server_port}/chats/7?question=Hello"
-    with urlopen(Request(url, method="POST", headers=headers)) as answer:  # noqa: S310
+    with urlopen(Request(url, method="POST", headers=headers)) as answer:
         print(answer.read().decode())
     server.shutdown()
     serving.join()
