@@ -50,6 +50,11 @@ class Pages:
             await self.model.aask(extra_body={"trace": {"generation_name": f"call {number}.{turn}"}})
         return PlainTextResponse(number)
 
+    async def three_times(self, request: Request) -> Response:
+        for turn in range(3):
+            await self.model.aask(extra_body={"trace": {"generation_name": f"call {turn}"}})
+        return PlainTextResponse("three")
+
     async def quiet(self, request: Request) -> Response:
         return JSONResponse({"path": request.url.path}, 201, {"x-own": "yes"})
 
@@ -120,6 +125,7 @@ def starlette_app(model: Model, gate: Gate | None = None) -> Starlette:
             Route("/same/{one}/{two}", pages.item, name="two"),
             Route("/sync/{item}", pages.sync_item),
             Route("/twice/{number}", pages.twice),
+            Route("/three-times", pages.three_times),
             Route("/quiet/{item}", pages.quiet),
             Route("/streamed", pages.streamed),
             Route("/sync-streamed", pages.sync_streamed),

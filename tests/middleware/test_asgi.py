@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
+from starlette.middleware.gzip import GZipMiddleware
 
 import llm_otel_broadcast
 from llm_otel_broadcast.fields.lineage import roots
@@ -107,6 +108,36 @@ def test_a_route_is_found_behind_other_middleware(base_url, instrumented, traced
     with asgi_served(TraceMiddleware(app)) as url:
         get(f"{url}/api/v1/things/4711")
     assert traced(2)[0].name == "GET /api/v1/things/{thing}"
+
+
+def test_a_mounted_route_is_found_below_other_middleware(base_url, instrumented, traced):
+    instrumented()
+    with asgi_served(TraceMiddleware(GZipMiddleware(fastapi_app(Model(base_url))))) as url:
+        get(f"{url}/mounted/deep/4711")
+    assert traced(2)[0].name == "GET /mounted/deep/{number}"
+
+
+def test_functions_that_have_answered_are_not_asked_again_in_a_request(base_url, instrumented, arrived):
+    """A user who is not known yet is asked for again."""
+    instrumented()
+    asked = []
+
+    def user(scope):
+        asked.append("user")
+        return "u-1" if asked.count("user") > 1 else None
+
+    def metadata(scope):
+        asked.append("metadata")
+        return {"calls": len(asked)}
+
+    app = TraceMiddleware(starlette_app(Model(base_url)), user=user, metadata=metadata)
+    with asgi_served(app) as url:
+        get(f"{url}/three-times")
+    spans = {span.name: span for span in arrived(4)}
+    assert asked == ["metadata", "user", "user"]
+    assert [spans[f"call {turn}"].attributes.get("user.id") for turn in range(3)] == [None, "u-1", "u-1"]
+    assert spans["GET /three-times"].attributes["user.id"] == "u-1"
+    assert {span.attributes["trace.metadata.calls"] for span in spans.values()} == {1}
 
 
 def test_a_method_that_somebody_made_up_is_in_no_name(starlette_url, instrumented, traced):

@@ -44,7 +44,7 @@ def served(words):
 
 
 django_wsgi = served([*GUNICORN, "--threads", "4", "tests.middleware.django_program:wsgi_app"])
-django_asgi = served([*UVICORN, "tests.middleware.django_program:asgi_app"])
+django_asgi = served([*UVICORN, "--root-path", "/below", "tests.middleware.django_program:asgi_app"])
 
 
 @pytest.fixture

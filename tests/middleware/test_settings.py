@@ -6,7 +6,9 @@ import asyncio
 import timeit
 
 import pytest
+from opentelemetry import context as otel_context
 
+from llm_otel_broadcast.fields.scope import current_scope
 from llm_otel_broadcast.middleware import asgi, wsgi
 
 BOTH = pytest.mark.parametrize("middleware", [asgi.TraceMiddleware, wsgi.TraceMiddleware], ids=["asgi", "wsgi"])
@@ -18,6 +20,7 @@ def test_what_is_no_http_request_passes_through_as_the_very_same_objects(instrum
     seen = []
 
     async def app(*given):
+        assert current_scope() is None
         seen.extend(given)
 
     async def receive():
@@ -76,6 +79,21 @@ def test_a_setting_of_the_wrong_kind_is_refused_at_once(middleware, given, said)
 def test_something_that_is_no_application_is_refused_at_once(middleware):
     with pytest.raises(TypeError, match="TraceMiddleware: app must be the application, got str"):
         middleware("module:app")
+
+
+def test_there_is_no_context_where_nothing_is_instrumented():
+    seen = []
+
+    async def on_asgi(*given):
+        seen.append((current_scope(), otel_context.get_current()))
+
+    def on_wsgi(*given):
+        seen.append((current_scope(), otel_context.get_current()))
+
+    headers = [(b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
+    asyncio.run(asgi.TraceMiddleware(on_asgi)({"type": "http", "method": "GET", "headers": headers}, len, print))
+    wsgi.TraceMiddleware(on_wsgi)({"HTTP_TRACEPARENT": headers[0][1].decode()}, print)
+    assert seen == [(None, {}), (None, {})]
 
 
 def test_it_costs_next_to_nothing_where_nothing_is_instrumented():

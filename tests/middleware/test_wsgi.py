@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from urllib.parse import urlsplit
 from wsgiref.util import FileWrapper, setup_testing_defaults
@@ -242,6 +243,24 @@ def test_a_span_that_the_application_leaves_current_is_so_for_its_body_and_gone_
     made.close()
     assert seen == [left, left]
     assert nothing_is_left()
+
+
+def test_a_request_that_begins_in_the_context_of_one_that_is_over_is_not_in_it(model, instrumented, arrived):
+    """A worker that was started in a request, say, keeps its context for ever."""
+    instrumented(baggage_metadata=["tenant"])
+    kept = []
+
+    def app(environ, start_response):
+        kept.append(copy_context())
+        start_response("200 OK", [])
+        return [model.ask().encode()]
+
+    call(TraceMiddleware(app), HTTP_TRACEPARENT=CALLER, HTTP_BAGGAGE="tenant=acme", HTTP_X_SESSION_ID="s-1")
+    kept[0].run(call, TraceMiddleware(app))
+    later = [span for span in arrived(4) if span.trace_id != CALLER.split("-")[1]]
+    assert len(later) == 2
+    for span in later:
+        assert not {"session.id", "trace.metadata.tenant"} & set(span.attributes)
 
 
 def test_a_body_that_is_made_or_a_file_stays_the_very_same_object(instrumented):
