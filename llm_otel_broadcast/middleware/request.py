@@ -191,9 +191,8 @@ class RequestScope(OpenScope):
         Stay.enter(self)
 
     def leave(self) -> None:
-        self.context = (
-            otel_context.get_current()
-        )  # a span that the program left current is so when its body is produced
+        # a span that the program left current is so when its body is produced
+        self.context = otel_context.get_current()
         super().leave()
 
     def close(self, error: BaseException | None = None) -> None:
