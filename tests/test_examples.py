@@ -41,8 +41,7 @@ def tree(spans):
     return {(span.name, names.get((span.trace_id, span.parent_span_id))) for span in spans}
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
-def test_an_example_runs_and_its_traces_arrive(name, receiver, stand_in):
+def run(name, receiver, stand_in):
     environment = {
         **os.environ,
         "OPENAI_API_KEY": "sk-test",
@@ -58,8 +57,26 @@ def test_an_example_runs_and_its_traces_arrive(name, receiver, stand_in):
     assert done.returncode == 0, done.stderr
     assert "delivered" in done.stdout
     assert "not delivered" not in done.stdout
-    spans = receiver.store.wait_for(1)
+    return receiver.store.wait_for(1)
+
+
+WEB = {"fastapi_app.py": "POST /chats/{chat}", "flask_app.py": "POST /chats/<int:chat>"}
+
+
+@pytest.mark.parametrize("name", sorted({path.name for path in EXAMPLES.glob("*.py")} - set(WEB)))
+def test_an_example_runs_and_its_traces_arrive(name, receiver, stand_in):
+    spans = run(name, receiver, stand_in)
     assert tree(spans) == TREES.get(name, tree(spans))
+
+
+@pytest.mark.parametrize("name", WEB)
+def test_an_example_of_a_web_application_is_one_trace_for_each_request(name, receiver, stand_in):
+    root, call = sorted(run(name, receiver, stand_in), key=lambda span: span.parent_span_id)
+    assert (root.name, root.parent_span_id) == (WEB[name], "")
+    assert (call.name, call.parent_span_id) == ("chat gpt-4o-mini", root.span_id)
+    for span in (root, call):
+        assert (span.attributes["session.id"], span.attributes["user.id"]) == ("session_abc", "ada")
+        assert span.attributes["trace.metadata.environment"] == "staging"
 
 
 def test_the_example_without_code_is_traced_by_the_command_in_its_docstring(receiver, stand_in):

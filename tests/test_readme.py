@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import llm_otel_broadcast
-from tests.middleware.serving import asgi_served, fetch
+from tests.middleware.serving import asgi_served, get
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 SECTION = re.search(r"^### Shape the trace$(.*?)^##", README, re.DOTALL | re.MULTILINE)[1]
@@ -68,8 +68,8 @@ def test_what_the_text_says_of_fields_and_content_holds(run):
 def test_the_web_service_is_traced_as_the_text_says(run, arrived):
     program = {}
     before = len(run(3, program)) + len(arrived())
-    with asgi_served(program["app"]) as port:
-        assert b"Hello!" in fetch(port, "/answers/42?question=Hi", {"x-session-id": "session_abc"}).body
+    with asgi_served(program["app"]) as url:
+        assert b"Hello!" in get(f"{url}/answers/42?question=Hi", {"x-session-id": "session_abc"}).body
     spans = arrived()[before:]
     assert tree(spans) == {("GET /answers/{user_id}", None), (CALL, "GET /answers/{user_id}")}
     assert {(span.attributes["user.id"], span.attributes["session.id"]) for span in spans} == {("42", "session_abc")}

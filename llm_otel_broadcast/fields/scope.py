@@ -85,6 +85,7 @@ class Scope:
         late: finds out what could not be known at the beginning. Asked when something is about to hang below.
         is_over: the context has ended, though tasks that began in it may go on.
         outside: OpenTelemetry's context before it was entered, and inside.
+        request: what tells the web request that it is of from others.
     """
 
     said: dict[Any, Any]
@@ -98,6 +99,7 @@ class Scope:
     is_over: bool = False
     outside: Any = None
     inside: Any = None
+    request: Any = None
 
     def hide_errors(self) -> None:
         """Note that something private happens inside: an exception that leaves a block round it may quote that."""
@@ -116,6 +118,8 @@ class Scope:
 
 
 _current: ContextVar[Scope | None] = ContextVar("llm_otel_broadcast_scope", default=None)
+REQUEST: Final = otel_context.create_key("llm_otel_broadcast_request")
+"""Where OpenTelemetry's context has the scope of the web request that it is of."""
 
 
 class _Process:
@@ -151,17 +155,32 @@ def running() -> Any:
     return scope.own if scope is not None else None
 
 
-def surroundings() -> tuple[Scope | None, Any]:
-    """Return the scope that is round a new request, and OpenTelemetry's context, past what an earlier request left behind.
+def surroundings(request: object) -> tuple[Scope | None, Any]:
+    """Return the scope that is round a new web request, and OpenTelemetry's context, past what an earlier one left behind.
 
-    asyncio lets a connection's next request begin in the context of the one before (python/cpython#140947).
+    asyncio lets a connection's next request begin in the context of the one before (python/cpython#140947), which may be at
+    work still, after its answer.
+
+    Args:
+        request: what tells it from others; None: others that are not over are round it.
     """
     scope, context = _current.get(), otel_context.get_current()
-    while scope is not None and scope.is_over:
-        if context is scope.inside or _shows(context, scope.inside):
-            context = scope.outside
-        scope = scope.outer
+    found = scope
+    while found is not None:
+        if found.is_over or _is_of_another(found, request):
+            scope = found.outer
+            if context is found.inside or _shows(context, found.inside):
+                context = found.outside
+        found = found.outer
+    left: Any = context.get(REQUEST)
+    while left is not None and (left.is_over or _is_of_another(left, request)):
+        context = left.outside
+        left = context.get(REQUEST)
     return scope, context
+
+
+def _is_of_another(scope: Scope, request: object) -> bool:
+    return request is not None and scope.request is not None and scope.request is not request
 
 
 def _shows(context: Any, inside: Any) -> bool:
@@ -256,10 +275,10 @@ class OpenScope(Stay):
         self._with_calls_only = with_calls_only
         self._opened: tuple[Block, ...] = ()
         self._sinks = sinks.all
-        self._process = _Process.number
 
     def _open(self) -> None:
         """Open the spans, below what is current."""
+        self._process = _Process.number
         with _OPENING:
             self._name_and_place()
 

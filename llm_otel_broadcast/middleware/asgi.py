@@ -22,10 +22,10 @@ _BEGINNING: Final = Guard("beginning a web request")
 class TraceMiddleware:
     """Makes each HTTP request a context with a root span, streamed answers included; websockets and lifespan pass through.
 
-    The root span is sent only when a generation happened below it. A W3C `traceparent` in the request says what it hangs
-    below, unless a span is current already; `x-session-id` is `session.id`.
+    The root span is sent only when a generation happened below it. It hangs below the span that is current or else below the
+    one that the request's headers name (W3C `traceparent`, or what OpenTelemetry is set to); `x-session-id` is `session.id`.
 
-    The functions are asked when the first generation of a request happens. What one of them fails with is logged once, and the
+    The functions are asked when the first generation of a request happens. When one fails, that is logged once, and the
     request goes on.
 
     Args:
@@ -48,10 +48,10 @@ class TraceMiddleware:
         metadata: Callable[[Scope], Mapping[str, object] | None] | None = None,
     ) -> None:
         self.app = app
-        self._asking = Asking(trace_name, user, metadata)
+        self._asking = Asking(app, trace_name, user, metadata)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = self._begin(scope) if scope["type"] == "http" and sinks.all else None
+        request = self._begin(scope) if sinks.all and scope["type"] == "http" else None
         if request is None:
             await self.app(scope, receive, send)
             return
@@ -67,12 +67,15 @@ class TraceMiddleware:
 
     def _begin(self, scope: Scope) -> RequestScope | None:
         with _BEGINNING:
+            raw = scope.get("headers") or ()
             return RequestScope(
-                scope,
-                _Headers(scope.get("headers") or ()),
-                self._asking,
+                request=scope,
+                identity=raw or scope,
+                headers=_Headers(raw),
+                asking=self._asking,
                 method=str(scope.get("method")),
-                route=partial(asgi_route, scope, scope.get("app") or self.app),
+                route=partial(asgi_route, scope, dict(scope), self.app),
+                server_span=_unknown,
             )
         return None
 
@@ -89,3 +92,7 @@ class _Headers:
 
     def names(self) -> list[str]:
         return [key.decode("latin-1").lower() for key, _ in self._raw]
+
+
+def _unknown() -> None:
+    """Find no span: OpenTelemetry's instrumentations keep theirs nowhere in the ASGI scope, but have it current."""

@@ -3,59 +3,96 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from llm_otel_broadcast.guard import ask
+
+_MAX_LAYERS: Final = 30
 
 
-def asgi_route(scope: Mapping[str, Any], app: Any) -> str | None:
-    """Return the route of an ASGI request: Starlette and FastAPI keep them in the app, Litestar in the scope, Django in its resolver.
+def asgi_route(scope: Mapping[str, Any], before: Mapping[str, Any], app: Any) -> str | None:
+    """Return the route of an ASGI request.
+
+    Starlette and FastAPI are asked again which of their routes it takes: what they leave behind lacks where an application or
+    a router is mounted, and is lost when a middleware copies the scope. Litestar leaves it, Django's resolver knows it.
 
     Args:
-        scope: the request's, after the app has seen it.
-        app: the outermost application that is known.
+        scope: the request's, which the application has had.
+        before: a copy from before.
+        app: the application that the middleware is put round.
     """
     template = scope.get("path_template")
     if isinstance(template, str):
         return template
-    endpoint = scope.get("endpoint")
-    if endpoint is not None:
-        found = list(_paths(getattr(app, "routes", None) or (), endpoint, scope.get("route")))
-        if len(found) > 1:  # one function at several paths
-            wanted = set(scope.get("path_params") or ())
-            found = [path for path in found if set(_names(path)) == wanted] or found
+    for known, at in ((before.get("app") or app, before), (scope.get("app"), scope)):
+        routes = ask(lambda known=known: _routes_of(known), None)  # type: ignore[misc]
+        found = routes and ask(lambda routes=routes, at=at: _path(routes, _afresh(at)), None)  # type: ignore[misc]
         if found:
-            return found[0]
+            return str(found)
     path = getattr(scope.get("route"), "path", None)
-    if isinstance(path, str):
+    if isinstance(path, str) or "app" in scope:
         return path
-    if "app" in scope or hasattr(app, "routes"):
-        return None
     return _django(str(scope.get("path", "")).removeprefix(str(scope.get("root_path", ""))))
 
 
-def _paths(routes: Iterable[Any], endpoint: Any, taken: Any) -> Iterator[str]:
-    """Find the routes whose endpoint has been called, mounted applications included: their own paths lack where they are mounted."""
+def _routes_of(app: Any) -> Any:
+    """Return an application's routes; other middleware may be put round it."""
+    for _ in range(_MAX_LAYERS):
+        routes = getattr(app, "routes", None)
+        if routes is not None or app is None:
+            return routes
+        app = getattr(app, "app", None)
+    return None
+
+
+def _afresh(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scope to look for a route with: routing writes into it."""
+    found = {"endpoint", "fastapi", "path_params", "route", "router"}
+    return {key: value for key, value in scope.items() if key not in found}
+
+
+def _path(routes: Iterable[Any], scope: dict[str, Any]) -> str | None:
+    for route in _flat(routes):
+        match, inside = route.matches(scope)
+        if match.name == "FULL":
+            path, below = getattr(route, "path", None) or "", getattr(route, "routes", None)
+            return f"{path}{_path(below, {**scope, **inside}) or ''}" if below else str(path)
+    return None
+
+
+def _flat(routes: Iterable[Any]) -> Iterator[Any]:
+    """Return routes with those of included routers, which FastAPI keeps as they are since 0.137."""
     for route in routes:
-        path = str(getattr(route, "path", ""))
-        own = getattr(route, "endpoint", None)
-        if (taken is not None and route is taken) or (taken is None and own is not None and own is endpoint):
-            yield path
-        for below in _paths(getattr(route, "routes", None) or (), endpoint, taken):
-            yield f"{path}{below}"
+        included = getattr(route, "effective_route_contexts", None)
+        if included is None:
+            yield route
+        else:
+            yield from (getattr(one, "starlette_route", None) or one for one in included())
 
 
-def _names(path: str) -> Iterator[str]:
-    """Return the names of a path's parameters: `/items/{id:int}`."""
-    for part in path.split("{")[1:]:
-        yield part.partition("}")[0].partition(":")[0]
+class WsgiRoute:
+    """The route of a WSGI request: Flask's request has it, Django's resolver knows it.
 
+    Flask's is gone when the body is produced, so it is looked at when the answer begins.
+    """
 
-def wsgi_route(environ: Mapping[str, Any]) -> str | None:
-    """Return the route of a WSGI request: Flask's request has it, Django's resolver knows it."""
-    rule = getattr(getattr(environ.get("werkzeug.request"), "url_rule", None), "rule", None)
-    if isinstance(rule, str):
-        return rule
-    return _django(str(environ.get("PATH_INFO", "")))
+    def __init__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> None:
+        self._environ = environ
+        self._start_response = start_response
+        self._found: str | None = None
+
+    def start_response(self, *args: Any, **kwargs: Any) -> Any:
+        """Begin the answer, as the server's own function does."""
+        self._found = ask(self._rule, None)
+        return self._start_response(*args, **kwargs)
+
+    def _rule(self) -> str | None:
+        rule = getattr(getattr(self._environ.get("werkzeug.request"), "url_rule", None), "rule", None)
+        return rule if isinstance(rule, str) else None
+
+    def __call__(self) -> str | None:
+        return self._rule() or self._found or _django(str(self._environ.get("PATH_INFO", "")))
 
 
 def _django(path: str) -> str | None:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from functools import partial
 from typing import Any, Final, TypeAlias
+
+from opentelemetry import trace
 
 from llm_otel_broadcast.fields.scope import sinks
 from llm_otel_broadcast.guard import Guard
 from llm_otel_broadcast.middleware.request import Asking, RequestScope
-from llm_otel_broadcast.middleware.routes import wsgi_route
+from llm_otel_broadcast.middleware.routes import WsgiRoute
 
 Environ: TypeAlias = dict[str, Any]
 Application: TypeAlias = Callable[[Environ, Any], Iterable[bytes]]
 
 _BEGINNING: Final = Guard("beginning a web request")
+_SPAN_KEYS: Final = ("opentelemetry-flask.span_key", "opentelemetry-instrumentor-django.span_key")
 
 
 class TraceMiddleware:
     """Makes each request a context with a root span, which lasts until the answer's body has been produced.
 
-    The root span is sent only when a generation happened below it. A W3C `traceparent` in the request says what it hangs
-    below, unless a span is current already; `x-session-id` is `session.id`.
+    The root span is sent only when a generation happened below it. It hangs below the span that is current or else below the
+    one that the request's headers name (W3C `traceparent`, or what OpenTelemetry is set to); `x-session-id` is `session.id`.
 
-    The functions are asked when the first generation of a request happens. What one of them fails with is logged once, and the
+    The functions are asked when the first generation of a request happens. When one fails, that is logged once, and the
     request goes on.
 
     Args:
@@ -46,71 +49,83 @@ class TraceMiddleware:
         metadata: Callable[[Environ], Mapping[str, object] | None] | None = None,
     ) -> None:
         self.app = app
-        self._asking = Asking(trace_name, user, metadata)
+        self._asking = Asking(app, trace_name, user, metadata)
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        request = self._begin(environ) if sinks.all else None
+        if not sinks.all:
+            return self.app(environ, start_response)
+        route = WsgiRoute(environ, start_response)
+        request = self._begin(environ, route)
         if request is None:
             return self.app(environ, start_response)
         request.enter()
         try:
-            body = self.app(environ, start_response)
+            body = self.app(environ, route.start_response)
         except BaseException as error:
             request.leave()
             request.close(error)
             raise
         request.leave()
-        if _is_produced(body, environ):
+        if _is_made(body, environ.get("wsgi.file_wrapper")):
             request.close()
             return body
-        return _Body(body, request)
+        return (_SizedBody if isinstance(body, Sized) else _Body)(body, request)
 
-    def _begin(self, environ: Environ) -> RequestScope | None:
+    def _begin(self, environ: Environ, route: WsgiRoute) -> RequestScope | None:
         with _BEGINNING:
             return RequestScope(
-                environ,
-                _Headers(environ),
-                self._asking,
+                request=environ,
+                identity=None,
+                headers=_Headers(environ),
+                asking=self._asking,
                 method=str(environ.get("REQUEST_METHOD")),
-                route=partial(wsgi_route, environ),
+                route=route,
+                server_span=partial(_server_span, environ),
             )
         return None
 
 
-def _is_produced(body: object, environ: Environ) -> bool:
-    """Return whether nothing of the program's runs while the body is sent: servers measure lists, and send files their own way."""
-    file_wrapper = environ.get("wsgi.file_wrapper")
-    return isinstance(body, list | tuple | bytes) or (isinstance(file_wrapper, type) and isinstance(body, file_wrapper))
+def _is_made(body: object, file_wrapper: object) -> bool:
+    """Return whether a body is produced already, or a file: servers know these by their type, and no code of the app's runs."""
+    return type(body) in (list, tuple) or (isinstance(file_wrapper, type) and isinstance(body, file_wrapper))
 
 
 class _Body:
-    """The answer's body: each piece is produced inside the request's context, and `close` ends it."""
+    """The answer's body: each piece is produced inside the request's context, and `close` ends it. The rest is its own."""
 
     def __init__(self, body: Iterable[bytes], request: RequestScope) -> None:
         self._body = body
         self._pieces: Iterator[bytes] | None = None
         self._request = request
+        self._closed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_body"], name)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
         self._request.enter()
+        error: BaseException | None = None
         try:
             if self._pieces is None:
                 self._pieces = iter(self._body)
             return next(self._pieces)
         except StopIteration:
             raise
-        except BaseException as error:
-            self._request.close(error)
+        except BaseException as raised:
+            error = raised
             raise
         finally:
             self._request.leave()
+            if error is not None:
+                self._request.close(error)
 
     def close(self) -> None:
-        """Close the application's own body and end the request."""
-        close = getattr(self._body, "close", None)
+        """Close the application's own body, once, and end the request."""
+        close = None if self._closed else getattr(self._body, "close", None)
+        self._closed = True
         self._request.enter()
         try:
             if close is not None:
@@ -120,8 +135,14 @@ class _Body:
             self._request.close()
 
     def __del__(self) -> None:
-        """End the request for a server that never calls `close`."""
-        self._request.close()
+        self._request.close()  # a server that does not close what it has sent
+
+
+class _SizedBody(_Body):
+    """One whose number of pieces is known: a server may know the answer's length from a single one."""
+
+    def __len__(self) -> int:
+        return len(self._body)  # type: ignore[arg-type]
 
 
 class _Headers:
@@ -131,8 +152,14 @@ class _Headers:
         self._environ = environ
 
     def all(self, name: str) -> list[str]:
-        value = self._environ.get("HTTP_" + name.upper().replace("-", "_"))
+        value = self._environ.get(f"HTTP_{name.upper().replace('-', '_')}")
         return [value] if isinstance(value, str) else []
 
     def names(self) -> list[str]:
-        return [key[5:].replace("_", "-").lower() for key in self._environ if key.startswith("HTTP_")]
+        return [name[5:].replace("_", "-").lower() for name in self._environ if name.startswith("HTTP_")]
+
+
+def _server_span(environ: Environ) -> trace.Span | None:
+    """Return the span of the request that OpenTelemetry's instrumentation of Flask or Django keeps in the environ."""
+    found = (environ.get(key) for key in _SPAN_KEYS)
+    return next((span for span in found if isinstance(span, trace.Span)), None)

@@ -1,86 +1,146 @@
-"""Real servers on loopback for an application: uvicorn for ASGI, the standard library's for WSGI."""
+"""Real servers, and requests to them over HTTP."""
 
 from __future__ import annotations
 
 import http.client
+import os
+import signal
+import subprocess
+import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from socketserver import ThreadingMixIn
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import uvicorn
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from tests.backends.asking import eventually
+from tests.backends.launching import free_port
+
+ROOT = Path(__file__).parent.parent.parent
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a request got; `headers` without the date."""
-
+class Answer(NamedTuple):
     status: int
-    headers: tuple[tuple[str, str], ...]
+    headers: list[tuple[str, str]]
     body: bytes
 
 
-@contextmanager
-def connected(port: int) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+def get(url: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> Answer:
+    """Make a request with a connection of its own."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
     try:
-        yield connection
+        return get_on(connection, f"{parts.path}{parts.query and '?'}{parts.query}", headers, method)
     finally:
         connection.close()
 
 
-def fetch(
-    port: int, path: str, headers: Mapping[str, str] | None = None, *, over: http.client.HTTPConnection | None = None
+def get_on(
+    connection: http.client.HTTPConnection, path: str, headers: Mapping[str, str] | None = None, method: str = "GET"
 ) -> Answer:
-    """Make one request, over a connection of its own unless one is given."""
-    if over is None:
-        with connected(port) as connection:
-            return fetch(port, path, headers, over=connection)
-    over.request("GET", path, headers=dict(headers or {}))
-    response = over.getresponse()
-    shown = tuple((name, value) for name, value in response.getheaders() if name.lower() != "date")
-    return Answer(response.status, shown, response.read())
+    """Make a request on a connection that is kept."""
+    connection.request(method, path, headers=dict(headers or {}))
+    with connection.getresponse() as response:
+        kept = [(name.lower(), value) for name, value in response.getheaders() if name.lower() != "date"]
+        return Answer(response.status, kept, response.read())
 
 
 @contextmanager
-def asgi_served(app: Any) -> Iterator[int]:
-    """Serve; yields the port."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on"))
+def asgi_served(app: Any, **settings: Any) -> Iterator[str]:
+    """Serve an ASGI application with uvicorn in a thread of this process."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", **settings))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        deadline = time.monotonic() + 20
-        while not server.started:
-            assert thread.is_alive()
-            assert time.monotonic() < deadline, "uvicorn does not start"
-            time.sleep(0.005)
-        yield server.servers[0].sockets[0].getsockname()[1]
+        eventually(lambda: server.started or not thread.is_alive(), 10, "uvicorn to start")
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        thread.join(20)
-
-
-class _Threads(ThreadingMixIn, WSGIServer):
-    daemon_threads = False
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        return
+        thread.join(10)
 
 
 @contextmanager
-def wsgi_served(app: Any) -> Iterator[int]:
-    """Serve, each request in a thread of its own; yields the port."""
-    with make_server("127.0.0.1", 0, app, server_class=_Threads, handler_class=_Quiet) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+def wsgi_served(app: Any) -> Iterator[str]:
+    """Serve a WSGI application in threads of this process."""
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Program:
+    """A server that runs as a program of its own.
+
+    Attributes:
+        url: where it listens.
+        output: what it writes.
+    """
+
+    def __init__(self, words: list[str], environment: Mapping[str, str], output: Path) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.output = output
+        with output.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-W",
+                    "ignore::DeprecationWarning",
+                    "-m",
+                    *(word.replace("PORT", str(port)) for word in words),
+                ],
+                cwd=ROOT,
+                env={**os.environ, "NO_PROXY": "127.0.0.1", "OPENAI_API_KEY": "sk-test", **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_until_ready(self) -> None:
+        def answers() -> bool:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended early:\n{self.said()}")
+            try:
+                return get(f"{self.url}/ready").status == 200
+            except OSError:
+                return False
+
+        eventually(answers, 30, "the server to answer")
+
+    def said(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    def end(self) -> int:
+        """Ask it to stop gracefully; return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
         try:
-            yield server.server_port
+            return self.process.wait(20)
         finally:
-            server.shutdown()
-            thread.join(20)
+            self.process.kill()
+            self.process.wait(5)
+
+
+@contextmanager
+def program(words: list[str], environment: Mapping[str, str], output: Path) -> Iterator[Program]:
+    started = Program(words, environment, output)
+    try:
+        started.wait_until_ready()
+        yield started
+    finally:
+        started.end()
