@@ -145,6 +145,8 @@ def _part(part: Any) -> Part:
     if not isinstance(part, Mapping):
         return _text(part)
     kind = part.get("type")
+    if not isinstance(kind, str):  # a caller may say anything
+        kind = None
     if kind in _TEXTS:
         return _text(part.get("text"))
     if kind == "refusal":

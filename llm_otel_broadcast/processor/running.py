@@ -12,6 +12,11 @@ from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.layers import settle
 from llm_otel_broadcast.settings.variables import disabling
 
+_NOWHERE = (
+    "BroadcastSpanProcessor() has nowhere to send: give endpoint=... or destinations=[...], or no argument at all for the "
+    "destinations of instrument()"
+)
+
 
 def deliver_beside(given: Mapping[str, object]) -> Run | None:
     """Start what delivers without watching calls, by arguments of `instrument()`; None where everything is turned off.
@@ -23,12 +28,7 @@ def deliver_beside(given: Mapping[str, object]) -> Run | None:
         return None
     options = settle(given, os.environ)
     if not options.destinations:
-        raise ConfigError(
-            [
-                "BroadcastSpanProcessor() has nowhere to send: give endpoint=... or destinations=[...], or no argument at all for "
-                "the destinations of instrument()"
-            ]
-        )
+        raise ConfigError([_NOWHERE])
     exporters = tuple(made.exporter for made in options.destinations if made.enabled and made.exporter)
     run = Run(assemble(options, _state.keeps), options.exit_timeout, None, exporters)
     with _state.lock:

@@ -141,8 +141,8 @@ def test_spans_about_a_model_an_agent_or_a_tool_are_taken_and_no_others(own, tra
 
 def test_all_spans_are_taken_if_asked_for(own, tracer):
     read = own(all_spans=True)
-    for name in PLAIN:
-        tracer.start_span(name, attributes=PLAIN[name]).end()
+    for name, attributes in PLAIN.items():
+        tracer.start_span(name, attributes=attributes).end()
     assert {span.name for span in read(len(PLAIN))} == set(PLAIN)
 
 
