@@ -182,6 +182,23 @@ def stacked(session: nox.Session, other: tuple[str, ...]) -> None:
 
 
 @nox.session
+@nox.parametrize(
+    "other",
+    [
+        nox.param("openinference-instrumentation-openai>=0.1.60", id="openinference"),
+        nox.param("opentelemetry-instrumentation-openai>=0.60", id="openllmetry"),
+        nox.param("opentelemetry-instrumentation-genai-openai", id="official"),
+        nox.param(FRAMEWORKS["pydantic-ai"], id="pydantic-ai"),
+    ],
+)
+def others(session: nox.Session, other: str) -> None:
+    """Send spans that other instrumentations make through `BroadcastSpanProcessor`; one: `nox -s "others(official)"`."""
+    session.install("--upgrade", "--upgrade-strategy=eager", "-e", ".[cli]", *GROUPS["tests"], other)
+    # what they warn of is theirs
+    session.run("pytest", "--timeout=300", "-W", "ignore", "tests/processor/test_others.py", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Try thousands of answers on the client, with us and without us; other ones each time."""
     session.install("-e", ".[cli]", *GROUPS["tests"])

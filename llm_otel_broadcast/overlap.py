@@ -35,6 +35,20 @@ def is_inference(attributes: Mapping[str, Any]) -> bool:
     return kind in _KINDS if kind is not None else "llm.request.type" in attributes
 
 
+def tells_of_a_call(span: Any) -> bool:
+    """Return whether a span under way is a call to a model; some have no attributes yet, and are known by who made them."""
+    scope = getattr(getattr(span, "instrumentation_scope", None), "name", None) or ""
+    if scope.startswith(TRACERS) and getattr(getattr(span, "kind", None), "name", "") == _CLIENT:
+        return True
+    return is_inference(getattr(span, "attributes", None) or {})
+
+
+def parent_of(span: Any) -> int:
+    """Return the id of the span that a span hangs below, 0 for none."""
+    above = getattr(span, "parent", None)
+    return above.span_id if above is not None else 0
+
+
 @dataclass(slots=True)
 class Mark:
     """What is known of a span that is under way.
@@ -42,10 +56,12 @@ class Mark:
     Attributes:
         is_ours: it tells of a call that we record ourselves.
         said: what the program's contexts say round it.
+        above: of a call to a model, the span that it hangs below; 0: none; None: it is something else.
     """
 
     is_ours: bool = False
     said: Mapping[Any, Any] | None = None
+    above: int | None = None
 
 
 class Overlap:
@@ -61,11 +77,14 @@ class Overlap:
         self.sharing = 0
         self._marks: OrderedDict[int, Mark] = OrderedDict()
 
-    def mark(self, span_id: int, *, is_ours: bool = False, said: Mapping[Any, Any] | None = None) -> None:
+    def mark(
+        self, span_id: int, *, is_ours: bool = False, said: Mapping[Any, Any] | None = None, above: int | None = None
+    ) -> None:
         """Note what is known of a span."""
         found = self._marks.setdefault(span_id, Mark())
         found.is_ours |= is_ours
         found.said = said if found.said is None else found.said
+        found.above = above if found.above is None else found.above
         if len(self._marks) > _MAX:
             self._marks.popitem(last=False)
 
@@ -74,23 +93,26 @@ class Overlap:
         return self._marks.pop(span_id, None)
 
     def claim(self, record: Generation, current: Any) -> None:
-        """Note that the current span is another's of the very call that we record; ours hangs where that does."""
-        if not self.processors or not current.is_recording():
+        """Note that the current span is another's of the very call that we record; ours hangs where that does.
+
+        Several may tell of one call: a framework's, and below it that of an instrumentation of the client.
+        """
+        if not self.processors or not current.is_recording() or not tells_of_a_call(current):
             return
-        scope = getattr(getattr(current, "instrumentation_scope", None), "name", None) or ""
-        by_scope = scope.startswith(TRACERS) and getattr(getattr(current, "kind", None), "name", "") == _CLIENT
-        if not by_scope and not is_inference(getattr(current, "attributes", None) or {}):
-            return
-        span_id = current.get_span_context().span_id
-        self.mark(span_id, is_ours=True)
+        claimed = current.get_span_context().span_id
+        parent = parent_of(current)
+        self.mark(claimed, is_ours=True)
+        ids = {claimed}
+        while parent not in ids and (outer := self._marks.get(parent)) is not None and outer.above is not None:
+            outer.is_ours = True
+            ids.add(parent)
+            parent = outer.above
         if not self.sharing:
             return
-        above = getattr(current, "parent", None)
-        parent = above.span_id if above is not None else 0
-        if record.parent_span_id == span_id:
+        if record.parent_span_id in ids:
             record.parent_span_id = parent
         for block in record.blocks[:1]:
-            if block.parent_span_id == span_id and not block.is_scoped:
+            if block.parent_span_id in ids and not block.is_scoped:
                 block.parent_span_id = parent
 
     def clear(self) -> None:

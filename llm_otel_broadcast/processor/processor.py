@@ -12,7 +12,7 @@ from llm_otel_broadcast.delivery.books import LaneStatus
 from llm_otel_broadcast.fields.scope import current_scope
 from llm_otel_broadcast.guard import Guard
 from llm_otel_broadcast.instrumentation import _Run as Run
-from llm_otel_broadcast.overlap import Mark, overlap
+from llm_otel_broadcast.overlap import Mark, overlap, parent_of, tells_of_a_call
 from llm_otel_broadcast.processor.conventions import is_genai
 from llm_otel_broadcast.processor.foreign import ForeignSpan
 from llm_otel_broadcast.processor.running import deliver_beside, delivering, endpoints_of
@@ -95,8 +95,10 @@ class BroadcastSpanProcessor(SpanProcessor):
         del parent_context
         with _TAKING:
             is_ours, scope = is_under_way(), current_scope()
-            if is_ours or (scope is not None and scope.said):
-                overlap.mark(span.context.span_id, is_ours=is_ours, said=scope.said if scope else None)
+            said = scope.said if scope is not None and scope.said else None
+            above = parent_of(span) if tells_of_a_call(span) else None
+            if is_ours or said is not None or above is not None:
+                overlap.mark(span.context.span_id, is_ours=is_ours, said=said, above=above)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take a span that has ended. Takes microseconds, waits for nobody."""

@@ -131,6 +131,10 @@ def test_an_earlier_answer_sent_back_whole_is_described():
     ]
 
 
+def test_a_part_of_an_odd_kind_is_unknown():
+    assert parts([{"type": ["text"], "x": 1}]) == [{"type": "unknown", "x": 1}]
+
+
 def test_an_unknown_part_is_kept_as_it_is():
     assert parts([{"type": "thinking_v9", "thoughts": 3}]) == [{"type": "thinking_v9", "thoughts": 3}]
 

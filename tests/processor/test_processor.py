@@ -211,6 +211,16 @@ def test_a_span_round_our_call_that_tells_of_the_same_call_is_not_sent_and_leave
     assert spans["chat gpt-4o-mini"].parent_span_id == spans["agent"].span_id
 
 
+def test_several_spans_that_tell_of_the_same_call_are_all_left_out(client, beside, tracer):
+    """A framework's, below it that of an instrumentation of the client, below that ours."""
+    with tracer.start_as_current_span("agent", attributes={"gen_ai.operation.name": "invoke_agent"}):
+        with tracer.start_as_current_span("framework's", attributes=SEMCONV):
+            with tracer.start_as_current_span("instrumentation's", kind=SpanKind.CLIENT, attributes=SEMCONV):
+                client.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES)
+    spans = beside(2)
+    assert spans["chat gpt-4o-mini"].parent_span_id == spans["agent"].span_id
+
+
 def test_a_root_that_a_call_names_leaves_no_gap_either(client, beside, tracer):
     with tracer.start_as_current_span("agent", attributes={"gen_ai.operation.name": "invoke_agent"}):
         with tracer.start_as_current_span("theirs", kind=SpanKind.INTERNAL, attributes=SEMCONV):
