@@ -21,6 +21,7 @@ TRACERS: Final = (
 """Scopes of those who trace the `openai` client."""
 INFERENCES: Final = frozenset({"chat", "embeddings", "generate_content", "text_completion", "completion", "embedding"})
 """Operations that are a call to a model."""
+_TELLING: Final = frozenset({"gen_ai.operation.name", "openinference.span.kind", "llm.request.type"})
 _KINDS: Final = frozenset({"LLM", "EMBEDDING"})
 _CLIENT: Final = "CLIENT"
 _MAX: Final = 10_000
@@ -28,6 +29,8 @@ _MAX: Final = 10_000
 
 def is_inference(attributes: Mapping[str, Any]) -> bool:
     """Return whether a span's attributes say that it is a call to a model, in any convention."""
+    if _TELLING.isdisjoint(attributes):  # most spans are about something else, and looking up what is not there is slow
+        return False
     operation = attributes.get("gen_ai.operation.name")
     if operation is not None:
         return operation in INFERENCES

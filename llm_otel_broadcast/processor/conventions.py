@@ -41,7 +41,10 @@ _CARRIED: Final = frozenset({"gen_ai.conversation.id"})
 
 def is_genai(keys: Iterable[str]) -> bool:
     """Return whether a span with these attributes is about a model, an agent or a tool. On the host's thread."""
-    return any(key in _SIGNATURES or (key.startswith(_PREFIXES) and key not in _CARRIED) for key in keys)
+    for key in keys:  # noqa: SIM110  # twice as fast as `any`
+        if (key.startswith(_PREFIXES) and key not in _CARRIED) or key in _SIGNATURES:
+            return True
+    return False
 
 
 STRUCTURED: Final = {
