@@ -77,8 +77,10 @@ class Pages:
 
     async def endless(self, request: Request) -> Response:
         async def body() -> AsyncIterator[str]:
+            yield await self.model.aask()
             while True:
-                yield await self.model.aask()
+                await asyncio.sleep(0.01)  # it is cancelled here, not in a call, whose connection would be cut in two
+                yield "more"
 
         return StreamingResponse(body(), media_type="text/plain")
 

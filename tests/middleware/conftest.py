@@ -22,7 +22,7 @@ def arrived(receiver, arrived):
 
     def read(count=None):
         if count:
-            receiver.store.wait_for(count)
+            receiver.store.wait_for(count, 15)
         return arrived(count)
 
     return read
