@@ -91,15 +91,16 @@ class Posts:
         method = callable_of(found)
 
         def look(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any]:
-            """Return the call to make: a watched one where nothing of ours is under way."""
+            """Return the call to make: a watched one if the path has a method that is made for it."""
             call = None
-            if not is_under_way():
-                with _LOOKING:
-                    call = _look(creates, partial(method, client), client, args, kwargs)
+            with _LOOKING:
+                call = _look(creates, partial(method, client), client, args, kwargs)
             return call or partial(method, client, *args, **kwargs)
 
         def post(client: Any, *args: Any, **kwargs: Any) -> Any:
             try:
+                if is_under_way():  # the client's own method goes through here at each call
+                    return method(client, *args, **kwargs)
                 return look(client, args, kwargs)()
             except BaseException as error:
                 unseen(error)
@@ -107,6 +108,8 @@ class Posts:
 
         async def post_async(client: Any, *args: Any, **kwargs: Any) -> Any:
             try:
+                if is_under_way():
+                    return await method(client, *args, **kwargs)
                 return await look(client, args, kwargs)()
             except BaseException as error:
                 unseen(error)
