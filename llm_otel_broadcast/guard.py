@@ -35,7 +35,7 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        return isinstance(error, Exception) and self._stops(error, trace)
+        return isinstance(error, Exception) and self._stops(error)
 
     def around(self, look: Callable[[Any], Value], otherwise: Value) -> Callable[[Any], Value]:
         """Return `look`, guarded: `otherwise` when it fails. For what runs at every chunk, where a `with` costs too much."""
@@ -44,28 +44,23 @@ class Guard:
             try:
                 return look(thing)
             except Exception as error:
-                if not self._stops(error, error.__traceback__):
+                if not self._stops(error):
                     raise
                 return otherwise
 
         return guarded
 
-    def _stops(self, error: Exception, trace: TracebackType | None) -> bool:
+    def _stops(self, error: Exception) -> bool:
         if raise_again:
             return False
         errors[self._place] += 1
         if errors[self._place] == 1:
-            ask(lambda: self._tell(error, trace), None)  # a filter or handler of the host's may fail
+            text = (
+                "llm_otel_broadcast failed while %s (%s). Your call is not affected; its trace may be incomplete. "
+                "Said once; please report it."
+            )
+            _warn(text, self._place, type(error).__name__, error=error)
         return True
-
-    def _tell(self, error: Exception, trace: TracebackType | None) -> None:
-        logger.warning(
-            "llm_otel_broadcast failed while %s (%s). Your call is not affected; its trace may be incomplete. "
-            "Said once; please report it.",
-            self._place,
-            type(error).__name__,
-            exc_info=(type(error), without_text(error), trace),
-        )
 
 
 class Caught:
@@ -108,9 +103,14 @@ class Callback:
         """Count a failure and say so the first time; an error's text is not shown, as it may quote content."""
         errors[self._name] += 1
         if errors[self._name] == 1:
-            trace = None if error is None else (type(error), without_text(error), error.__traceback__)
             text = "your %s failed (%s): %s. Said once; status() counts further ones."
-            ask(lambda: logger.warning(text, self._name, how, self._consequence, exc_info=trace), None)
+            _warn(text, self._name, how, self._consequence, error=error)
+
+
+def _warn(text: str, *args: object, error: Exception | None) -> None:
+    """Log a failure with its traceback, but without the error's text. A filter or handler of the host's may fail."""
+    trace = None if error is None else (type(error), without_text(error), error.__traceback__)
+    ask(lambda: logger.warning(text, *args, exc_info=trace), None)
 
 
 def without_text(error: BaseException) -> Exception:
@@ -133,13 +133,9 @@ def consult(question: Callable[[], Value], otherwise: Value, whose: str) -> Valu
     """Return what a function of the program's yields, `otherwise` when it fails; the first failure of each is logged."""
     try:
         return question()
-    except Exception as error:  # whatever the program's function raises
+    except Exception as error:  # noqa: BLE001  # whatever the program's function raises
         if whose not in told:
             told.add(whose)
-            logger.warning(
-                "%s failed (%s): what it should say is left out. Said once.",
-                whose,
-                type(error).__name__,
-                exc_info=(type(error), without_text(error), error.__traceback__),
-            )
+            text = "%s failed (%s): what it should say is left out. Said once."
+            _warn(text, whose, type(error).__name__, error=error)
         return otherwise

@@ -13,7 +13,6 @@ Compression: TypeAlias = Literal["gzip", "zstd", "none"]
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 TO_URL: Final = frozenset({"agent", "sampler", "from-kafka"})
-SAMPLING: Final = frozenset({"sampler", "from-kafka"})
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _PLACEHOLDER: Final = re.compile(r"\$\{env:[A-Za-z_][A-Za-z0-9_]*\}")
 _HEADER: Final = re.compile(r"[!#%&'*+\-.^_`|~0-9A-Za-z]+\Z")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from http.client import responses
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from llm_otel_broadcast.connection.patience import within
 from llm_otel_broadcast.connection.report import Step, StepError, timed
@@ -215,9 +215,3 @@ def _certificate(secured: ssl.SSLSocket) -> str:
         return ""
     day = time.strftime("%Y-%m-%d", time.gmtime(ssl.cert_time_to_seconds(until)))
     return f"certificate of {names[0]} until {day}" if names else f"certificate until {day}"
-
-
-def with_path(endpoint: str, path: str) -> str:
-    """Return the URL with another path."""
-    parts = urlsplit(endpoint)
-    return urlunsplit(SplitResult(parts.scheme, parts.netloc, path, parts.query, ""))

@@ -18,8 +18,6 @@ Facts: TypeAlias = Callable[[str], Sequence[object]]
 """Returns what is known of a rule's field: nothing, one value, or several (two names of a model, a reason for each choice)."""
 
 _ALL: Final = 2**64
-CONTENT: Final = frozenset({"input", "output"})
-"""Fields that are content."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -329,3 +329,20 @@ def test_calls_are_what_they_were_inside_all_of_it(stand_in, instrumented):
         answer = traced_generation(lambda: chat("sync", stand_in.base_url))()
     assert type(answer) is type(without)
     assert stand_in.requests[0].json == stand_in.requests[1].json
+
+
+def test_a_filter_of_the_hosts_log_that_fails_fails_no_decorated_call(instrumented, arrived):
+    def refuse(_record):
+        raise ZeroDivisionError
+
+    def fail():
+        raise ValueError
+
+    instrumented()
+    log = logging.getLogger("llm_otel_broadcast")
+    log.addFilter(refuse)
+    try:
+        assert traced_generation(user=fail)(lambda: 5)() == 5
+    finally:
+        log.removeFilter(refuse)
+    arrived(1)
