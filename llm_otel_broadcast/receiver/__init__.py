@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from llm_otel_broadcast.receiver.decoding import DecodeError, decode_json, decode_protobuf
-from llm_otel_broadcast.receiver.server import OtlpReceiver, ReceivedRequest, Reply
+from llm_otel_broadcast.receiver.requests import ReceivedRequest
+from llm_otel_broadcast.receiver.server import OtlpReceiver, Reply
 from llm_otel_broadcast.receiver.store import ReceivedEvent, ReceivedSpan, TraceStore
 
 __all__ = [

@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import urlsplit
 
 from llm_otel_broadcast.receiver.answers import JSON, PROTOBUF, failure, success
 from llm_otel_broadcast.receiver.decoding import DecodeError, decode_json, decode_protobuf
+from llm_otel_broadcast.receiver.requests import ReceivedRequest, RequestLog
 from llm_otel_broadcast.receiver.store import ReceivedSpan, TraceStore
 
 if TYPE_CHECKING:
@@ -34,18 +36,11 @@ _DRAINED: Final = 64 * 1024 * 1024
 _CHUNK: Final = 64 * 1024
 _GZIP: Final = 31  # zlib's window size for "gzip header and trailer required"
 _STOP_TIMEOUT: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class ReceivedRequest:
-    """One POST as it arrived; `body` is decompressed where that was possible."""
-
-    path: str
-    # Kept out of repr: credentials and content do not belong in a test report.
-    headers: dict[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    content_type: str
-    wire_bytes: int
+IDLE_TIMEOUT_S: Final = 10.0
+"""A connection that sends nothing for so long is closed; each holds a thread."""
+MAX_CONNECTIONS: Final = 128
+"""Beyond it the one that has been open longest is closed, so that a client which drips cannot keep others out."""
+_LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +70,6 @@ class OtlpReceiver:
 
     Attributes:
         store: The spans accepted so far.
-        requests: Every POST that arrived whole, accepted or not.
         json_allowed: False answers 415 to JSON, as Phoenix does.
         hang: An event to wait for before each answer; `stop` does not wait for it.
 
@@ -83,12 +77,12 @@ class OtlpReceiver:
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, store: TraceStore | None = None) -> None:
         self.store = TraceStore() if store is None else store
-        self.requests: list[ReceivedRequest] = []
         self.json_allowed = True
         self.hang: threading.Event | None = None
         self._address = (host, port)
         self._script: deque[Reply] = deque()
-        self._arrived = threading.Condition()
+        self._requests = RequestLog()
+        self._noting = threading.Lock()
         self._stopping = threading.Event()
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -109,6 +103,11 @@ class OtlpReceiver:
         if not port:
             raise RuntimeError("the receiver has no port before its first start")
         return f"http://{host}:{port}{PATH}"
+
+    @property
+    def requests(self) -> list[ReceivedRequest]:
+        """A copy of the POSTs that arrived whole, accepted or not, oldest first; bounded as `requests.py` says."""
+        return self._requests.all()
 
     def start(self) -> None:
         """Bind and serve on a daemon thread."""
@@ -135,8 +134,13 @@ class OtlpReceiver:
 
     def script(self, *replies: Reply) -> None:
         """Queue replies; each answers one request, after which the receiver behaves normally again."""
-        with self._arrived:
+        with self._noting:
             self._script.extend(replies)
+
+    def clear(self) -> None:
+        """Forget the spans and the requests so far."""
+        self.store.clear()
+        self._requests.clear()
 
     def wait_for_requests(self, count: int, timeout: float = 5.0) -> list[ReceivedRequest]:
         """Wait until at least `count` requests arrived, answered or not.
@@ -145,10 +149,7 @@ class OtlpReceiver:
             TimeoutError: Says how many arrived.
 
         """
-        with self._arrived:
-            if not self._arrived.wait_for(lambda: len(self.requests) >= count, timeout):
-                raise TimeoutError(f"waited {timeout:g} s for {count} requests; {len(self.requests)} arrived")
-            return list(self.requests)
+        return self._requests.wait_for(count, timeout)
 
     def _answer(self, path: str, headers: dict[str, str], wire: bytes) -> Reply:
         content_type = headers.get("content-type", "")
@@ -168,9 +169,9 @@ class OtlpReceiver:
         return answer if scripted is None else scripted
 
     def _note(self, request: ReceivedRequest) -> Reply | None:
-        with self._arrived:
-            self.requests.append(request)
-            self._arrived.notify_all()
+        # One lock for both, so that replies are given in the order in which the requests are listed.
+        with self._noting:
+            self._requests.add(request)
             return self._script.popleft() if self._script else None
 
     def _hold(self, delay: float) -> None:
@@ -225,6 +226,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], receiver: OtlpReceiver) -> None:
         self.receiver = receiver
+        self.is_loopback = address[0] in _LOOPBACK_NAMES
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
         super().__init__(address, _Handler)
@@ -242,7 +244,10 @@ class _Server(ThreadingHTTPServer):
             daemon=True,
         )
         with self._lock:
+            surplus = [*self._connections][: max(0, len(self._connections) + 1 - MAX_CONNECTIONS)]
             self._connections[request] = thread
+        for connection in surplus:
+            _wake(connection)
         thread.start()
 
     def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
@@ -256,8 +261,7 @@ class _Server(ThreadingHTTPServer):
         with self._lock:
             connections = dict(self._connections)
         for connection in connections:
-            with contextlib.suppress(OSError):  # closed by the other side, or just now by its thread
-                connection.shutdown(socket.SHUT_RDWR)
+            _wake(connection)
         for thread in connections.values():
             thread.join(max(0.0, deadline - time.monotonic()))
 
@@ -265,6 +269,20 @@ class _Server(ThreadingHTTPServer):
         # A client that goes away in the middle is no event here; anything else is a fault of ours and stays visible.
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+def _wake(connection: socket.socket) -> None:
+    """Have a connection's thread see its end."""
+    with contextlib.suppress(OSError):  # closed by the other side, or just now by its thread
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _is_local(authority: str) -> bool:
+    """Return whether a `Host`, or the part of an `Origin` behind its scheme, names this machine."""
+    try:
+        return urlsplit(f"//{authority}").hostname in _LOOPBACK_NAMES
+    except ValueError:
+        return False
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -276,10 +294,12 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     wbufsize = -1  # head and body leave in one packet, else Nagle and delayed ACK cost 40 ms
     disable_nagle_algorithm = True
+    timeout = IDLE_TIMEOUT_S
 
     def do_POST(self) -> None:
         try:
             wire = self._read_body()
+            self._check_sender()
         except _RefusedError as refused:
             self._refuse(refused.status, refused.message)
             return
@@ -303,6 +323,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name http.server gave it
         """Keep quiet."""
+
+    def _check_sender(self) -> None:
+        """Refuse what a page in a browser sends, also one whose host name was pointed at this machine (DNS rebinding)."""
+        host = self.headers.get("host")
+        if host is not None and self.server.is_loopback and not _is_local(host):
+            raise _RefusedError(403, "the Host must be this machine")
+        origin = self.headers.get("origin")
+        if origin is not None and not _is_local(origin.partition("://")[2]):
+            raise _RefusedError(403, "requests of other sites are not accepted")
 
     def _read_body(self) -> bytes | None:
         length = self.headers.get("content-length", "")

@@ -14,12 +14,16 @@ from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from llm_otel_broadcast.stand_in.answers import Answer
+from llm_otel_broadcast.stand_in.answers import Answer, error
 from llm_otel_broadcast.stand_in.forms import read_form
 from llm_otel_broadcast.stand_in.routes import usual_answer
+
+MAX_BODY: Final = 256 * 1024 * 1024
+_IDLE_TIMEOUT_S: Final = 60.0
+"""A connection that sends nothing for so long is closed; each holds a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    timeout = _IDLE_TIMEOUT_S
 
     def do_POST(self) -> None:
         self._answer()
@@ -155,7 +160,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         stand_in = self.server.stand_in
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        length = self.headers.get("content-length") or "0"
+        if not (length.isascii() and length.isdigit()) or int(length[:20]) > MAX_BODY:
+            self._refuse_body()
+            return
+        body = self.rfile.read(int(length))
         target = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         host = target.netloc or headers.get("host", "")
@@ -165,6 +174,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_body(answer)
         else:
             self._send_events(answer, answer.events)
+
+    def _refuse_body(self) -> None:
+        self.close_connection = True
+        self._send_body(error(413, f"the body must have a length, and at most {MAX_BODY} bytes"))
 
     def _head(self, answer: Answer, **headers: str) -> None:
         self.send_response(answer.status)

@@ -14,7 +14,7 @@ import llm_otel_broadcast
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.delivery.lane import LaneStatus
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
-from llm_otel_broadcast.receiver.server import ReceivedRequest
+from llm_otel_broadcast.receiver.requests import ReceivedRequest
 from llm_otel_broadcast.stand_in.routes import ERROR_WORDS
 from llm_otel_broadcast.stand_in.server import StandIn
 

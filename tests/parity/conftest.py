@@ -46,8 +46,7 @@ def stand_in(api: StandIn) -> Iterator[StandIn]:
 
 @pytest.fixture
 def receiver(sink: OtlpReceiver) -> OtlpReceiver:
-    sink.store.clear()
-    sink.requests.clear()
+    sink.clear()
     return sink
 
 

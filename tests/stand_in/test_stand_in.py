@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from urllib.parse import urlsplit
+
 import openai
 import pytest
 
+from llm_otel_broadcast.stand_in import server
 from llm_otel_broadcast.stand_in.answers import completion, error, message
+from llm_otel_broadcast.stand_in.server import StandIn
 from tests.clients.calling import MESSAGES, chat
 
 
@@ -71,3 +76,12 @@ def test_requests_are_noted_without_showing_keys(stand_in):
     assert seen.json["messages"] == MESSAGES
     assert seen.headers["authorization"] == "Bearer sk-test"
     assert "sk-test" not in repr(seen)
+
+
+@pytest.mark.parametrize("length", ["-1", "1e3", "1" * 30, str(server.MAX_BODY + 1)])
+def test_a_body_without_a_reasonable_length_is_refused_without_reading_it(length):
+    with StandIn() as running:
+        address = ("127.0.0.1", urlsplit(running.url).port)
+        with socket.create_connection(address, timeout=10) as raw:
+            raw.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: " + length.encode() + b"\r\n\r\n")
+            assert raw.makefile("rb").readline().split()[1] == b"413"
