@@ -96,3 +96,8 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """List the public names for completion, also those that have not been loaded yet."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

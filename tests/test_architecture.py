@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -185,6 +187,14 @@ def test_the_version_is_the_one_in_pyproject():
 @pytest.mark.parametrize("name", llm_otel_broadcast.__all__)
 def test_every_public_name_is_there(name):
     assert getattr(llm_otel_broadcast, name) is not None
+
+
+def test_completion_offers_the_public_names_and_nothing_else():
+    command = [sys.executable, "-c", "import llm_otel_broadcast; print(*dir(llm_otel_broadcast))"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    assert [name for name in listed if not name.startswith("__")] == [
+        name for name in sorted(llm_otel_broadcast.__all__) if not name.startswith("__")
+    ]
 
 
 def test_an_unknown_name_is_an_attribute_error():

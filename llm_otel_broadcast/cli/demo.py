@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping
+import secrets
+import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
@@ -13,7 +15,7 @@ from rich.text import Text
 
 from llm_otel_broadcast.cli.books import books
 from llm_otel_broadcast.cli.trees import trace_trees
-from llm_otel_broadcast.instrumentation import instrument
+from llm_otel_broadcast.instrumentation import Handle, instrument
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.stand_in.answers import Answer, completion, error, message, stream, usage_of
@@ -23,11 +25,15 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
 _BURST: Final = 5
+_RUN: Final = secrets.token_hex(3)
+"""Part of each trace id, as a second run would otherwise be added to the traces of the first."""
 _SERVICE: Final = "llm-otel-broadcast-demo"
-_FIRST_WAIT: Final = 2.0
-"""Seconds for delivery before the traces are shown, then the rest: `--endpoint` may name a backend that is dead."""
-_SECOND_WAIT: Final = 4.0
-_LAST_WAIT: Final = 0.5
+_FIRST_WAIT_S: Final = 2.0
+"""For delivery before the traces are shown: `--endpoint` may name a backend that is slow or dead."""
+_FAILING_WAIT_S: Final = 4.0
+_LATE_WAIT_S: Final = 1.0
+"""Beyond the request's own timeout, for a backend that has not answered yet (MLflow's first answer takes 7 s)."""
+_LAST_WAIT_S: Final = 0.5
 _WEATHER: Final = {
     "type": "function",
     "function": {
@@ -56,23 +62,34 @@ def run(console: Console, endpoint: str | None, headers: Mapping[str, str]) -> b
     with OtlpReceiver() as receiver, StandIn() as stand_in:
         here = Destination(name="embedded receiver", endpoint=receiver.endpoint)
         with instrument(
-            destinations=[here, *other], service_name=_SERVICE, app_spans=False, exit_timeout=_LAST_WAIT
+            destinations=[here, *other], service_name=_SERVICE, app_spans=False, exit_timeout=_LAST_WAIT_S
         ) as handle:
             console.print(_opening(stand_in, receiver))
             with _without_proxy():
                 _make_calls(stand_in)
-                handle.flush(_FIRST_WAIT)
+                handle.flush(_FIRST_WAIT_S)
             for tree in trace_trees(receiver.store.traces()):
                 console.print(tree)
                 console.print()
             if any(lane.queued_records for lane in handle.status().destinations):
                 console.print("waiting for your backend ...\n", style="dim")
-                handle.flush(_SECOND_WAIT)
+                _wait_for_backend(handle, other)
     status = handle.status()
     delivered = all(lane.delivered == lane.produced for lane in status.destinations)
     console.print(books(status))
     console.print(_closing(endpoint, delivered=delivered))
     return delivered
+
+
+def _wait_for_backend(handle: Handle, backends: Sequence[Destination]) -> None:
+    """Wait as long as a request may take; not so long where one has failed."""
+    started = time.monotonic()
+    patience = max((backend.timeout for backend in backends), default=0.0) + _LATE_WAIT_S
+    while (elapsed := time.monotonic() - started) < patience:
+        waiting = [lane for lane in handle.status().destinations if lane.queued_records]
+        if not waiting or (elapsed > _FAILING_WAIT_S and all(lane.last_error for lane in waiting)):
+            return
+        handle.flush(0.5)
 
 
 def _opening(stand_in: StandIn, receiver: OtlpReceiver) -> Text:
@@ -120,7 +137,7 @@ def _reference_example(client: OpenAI) -> None:
         extra_body={
             "session_id": "session_abc",
             "trace": {
-                "trace_id": "app_trace_001",
+                "trace_id": f"app_trace_{_RUN}",
                 "trace_name": "Chat Handler",
                 "generation_name": "Generate Response",
                 "environment": "staging",
@@ -161,7 +178,7 @@ def _agent(client: OpenAI, stand_in: StandIn) -> None:
         completion(says, model=model, usage=said, provider="Anthropic").slower(delay=0.04),
     )
     question: Any = {"role": "user", "content": "What is the weather in Paris?"}
-    fields = {"trace_id": "weather-1", "trace_name": "Weather agent"}
+    fields = {"trace_id": f"weather-{_RUN}", "trace_name": "Weather agent"}
     first = client.chat.completions.create(
         model=model,
         messages=[question],
@@ -199,7 +216,7 @@ async def _burst(client: AsyncOpenAI, stand_in: StandIn) -> None:
                 messages=[{"role": "user", "content": f"Summarise page {number}."}],
                 extra_body={
                     "trace": {
-                        "trace_id": "burst-1",
+                        "trace_id": f"burst-{_RUN}",
                         "trace_name": "Summarise five pages at once",
                         "generation_name": f"Page {number}",
                     }

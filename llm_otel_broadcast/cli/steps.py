@@ -39,9 +39,21 @@ class StepLines:
         grid.add_column(width=_NAME_WIDTH)
         grid.add_column(width=_TIME_WIDTH, justify="right")
         grid.add_column(overflow="fold")
-        mark = Text("✓", "green") if step.ok else Text("✗", "red" if step.name != "try" else "yellow")
-        grid.add_row(mark, step.name, Text(_time(step.seconds), "dim"), _detail(step))
+        style = "green" if step.ok else "red" if step.name != "try" else "yellow"
+        grid.add_row(
+            Text(mark(self.console, ok=step.ok), style), step.name, Text(_time(step.seconds), "dim"), _detail(step)
+        )
         self.console.print(grid)
+
+
+def mark(console: Console, *, ok: bool) -> str:
+    """Return the mark of what went well or not; in letters where the output's encoding has no signs for it."""
+    sign = "✓" if ok else "✗"
+    try:
+        sign.encode(console.encoding)
+    except (UnicodeEncodeError, LookupError):
+        return "ok" if ok else "x"
+    return sign
 
 
 @contextmanager
@@ -98,14 +110,21 @@ def report_json(destination: Destination, report: ConnectionReport) -> dict[str,
     }
 
 
-def sent_lines(destination: Destination, sent: SentTrace) -> Group:
+def sent_lines(console: Console, destination: Destination, sent: SentTrace) -> Group:
     """Return what became of a test trace."""
     if not sent.ok:
         return Group(
-            Text.assemble(("✗ ", "red"), (destination.name, "bold"), ("  not taken: ", "red"), sent.message),
+            Text.assemble(
+                (f"{mark(console, ok=False)} ", "red"),
+                (destination.name, "bold"),
+                ("  not taken: ", "red"),
+                sent.message,
+            ),
             Text(f"  find out more: llm-otel-broadcast destinations test {destination.name}", "dim"),
         )
-    first = Text.assemble(("✓ ", "green"), (destination.name, "bold"), f"  trace {sent.trace_id}")
+    first = Text.assemble(
+        (f"{mark(console, ok=True)} ", "green"), (destination.name, "bold"), f"  trace {sent.trace_id}"
+    )
     return Group(first, Text(f"  {sent.look}")) if sent.look else Group(first)
 
 

@@ -144,7 +144,7 @@ def send_test_trace(*, name: str | None, **given: Any) -> None:
         console = terminal()
         with busy(console, f"  sending to {destination.name} ..."):
             results.append((destination, sample.send_test_trace(destination)))
-        console.print(sent_lines(*results[-1]))
+        console.print(sent_lines(console, *results[-1]))
     ok = all(sent.ok for _, sent in results)
     if as_json:
         say_json({"ok": ok, "destinations": [sent_json(*result) for result in results]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import socket
 import subprocess
@@ -13,9 +14,14 @@ import pytest
 from llm_otel_broadcast.receiver.server import Reply
 
 
-def run(*arguments: str, module: str = "llm_otel_broadcast") -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, module: str = "llm_otel_broadcast", **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-m", module, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        env={**os.environ, **environment},
     )
 
 
@@ -86,6 +92,37 @@ def test_the_demo_waits_for_a_dead_backend_but_not_long_and_shows_the_traces_all
     assert "Chat Handler" in done.stdout
     assert "connection refused" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_the_demo_waits_for_a_backend_that_answers_late(receiver):
+    """MLflow's first answer takes 7 s; the demo said that everything was lost when it had arrived."""
+    receiver.script(Reply(200, delay=7, store=True))
+    done = run("demo", "--endpoint", receiver.endpoint)
+    assert done.returncode == 0, done.stdout
+    assert "dropped" not in done.stdout.splitlines()[-3]
+
+
+def test_a_second_demo_makes_traces_of_its_own(receiver):
+    for _ in range(2):
+        run("demo", "--endpoint", receiver.endpoint)
+    roots = [span for span in receiver.store.spans() if span.name == "Chat Handler"]
+    assert len({root.trace_id for root in roots}) == 2
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+@pytest.mark.parametrize("command", [["destinations", "test"], ["send-test-trace"]], ids=" ".join)
+def test_the_marks_are_letters_where_the_output_cannot_have_signs(receiver, command, encoding):
+    done = run(*command, "--endpoint", receiver.endpoint, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ok " in done.stdout
+
+
+def test_a_name_that_the_output_cannot_have_is_shown_with_question_marks(tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text('[[destinations]]\nname = "\u6771\u4eac"\nendpoint = "http://127.0.0.1:4318"\n', encoding="utf-8")
+    done = run("destinations", "list", PYTHONIOENCODING="cp1252", LLM_OTEL_BROADCAST_CONFIG=str(file))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "?? " in done.stdout
 
 
 def test_a_reader_that_goes_away_leaves_no_traceback():
