@@ -199,6 +199,14 @@ def others(session: nox.Session, other: str) -> None:
 
 
 @nox.session
+@nox.parametrize("openai", [nox.param(OPENAI_LINES[line], id=line) for line in ("1", "2", "3")])
+def replay(session: nox.Session, openai: tuple[str, ...]) -> None:
+    """Replay recorded answers of real providers with the newest client of each major version; one: `nox -s "replay(2)"`."""
+    session.install(*NEWEST, "-e", ".[cli]", *GROUPS["tests"], *openai)
+    session.run("pytest", *SIDE_BY_SIDE, "tests/replay", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Try thousands of answers on the client, with us and without us; other ones each time."""
     session.install("-e", ".[cli]", *GROUPS["tests"])
