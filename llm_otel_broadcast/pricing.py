@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.price_list import price_list
 from llm_otel_broadcast.usage import Cost, Usage
 
 _PROVIDERS: Final = {
@@ -26,6 +27,7 @@ _PROVIDERS: Final = {
     "aws.bedrock": "aws",
 }
 """Provider names of the GenAI conventions, as genai-prices spells them."""
+_MAX_MODEL_NAME_CHARS: Final = 256
 _STANDARD_TIERS: Final = frozenset({None, "auto", "default", "standard"})
 
 
@@ -52,12 +54,16 @@ def estimate(record: Generation) -> Cost | None:
     return None
 
 
-@lru_cache(maxsize=1_024)
 def _is_known(model: str, provider: str | None) -> bool:
-    """Look a model up once: a miss searches every provider's list."""
-    from genai_prices import Usage as Priced
+    # A server that makes names up would fill the memory of names for good; none that is priced is so long.
+    return len(model) <= _MAX_MODEL_NAME_CHARS and _is_listed(model, provider)
 
-    return _ask(Priced(input_tokens=1, output_tokens=1), model, provider, {}) is not None
+
+@lru_cache(maxsize=1_024)
+def _is_listed(model: str, provider: str | None) -> bool:
+    """Look a model up once: a miss searches every provider's list."""
+    prices = price_list()
+    return prices is not None and _ask(prices.Usage(input_tokens=1, output_tokens=1), model, provider, {}) is not None
 
 
 def _calculate(usage: Usage, model: str, provider: str | None, start_ns: int, tier: str | None) -> Cost | None:
@@ -75,18 +81,19 @@ def _calculate(usage: Usage, model: str, provider: str | None, start_ns: int, ti
 
 def _counted(usage: Usage) -> Any:
     """Return the counts as the price list takes them; None when the installed one knows nothing of audio by length."""
-    from genai_prices import Usage as Priced
-
-    known = Priced()
+    prices = price_list()
+    if prices is None:
+        return None
+    known = prices.Usage()
     if usage.input_tokens is None:
-        return Priced(audio_seconds=usage.seconds) if hasattr(known, "audio_seconds") else None
+        return prices.Usage(audio_seconds=usage.seconds) if hasattr(known, "audio_seconds") else None
     newer = {
         "input_image_tokens": usage.input_image_tokens,
         "output_image_tokens": usage.output_image_tokens,
         "cache_image_read_tokens": usage.cached_image_tokens,
         "cache_audio_read_tokens": usage.cached_audio_tokens,
     }
-    return Priced(
+    return prices.Usage(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens or 0,
         cache_read_tokens=usage.cache_read_tokens,
@@ -98,10 +105,11 @@ def _counted(usage: Usage) -> Any:
 
 
 def _ask(usage: Any, model: str, provider: str | None, context: dict[str, Any]) -> Any:
-    from genai_prices import calc_price
-
+    prices = price_list()
+    if prices is None:
+        return None
     try:
-        return calc_price(usage, model_ref=model, provider_id=provider, **context)
+        return prices.calc_price(usage, model_ref=model, provider_id=provider, **context)
     except LookupError:
         return None
     except (TypeError, ValueError):  # counts that contradict each other, or a release that knows no service tiers

@@ -18,7 +18,7 @@ from llm_otel_broadcast.dialects.content import (
 )
 from llm_otel_broadcast.fields.ids import derive_span_id
 from llm_otel_broadcast.fields.json_text import MAX_CHARACTERS, bounded_json
-from llm_otel_broadcast.fields.metadata import metadata_attributes
+from llm_otel_broadcast.fields.metadata import MAX_VALUE, metadata_attributes
 from llm_otel_broadcast.generation import Attempt, Block, Failure, Fields, Generation
 from llm_otel_broadcast.span import KIND_CLIENT, KIND_INTERNAL, STATUS_ERROR, STATUS_UNSET, AttributeValue, Event, Span
 from llm_otel_broadcast.usage import Cost, Usage
@@ -331,7 +331,8 @@ def _content_attributes(record: Generation, max_chars: int, view: View | None) -
 
 def _put(attributes: _Attributes, key: str, value: AttributeValue | None) -> None:
     if value is not None:
-        attributes[key] = value
+        # Names and ids come from servers, too, which may send megabytes of them.
+        attributes[key] = value[:MAX_VALUE] if isinstance(value, str) else value
 
 
 def _double(value: object) -> float | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.resources import Resource
 
-from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.span import Attributes
+from llm_otel_broadcast.wire.detectors import default_resource
 
 
 class ResourceSource:
@@ -26,19 +26,10 @@ class ResourceSource:
         if provider is not self._seen:
             base = getattr(provider, "resource", None)
             if not isinstance(base, Resource):
-                base = _default()
+                base = default_resource()
             self._resource = base.merge(Resource(self._own))
             self._seen = provider
         return self._resource
-
-
-def _default() -> Resource:
-    """Return `Resource.create()`; at the end of the process, when it can no longer start its threads, what the environment says."""
-    try:
-        with importing:  # detectors are entry points
-            return Resource.create()
-    except RuntimeError:
-        return Resource({"service.name": "unknown_service:python"}).merge(OTELResourceDetector().detect())
 
 
 def plain_attributes(resource: Resource) -> Attributes:

@@ -1,0 +1,122 @@
+"""OpenTelemetry's default resource, with detectors that cannot hold up delivery, a fork or the end of the process.
+
+`Resource.create()` waits for the slowest detector of `OTEL_EXPERIMENTAL_RESOURCE_DETECTORS`, without a bound and again at exit
+(open-telemetry/opentelemetry-python#3644), and lets one that raises take the others along (#5545). The variable is set for a
+whole fleet, and a detector asks a metadata server that may not be there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from typing import Final
+
+from opentelemetry.sdk.environment_variables import OTEL_EXPERIMENTAL_RESOURCE_DETECTORS
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.version import __version__ as _sdk_version
+
+from llm_otel_broadcast.forks import importing
+from llm_otel_broadcast.guard import logger
+
+TIMEOUT_S: Final = 1.5
+"""For all detectors side by side; well below the default `exit_timeout`, as a short program ends meanwhile."""
+_GROUP: Final = "opentelemetry_resource_detector"
+_OWN: Final = "otel"
+"""The SDK's name for what `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say: last, so that they win."""
+_INSTANCE: Final = "service_instance"
+
+_lock = threading.Lock()
+_detected: dict[str, Resource] = {}
+"""By the variable's value: what the detectors found, asked once by whichever destination comes first."""
+
+
+def default_resource() -> Resource:
+    """Return the resource that `Resource.create()` would make, without what takes too long or fails.
+
+    What is left out is logged once in a process, by the detector's name.
+    """
+    variable = os.environ.get(OTEL_EXPERIMENTAL_RESOURCE_DETECTORS, "")
+    with _lock:
+        if variable not in _detected:
+            _detected[variable] = _detect(_names(variable))
+        resource = _detected[variable]
+    resource = resource.merge(OTELResourceDetector().detect())
+    if resource.attributes.get("service.name"):
+        return resource
+    program = f":{os.path.basename(sys.executable)}" if sys.executable else ""  # noqa: PTH119  # taken as text
+    return resource.merge(Resource({"service.name": f"unknown_service{program}"}))
+
+
+def _after_fork() -> None:
+    """A child has a process id and an instance of its own, and its parent's threads are not there."""
+    global _lock  # noqa: PLW0603  # a thread that is not in the child may hold the old one
+    _lock = threading.Lock()
+    _detected.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _names(variable: str) -> list[str]:
+    configured = [name for part in variable.split(",") if (name := part.strip())]
+    if "*" in configured:
+        with importing:
+            configured += sorted(entry_points(group=_GROUP).names)
+    return [name for name in dict.fromkeys((_INSTANCE, *configured)) if name not in ("*", _OWN)]
+
+
+def _detect(names: Sequence[str]) -> Resource:
+    resource = Resource(
+        {"telemetry.sdk.language": "python", "telemetry.sdk.name": "opentelemetry", "telemetry.sdk.version": _sdk_version}
+    )
+    detections = [_Detection(name) for name in names]
+    deadline = time.monotonic() + TIMEOUT_S
+    for detection in detections:
+        resource = resource.merge(detection.result(deadline))
+    return resource
+
+
+class _Detection:
+    """One detector at work on a daemon thread: a hanging one is left behind."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._resource: Resource | None = None
+        self._failure = "took too long"
+        self._done = threading.Event()
+        try:
+            threading.Thread(target=self._run, name=f"llm-otel-broadcast detector {name}", daemon=True).start()
+        except RuntimeError:
+            # No thread can be started any more once the interpreter ends.
+            self._failure = "came too late"
+            self._done.set()
+
+    def _run(self) -> None:
+        try:
+            with importing:
+                found = list(entry_points(group=_GROUP, name=self._name))
+                detector = found[0].load()() if found else None
+            if detector is not None:
+                self._resource = detector.detect()
+            elif self._name == _INSTANCE:
+                # Older SDKs have none.
+                self._resource = Resource({})
+            else:
+                self._failure = "is not installed"
+        # A detector is foreign code, and nobody waits for what its thread raises.
+        except BaseException as error:  # noqa: BLE001
+            self._failure = f"failed ({type(error).__name__})"
+        finally:
+            self._done.set()
+
+    def result(self, deadline: float) -> Resource:
+        """Return what it has found by the deadline (monotonic), an empty resource if nothing."""
+        self._done.wait(max(0.0, deadline - time.monotonic()))
+        if isinstance(self._resource, Resource):
+            return self._resource
+        logger.warning("the resource detector %r %s: spans are sent without what it says", self._name, self._failure)
+        return Resource({})
