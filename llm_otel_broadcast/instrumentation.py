@@ -16,7 +16,8 @@ from llm_otel_broadcast.clients.openai.choosing import covering
 from llm_otel_broadcast.clients.streams import end_open_streams
 from llm_otel_broadcast.delivery.books import LaneStatus
 from llm_otel_broadcast.delivery.broadcaster import flush_all
-from llm_otel_broadcast.guard import errors, logger
+from llm_otel_broadcast.guard import errors
+from llm_otel_broadcast.logs import logger
 from llm_otel_broadcast.reloading import Life, watcher
 from llm_otel_broadcast.running import Run, Status
 from llm_otel_broadcast.running import state as _state

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llm_otel_broadcast.assembly import assemble
 from llm_otel_broadcast.forks import importing
-from llm_otel_broadcast.guard import Guard, logger
+from llm_otel_broadcast.guard import Guard
+from llm_otel_broadcast.logs import logger, own
 from llm_otel_broadcast.running import Run, state
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.layers import FileFound, file_at, names_destination, settle
@@ -198,8 +199,12 @@ class _Watcher:
             return
         try:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._watch, name="llm-otel-broadcast settings", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=own(self._watch), name="llm-otel-broadcast settings", daemon=True)
+                thread.start()
+                self._thread = thread
+        except RuntimeError:
+            # no thread is to be had now: the next record tries again
+            return
         finally:
             self._starting.release()
 
@@ -235,4 +240,8 @@ def _retire(previous: Run, grace: float = 0.0, patience: float | None = None) ->
             time.sleep(grace)
         previous.shutdown(patience)
 
-    threading.Thread(target=finish, name="llm-otel-broadcast retiring", daemon=True).start()
+    try:
+        threading.Thread(target=own(finish), name="llm-otel-broadcast retiring", daemon=True).start()
+    except RuntimeError:
+        # no thread is to be had: the end of the process delivers it, or `shutdown()`
+        return
