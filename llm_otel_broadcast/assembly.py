@@ -87,6 +87,7 @@ def assemble(
                 share,
                 _parts_maker(destination, options, app_spans, keeps, announcer),
                 _book_of(destination, before),
+                closes=destination.exporter is not None,
             )
             for destination in lanes
         ],

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from llm_otel_broadcast.delivery.books import LaneStatus
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.parts import Finished, Record
 from llm_otel_broadcast.generation import Block, Generation
+from llm_otel_broadcast.logs import drain
+
+_MIN_LATE_S: Final = 0.5
+"""Seconds for what exit handlers after ours record, where the destinations have used up their time."""
+_LATE_LOG_S: Final = 0.1
 
 
 class Broadcaster:
@@ -28,6 +34,8 @@ class Broadcaster:
         self._beside = beside
         self.all = self.lanes if metrics is None else (*self.lanes, metrics)
         self._starting = False
+        self._late_s: float | None = None
+        """Seconds that are left at the end of the process for what is still recorded then; None: it has not come."""
         self.stopped = False
 
     def put_block(self, block: Block) -> None:
@@ -47,6 +55,15 @@ class Broadcaster:
             lane.put(record)
             if not lane.is_running:
                 self._start(self.lanes)
+        if self._late_s is not None:
+            self._deliver_late(self._late_s)
+
+    def _deliver_late(self, seconds: float) -> None:
+        """Deliver what an exit handler after ours has recorded: nobody would later."""
+        begun = time.monotonic()
+        self.end(begun + seconds)
+        self._late_s = max(0.0, seconds - (time.monotonic() - begun))
+        drain(time.monotonic() + _LATE_LOG_S)
 
     def put(self, record: Generation) -> None:
         """Hand a finished record over. Takes microseconds, waits for nobody. After `stop` it is counted as dropped."""
@@ -102,8 +119,16 @@ class Broadcaster:
         for lane in self.all:
             lane.stop(deadline)
 
+    def end(self, deadline: float) -> None:
+        """At the end of the process, deliver until the deadline (monotonic). What is recorded later is delivered at once."""
+        self.hurry()
+        for lane in self.all:
+            lane.end(deadline)
+        self._late_s = max(_MIN_LATE_S, deadline - time.monotonic())
+
     def after_fork(self) -> None:
         """In a child process: begin anew; what was queued belongs to the parent."""
+        self._late_s = None
         self._starting = False
         for lane in self.all:
             lane.after_fork()

@@ -48,8 +48,12 @@ class Lane:
         max_bytes: int,
         parts: Callable[[], LaneParts],
         blocks: BlockBook | None = None,
+        *,
+        closes: bool = False,
     ) -> None:
         self.name = name
+        self._closes = closes
+        """What it sends with has an end of its own, which a process must not leave out: an exporter."""
         self._batch_delay = batch_delay
         self.max_bytes = max_bytes
         self._make_parts = parts
@@ -170,6 +174,12 @@ class Lane:
     def _waiting(self) -> int:
         with self._held():
             return len(self._queue) + self._in_flight
+
+    def end(self, deadline: float) -> None:
+        """At the end of the process, send what is queued until the deadline, and stop unless what comes later can be sent."""
+        self.wait(self.hurry(), deadline)
+        if self._closes or self._waiting():
+            self.stop(deadline)
 
     def stop(self, deadline: float) -> None:
         """Send what is queued until the deadline (monotonic); count the rest as dropped."""
