@@ -7,8 +7,6 @@ import time
 import tracemalloc
 from queue import SimpleQueue
 
-import pytest
-
 from llm_otel_broadcast.delivery import lane as lanes
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.lane import Lane
@@ -52,7 +50,7 @@ def test_a_record_over_the_bound_is_dropped_and_counted(receiver):
     with running(receiver.endpoint, max_bytes=100_000) as lane:
         lane.put(record(size=100_001))
         assert flushed(lane)
-        assert lane.status().dropped == {"queue_full": 1}
+        assert lane.status().dropped == {"too_large": 1}
 
 
 def test_memory_stays_bounded_with_a_dead_destination():
@@ -231,7 +229,7 @@ def test_stopping_counts_what_is_left_once():
         lane.stop(time.monotonic() + 0.1)
         lane.put(record())
         seen.stopped.set()
-        until(lambda: not lane._alive())
+        until(lambda: not lane.is_running)
         books = lane.status()
     assert (books.produced, books.dropped, books.queued_records) == (4, {"stopped": 4}, 0)
 
@@ -243,7 +241,7 @@ def test_what_a_stopped_lane_still_gets_through_comes_too_late_for_the_books(rec
         receiver.wait_for_requests(1)
         lane.stop(time.monotonic())
         receiver.hang.set()
-        until(lambda: not lane._alive())
+        until(lambda: not lane.is_running)
         assert (lane.status().delivered, lane.status().dropped) == (0, {"stopped": 1})
 
 
@@ -264,7 +262,7 @@ def test_a_lane_that_was_stopped_sends_no_second_half():
         sending.wait(5.0)
         lane.stop(time.monotonic())
         stopped.set()
-        until(lambda: not lane._alive())
+        until(lambda: not lane.is_running)
         assert len(transport.sent) == 1
         assert lane.status().dropped == {"stopped": 2}
 
@@ -278,8 +276,7 @@ def test_a_record_is_kept_when_no_thread_can_be_started(receiver, monkeypatch):
                 raise RuntimeError("can't start new thread")
 
             patched.setattr(threading.Thread, "start", full)
-            with pytest.raises(RuntimeError):  # which the guard round the hand-over counts
-                broadcaster.put(record())
+            broadcaster.put(record())
         broadcaster.put(record())
         assert broadcaster.flush(5.0)
         assert lane.status().delivered == 2
