@@ -98,6 +98,16 @@ def stand_in() -> Iterator[StandIn]:
 
 
 @pytest.fixture
+def as_openai(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The base URL of the stand-in for clients that believe they talk to OpenAI, whose models have list prices: it is their proxy."""
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, stand_in.url)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    return "http://api.openai.com/v1"
+
+
+@pytest.fixture
 def client(stand_in: StandIn) -> Iterator[openai.OpenAI]:
     http = openai.DefaultHttpxClient(verify=False)  # loading certificates takes longer than a call
     with openai.OpenAI(api_key="sk-test", base_url=stand_in.base_url, max_retries=0, http_client=http) as made:
