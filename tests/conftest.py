@@ -98,13 +98,19 @@ def stand_in() -> Iterator[StandIn]:
 
 
 @pytest.fixture
-def as_openai(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The base URL of the stand-in for clients that believe they talk to OpenAI, whose models have list prices: it is their proxy."""
+def url_at(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Base URLs at any host for clients that the stand-in answers as their proxy."""
     for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, stand_in.url)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
-    return "http://api.openai.com/v1"
+    return "http://{}/v1".format
+
+
+@pytest.fixture
+def as_openai(url_at: Callable[[str], str]) -> str:
+    """The base URL of OpenAI, whose models have list prices."""
+    return url_at("api.openai.com")
 
 
 @pytest.fixture

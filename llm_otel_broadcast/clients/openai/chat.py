@@ -98,7 +98,7 @@ class ChatReader:
 class ChatFold:
     """Adds up the chunks of a streamed chat completion, the way the whole answer would have read."""
 
-    __slots__ = ("_content", "_ends", "_headed", "_hides_usage", "_open", "_record", "_started", "_usage")
+    __slots__ = ("_content", "_ends", "_headed", "_hides_usage", "_is_routed", "_open", "_record", "_started", "_usage")
 
     def __init__(self, record: Generation) -> None:
         self._record = record
@@ -109,6 +109,7 @@ class ChatFold:
         self._ends = False
         self._usage: Any = None
         self._hides_usage = record.hides_usage_chunk
+        self._is_routed = record.server.is_openrouter
 
     def add(self, chunk: Any) -> bool:
         said = members_of(chunk)
@@ -124,7 +125,7 @@ class ChatFold:
             # what a later chunk is the first to state: vLLM's fingerprint, OpenRouter's provider
             or (record.system_fingerprint is None and said.get("system_fingerprint"))
             or (record.response_service_tier is None and said.get("service_tier"))
-            or (record.serving_provider is None and extras_of(chunk).get("provider"))
+            or (self._is_routed and record.serving_provider is None and extras_of(chunk).get("provider"))
             or not choices
         ):
             self._take_facts(all_members_of(chunk))

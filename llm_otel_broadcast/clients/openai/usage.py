@@ -153,25 +153,31 @@ def read_usage(usage: Any, *, generates: bool = True) -> Usage:
         if value is None:
             continue
         name = _COUNTS.get(key)
-        if name is not None:
-            _take(counts, name, value)
-        elif key in _DETAILS:
-            _take_parts(counts, value, _DETAILS[key])
+        if name is None:
+            parts = _DETAILS.get(key)
+            if parts is None:
+                others[key] = value
+            else:
+                _take_parts(counts, value, parts)
+        elif type(value) is int and value >= 0 and name not in counts:
+            counts[name] = value
         else:
-            others[key] = value
+            _take(counts, name, value)
     beside = _take_others(counts, others) if others else 0
     _include_parts(counts, beside, generates=generates, is_anthropic="prompt_tokens" not in stated)
-    read = Usage(**{name: _whole(count) for name, count in counts.items()})
+    read = Usage()
+    for name, count in counts.items():
+        if 0 <= count < _MAX_COUNT:
+            setattr(read, name, count if type(count) is int else math.floor(count + 0.5))
     if others:
         _read_others(read, others)
     return read
 
 
 def _take(counts: _Counts, name: str, value: Any) -> None:
-    if type(value) is not int:
-        value = _number(value)
-    if value is not None and 0 <= value < _MAX_COUNT and not counts.get(name):
-        counts[name] = value
+    number = value if type(value) is int and value >= 0 else _number(value)
+    if number is not None and not counts.get(name):
+        counts[name] = number
 
 
 def _take_parts(counts: _Counts, details: Any, names: Mapping[str, str]) -> None:
@@ -179,10 +185,13 @@ def _take_parts(counts: _Counts, details: Any, names: Mapping[str, str]) -> None
         if value is None:
             continue
         name = names.get(key)
-        if name is not None:
+        if name is None:
+            if key in _DETAILS:
+                _take_parts(counts, value, _DETAILS[key])
+        elif type(value) is int and value >= 0 and name not in counts:
+            counts[name] = value
+        else:
             _take(counts, name, value)
-        elif key in _DETAILS:
-            _take_parts(counts, value, _DETAILS[key])
 
 
 def _take_others(counts: _Counts, others: Mapping[str, Any]) -> int | float:
@@ -204,7 +213,7 @@ def _include_parts(counts: _Counts, beside: float, *, generates: bool, is_anthro
     xAI (inspect_ai#5528), Gemini (langfuse#16321) and some gateways (CLIProxyAPI#5733) count reasoning beside
     `completion_tokens`; of Gemini only the total tells.
     """
-    asked, answered, total = (counts.get(f"{name}_tokens") for name in ("input", "output", "total"))
+    asked, answered, total = counts.get("input_tokens"), counts.get("output_tokens"), counts.get("total_tokens")
     if asked is None:
         return
     if beside and _is_beside(asked, answered or 0, total, beside, is_anthropic=is_anthropic):
@@ -260,9 +269,9 @@ def _read_cost(read: Usage, others: Members) -> None:
 
 def _read_server_tools(read: Usage, details: Any) -> None:
     for key, value in list(all_members_of(details).items())[:_MAX_SERVER_TOOLS]:
-        count = value if type(value) is int else _number(value)
-        if count is not None and 0 <= count < _MAX_COUNT and _NAME.fullmatch(key):
-            read.server_tools = {**(read.server_tools or {}), key: _whole(count)}
+        count = _number(value)
+        if count is not None and count < _MAX_COUNT and _NAME.fullmatch(key):
+            read.server_tools = {**(read.server_tools or {}), key: math.floor(count + 0.5)}
 
 
 def _number(value: Any) -> float | None:
@@ -272,7 +281,3 @@ def _number(value: Any) -> float | None:
     if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
         return None
     return float(value)
-
-
-def _whole(count: float) -> int:
-    return count if type(count) is int else math.floor(count + 0.5)
