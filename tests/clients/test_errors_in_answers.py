@@ -10,7 +10,7 @@ import pytest
 from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.answers import Answer, completion, event, message
 from tests.clients.calling import MESSAGES, chat, needs_responses, respond
-from tests.clients.operations import call
+from tests.clients.operations import call, skip_without
 
 TEXT = "Unexpected endpoint or method. (POST /chat/completions)"
 EMPTY = [
@@ -38,6 +38,10 @@ STATED = [
     ({"error": {"message": TEXT, "type": "one_api_error", "param": "", "code": "bad_response"}}, "bad_response"),
     ({"error": {"message": TEXT, "type": "one_api_error", "param": "", "code": None}}, "one_api_error"),
     ({"error": {"message": TEXT, "code": 502}}, "502"),
+    # MiniMax
+    ({"choices": None, "base_resp": {"status_code": 1004, "status_msg": TEXT}}, "1004"),
+    # Groq
+    ({"choices": [], "x_groq": {"id": "req_1", "error": TEXT}}, "error"),
     # a text in the place of a code is no code
     ({"error": {"message": TEXT, "code": "the prompt was Hello!", "type": "also Hello!"}}, "error"),
 ]
@@ -102,7 +106,7 @@ def test_an_error_with_status_200_is_one_with_its_text(way, document, kind, stan
 
 
 @needs_responses
-@pytest.mark.parametrize(("document", "kind"), STATED)
+@pytest.mark.parametrize(("document", "kind"), [stated for stated in STATED if "choices" not in stated[0]])
 def test_an_error_with_status_200_of_the_responses_api_is_one_with_its_text(
     document, kind, stand_in, instrumented, arrived
 ):
@@ -176,3 +180,41 @@ def test_a_choice_that_ended_in_an_error_says_why(stand_in, instrumented, arrive
     (span,) = arrived(1)
     assert (span.status_code, span.status_message) == (2, "Upstream gave up")
     assert span.attributes["error.type"] == "502"
+
+
+@pytest.mark.parametrize("member", [{"x_groq": {"id": "req_1"}}, {"base_resp": {"status_code": 0, "status_msg": ""}}])
+def test_a_good_answers_own_members_are_no_error(member, stand_in, instrumented, arrived):
+    stand_in.script(completion(message("Hi"), **member))
+    instrumented()
+    chat("sync", stand_in.base_url)
+    assert arrived(1)[0].status_code == 0
+
+
+def test_a_stream_that_groq_stops_early_says_why(stand_in, instrumented, arrived):
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m1"}
+    choices = [{"index": 0, "delta": {"content": "par"}, "finish_reason": None}]
+    last = {**head, "choices": [], "x_groq": {"error": "over capacity"}}
+    stand_in.script(Answer(events=(event({**head, "choices": choices}), event(last), b"data: [DONE]\n\n")))
+    instrumented()
+    chat("sync", stand_in.base_url, stream=True)
+    (span,) = arrived(1)
+    assert (span.status_code, span.status_message) == (2, "over capacity")
+
+
+@pytest.mark.parametrize("operation", ["images.generate", "audio.transcriptions.create"])
+def test_an_event_of_other_streams_that_is_an_error_is_one(operation, stand_in, instrumented, arrived):
+    skip_without(operation, "stream")
+    error = {"object": "error", "message": "EngineCore died", "type": "InternalServerError", "code": 500}
+    stand_in.script(Answer(events=(event(error), b"data: [DONE]\n\n")))
+    instrumented()
+    call("sync", stand_in.base_url, operation, stream=True)
+    (span,) = arrived(1)
+    assert (span.status_code, span.status_message) == (2, "EngineCore died")
+
+
+def test_json_in_the_place_of_speech_is_an_error(stand_in, instrumented, arrived):
+    stand_in.script(answer_of({"error": TEXT}))
+    instrumented()
+    call("sync", stand_in.base_url, "audio.speech.create")
+    (span,) = arrived(1)
+    assert (span.status_code, span.status_message) == (2, TEXT)

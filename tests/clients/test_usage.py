@@ -164,7 +164,7 @@ def test_counts_that_are_no_whole_numbers_are_the_nearest_ones(counted, stated, 
     assert tokens(counted(usage)) == right
 
 
-@pytest.mark.parametrize("count", [-1, -0.5, "many", "", "1e400", [], {}, None, 2**70, "-3"])
+@pytest.mark.parametrize("count", [-1, -0.5, "many", "", "1e400", [], {}, None, 2**70, 10**400, -(10**400), "-3"])
 def test_what_is_no_count_is_none(counted, count):
     attributes = counted(
         {"prompt_tokens": count, "completion_tokens": 3, "completion_tokens_details": {"audio_tokens": count}}

@@ -115,6 +115,7 @@ _COST_PARTS: Final = {
 _TICKS_PER_USD: Final = 10_000_000_000
 """docs.x.ai: `cost_in_usd_ticks`."""
 _MAX_COUNT: Final = 2**53
+_MAX_NUMBER: Final = 1e100
 _MAX_SERVER_TOOLS: Final = 32
 _NUMBER: Final = re.compile(r"\s*\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?\s*")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -159,7 +160,7 @@ def read_usage(usage: Any, *, generates: bool = True) -> Usage:
                 others[key] = value
             else:
                 _take_parts(counts, value, parts)
-        elif type(value) is int and value >= 0 and name not in counts:
+        elif type(value) is int and 0 <= value < _MAX_COUNT and name not in counts:
             counts[name] = value
         else:
             _take(counts, name, value)
@@ -167,8 +168,7 @@ def read_usage(usage: Any, *, generates: bool = True) -> Usage:
     _include_parts(counts, beside, generates=generates, is_anthropic="prompt_tokens" not in stated)
     read = Usage()
     for name, count in counts.items():
-        if 0 <= count < _MAX_COUNT:
-            setattr(read, name, count if type(count) is int else math.floor(count + 0.5))
+        setattr(read, name, count if type(count) is int else math.floor(count + 0.5))
     if others:
         _read_others(read, others)
     return read
@@ -176,7 +176,7 @@ def read_usage(usage: Any, *, generates: bool = True) -> Usage:
 
 def _take(counts: _Counts, name: str, value: Any) -> None:
     number = value if type(value) is int and value >= 0 else _number(value)
-    if number is not None and not counts.get(name):
+    if number is not None and number < _MAX_COUNT and not counts.get(name):
         counts[name] = number
 
 
@@ -188,7 +188,7 @@ def _take_parts(counts: _Counts, details: Any, names: Mapping[str, str]) -> None
         if name is None:
             if key in _DETAILS:
                 _take_parts(counts, value, _DETAILS[key])
-        elif type(value) is int and value >= 0 and name not in counts:
+        elif type(value) is int and 0 <= value < _MAX_COUNT and name not in counts:
             counts[name] = value
         else:
             _take(counts, name, value)
@@ -278,6 +278,6 @@ def _number(value: Any) -> float | None:
     """Return a number that is stated as one, or in digits; None is no number, nor one below zero."""
     if type(value) is str:
         return float(value) if _NUMBER.fullmatch(value) else None
-    if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
+    if type(value) not in (int, float) or not 0 <= value < _MAX_NUMBER:
         return None
     return float(value)
