@@ -76,3 +76,11 @@ def test_azures_client_is_azure_at_any_host():
 def test_bedrocks_client_is_bedrock_at_any_host(base_url):
     with openai.BedrockOpenAI(api_key="x", aws_region="us-east-1", base_url=base_url) as client:
         assert server_of(client.chat.completions).provider == "aws.bedrock"
+
+
+@pytest.mark.parametrize("base_url", [None, "http://gateway.example/v1"])
+def test_a_client_that_is_set_up_for_bedrock_is_bedrock_at_any_host(base_url):
+    providers = pytest.importorskip("openai.providers.bedrock", reason="the installed client has no providers")
+    provider = providers.bedrock(api_key="x", region="us-east-1", base_url=base_url)
+    with openai.OpenAI(provider=provider) as client:
+        assert server_of(client.chat.completions).provider == "aws.bedrock"

@@ -29,7 +29,7 @@ _BY_DOMAIN: Final = (
     ("moonshot.cn", "moonshot_ai"),
 )
 _BY_CLIENT: Final = (("Azure", "azure.ai.openai"), ("Bedrock", "aws.bedrock"))
-"""Clients of one provider, whatever host they are sent to, by a part of the class's name."""
+"""Clients of one provider, whatever host they are sent to, by a part of the class's name or the name of what it is set up with."""
 _BEDROCK: Final = re.compile(r"(.+\.)?bedrock[a-z-]*\.[a-z0-9.-]+\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)")
 """`bedrock-runtime.REGION.amazonaws.com`, `bedrock-mantle.REGION.api.aws`, and both through a private endpoint.
 
@@ -79,6 +79,8 @@ def _read(client: Any, url: Any) -> Server:
     host = str(getattr(url, "host", "") or "")
     port = getattr(url, "port", None) or _DEFAULT_PORTS.get(str(getattr(url, "scheme", "")))
     names = "".join(kind.__name__ for kind in type(client).__mro__)
+    # openai 3: `OpenAI(provider=bedrock(...))`
+    names += str(getattr(getattr(client, "_provider_runtime", None), "name", "")).title()
     provider = next((provider for part, provider in _BY_CLIENT if part in names), None) or _provider_of(host)
     return Server(provider, host, port, is_openrouter=_is_below(host, "openrouter.ai"))
 
