@@ -1,4 +1,4 @@
-"""What those who pass a call on say of it outside the answer itself: in headers, in the envelope of an error, in OpenRouter's metadata.
+"""What gateways state of a call outside its answer: in headers, in the envelope of an error, in OpenRouter's metadata.
 
 OpenRouter (spec, sections 10.2 and 10.5) and Azure's model router, which may stand behind a host that nobody knows. Of other
 servers no header is looked at.
@@ -77,9 +77,9 @@ def note_routing(record: Generation, metadata: Any) -> None:
     if metadata is None:
         return
     stated = all_members_of(metadata)
-    tries = list(items_of(stated, "attempts"))[:_MAX_ATTEMPTS]
-    record.attempts = [_attempt(members_of(one)) for one in tries] or record.attempts
-    stages = [_stage(members_of(one)) for one in list(items_of(stated, "pipeline"))[:_MAX_STAGES]]
+    attempts = list(items_of(stated, "attempts"))[:_MAX_ATTEMPTS]
+    record.attempts = [_attempt(members_of(attempt)) for attempt in attempts] or record.attempts
+    stages = [_stage(members_of(stage)) for stage in list(items_of(stated, "pipeline"))[:_MAX_STAGES]]
     note(
         record,
         routing_strategy=text_of(stated.get("strategy")),

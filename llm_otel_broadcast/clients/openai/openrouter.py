@@ -1,4 +1,4 @@
-"""What OpenRouter and other servers add to an answer (spec, sections 10.2 and 10.3), errors that come with status 200 among it."""
+"""What OpenRouter and other servers add to an answer: reasons, reasoning (spec, sections 10.2 and 10.3), errors with status 200."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _is_empty(value: object) -> bool:
         return True
     members = all_members_of(value)
     inner = members.values() if members else value if isinstance(value, list | tuple) else None
-    return inner is not None and all(_is_empty(one) for one in inner)
+    return inner is not None and all(map(_is_empty, inner))
 
 
 def note_broken_choice(record: Generation, choices: Iterable[Any] = ()) -> None:
