@@ -160,6 +160,11 @@ class Server:
     port: int | None = None
     is_openrouter: bool = False
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the provider is known by a name of its own, not by its host only."""
+        return self.provider != self.address
+
 
 UNKNOWN_SERVER = Server(provider="openai", address="")
 
@@ -198,6 +203,7 @@ class Generation:
         "failure",
         "fields",
         "first_chunk_ns",
+        "generation_id",
         "hides_usage_chunk",
         "in_scope",
         "instructions",
@@ -212,6 +218,7 @@ class Generation:
         "response_model",
         "response_service_tier",
         "retries",
+        "served_model",
         "server",
         "server_calls",
         "serving_provider",
@@ -275,6 +282,10 @@ class Generation:
         self.system_fingerprint: str | None = None
         self.serving_provider: str | None = None
         """OpenRouter's `provider` member: who served the model."""
+        self.served_model: str | None = None
+        """The model that Azure's router chose; it wins over the name in the body."""
+        self.generation_id: str | None = None
+        """OpenRouter's own id, which a failed call has too, and `/responses` beside the response's."""
         self.choices: list[Choice] = []
         self.complete = False
         """A stream has said that its answer is whole, in an API that has no finish reasons."""

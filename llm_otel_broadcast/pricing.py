@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.hosting import is_self_hosted
 from llm_otel_broadcast.price_list import price_list
 from llm_otel_broadcast.usage import Cost, Usage
 
@@ -41,17 +42,26 @@ def estimate(record: Generation) -> Cost | None:
     """Return what the record's usage costs by list price, None for an unknown model or without counts.
 
     The model that answered counts, else the one that was asked for; so does the service tier that answered. A host nobody
-    knows is priced by well-known model names only, and never for names with a tag (`llama3:8b`), which run at home.
+    knows is priced by well-known model names only, and never for names with a tag (`llama3:8b`), which run at home. What
+    runs on a machine of the caller's own has no list price (`hosting`).
     """
     usage = record.usage
-    if usage is None or (usage.input_tokens is None and not usage.seconds):
+    if usage is None or (usage.input_tokens is None and not usage.seconds) or is_self_hosted(record):
         return None
     provider = _PROVIDERS.get(record.server.provider)
     tier = record.response_service_tier
-    for model in dict.fromkeys((record.response_model, record.request_model)):
-        if model and (provider or ":" not in model) and _is_known(model, provider):
-            return _calculate(usage, model, provider, record.start_ns, None if tier in _STANDARD_TIERS else tier)
+    for name in dict.fromkeys((record.response_model, record.request_model)):
+        for model in _spellings(name, provider):
+            if (provider or ":" not in model) and _is_known(model, provider):
+                return _calculate(usage, model, provider, record.start_ns, None if tier in _STANDARD_TIERS else tier)
     return None
+
+
+def _spellings(model: str | None, provider: str | None) -> tuple[str, ...]:
+    """Return how the price list may spell a model: of Bedrock's, the newer endpoint leaves out the version of the older."""
+    if not model:
+        return ()
+    return (model, f"{model}-1:0", f"{model}-v1:0") if provider == "aws" and ":" not in model else (model,)
 
 
 def _is_known(model: str, provider: str | None) -> bool:

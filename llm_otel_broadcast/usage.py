@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 class Usage:
     """Token counts and cost as the response states them; None is "not stated", never zero.
 
-    The counts of kinds (cached, reasoning, text, image, audio) are subsets of the totals.
+    The counts of kinds (cached, reasoning, text, image, audio, video) are subsets of the totals.
     """
 
     input_tokens: int | None = None
@@ -21,21 +22,25 @@ class Usage:
     input_text_tokens: int | None = None
     input_image_tokens: int | None = None
     input_audio_tokens: int | None = None
+    input_video_tokens: int | None = None
     output_text_tokens: int | None = None
     output_image_tokens: int | None = None
     output_audio_tokens: int | None = None
+    output_video_tokens: int | None = None
     cached_text_tokens: int | None = None
     cached_image_tokens: int | None = None
     cached_audio_tokens: int | None = None
     seconds: float | None = None
     """Length of the audio, where that is what is billed."""
     cost: float | None = None
-    """USD, `usage.cost` of OpenRouter."""
+    """USD, as the response states it: OpenRouter, Perplexity, xAI, DeepInfra."""
     input_cost: float | None = None
     output_cost: float | None = None
     upstream_cost: float | None = None
     """USD, what the serving provider charges; with a key of one's own (`is_byok`) it is not in `cost`."""
     is_byok: bool = False
+    server_tools: Mapping[str, int] | None = None
+    """How often tools of the provider's own were used, under the names that it has for them."""
 
     def stated_cost(self) -> Cost | None:
         """Return the cost as the response states it, None when it states none."""

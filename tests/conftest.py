@@ -98,6 +98,22 @@ def stand_in() -> Iterator[StandIn]:
 
 
 @pytest.fixture
+def url_at(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Base URLs at any host for clients that the stand-in answers as their proxy."""
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, stand_in.url)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    return "http://{}/v1".format
+
+
+@pytest.fixture
+def as_openai(url_at: Callable[[str], str]) -> str:
+    """The base URL of OpenAI, whose models have list prices."""
+    return url_at("api.openai.com")
+
+
+@pytest.fixture
 def client(stand_in: StandIn) -> Iterator[openai.OpenAI]:
     http = openai.DefaultHttpxClient(verify=False)  # loading certificates takes longer than a call
     with openai.OpenAI(api_key="sk-test", base_url=stand_in.base_url, max_retries=0, http_client=http) as made:

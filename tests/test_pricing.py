@@ -83,12 +83,82 @@ def test_audio_is_priced_by_its_length_where_the_model_is():
     assert estimate(record("gpt-4o", seconds=3_600.0)) is None
 
 
-def test_a_model_at_home_costs_nothing_that_anybody_knows():
-    assert estimate(record("llama3:8b", AT_HOME)) is None
+@pytest.mark.parametrize("model", ["llama3:8b", "deepseek-r1", "mistral-nemo", "gpt-3.5-turbo"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "::1", "localhost", "app.localhost", "0.0.0.0", "192.168.1.20", "10.1.2.3", "172.17.0.1"),
+        *("fd00::7", "fe80::1%eth0", "169.254.0.9", "100.64.3.4", "host.docker.internal", "ollama", "nas.local"),
+        *("gpu.lan", "vllm.ml.svc.cluster.local", "box.tail1234.ts.net"),
+    ],
+)
+def test_a_model_at_home_costs_nothing_that_anybody_knows(model, address):
+    """Ollama, LM Studio and llama.cpp answer under names that price lists have too."""
+    home = record(model, Server(address, address, 11434))
+    home.response_model = model
+    assert estimate(home) is None
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        {"system_fingerprint": "fp_62a23a81ef"},
+        {"system_fingerprint": "fp_3a5770e1b4_prod0225"},
+        {"response_service_tier": "default"},
+        {"response_model": "gpt-4o-2024-11-20"},
+    ],
+)
+def test_a_proxy_at_home_that_hands_on_what_a_hosted_api_answers_keeps_its_estimate(mark):
+    through = record("gpt-4o", AT_HOME)
+    for name, value in mark.items():
+        setattr(through, name, value)
+    assert estimate(through).total == 12.5
+
+
+def test_the_service_tier_of_a_response_is_no_mark_of_a_hosted_api():
+    """Local servers copy the member with the rest of the responses API."""
+    home = record("gpt-4o", AT_HOME)
+    home.api, home.response_service_tier = "responses", "default"
+    assert estimate(home) is None
+
+
+@pytest.mark.parametrize(
+    "fingerprint",
+    [
+        *("fp_ollama", "vllm-0.24.0-tp4", "b6123-79c1160b", "3.3.4-sha-9f38d93", "3.0.1-native", "gpt-4o"),
+        "0.24.0-0.25.1-macOS-15.4-arm64-arm-64bit-applegpu_g14s",
+    ],
+)
+def test_an_answer_that_names_the_program_that_runs_the_model_has_no_list_price_at_any_host(fingerprint):
+    """LM Studio gives the name of the model as its fingerprint."""
+    host = "models.example.com"
+    served = record("gpt-4o", Server(host, host, 443))
+    served.response_model = "gpt-4o"
+    assert estimate(served).total == 12.5
+    served.system_fingerprint = fingerprint
+    assert estimate(served) is None
+
+
+def test_a_generation_that_a_program_reports_of_a_local_engine_has_no_list_price():
+    assert estimate(record("gpt-4o", Server("ollama", ""))) is None
+    assert estimate(record("gpt-4o", Server("", ""))).total == 12.5
 
 
 def test_a_well_known_model_behind_an_unknown_host_is_priced_by_its_name():
-    assert estimate(record("gpt-4o", AT_HOME)).total == 12.5
+    assert estimate(record("gpt-4o", Server("llm.example.com", "llm.example.com", 443))).total == 12.5
+
+
+def test_a_client_made_for_one_provider_is_priced_as_that_wherever_it_is_sent():
+    assert estimate(record("gpt-4o", Server("azure.ai.openai", "127.0.0.1", 8080))).total == 12.5
+
+
+def test_bedrocks_two_endpoints_have_the_same_prices():
+    older = estimate(
+        record("openai.gpt-oss-120b-1:0", Server("aws.bedrock", "bedrock-runtime.us-west-2.amazonaws.com"))
+    )
+    newer = estimate(record("openai.gpt-oss-120b", Server("aws.bedrock", "bedrock-mantle.us-west-2.api.aws")))
+    assert older == newer
+    assert newer.total > 0
 
 
 def test_counts_that_contradict_each_other_do_no_harm():

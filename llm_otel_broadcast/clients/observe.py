@@ -17,7 +17,8 @@ from typing import Any, Protocol
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from llm_otel_broadcast.clients.reading import Reader, answer_of, describe, retries_of
+from llm_otel_broadcast.clients.gateways import note_refusal, note_transport
+from llm_otel_broadcast.clients.reading import Reader, answer_of, describe
 from llm_otel_broadcast.clients.streams import is_http, is_raw, is_stream, watch_body, watch_raw, watch_stream
 from llm_otel_broadcast.clients.unseen import passed_over, unseen
 from llm_otel_broadcast.generation import Failure, Generation
@@ -139,7 +140,8 @@ class Call:
         with _ENDING:
             self.leave()
             failure = describe(error)
-            self.record.retries = retries_of(error)
+            note_transport(self.record, error)
+            note_refusal(self.record, error)
             answer = answer_of(error)
             if answer is not None:  # the model answered, and the client found the answer wanting (`parse`)
                 self.reader.read_response(self.record, answer)
@@ -153,13 +155,14 @@ class Call:
         with _ANSWERING:
             self.leave()
             if is_stream(result):
-                self.record.retries = retries_of(result)
+                note_transport(self.record, result)
                 outcome = watch_stream(result, self)
                 ended = False
             elif is_raw(result):
-                self.record.retries = retries_of(result)
+                note_transport(self.record, result)
                 ended = watch_raw(result, self)
             elif is_http(result):
+                note_transport(self.record, result)
                 ended = watch_body(result, self)
             else:
                 self.reader.read_response(self.record, result)

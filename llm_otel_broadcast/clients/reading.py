@@ -14,7 +14,8 @@ from llm_otel_broadcast.guard import ask
 
 Members: TypeAlias = Mapping[str, Any]
 NOTHING: Final[Members] = {}
-_MAX_ERROR_TEXT: Final = 16_384
+MAX_ERROR_TEXT: Final = 16_384
+"""Characters that are kept of an error's text, at most."""
 _PARSED: Final = ("raw_response", "raw_completion")
 _UNSET: Final = frozenset({"NotGiven", "Omit", "NoneType"})
 
@@ -124,11 +125,29 @@ def describe(error: BaseException) -> Failure:
     status, code, request_id = said.get("status_code"), said.get("code"), said.get("request_id")
     return Failure(
         type=type(error).__qualname__,
-        message=ask(lambda: str(error), "")[:_MAX_ERROR_TEXT],
+        message=_message_of(error, said)[:MAX_ERROR_TEXT],
         status_code=status if isinstance(status, int) else None,
         code=code if isinstance(code, str) else None,
         request_id=request_id if isinstance(request_id, str) else None,
     )
+
+
+def _message_of(error: BaseException, members: Members) -> str:
+    """Return an error's text. Of an event of a stream whose `error` is a mere text, the client raises one that leaves it out."""
+    message = ask(lambda: str(error), "")
+    body = members.get("body")
+    stated = error_text_of(body) if isinstance(body, str | list) else ""
+    return f"{message}: {stated}" if stated and stated not in message else message
+
+
+def error_text_of(error: Any) -> str:
+    """Return the text of an `error` member: a text, the first of a list, or the `message` (FastAPI: `detail`) of an object."""
+    if isinstance(error, list | tuple):
+        return next(filter(None, map(error_text_of, error)), "")
+    if isinstance(error, str):
+        return error
+    members = all_members_of(error)
+    return text_of(members.get("message")) or text_of(members.get("detail")) or ""
 
 
 def answer_of(error: BaseException) -> Any:

@@ -17,6 +17,7 @@ from weakref import WeakSet
 import wrapt
 
 from llm_otel_broadcast.clients.closing import hook_close
+from llm_otel_broadcast.clients.gateways import note_refusal
 from llm_otel_broadcast.clients.reading import Fold, describe
 from llm_otel_broadcast.clients.unseen import unseen
 from llm_otel_broadcast.generation import Failure, Generation
@@ -95,6 +96,7 @@ class Watch:
         failure = Failure(type(error).__qualname__)
         with _CLOSING:
             failure = describe(error)
+            note_refusal(self._record, error)
         self._call.finish(failure)
 
     def abandoned(self) -> None:

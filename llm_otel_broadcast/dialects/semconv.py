@@ -16,17 +16,20 @@ from llm_otel_broadcast.dialects.content import (
     system_instructions,
     tool_definitions,
 )
+from llm_otel_broadcast.dialects.usage import cost_attributes, usage_attributes
 from llm_otel_broadcast.fields.ids import derive_span_id
 from llm_otel_broadcast.fields.json_text import MAX_CHARACTERS, bounded_json
 from llm_otel_broadcast.fields.metadata import MAX_VALUE, metadata_attributes
 from llm_otel_broadcast.generation import Attempt, Block, Failure, Fields, Generation
 from llm_otel_broadcast.span import KIND_CLIENT, KIND_INTERNAL, STATUS_ERROR, STATUS_UNSET, AttributeValue, Event, Span
-from llm_otel_broadcast.usage import Cost, Usage
+from llm_otel_broadcast.usage import Cost
 
 _Attributes = dict[str, AttributeValue]
 _FIRST_ERROR_STATUS: Final = 400
+_OPENAI_PROVIDERS: Final = frozenset({"openai", "azure.ai.openai"})
+"""Whose spans the conventions' `openai.*` attributes are for."""
 _DETAILS: Final = {
-    "background": "openai.request.background",
+    "background": "{vendor}.request.background",
     "conversation_id": "gen_ai.conversation.id",
     "previous_response_id": "gen_ai.request.previous_response.id",
     "output_type": "gen_ai.output.type",
@@ -51,29 +54,12 @@ _DETAILS: Final = {
     "flagged_categories": "gen_ai.moderation.flagged.categories",
     "response_status": "gen_ai.response.status",
     "stream_cursor": "gen_ai.request.stream_cursor",
+    "routing_strategy": "openrouter.strategy",
+    "routing_pipeline": "openrouter.pipeline",
 }
 """Facts of single operations (`Generation.details`) by the names they have on a span."""
 _MODALITIES: Final = {"audio": "speech", "image": "image"}
 _DOUBLES: Final = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
-_USAGE: Final = (
-    ("input_tokens", "gen_ai.usage.input_tokens"),
-    ("output_tokens", "gen_ai.usage.output_tokens"),
-    ("total_tokens", "gen_ai.usage.total_tokens"),
-    ("cache_read_tokens", "gen_ai.usage.cache_read.input_tokens"),
-    ("cache_write_tokens", "gen_ai.usage.cache_write.input_tokens"),
-    ("reasoning_tokens", "gen_ai.usage.reasoning.output_tokens"),
-    ("input_text_tokens", "gen_ai.usage.text.input_tokens"),
-    ("input_image_tokens", "gen_ai.usage.image.input_tokens"),
-    ("input_audio_tokens", "gen_ai.usage.audio.input_tokens"),
-    ("output_text_tokens", "gen_ai.usage.text.output_tokens"),
-    ("output_image_tokens", "gen_ai.usage.image.output_tokens"),
-    ("output_audio_tokens", "gen_ai.usage.audio.output_tokens"),
-    ("cached_text_tokens", "gen_ai.usage.text.cache_read.input_tokens"),
-    ("cached_image_tokens", "gen_ai.usage.image.cache_read.input_tokens"),
-    ("cached_audio_tokens", "gen_ai.usage.audio.cache_read.input_tokens"),
-    ("seconds", "gen_ai.usage.audio.seconds"),
-    ("upstream_cost", "openrouter.usage.upstream_inference_cost"),
-)
 
 
 class View(Protocol):
@@ -107,11 +93,11 @@ def generation_span(
     """
     attributes = request_attributes(record, fields)
     attributes |= _response_attributes(record)
-    attributes |= _usage_attributes(record.usage) if record.usage else {}
-    attributes |= _cost_attributes((record.usage.stated_cost() if record.usage else None) or cost)
+    attributes |= usage_attributes(record.usage) if record.usage else {}
+    attributes |= cost_attributes((record.usage.stated_cost() if record.usage else None) or cost)
     failure = record.failure
     if failure is not None:
-        attributes |= _failure_attributes(failure)
+        attributes |= _failure_attributes(failure, _vendor(record))
     if content:
         attributes |= _content_attributes(record, max_chars, view)
     said = _error_text(failure, view) if content else ""
@@ -203,7 +189,8 @@ def request_attributes(record: Generation, fields: Fields | None = None) -> _Att
         "gen_ai.operation.name": record.operation,
     }
     _put(attributes, "gen_ai.provider.name", record.server.provider or None)
-    _put(attributes, "openai.api.type", record.api)
+    vendor = _vendor(record)
+    _put(attributes, f"{vendor}.api.type", record.api)
     _put(attributes, "gen_ai.request.model", record.request_model)
     _put(attributes, "gen_ai.request.stream", record.stream or None)
     _put(attributes, "gen_ai.conversation.id", fields.session_id)
@@ -227,12 +214,13 @@ def request_attributes(record: Generation, fields: Fields | None = None) -> _Att
         _put(attributes, "gen_ai.request.top_k", _integer(asked.get("top_k")))
         _put(attributes, "gen_ai.request.tool_choice", _tool_choice(asked.get("tool_choice")))
         _put(attributes, "gen_ai.request.output_schema.name", _schema_name(asked.get("response_format")))
-        _put(attributes, "openai.request.service_tier", _text(asked.get("service_tier")))
+        _put(attributes, f"{vendor}.request.service_tier", _text(asked.get("service_tier")))
     if record.tool_count:
         attributes["gen_ai.request.tools.count"] = record.tool_count
         _put(attributes, "gen_ai.request.tools.names", record.tool_names or None)
     for name, value in (record.details or {}).items():
-        attributes.setdefault(_DETAILS[name], value)  # a session that the caller names is the conversation
+        # a session that the caller names is the conversation
+        attributes.setdefault(_DETAILS[name].format(vendor=vendor), value)
     return attributes | _common_attributes(fields)
 
 
@@ -248,13 +236,16 @@ def _common_attributes(fields: Fields) -> _Attributes:
 
 def _response_attributes(record: Generation) -> _Attributes:
     attributes: _Attributes = {}
-    _put(attributes, "gen_ai.response.id", record.response_id)
+    vendor = _vendor(record)
+    _put(attributes, "gen_ai.response.id", record.response_id or record.generation_id)
+    if record.generation_id != (record.response_id or record.generation_id):
+        _put(attributes, "openrouter.generation_id", record.generation_id)
     _put(attributes, "gen_ai.response.model", record.response_model)
     _put(attributes, "gen_ai.response.finish_reasons", _finish_reasons(record))
     if record.first_chunk_ns is not None:
         attributes["gen_ai.response.time_to_first_chunk"] = record.first_chunk_ns / 1e9
-    _put(attributes, "openai.response.service_tier", record.response_service_tier)
-    _put(attributes, "openai.response.system_fingerprint", record.system_fingerprint)
+    _put(attributes, f"{vendor}.response.service_tier", record.response_service_tier)
+    _put(attributes, f"{vendor}.response.system_fingerprint", record.system_fingerprint)
     _put(attributes, "openrouter.provider_name", record.serving_provider)
     native = [choice.native_finish_reason for choice in record.choices if choice.native_finish_reason]
     _put(attributes, "openrouter.native_finish_reasons", native or None)
@@ -265,6 +256,15 @@ def _response_attributes(record: Generation) -> _Attributes:
     return attributes
 
 
+def _vendor(record: Generation) -> str:
+    """Return what begins the names of facts that the conventions know of OpenAI only: `openai`, or `gen_ai` for others.
+
+    A host that nobody knows speaks OpenAI's API, and may be a proxy of theirs.
+    """
+    server = record.server
+    return "gen_ai" if server.is_known and server.provider not in _OPENAI_PROVIDERS else "openai"
+
+
 def _finish_reasons(record: Generation) -> Sequence[str] | None:
     """Return one reason for each choice; `error` where one did not come, nothing when a good answer states none at all."""
     reasons = [choice.finish_reason for choice in record.choices]
@@ -273,29 +273,11 @@ def _finish_reasons(record: Generation) -> Sequence[str] | None:
     return [reason or "error" for reason in reasons]
 
 
-def _usage_attributes(usage: Usage) -> _Attributes:
-    counts: _Attributes = {key: count for name, key in _USAGE if (count := getattr(usage, name)) is not None}
-    return counts | {"openrouter.usage.is_byok": True} if usage.is_byok else counts
-
-
-def _cost_attributes(cost: Cost | None) -> _Attributes:
-    """Return the cost in USD, and whether the response states it or it is an estimate."""
-    if cost is None:
-        return {}
-    attributes: _Attributes = {
-        "gen_ai.usage.total_cost": cost.total,
-        "gen_ai.usage.cost.source": "estimated" if cost.is_estimated else "response",
-    }
-    _put(attributes, "gen_ai.usage.input_cost", cost.input)
-    _put(attributes, "gen_ai.usage.output_cost", cost.output)
-    return attributes
-
-
-def _failure_attributes(failure: Failure) -> _Attributes:
+def _failure_attributes(failure: Failure, vendor: str) -> _Attributes:
     attributes: _Attributes = {"error.type": failure.type}
     _put(attributes, "http.response.status_code", failure.status_code)
-    _put(attributes, "openai.response.error.code", failure.code)
-    _put(attributes, "openai.response.request_id", failure.request_id)
+    _put(attributes, f"{vendor}.response.error.code", failure.code)
+    _put(attributes, f"{vendor}.response.request_id", failure.request_id)
     return attributes
 
 

@@ -120,10 +120,10 @@ def test_a_generator_is_the_clients_to_consume(kind, prompt, parts, stand_in, in
     assert "gen_ai.request.input.count" not in span.attributes
 
 
-def test_a_known_model_is_priced(stand_in, instrumented, arrived):
+def test_a_known_model_is_priced(as_openai, stand_in, instrumented, arrived):
     stand_in.script(text_completion("Hi", usage=usage_of(1_000_000, 1_000_000)))
     instrumented()
-    call("sync", stand_in.base_url, CREATE)
+    call("sync", as_openai, CREATE)
     attributes = arrived(1)[0].attributes
     assert attributes["gen_ai.usage.total_cost"] == 3.5
     assert attributes["gen_ai.usage.cost.source"] == "estimated"

@@ -188,13 +188,13 @@ def test_without_a_model_the_span_has_the_operations_name(client, instrumented, 
     assert "gen_ai.request.model" not in span.attributes
 
 
-def test_image_tokens_are_priced_as_such(stand_in, instrumented, arrived):
+def test_image_tokens_are_priced_as_such(as_openai, stand_in, instrumented, arrived):
     million = 1_000_000
     usage = {"input_tokens": 2 * million, "output_tokens": million, "total_tokens": 3 * million}
     details = {"text_tokens": million, "image_tokens": million}
     stand_in.script(images(usage={**usage, "input_tokens_details": details}))
     instrumented()
-    call("sync", stand_in.base_url, "images.generate")
+    call("sync", as_openai, "images.generate")
     attributes = arrived(1)[0].attributes
     assert attributes["gen_ai.usage.input_cost"] in (15.0, 10.0)  # older price lists know no image tokens
     assert attributes["gen_ai.usage.output_cost"] == 40.0

@@ -30,9 +30,9 @@ def said(span) -> dict:
     return message
 
 
-def test_a_response_is_one_span_with_tokens_and_text(kind, stand_in, instrumented, arrived):
+def test_a_response_is_one_span_with_tokens_and_text(kind, as_openai, instrumented, arrived):
     instrumented()
-    answer = respond(kind, stand_in.base_url, instructions="Be brief.")
+    answer = respond(kind, as_openai, instructions="Be brief.")
     (span,) = arrived(1)
     assert span.name == "chat gpt-4o-mini"
     assert span.status_code == 0

@@ -38,12 +38,14 @@ def test_a_response_that_goes_on_in_the_background_has_no_end_yet(kind, stand_in
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_the_first_fetch_that_finds_it_finished_carries_its_tokens(kind, stand_in, instrumented, arrived, streamed):
+def test_the_first_fetch_that_finds_it_finished_carries_its_tokens(
+    kind, as_openai, stand_in, instrumented, arrived, streamed
+):
     instrumented()
-    made = respond(kind, stand_in.base_url, background=True)
+    made = respond(kind, as_openai, background=True)
     stand_in.script(responses.whole(id=made.id, status="in_progress"))
     for _ in range(3):
-        respond(kind, stand_in.base_url, made.id, method="retrieve", stream=streamed)
+        respond(kind, as_openai, made.id, method="retrieve", stream=streamed)
     begun, going_on, first, second = arrived(4)
     assert [span.name for span in (going_on, first, second)] == ["fetch_response"] * 3
     assert [bool(tokens_of(span)) for span in (begun, going_on, first, second)] == [False, False, True, False]

@@ -21,6 +21,10 @@ PROVIDERS = {
     "https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/openapi": "gcp.vertex_ai",
     "https://api.anthropic.com/v1/": "anthropic",
     "https://bedrock-runtime.us-west-2.amazonaws.com/openai/v1": "aws.bedrock",
+    "https://bedrock-mantle.us-east-1.api.aws/openai/v1": "aws.bedrock",
+    "https://vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com/openai/v1": "aws.bedrock",
+    "https://ec2-1-2-3-4.compute.amazonaws.com/v1": "ec2-1-2-3-4.compute.amazonaws.com",
+    "https://bedrock.example.com/v1": "bedrock.example.com",
     "https://name.openai.azure.com/openai/v1/": "azure.ai.openai",
     "https://api.moonshot.ai/v1": "moonshot_ai",
     "https://openrouter.ai.evil.example/v1": "openrouter.ai.evil.example",
@@ -65,3 +69,18 @@ def test_a_base_url_that_changes_is_seen():
 def test_azures_client_is_azure_at_any_host():
     with openai.AzureOpenAI(api_key="x", api_version="1", azure_endpoint="http://gateway.example") as client:
         assert server_of(client.chat.completions).provider == "azure.ai.openai"
+
+
+@pytest.mark.skipif(not hasattr(openai, "BedrockOpenAI"), reason="the installed client has none for Bedrock")
+@pytest.mark.parametrize("base_url", [None, "http://gateway.example/v1"])
+def test_bedrocks_client_is_bedrock_at_any_host(base_url):
+    with openai.BedrockOpenAI(api_key="x", aws_region="us-east-1", base_url=base_url) as client:
+        assert server_of(client.chat.completions).provider == "aws.bedrock"
+
+
+@pytest.mark.parametrize("base_url", [None, "http://gateway.example/v1"])
+def test_a_client_that_is_set_up_for_bedrock_is_bedrock_at_any_host(base_url):
+    providers = pytest.importorskip("openai.providers.bedrock", reason="the installed client has no providers")
+    provider = providers.bedrock(api_key="x", region="us-east-1", base_url=base_url)
+    with openai.OpenAI(provider=provider) as client:
+        assert server_of(client.chat.completions).provider == "aws.bedrock"

@@ -7,17 +7,17 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final
 
+from llm_otel_broadcast.clients.gateways import note_routing
 from llm_otel_broadcast.clients.keeping import keep_argument
 from llm_otel_broadcast.clients.openai.chat_media import Media, is_media
 from llm_otel_broadcast.clients.openai.openrouter import (
     native_reason_of,
     note_broken_choice,
     note_error,
-    read_attempts,
     reasoning_of,
 )
 from llm_otel_broadcast.clients.openai.tools import note_tools
-from llm_otel_broadcast.clients.openai.usage import read_usage
+from llm_otel_broadcast.clients.openai.usage import read_usage, usage_in
 from llm_otel_broadcast.clients.reading import (
     Members,
     all_members_of,
@@ -47,6 +47,8 @@ PARAMETERS: Final = {
     "top_p": "top_p",
 }
 """Arguments that go on the span, and what the record calls them."""
+_WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderation"})
+"""Operations whose total is that of the input."""
 
 
 class ChatReader:
@@ -84,8 +86,7 @@ class ChatReader:
             record.tool_call_count += len(choice.tool_calls)
             record.size += len(choice.content or "") + len(choice.reasoning or "")
         note_error(record, said)
-        if "openrouter_metadata" in said:
-            record.attempts = read_attempts(said["openrouter_metadata"])
+        note_broken_choice(record, items_of(said, "choices"))
 
     def read_body(self, record: Generation, body: bytes) -> None:
         self.read_response(record, json.loads(body))
@@ -97,7 +98,7 @@ class ChatReader:
 class ChatFold:
     """Adds up the chunks of a streamed chat completion, the way the whole answer would have read."""
 
-    __slots__ = ("_content", "_headed", "_hides_usage", "_open", "_record", "_started")
+    __slots__ = ("_content", "_ends", "_headed", "_hides_usage", "_is_routed", "_open", "_record", "_started", "_usage")
 
     def __init__(self, record: Generation) -> None:
         self._record = record
@@ -105,27 +106,50 @@ class ChatFold:
         self._content = record.wants_answer
         self._open: dict[int, _OpenChoice] = {}
         self._headed = False
+        self._ends = False
+        self._usage: Any = None
         self._hides_usage = record.hides_usage_chunk
+        self._is_routed = record.server.is_openrouter
 
     def add(self, chunk: Any) -> bool:
         said = members_of(chunk)
-        if not self._headed:
-            record = self._record
-            read_head(record, all_members_of(chunk))
-            self._headed = bool(record.response_id and record.response_model)
+        record = self._record
         choices = items_of(said, "choices")
         for position, choice in enumerate(choices):
             self._add_choice(choice, position)
-        if said.get("usage") is not None:
-            read_tail(self._record, all_members_of(chunk))
-            return self._hides_usage and not choices
-        return False
+        usage = said.get("usage")
+        if (
+            usage is not None
+            or self._ends
+            or not self._headed
+            # what a later chunk is the first to state: vLLM's fingerprint, OpenRouter's provider
+            or (record.system_fingerprint is None and said.get("system_fingerprint"))
+            or (record.response_service_tier is None and said.get("service_tier"))
+            or (self._is_routed and record.serving_provider is None and extras_of(chunk).get("provider"))
+            or not choices
+        ):
+            self._take_facts(all_members_of(chunk))
+        return usage is not None and self._hides_usage and not choices
+
+    def _take_facts(self, members: Members) -> None:
+        """Take what a chunk says beside its choices. The counts are read at the end: some servers state them in each chunk."""
+        record = self._record
+        self._ends = False
+        read_head(record, members)
+        self._headed = bool(record.response_id and record.response_model)
+        usage = usage_in(members)
+        if usage is not None:
+            self._usage = usage
+        if "openrouter_metadata" in members:
+            note_routing(record, members["openrouter_metadata"])
+        note_error(record, members)
 
     def _add_choice(self, made: Any, position: int) -> None:
         choice = members_of(made)
         mine = self._find(choice.get("index"), position)
         reason = choice.get("finish_reason")
         if reason:
+            self._ends = True
             mine.finish_reason = str(reason)
             mine.native_finish_reason = native_reason_of(made) or mine.native_finish_reason
         delta = choice.get("delta")
@@ -162,6 +186,8 @@ class ChatFold:
 
     def finish(self) -> None:
         record = self._record
+        if self._usage is not None:
+            record.usage = read_usage(self._usage)
         audio_format = audio_format_of(record)
         record.choices = [self._open[index].close(audio_format) for index in sorted(self._open)]
         for choice in record.choices:
@@ -253,7 +279,7 @@ def joined(pieces: list[str]) -> str | None:
 def read_head(record: Generation, said: Members) -> None:
     """Read what every chunk carries; blank values (Azure's first chunk) do not overwrite."""
     record.response_id = text_of(said.get("id")) or record.response_id
-    record.response_model = text_of(said.get("model")) or record.response_model
+    record.response_model = record.served_model or text_of(said.get("model")) or record.response_model
     record.response_service_tier = text_of(said.get("service_tier")) or record.response_service_tier
     record.system_fingerprint = text_of(said.get("system_fingerprint")) or record.system_fingerprint
     record.serving_provider = text_of(said.get("provider")) or record.serving_provider
@@ -261,10 +287,12 @@ def read_head(record: Generation, said: Members) -> None:
 
 def read_tail(record: Generation, said: Members) -> None:
     """Read what comes with the last chunk or the whole answer."""
-    usage = said.get("usage")
+    usage = usage_in(said)
     if usage is not None:
-        record.usage = read_usage(usage)
+        record.usage = read_usage(usage, generates=record.operation not in _WITHOUT_OUTPUT)
     record.response_service_tier = text_of(said.get("service_tier")) or record.response_service_tier
+    if "openrouter_metadata" in said:
+        note_routing(record, said["openrouter_metadata"])
 
 
 def _read_choice(record: Generation, choice: Any, position: int) -> Choice:

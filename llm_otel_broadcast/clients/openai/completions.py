@@ -48,6 +48,7 @@ class CompletionReader:
         ]
         record.size += sum(len(choice.content or "") for choice in record.choices)
         note_error(record, said)
+        note_broken_choice(record, items_of(said, "choices"))
 
     def read_body(self, record: Generation, body: bytes) -> None:
         self.read_response(record, json.loads(body))
@@ -72,10 +73,9 @@ class CompletionFold:
         made = items_of(said, "choices")
         for position, choice in enumerate(made):
             self._add_choice(_read_choice(choice, position, content=True))
-        if said.get("usage") is not None:
-            read_tail(record, said)
-            return record.hides_usage_chunk and not made
-        return False
+        read_tail(record, said)
+        note_error(record, said)
+        return said.get("usage") is not None and record.hides_usage_chunk and not made
 
     def _add_choice(self, piece: Choice) -> None:
         record = self._record

@@ -84,6 +84,8 @@ class ImageFold:
             _note_image(record, said, self._whole)
             self._whole += 1
             record.complete = True
+        else:
+            note_error(record, all_members_of(chunk))
         return False
 
     def finish(self) -> None:

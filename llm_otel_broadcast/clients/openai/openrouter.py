@@ -1,29 +1,84 @@
-"""What OpenRouter adds to an answer (spec, sections 10.2, 10.3 and 10.5)."""
+"""What OpenRouter and other servers add to an answer: reasons, reasoning (spec, sections 10.2 and 10.3), errors with status 200."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.reading import Members, extras_of, items_of, members_of, text_of
-from llm_otel_broadcast.generation import Attempt, Failure, Generation
+from llm_otel_broadcast.clients.gateways import note_error_metadata
+from llm_otel_broadcast.clients.reading import (
+    MAX_ERROR_TEXT,
+    Members,
+    all_members_of,
+    error_text_of,
+    extras_of,
+    items_of,
+    members_of,
+    text_of,
+)
+from llm_otel_broadcast.generation import Failure, Generation
 
-_MAX_ATTEMPTS: Final = 64
+_CODE: Final = re.compile(r"[\w.:/-]{1,100}")
+"""What an error's code or type looks like; a text with blanks is a message, and counts as content."""
 
 
-def note_error(record: Generation, said: Members) -> None:
-    """Take the `error` member of an answer 200: the provider failed late."""
-    error = said.get("error")
-    if error is None:
+def note_error(record: Generation, members: Members) -> None:
+    """Take the error that an answer 200 or a chunk carries, if it says anything.
+
+    It may be an object, a text (LM Studio), a list, or the answer itself (`"object": "error"`, vLLM). Gateways written in
+    Go send an `error` whose members are all empty with every good answer (litellm#18407): that is none.
+    """
+    error = members.get("error") or _error_elsewhere(members)
+    if not error or _is_empty(error):
         return
-    told = members_of(error)
-    code, message = told.get("code"), told.get("message")
-    record.failure = Failure(str(code or "error"), str(message or ""), code=str(code) if code else None)
+    note_error_metadata(record, error)
+    # `"error": true`: the text stands beside it
+    stated = all_members_of(error) or (members if error is True else {})
+    text = error_text_of(error) or error_text_of(stated)
+    code = _code_of(stated.get("code") if error is not True else None)
+    kind = code or _code_of(stated.get("type")) or "error"
+    record.failure = Failure(kind, text[:MAX_ERROR_TEXT], code=code)
 
 
-def note_broken_choice(record: Generation) -> None:
-    """Take a choice of a stream that ended in `error`: the provider broke off (spec, section 10.3)."""
-    if record.failure is None and any(choice.finish_reason == "error" for choice in record.choices):
-        record.failure = Failure("error", "the provider ended the stream with an error")
+def _error_elsewhere(members: Members) -> Any:
+    """Return the error of an answer that has no `error` member, None where there is none."""
+    # Groq, of a stream that it stopped early (`XGroq.error` of its own client)
+    apart = members.get("x_groq")
+    if apart is not None:
+        return all_members_of(apart).get("error")
+    if members.get("choices"):
+        return None
+    if members.get("object") == "error":
+        return members
+    # MiniMax: a status of its own, 0 in every good answer
+    state = all_members_of(members.get("base_resp"))
+    return {"code": state["status_code"], "message": state.get("status_msg")} if state.get("status_code") else None
+
+
+def _code_of(value: object) -> str | None:
+    if type(value) is int:
+        return str(value) if value else None
+    return value if isinstance(value, str) and _CODE.fullmatch(value) else None
+
+
+def _is_empty(value: object) -> bool:
+    """Return whether a value says nothing: empty, or with nothing but empty members."""
+    if not value:
+        return True
+    members = all_members_of(value)
+    inner = members.values() if members else value if isinstance(value, list | tuple) else None
+    return inner is not None and all(map(_is_empty, inner))
+
+
+def note_broken_choice(record: Generation, choices: Iterable[Any] = ()) -> None:
+    """Take a choice that ended in `error`: the provider broke off (spec, section 10.3). Of `choices`, one may say why."""
+    if record.failure is not None or not any(choice.finish_reason == "error" for choice in record.choices):
+        return
+    for choice in choices:
+        note_error(record, all_members_of(choice))
+    if record.failure is None:
+        record.failure = Failure("error", "the provider ended the answer with an error")
 
 
 def native_reason_of(choice: Any) -> str | None:
@@ -39,18 +94,3 @@ def reasoning_of(said: Members) -> str | None:
     parts = (members_of(part) for part in items_of(said, "reasoning_details"))
     texts = [text for part in parts if (text := text_of(part.get("text")) or text_of(part.get("summary")))]
     return "".join(texts) or None
-
-
-def read_attempts(metadata: Any) -> list[Attempt]:
-    """Return the tries that `openrouter_metadata` lists, which the request header `X-OpenRouter-Metadata` asks for."""
-    tries = list(items_of(members_of(metadata), "attempts"))[:_MAX_ATTEMPTS]
-    return [_attempt(members_of(one)) for one in tries]
-
-
-def _attempt(said: Members) -> Attempt:
-    status = said.get("status")
-    return Attempt(
-        provider=text_of(said.get("provider")) or "unknown",
-        model=text_of(said.get("model")),
-        status=status if isinstance(status, int | str) else None,
-    )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from llm_otel_broadcast.clients.gateways import note_routing
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.response_items import Output
 from llm_otel_broadcast.clients.openai.usage import read_usage
 from llm_otel_broadcast.clients.reading import Members, all_members_of, items_of, members_of, note, text_of
 from llm_otel_broadcast.generation import Failure, Generation
 
+FETCH: Final = "fetch_response"
+"""The operation of fetching a response that another call has made."""
 UNFINISHED: Final = frozenset({"queued", "in_progress"})
 _REASONS: Final = {"max_output_tokens": "length"}
 """Why a response is incomplete, as chat completions call it; other reasons keep their names."""
@@ -18,10 +21,14 @@ _REASONS: Final = {"max_output_tokens": "length"}
 def read_head(record: Generation, said: Members) -> None:
     """Read what is known as soon as the response exists."""
     record.response_id = text_of(said.get("id")) or record.response_id
-    record.response_model = text_of(said.get("model")) or record.response_model
+    record.response_model = record.served_model or text_of(said.get("model")) or record.response_model
     record.serving_provider = text_of(said.get("provider")) or record.serving_provider
     note(record, response_status=text_of(said.get("status")))
     note(record, conversation_id=conversation_of(said))
+    if record.operation == FETCH and record.wants_content and record.instructions is None:
+        # only of a response that is fetched: of any other the request has them
+        record.instructions = text_of(said.get("instructions"))
+        record.size += len(record.instructions or "")
 
 
 def read_answer(record: Generation, said: Members) -> Output:
@@ -31,6 +38,8 @@ def read_answer(record: Generation, said: Members) -> Output:
     usage = said.get("usage")
     if usage is not None:
         record.usage = read_usage(usage)
+    if "openrouter_metadata" in said:
+        note_routing(record, said["openrouter_metadata"])
     output = Output(wanted=record.wants_answer)
     for item in items_of(said, "output"):
         output.take(item)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
+from llm_otel_broadcast.clients.gateways import note_routing
+from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.response_answers import (
     error_of,
     failure_of,
@@ -68,7 +70,7 @@ class ResponseFold:
         said = members_of(event)
         kind = said.get("type")
         if type(kind) is not str:
-            return False
+            kind = ""
         name = _PIECES.get(kind)
         if name is not None:
             piece = self._piece(said, event)
@@ -78,6 +80,9 @@ class ResponseFold:
         take = self._TAKES.get(kind)
         if take is not None:
             take(self, said, event)
+        elif said.get("object") == "error" or extras_of(event).get("object") == "error":
+            # vLLM: the event is the error
+            note_error(self._record, all_members_of(event))
         return False
 
     def finish(self) -> Failure | None:
@@ -149,6 +154,8 @@ class ResponseFold:
         if not response.get("status") and said["type"] != "response.done":
             response = {**response, "status": said["type"].removeprefix("response.")}
         self._ended = read_answer(self._record, response)
+        # OpenRouter's documentation has it on the last chunk, the schema of the response inside
+        note_routing(self._record, extras_of(event).get("openrouter_metadata"))
 
     def _take_error(self, _said: Members, event: Any) -> None:
         self._record.failure = failure_of(error_of(event))

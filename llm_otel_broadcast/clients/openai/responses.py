@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from llm_otel_broadcast.clients.keeping import keep_argument
 from llm_otel_broadcast.clients.openai.background import Background
-from llm_otel_broadcast.clients.openai.response_answers import UNFINISHED, conversation_of, read_answer
+from llm_otel_broadcast.clients.openai.response_answers import FETCH, UNFINISHED, conversation_of, read_answer
 from llm_otel_broadcast.clients.openai.response_events import ResponseFold
 from llm_otel_broadcast.clients.openai.tools import note_tools
 from llm_otel_broadcast.clients.reading import all_members_of, is_set, members_of, note, parameters_of, text_of
@@ -94,7 +94,7 @@ class CompactReader(ResponsesReader):
 class FetchReader(ResponsesReader):
     """Reads responses that are fetched."""
 
-    operation = "fetch_response"
+    operation = FETCH
     positional: Final = ("response_id",)
 
     def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
@@ -103,11 +103,6 @@ class FetchReader(ResponsesReader):
         record.response_id = text_of(kwargs.get("response_id"))
         after = kwargs.get("starting_after")
         note(record, stream_cursor=str(after) if type(after) is int else None)
-
-    def read_response(self, record: Generation, response: Any) -> None:
-        if record.wants_content:
-            record.instructions = text_of(members_of(response).get("instructions"))
-        super().read_response(record, response)
 
     def settle(self, record: Generation) -> None:
         """Leave tokens and failure to whoever sees the end of one of our background responses first."""

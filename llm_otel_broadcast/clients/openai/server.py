@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -26,8 +27,14 @@ _BY_DOMAIN: Final = (
     ("cohere.com", "cohere"),
     ("moonshot.ai", "moonshot_ai"),
     ("moonshot.cn", "moonshot_ai"),
-    ("amazonaws.com", "aws.bedrock"),
 )
+_BY_CLIENT: Final = (("Azure", "azure.ai.openai"), ("Bedrock", "aws.bedrock"))
+"""Clients of one provider, whatever host they are sent to, by a part of the class's name or the name of what it is set up with."""
+_BEDROCK: Final = re.compile(r"(.+\.)?bedrock[a-z-]*\.[a-z0-9.-]+\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)")
+"""`bedrock-runtime.REGION.amazonaws.com`, `bedrock-mantle.REGION.api.aws`, and both through a private endpoint.
+
+Other hosts of Amazon's are its customers': load balancers, gateways, machines.
+"""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 _known: WeakKeyDictionary[Any, tuple[Any, Server]] = WeakKeyDictionary()
@@ -71,14 +78,18 @@ class _Url:
 def _read(client: Any, url: Any) -> Server:
     host = str(getattr(url, "host", "") or "")
     port = getattr(url, "port", None) or _DEFAULT_PORTS.get(str(getattr(url, "scheme", "")))
-    is_azure = any("Azure" in kind.__name__ for kind in type(client).__mro__)
-    provider = "azure.ai.openai" if is_azure else _provider_of(host)
+    names = "".join(kind.__name__ for kind in type(client).__mro__)
+    # openai 3: `OpenAI(provider=bedrock(...))`
+    names += str(getattr(getattr(client, "_provider_runtime", None), "name", "")).title()
+    provider = next((provider for part, provider in _BY_CLIENT if part in names), None) or _provider_of(host)
     return Server(provider, host, port, is_openrouter=_is_below(host, "openrouter.ai"))
 
 
 def _provider_of(host: str) -> str:
     if host.endswith("-aiplatform.googleapis.com"):  # one host a region
         return "gcp.vertex_ai"
+    if _BEDROCK.fullmatch(host):
+        return "aws.bedrock"
     for domain, provider in _BY_DOMAIN:
         if _is_below(host, domain):
             return provider

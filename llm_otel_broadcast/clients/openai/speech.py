@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.usage import read_usage
 from llm_otel_broadcast.clients.reading import NoFold, members_of, note, text_of
 from llm_otel_broadcast.generation import Generation
 
 _DONE: Final = b'"speech.audio.done"'
 _LONGEST_EVENT: Final = 4_096
+_MAX_ERROR_BYTES: Final = 100_000
 
 
 class SpeechReader:
@@ -39,10 +41,13 @@ class SpeechReader:
         self.measure(record, getattr(response, "response", None))
 
     def measure(self, record: Generation, response: Any) -> None:
-        """Take the answer's size from the HTTP response, which counts what passes; of events the last one has the usage."""
+        """Take the answer's size from the HTTP response, which counts what passes; of events the last one has the usage.
+
+        JSON is no audio: that is an error that comes with status 200.
+        """
         size = getattr(response, "num_bytes_downloaded", None)
         note(record, body_size=size if isinstance(size, int) and size else None)
-        if "event-stream" in str(getattr(response, "headers", {}).get("content-type")):
+        if any(kind in str(getattr(response, "headers", {}).get("content-type")) for kind in ("event-stream", "json")):
             record.pending = lambda: self._read_end(record, response)
 
     def _read_end(self, record: Generation, response: Any) -> None:
@@ -51,6 +56,9 @@ class SpeechReader:
             self.read_body(record, body)
 
     def read_body(self, record: Generation, body: bytes) -> None:
+        if body[:1] == b"{" and len(body) <= _MAX_ERROR_BYTES:
+            note_error(record, members_of(json.loads(body)))
+            return
         for line in reversed(body[-_LONGEST_EVENT:].splitlines()):
             if _DONE in line and line.startswith(b"data:"):
                 record.usage = read_usage(json.loads(line[5:]).get("usage"))

@@ -95,6 +95,7 @@ class TranscriptionFold:
             piece = said.get("text")
             self._pieces.clear()
         elif kind != "transcript.text.delta":  # a segment repeats the text of its deltas
+            note_error(record, all_members_of(chunk))
             return False
         if record.wants_answer and piece:
             self._pieces.append(piece)

@@ -1,97 +1,283 @@
-"""Reading `usage`: the token counts of OpenAI's APIs, under both sets of names, and OpenRouter's cost (spec, section 10.1)."""
+"""Reading `usage`: the token counts and the cost of an answer, in the spellings of OpenAI and of those who serve its API.
+
+A count that is stated in several ways is taken once: a zero never takes the place of another number, and OpenAI's own
+spelling wins. Totals include their parts, as the GenAI conventions want it: where a provider counts a part beside the
+total, the stated `total_tokens` decides.
+"""
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.reading import Members, all_members_of, extras_of, members_of
+from llm_otel_broadcast.clients.reading import Members, all_members_of, items_of
 from llm_otel_broadcast.usage import Usage
 
 _COUNTS: Final = {
+    # OpenAI's chat completions, completions and embeddings, and everybody who serves them
     "prompt_tokens": "input_tokens",
-    "input_tokens": "input_tokens",
     "completion_tokens": "output_tokens",
-    "output_tokens": "output_tokens",
     "total_tokens": "total_tokens",
+    # OpenAI's responses, images, transcriptions and realtime; Anthropic's messages, as some gateways pass them on
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
 }
-_ASKED: Final = {
+"""Totals, by the member of `usage` that states them."""
+_INPUT_PARTS: Final = {
+    # OpenAI, and everybody who serves its API
     "cached_tokens": "cache_read_tokens",
-    "cache_write_tokens": "cache_write_tokens",
     "text_tokens": "input_text_tokens",
     "image_tokens": "input_image_tokens",
     "audio_tokens": "input_audio_tokens",
+    # OpenRouter (usage accounting), for models of Google
+    "video_tokens": "input_video_tokens",
+    # OpenAI's responses (gpt-5.6 and newer) and OpenRouter
+    "cache_write_tokens": "cache_write_tokens",
+    # LiteLLM: litellm/types/utils.py, PromptTokensDetailsWrapper
+    "cache_creation_tokens": "cache_write_tokens",
+    # Alibaba's Model Studio (Qwen), explicit cache
+    "cache_creation_input_tokens": "cache_write_tokens",
 }
-_CACHED: Final = {
-    "text_tokens": "cached_text_tokens",
-    "image_tokens": "cached_image_tokens",
-    "audio_tokens": "cached_audio_tokens",
-}
-_ANSWERED: Final = {
+_OUTPUT_PARTS: Final = {
     "reasoning_tokens": "reasoning_tokens",
     "text_tokens": "output_text_tokens",
     "image_tokens": "output_image_tokens",
     "audio_tokens": "output_audio_tokens",
+    "video_tokens": "output_video_tokens",
 }
-_COSTS: Final = {
-    "upstream_inference_prompt_cost": "input_cost",
-    "upstream_inference_input_cost": "input_cost",
-    "upstream_inference_completions_cost": "output_cost",
-    "upstream_inference_output_cost": "output_cost",
-    "upstream_inference_cost": "upstream_cost",
+_CACHED_PARTS: Final = {
+    "text_tokens": "cached_text_tokens",
+    "image_tokens": "cached_image_tokens",
+    "audio_tokens": "cached_audio_tokens",
 }
 _DETAILS: Final = {
-    "prompt_tokens_details": _ASKED,
-    "input_tokens_details": _ASKED,
-    "input_token_details": _ASKED,
-    "completion_tokens_details": _ANSWERED,
-    "output_tokens_details": _ANSWERED,
-    "output_token_details": _ANSWERED,
-    "cached_tokens_details": _CACHED,
+    # chat completions
+    "prompt_tokens_details": _INPUT_PARTS,
+    "completion_tokens_details": _OUTPUT_PARTS,
+    # responses, images
+    "input_tokens_details": _INPUT_PARTS,
+    "output_tokens_details": _OUTPUT_PARTS,
+    # realtime, transcriptions
+    "input_token_details": _INPUT_PARTS,
+    "output_token_details": _OUTPUT_PARTS,
+    # Mistral (vercel/ai#14382)
+    "prompt_token_details": _INPUT_PARTS,
+    # realtime: what of the input was cached, by kind
+    "cached_tokens_details": _CACHED_PARTS,
 }
+"""Members that hold the parts of a total."""
+_INCLUDED: Final = {
+    # Mistral (vercel/ai#14382)
+    "num_cached_tokens": "cache_read_tokens",
+    # Moonshot, Together, Hugging Face
+    "cached_tokens": "cache_read_tokens",
+    # DeepSeek (api-docs.deepseek.com, context caching); its `prompt_cache_miss_tokens` are the rest of the input
+    "prompt_cache_hit_tokens": "cache_read_tokens",
+    # Perplexity (sonar-deep-research), xAI's older answers
+    "reasoning_tokens": "reasoning_tokens",
+}
+"""Parts that `usage` itself states, and that the total includes."""
+_BESIDE: Final = {
+    # Anthropic's messages (docs.anthropic.com, prompt caching): input = input_tokens + read + creation. LiteLLM states
+    # them as well, beside `prompt_tokens`, which include them.
+    "cache_read_input_tokens": "cache_read_tokens",
+    "cache_creation_input_tokens": "cache_write_tokens",
+}
+"""Parts that `usage` itself states, and that the total does not include where it is Anthropic's `input_tokens`."""
+_SERVER_TOOLS: Final = frozenset(
+    {
+        # OpenRouter (usage accounting)
+        "server_tool_use_details",
+        # OpenRouter's older answers, Anthropic
+        "server_tool_use",
+        # xAI
+        "server_side_tool_usage_details",
+    }
+)
+"""Members that count what tools of the provider's own did."""
+_COST_MEMBERS: Final = frozenset({"cost", "cost_in_usd_ticks", "estimated_cost"})
+_COST_PARTS: Final = {
+    # OpenRouter's `cost_details`: chat completions, then responses
+    "upstream_inference_prompt_cost": "input_cost",
+    "upstream_inference_completions_cost": "output_cost",
+    "upstream_inference_input_cost": "input_cost",
+    "upstream_inference_output_cost": "output_cost",
+    "upstream_inference_cost": "upstream_cost",
+    # Perplexity's `cost`: chat completions, then responses; the rest of its total is a price for the request
+    "input_tokens_cost": "input_cost",
+    "output_tokens_cost": "output_cost",
+    "input_cost": "input_cost",
+    "output_cost": "output_cost",
+    "total_cost": "cost",
+}
+_TICKS_PER_USD: Final = 10_000_000_000
+"""docs.x.ai: `cost_in_usd_ticks`."""
+_MAX_COUNT: Final = 2**53
+_MAX_NUMBER: Final = 1e100
+_MAX_SERVER_TOOLS: Final = 32
+_NUMBER: Final = re.compile(r"\s*\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?\s*")
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+_Counts = dict[str, int | float]
 
 
-def read_usage(usage: Any) -> Usage:
-    """Return the counts and costs that are stated; what is absent or no number stays None."""
-    read = Usage()
-    stated = members_of(usage)
-    extra = extras_of(usage)
-    if extra and extra is not stated:
-        stated = {**stated, **extra}
+def usage_in(members: Members) -> Any:
+    """Return the usage of an answer or a chunk, wherever it is; None where there is none."""
+    usage = members.get("usage")
+    if usage is not None:
+        return usage
+    # Groq, in the last chunk, whether asked for or not (langfuse#3265)
+    apart = members.get("x_groq")
+    if apart is not None:
+        usage = all_members_of(apart).get("usage")
+        if usage is not None:
+            return usage
+    # Moonshot, in the last chunk (earendil-works/pi#2017)
+    choice = next(iter(items_of(members, "choices")), None)
+    return None if choice is None else all_members_of(choice).get("usage")
+
+
+def read_usage(usage: Any, *, generates: bool = True) -> Usage:
+    """Return the counts and costs that are stated; what is absent or no number stays None.
+
+    Args:
+        usage: an object of the client's, or the same as a mapping. Counts may be whole numbers, floats or digits; a
+            fraction (OpenRouter weighs the tokens of image models) is rounded to the nearest whole number.
+        generates: the operation has an output: what the total has over the input is that, even if it is not stated.
+    """
+    stated = all_members_of(usage)
+    counts: _Counts = {}
+    others: dict[str, Any] = {}
     for key, value in stated.items():
         if value is None:
             continue
         name = _COUNTS.get(key)
-        if name is not None:
-            if type(value) is int and value >= 0:
-                setattr(read, name, value)
-        elif key in _DETAILS:
-            _read_details(read, value, _DETAILS[key])
-    if "cost" in stated:
-        _read_cost(read, stated)
-    if stated.get("type") == "duration":  # transcriptions are billed by the length of the audio
-        read.seconds = _amount(stated.get("seconds"))
+        if name is None:
+            parts = _DETAILS.get(key)
+            if parts is None:
+                others[key] = value
+            else:
+                _take_parts(counts, value, parts)
+        elif type(value) is int and 0 <= value < _MAX_COUNT and name not in counts:
+            counts[name] = value
+        else:
+            _take(counts, name, value)
+    beside = _take_others(counts, others) if others else 0
+    _include_parts(counts, beside, generates=generates, is_anthropic="prompt_tokens" not in stated)
+    read = Usage()
+    for name, count in counts.items():
+        setattr(read, name, count if type(count) is int else math.floor(count + 0.5))
+    if others:
+        _read_others(read, others)
     return read
 
 
-def _read_details(read: Usage, details: Any, names: dict[str, str]) -> None:
+def _take(counts: _Counts, name: str, value: Any) -> None:
+    number = value if type(value) is int and value >= 0 else _number(value)
+    if number is not None and number < _MAX_COUNT and not counts.get(name):
+        counts[name] = number
+
+
+def _take_parts(counts: _Counts, details: Any, names: Mapping[str, str]) -> None:
     for key, value in all_members_of(details).items():
+        if value is None:
+            continue
         name = names.get(key)
-        if name is not None:
-            if type(value) is int and value >= 0:
-                setattr(read, name, value)
-        elif value is not None and key in _DETAILS:
-            _read_details(read, value, _DETAILS[key])
+        if name is None:
+            if key in _DETAILS:
+                _take_parts(counts, value, _DETAILS[key])
+        elif type(value) is int and 0 <= value < _MAX_COUNT and name not in counts:
+            counts[name] = value
+        else:
+            _take(counts, name, value)
 
 
-def _read_cost(read: Usage, stated: Members) -> None:
-    read.cost = _amount(stated.get("cost"))
-    read.is_byok = stated.get("is_byok") is True
-    details = all_members_of(stated.get("cost_details"))
-    for key, name in _COSTS.items():
-        amount = _amount(details.get(key))
-        if amount is not None:
-            setattr(read, name, amount)
+def _take_others(counts: _Counts, others: Mapping[str, Any]) -> int | float:
+    """Take parts that are stated where OpenAI states none; return how many tokens may be missing in the input."""
+    beside: _Counts = {}
+    for key, value in others.items():
+        if key in _INCLUDED:
+            _take(counts, _INCLUDED[key], value)
+        elif key in _BESIDE:
+            _take(beside, _BESIDE[key], value)
+    for name, count in beside.items():
+        _take(counts, name, count)
+    return sum(beside.values())
 
 
-def _amount(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) else None
+def _include_parts(counts: _Counts, beside: float, *, generates: bool, is_anthropic: bool) -> None:
+    """Have the input include what was cached, and the output what was reasoned.
+
+    xAI (inspect_ai#5528), Gemini (langfuse#16321) and some gateways (CLIProxyAPI#5733) count reasoning beside
+    `completion_tokens`; of Gemini only the total tells.
+    """
+    asked, answered, total = counts.get("input_tokens"), counts.get("output_tokens"), counts.get("total_tokens")
+    if asked is None:
+        return
+    if beside and _is_beside(asked, answered or 0, total, beside, is_anthropic=is_anthropic):
+        asked = counts["input_tokens"] = asked + beside
+        if total is not None:
+            total = counts["total_tokens"] = max(total, asked + (answered or 0))
+    if total is not None:
+        if total > asked + (answered or 0) and (generates or answered is not None):
+            counts["output_tokens"] = total - asked
+    elif answered is not None and counts.get("reasoning_tokens", 0) > answered:
+        # a part is never larger than what it is a part of
+        counts["output_tokens"] = answered + counts["reasoning_tokens"]
+
+
+def _is_beside(asked: float, answered: float, total: float | None, beside: float, *, is_anthropic: bool) -> bool:
+    """Return whether cached tokens are counted beside the input: the numbers tell, else the spelling."""
+    if beside > asked:
+        return True
+    if total is None:
+        return is_anthropic
+    rest = total - asked - answered
+    return abs(rest) >= 1 if is_anthropic else abs(rest - beside) < 1
+
+
+def _read_others(read: Usage, others: Members) -> None:
+    """Read what is no count of tokens: the cost, the length of audio, the provider's own tools."""
+    if not _COST_MEMBERS.isdisjoint(others):
+        _read_cost(read, others)
+    if others.get("type") == "duration":  # transcriptions are billed by the length of the audio
+        read.seconds = _number(others.get("seconds"))
+    for key in _SERVER_TOOLS.intersection(others):
+        _read_server_tools(read, others[key])
+
+
+def _read_cost(read: Usage, others: Members) -> None:
+    """Take the cost in USD as it is stated; `estimated_cost` (DeepInfra) is the provider's own sum."""
+    stated = others.get("cost")
+    ticks = _number(others.get("cost_in_usd_ticks"))
+    read.cost = _number(stated)
+    if read.cost is None and ticks is not None:
+        read.cost = ticks / _TICKS_PER_USD
+    if read.cost is None:
+        read.cost = _number(others.get("estimated_cost"))
+    read.is_byok = others.get("is_byok") is True
+    itemised = all_members_of(stated)
+    if str(itemised.get("currency") or "USD").upper() != "USD":
+        return
+    for key, value in {**all_members_of(others.get("cost_details")), **itemised}.items():
+        amount = _number(value)
+        if amount is not None and key in _COST_PARTS:
+            setattr(read, _COST_PARTS[key], amount)
+
+
+def _read_server_tools(read: Usage, details: Any) -> None:
+    for key, value in list(all_members_of(details).items())[:_MAX_SERVER_TOOLS]:
+        count = _number(value)
+        if count is not None and count < _MAX_COUNT and _NAME.fullmatch(key):
+            read.server_tools = {**(read.server_tools or {}), key: math.floor(count + 0.5)}
+
+
+def _number(value: Any) -> float | None:
+    """Return a number that is stated as one, or in digits; None is no number, nor one below zero."""
+    if type(value) is str:
+        return float(value) if _NUMBER.fullmatch(value) else None
+    if type(value) not in (int, float) or not 0 <= value < _MAX_NUMBER:
+        return None
+    return float(value)

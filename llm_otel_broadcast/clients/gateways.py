@@ -1,0 +1,130 @@
+"""What gateways state of a call outside its answer: in headers, in the envelope of an error, in OpenRouter's metadata.
+
+OpenRouter (spec, sections 10.2 and 10.5) and Azure's model router, which may stand behind a host that nobody knows. Of other
+servers no header is looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+from llm_otel_broadcast.clients.reading import (
+    NOTHING,
+    Members,
+    all_members_of,
+    items_of,
+    members_of,
+    note,
+    retries_of,
+    text_of,
+)
+from llm_otel_broadcast.generation import Attempt, Generation
+from llm_otel_broadcast.guard import ask
+
+_GENERATION_ID: Final = "x-generation-id"
+"""OpenRouter's id of the generation: on all its routes, failed calls too. The body of `/responses` has another id."""
+_SERVED_MODEL: Final = "x-ms-served-model"
+"""Azure's model router and its responses API: the snapshot that answered, where the body repeats the name of the deployment
+(openai-python#3271)."""
+_AZURE: Final = "azure.ai.openai"
+_MAX_ATTEMPTS: Final = 64
+_MAX_STAGES: Final = 32
+_MAX_ENVELOPE_BYTES: Final = 1_000_000
+_STREAM_READER: Final = "__stream__"
+"""The client's generator that turns events into chunks, and raises where one has an `error`."""
+
+
+def note_transport(record: Generation, thing: Any) -> None:
+    """Take what a raw response, a stream, an HTTP response or an error of the client says beside the answer's body."""
+    record.retries = retries_of(thing)
+    server = record.server
+    if server.is_openrouter:
+        record.generation_id = ask(partial(_header, thing, _GENERATION_ID), None)
+    elif server.provider == _AZURE or not server.is_known:
+        record.served_model = ask(partial(_header, thing, _SERVED_MODEL), None)
+        record.response_model = record.served_model or record.response_model
+
+
+def note_refusal(record: Generation, error: BaseException) -> None:
+    """Take what OpenRouter says of a failed call: its id, who refused it, and which providers were tried."""
+    if not record.server.is_openrouter:
+        return
+    record.response_id = record.response_id or record.generation_id
+    note_error_metadata(record, members_of(error).get("body"))
+    response = members_of(error).get("response")
+    if response is not None:
+        record.pending = partial(_read_envelope, record, response)
+        return
+    envelope = _event_behind(error)
+    if envelope is not None:
+        note_routing(record, envelope.get("openrouter_metadata"))
+
+
+def note_error_metadata(record: Generation, error: Any) -> None:
+    """Take the provider that an `error` member names (`metadata.provider_name`)."""
+    metadata = members_of(members_of(error).get("metadata"))
+    record.serving_provider = record.serving_provider or text_of(metadata.get("provider_name"))
+
+
+def note_routing(record: Generation, metadata: Any) -> None:
+    """Take `openrouter_metadata`, which the request header `X-OpenRouter-Metadata` asks for.
+
+    Of the stages of the pipeline only their names: what they say of themselves may quote the prompt.
+    """
+    if metadata is None:
+        return
+    stated = all_members_of(metadata)
+    attempts = list(items_of(stated, "attempts"))[:_MAX_ATTEMPTS]
+    record.attempts = [_attempt(members_of(attempt)) for attempt in attempts] or record.attempts
+    stages = [_stage(members_of(stage)) for stage in list(items_of(stated, "pipeline"))[:_MAX_STAGES]]
+    note(
+        record,
+        routing_strategy=text_of(stated.get("strategy")),
+        routing_pipeline=[stage for stage in stages if stage] or None,
+    )
+
+
+def _attempt(stated: Members) -> Attempt:
+    status = stated.get("status")
+    return Attempt(
+        provider=text_of(stated.get("provider")) or "unknown",
+        model=text_of(stated.get("model")),
+        status=status if isinstance(status, int | str) else None,
+    )
+
+
+def _stage(stated: Members) -> str | None:
+    return text_of(stated.get("name")) or text_of(stated.get("type"))
+
+
+def _read_envelope(record: Generation, response: Any) -> None:
+    """Read the whole body of an error: the client keeps its `error` member only. In the background."""
+    body = getattr(response, "_content", None)
+    if isinstance(body, bytes) and len(body) <= _MAX_ENVELOPE_BYTES:
+        try:
+            envelope = json.loads(body)
+        except ValueError:
+            return
+        note_routing(record, members_of(envelope).get("openrouter_metadata"))
+
+
+def _event_behind(error: BaseException) -> Mapping[str, Any] | None:
+    """Return the event of a stream for which the client raised an error; the error carries its `error` member only."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == _STREAM_READER:
+            event = trace.tb_frame.f_locals.get("data")
+            return event if isinstance(event, Mapping) else None
+        trace = trace.tb_next
+    return None
+
+
+def _header(thing: Any, name: str) -> str | None:
+    response = getattr(thing, "http_response", None)
+    if response is None:
+        response = getattr(thing, "response", None)
+    headers = getattr(thing if response is None else response, "headers", NOTHING)
+    return text_of(headers.get(name))

@@ -1,0 +1,51 @@
+"""What a generation took, as attributes of a span: token counts and cost. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from llm_otel_broadcast.span import AttributeValue
+from llm_otel_broadcast.usage import Cost, Usage
+
+_Attributes = dict[str, AttributeValue]
+_USAGE: Final = (
+    ("input_tokens", "gen_ai.usage.input_tokens"),
+    ("output_tokens", "gen_ai.usage.output_tokens"),
+    ("total_tokens", "gen_ai.usage.total_tokens"),
+    ("cache_read_tokens", "gen_ai.usage.cache_read.input_tokens"),
+    ("cache_write_tokens", "gen_ai.usage.cache_write.input_tokens"),
+    ("reasoning_tokens", "gen_ai.usage.reasoning.output_tokens"),
+    ("input_text_tokens", "gen_ai.usage.text.input_tokens"),
+    ("input_image_tokens", "gen_ai.usage.image.input_tokens"),
+    ("input_audio_tokens", "gen_ai.usage.audio.input_tokens"),
+    ("input_video_tokens", "gen_ai.usage.video.input_tokens"),
+    ("output_text_tokens", "gen_ai.usage.text.output_tokens"),
+    ("output_image_tokens", "gen_ai.usage.image.output_tokens"),
+    ("output_audio_tokens", "gen_ai.usage.audio.output_tokens"),
+    ("output_video_tokens", "gen_ai.usage.video.output_tokens"),
+    ("cached_text_tokens", "gen_ai.usage.text.cache_read.input_tokens"),
+    ("cached_image_tokens", "gen_ai.usage.image.cache_read.input_tokens"),
+    ("cached_audio_tokens", "gen_ai.usage.audio.cache_read.input_tokens"),
+    ("seconds", "gen_ai.usage.audio.seconds"),
+    ("upstream_cost", "openrouter.usage.upstream_inference_cost"),
+)
+
+
+def usage_attributes(usage: Usage) -> _Attributes:
+    """Return the counts that are known, by the names of the conventions, and ours where they have none."""
+    counts: _Attributes = {key: count for name, key in _USAGE if (count := getattr(usage, name)) is not None}
+    for name, count in (usage.server_tools or {}).items():
+        counts[f"gen_ai.usage.server_tools.{name}"] = count
+    return counts | {"openrouter.usage.is_byok": True} if usage.is_byok else counts
+
+
+def cost_attributes(cost: Cost | None) -> _Attributes:
+    """Return the cost in USD, and whether the response states it or it is an estimate."""
+    if cost is None:
+        return {}
+    attributes: _Attributes = {
+        "gen_ai.usage.total_cost": cost.total,
+        "gen_ai.usage.cost.source": "estimated" if cost.is_estimated else "response",
+    }
+    parts = {"gen_ai.usage.input_cost": cost.input, "gen_ai.usage.output_cost": cost.output}
+    return attributes | {key: part for key, part in parts.items() if part is not None}
