@@ -133,7 +133,7 @@ def told(handle, caplog, capfd):
     return [canary for canary in CANARIES if canary in text]
 
 
-@pytest.mark.parametrize("conduct", [backends.hangs, backends.drips_body, backends.resets_in_the_answer, None])
+@pytest.mark.parametrize("conduct", [backends.hangs, backends.resets_before_the_answer, None])
 def test_no_secret_is_told_when_the_network_fails(stand_in, caplog, capfd, conduct):
     with backend(conduct or backends.hangs) as seen:
         handle = llm_otel_broadcast.instrument(destinations=[secretive(seen.endpoint if conduct else refusing())])
