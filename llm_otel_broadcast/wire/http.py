@@ -15,7 +15,7 @@ from llm_otel_broadcast.settings.destination import Destination, redact_url
 from llm_otel_broadcast.wire.answers import is_otlp, is_page, partial_success, text_of
 from llm_otel_broadcast.wire.connection import Connection, Response
 from llm_otel_broadcast.wire.faults import cause, is_proxy_login, reason_of
-from llm_otel_broadcast.wire.retry import RETRYABLE, parse_retry_after
+from llm_otel_broadcast.wire.retry import RETRYABLE, asked_pause
 from llm_otel_broadcast.wire.route import Proxy, proxy_for
 from llm_otel_broadcast.wire.tls import Certificates
 
@@ -118,7 +118,7 @@ class HttpSender:
         said = self._excerpt(text_of(content, content_type, page=page))
         text = f"{self._who(status)} answered {status}" + (f" ({hint})" if hint else "") + (f": {said}" if said else "")
         if status in RETRYABLE:
-            wait = parse_retry_after(response.headers.get("Retry-After"), time.time())
+            wait = asked_pause(response.headers, time.time())
             return Answer("retry", status, text, wait, 0, said, page)
         kinds: dict[int, Kind] = {413: "too_large", 415: "unsupported_media"}
         location = response.headers.get("Location", "")
