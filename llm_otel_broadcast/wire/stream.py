@@ -91,6 +91,10 @@ class Stream:
             # A TLS connection may fail to say good-bye.
             return
 
+    def __del__(self) -> None:
+        # A lane that a forked child inherits, or that is replaced, is not closed by anybody.
+        self.end()
+
     def close(self) -> None:
         """Stay open: `http.client` closes what it has read from."""
 
