@@ -226,6 +226,7 @@ def _parts_maker(
             block=rendering.render_block,
             delay=retry.delay,
             chooses=rendering.chooses,
+            shrink=rendering.shrink,
         )
 
     return make

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from llm_otel_broadcast.delivery.announcing import Announcer
 from llm_otel_broadcast.delivery.parts import LeftOut
@@ -23,6 +24,11 @@ from llm_otel_broadcast.span import AttributeValue, Span
 from llm_otel_broadcast.usage import Cost
 
 _MAX_KEY = 256
+_MIN_CONTENT_CHARS: Final = 4_096
+# The attribute of a span whose content a destination found too large, and its values.
+_TOO_LARGE: Final = "llm_otel_broadcast.content.too_large"
+_CUT: Final = "cut"
+_LEFT_OUT: Final = "left_out"
 
 
 class Rendering:
@@ -77,22 +83,44 @@ class Rendering:
         against = self._selection.reason_against(candidate)
         if against is not None:
             return LeftOut(against)
+        return self._spans(record, cost, self._max_chars)
+
+    def shrink(self, record: Generation | ForeignSpan, spans: list[Span]) -> list[Span] | None:
+        """Return spans with content of half the length, in the end without any; None when that makes them no smaller.
+
+        For a record that is too large for the destination by itself. What was done is an attribute of the first span.
+        """
+        half = max((len(value) for value in spans[0].attributes.values() if isinstance(value, str)), default=0) // 2
+        limits = ((half, _CUT),) if half >= _MIN_CONTENT_CHARS else ()
+        for limit, mark in (*limits, (0, _LEFT_OUT)):
+            if isinstance(record, ForeignSpan):
+                smaller = [self._foreign.shortened(record, limit)]
+            else:
+                smaller = self._spans(record, self._cost_of(record), limit)
+            if _length(smaller) < _length(spans):
+                first = replace(smaller[0], attributes={**smaller[0].attributes, _TOO_LARGE: mark})
+                return [first, *smaller[1:]]
+        return None
+
+    def _spans(self, record: Generation, cost: Cost | None, max_chars: int) -> list[Span]:
+        """Return a generation's spans; 0 characters: without content."""
         fields = self._privacy.fields(record.fields)
         try:
-            made = self._span(record, cost, fields, content=True)
+            span = self._span(record, cost, fields, max_chars)
         except WithheldError:
-            made = self._span(record, cost, fields, content=False)
+            span = self._span(record, cost, fields, 0)
         if record.attributes:
-            made = replace(made, attributes={**made.attributes, **_added(record.attributes)})
-        return [made, *semconv.attempt_spans(record, fields)]
+            span = replace(span, attributes={**span.attributes, **_added(record.attributes)})
+        return [span, *semconv.attempt_spans(record, fields)]
 
-    def _span(self, record: Generation, cost: Cost | None, fields: Fields, *, content: bool) -> Span:
+    def _span(self, record: Generation, cost: Cost | None, fields: Fields, max_chars: int) -> Span:
+        content = max_chars > 0
         allowed = content and allows_content(record, privacy_mode=self._destination.privacy_mode)
         return semconv.generation_span(
             record,
             cost,
             content=allowed,
-            max_chars=self._max_chars,
+            max_chars=max_chars,
             view=self._privacy.view(record.operation),
             fields=fields,
         )
@@ -110,6 +138,13 @@ class Rendering:
         """Return whether a block without generations is in the sample."""
         fields = block.fields or NO_FIELDS
         return self._selection.samples(fields.session_id or f"{block.trace_id:032x}")
+
+
+def _length(spans: list[Span]) -> int:
+    """Return how much text spans have, nearly: a mark of ours does not count."""
+    texts = (value for span in spans for key, value in span.attributes.items() if key != _TOO_LARGE)
+    events = (value for span in spans for event in span.events for value in event.attributes.values())
+    return sum(len(str(value)) for value in (*texts, *events)) + sum(len(span.status_message) for span in spans)
 
 
 def _added(attributes: dict[str, object]) -> dict[str, AttributeValue]:

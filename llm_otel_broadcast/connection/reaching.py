@@ -5,28 +5,26 @@ The connection is only looked at and closed; the probe then goes the way of all 
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from http.client import responses
+from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from llm_otel_broadcast.connection.patience import within
 from llm_otel_broadcast.connection.report import Step, StepError, timed
 from llm_otel_broadcast.settings.destination import Destination, redact_url
-from llm_otel_broadcast.wire.faults import is_no_tls, reason_of
-from llm_otel_broadcast.wire.route import Proxy, proxy_for, tls_context
+from llm_otel_broadcast.wire.addresses import connect, is_address, resolve
+from llm_otel_broadcast.wire.connection import open_tunnel
+from llm_otel_broadcast.wire.faults import is_no_tls, is_proxy_login, reason_of
+from llm_otel_broadcast.wire.route import PORTS, Proxy, bare_host, proxy_for
+from llm_otel_broadcast.wire.tls import tls_context
 
-_PORTS: Final = {"http": 80, "https": 443}
-_MAX_HEAD: Final = 65_536
 _MANY: Final = 3
 _REFUSAL: Final = 0.15
 _OK: Final = 200
-_WANTS_CREDENTIALS: Final = 407
 
 
 class Reaching:
@@ -35,8 +33,8 @@ class Reaching:
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
         self._url = urlsplit(destination.endpoint or "")
-        self._host = self._url.hostname or ""
-        self._port = self._url.port or _PORTS.get(self._url.scheme, 80)
+        self._host = bare_host(self._url.hostname or "")
+        self._port = self._url.port or PORTS.get(self._url.scheme, 80)
         self._timeout = destination.timeout
         self._proxy: Proxy | None = None
         self._addresses: list[Any] = []
@@ -63,7 +61,7 @@ class Reaching:
     def _is_needless(self, name: str) -> bool:
         """Return whether a step says nothing; TLS inside the TLS of a proxy is left to the probe."""
         if name == "name":
-            return _is_address(self._reached()[0])
+            return is_address(self._reached()[0])
         if name == "proxy":
             return self._proxy is None or self._proxy.url.startswith("https:")
         return name == "TLS" and self._proxy is not None and self._proxy.url.startswith("https:")
@@ -83,7 +81,7 @@ class Reaching:
         host, port = self._reached()
         whose = "the proxy's name" if self._proxy else "the name"
         try:
-            self._addresses = within(self._timeout, lambda: _addresses(host, port))
+            self._addresses = resolve(host, port, self._timeout)
         except TimeoutError:
             raise StepError(f"{whose} {host} is not resolved within {self._timeout:g} s: is DNS reachable?") from None
         except (OSError, UnicodeError) as error:
@@ -95,15 +93,12 @@ class Reaching:
     def _connect(self) -> str:
         host, port = self._reached()
         deadline = time.monotonic() + self._timeout
-        error: OSError = OSError("no address")
-        for address in self._addresses or _addresses(host, port):
-            try:
-                self._socket = _connected(address, max(0.01, deadline - time.monotonic()))
-            except OSError as failed:
-                error = failed
-            else:
-                return f"{address[4][0]} port {port}" + (" (the proxy)" if self._proxy else "")
-        raise StepError(self._unconnected(error, host, port))
+        try:
+            addresses = self._addresses or resolve(host, port, self._timeout)
+            self._socket, address = connect(addresses, max(0.01, deadline - time.monotonic()))
+        except OSError as error:
+            raise StepError(self._unconnected(error, host, port)) from None
+        return f"{address[0]} port {port}" + (" (the proxy)" if self._proxy else "")
 
     def _unconnected(self, error: OSError, host: str, port: int) -> str:
         who = "the proxy " if self._proxy else ""
@@ -121,17 +116,15 @@ class Reaching:
         if proxy is None or sock is None:
             raise StepError("there is no connection")
         target = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
-        lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *(f"{k}: {v}" for k, v in proxy.headers.items())]
         try:
-            sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-            status = _status_of(_head(sock, time.monotonic() + self._timeout))
+            status, reason = open_tunnel(sock, proxy, self._host, self._port, time.monotonic() + self._timeout)
         except OSError as error:
             raise StepError(f"the proxy {proxy.shown} does not answer ({reason_of(error)})") from None
-        if status is None:
-            raise StepError(f"the proxy {proxy.shown} does not speak HTTP")
+        except HTTPException:
+            raise StepError(f"the proxy {proxy.shown} does not speak HTTP") from None
         if status != _OK:
-            wants = ": it wants a name and password, http://name:password@host" if status == _WANTS_CREDENTIALS else ""
-            raise StepError(f"the proxy {proxy.shown} answered {status} {responses.get(status, '')}".rstrip() + wants)
+            wants = ": it wants a name and password, http://name:password@host" if is_proxy_login(status) else ""
+            raise StepError(f"the proxy {proxy.shown} answered {status} {reason}".rstrip() + wants)
         return f"{proxy.shown} connects to {target}"
 
     def _secure(self) -> str:
@@ -148,49 +141,6 @@ class Reaching:
             plain = urlunsplit(self._url._replace(scheme="http"))
             raise StepError(reason_of(error), {"endpoint": plain} if is_no_tls(error) else None) from None
         return ", ".join(filter(None, [str(secured.version()).replace("TLSv", "TLS "), _certificate(secured)]))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
-
-
-def _addresses(host: str, port: int) -> list[Any]:
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-
-
-def _connected(address: Any, timeout: float) -> socket.socket:
-    family, kind, protocol, _, where = address
-    made = socket.socket(family, kind, protocol)
-    try:
-        made.settimeout(timeout)
-        made.connect(where)
-    except OSError:
-        made.close()
-        raise
-    return made
-
-
-def _head(sock: socket.socket, deadline: float) -> bytes:
-    """Read the head of an answer."""
-    head = b""
-    while b"\r\n\r\n" not in head and len(head) < _MAX_HEAD:
-        sock.settimeout(max(0.01, deadline - time.monotonic()))
-        piece = sock.recv(1024)
-        if not piece:
-            break
-        head += piece
-        if time.monotonic() > deadline:
-            raise TimeoutError
-    return head
-
-
-def _status_of(head: bytes) -> int | None:
-    words = head.split(b"\r\n", 1)[0].split()
-    return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") and words[1].isdigit() else None
 
 
 def _hear_refusal(secured: ssl.SSLSocket, taken: float) -> None:

@@ -22,6 +22,8 @@ _UNPACKED: Final = frozenset({400, 415, 422, 500})
 _WRONG_PATH: Final = frozenset({400, 404, 405, 410, 501})
 _BAD_REQUEST: Final = 400
 _UNSUPPORTED: Final = 415
+# Of an answer that is none of OTLP.
+_SUCCESS: Final = range(200, 300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def remedies(destination: Destination, answer: Answer) -> Iterator[Remedy]:
         yield Remedy({"compression": "none"})
     if status in _WRONG_CONTENT and not (destination.encoding == "auto" and status == _UNSUPPORTED):
         yield Remedy({"encoding": "json" if destination.encoding == "protobuf" else "protobuf"})
-    if status in _WRONG_PATH or answer.is_page:
+    if status in _WRONG_PATH or answer.is_page or (answer.kind == "refused" and status in _SUCCESS):
         paths = list(_other_paths(endpoint))
         yield from (Remedy({"endpoint": other}) for other in paths)
         if status == _BAD_REQUEST and destination.encoding != "protobuf":  # VictoriaTraces says so to both mistakes

@@ -73,6 +73,8 @@ def _advice(destination: Destination, answer: Answer, encoding: str) -> str:
     status = answer.status or 0
     if answer.is_page and status not in _UNAUTHORIZED:
         return f"a web page, not an OTLP path: it usually ends in {TRACES_PATH}"
+    if 200 <= status < 300:  # noqa: PLR2004
+        return f"no answer of OTLP: it usually comes from a path that ends in {TRACES_PATH}"
     if status in _UNAUTHORIZED:
         return _of_key(destination, status)
     if status == _UNSUPPORTED:

@@ -12,15 +12,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-from random import random
 from typing import Final, TypeAlias
 
 from llm_otel_broadcast.delivery.blocks import BlockBook, key_of
 from llm_otel_broadcast.delivery.books import Books, LaneStatus
 from llm_otel_broadcast.delivery.parts import Item, LaneParts, LeftOut, Outcome, Record
+from llm_otel_broadcast.delivery.retrying import Retrying
 from llm_otel_broadcast.delivery.worker import Worker
 from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.generation import NO_FIELDS, Block
+from llm_otel_broadcast.guard import Guard
 from llm_otel_broadcast.span import Span
 
 BATCH: Final = 512
@@ -29,10 +30,11 @@ _BATCH_BYTES: Final = 3_000_000
 _CROWDED: Final = 2 * BATCH
 _EVERY: Final = 16
 _BREATH: Final = 0.0002
-_MAX_ELAPSED: Final = 60.0
 _PATIENCE: Final = 1.0
 _OF_RECORDS: Final = frozenset({"stopped", "too_large", "unreadable"})
 """Reasons that say nothing of the destination."""
+
+_SHRINKING = Guard("cutting a record that is too large")
 
 Ticket: TypeAlias = "SimpleQueue[bool]"
 """Gets one answer, True when everything has been sent; a queue because waiting for it is safe in a signal handler."""
@@ -77,6 +79,7 @@ class Lane:
         self._hurried = threading.Event()
         self._stopping = threading.Event()
         self._parts: LaneParts | None = None
+        self._retrying = Retrying(self._books, self._stopping, self._hurried)
         self._worker = Worker(f"llm-otel-broadcast {self.name}", self._run)
 
     # -- the host's thread ------------------------------------------------------------------------------------------
@@ -304,7 +307,7 @@ class Lane:
     def _deliver(self, parts: LaneParts, items: list[Item]) -> None:
         blocks = self._due_blocks(items)
         spans = [*(span for item in items for span in item.spans), *blocks.values()]
-        outcome = self._try(parts, spans, items)
+        outcome = self._retrying.send(parts, spans, len(items))
         if outcome is None:
             self._give_up(items, "stopped", "")
         elif outcome.kind == "ok":
@@ -315,6 +318,8 @@ class Lane:
             middle = len(items) // 2
             self._deliver(parts, items[:middle])
             self._deliver(parts, items[middle:])
+        elif outcome.kind == "too_large" and self._shrink(parts, items[0]):
+            self._deliver(parts, items)
         else:
             self._give_up(items, "retries_exhausted" if outcome.kind == "retry" else outcome.kind, outcome.message)
 
@@ -323,31 +328,13 @@ class Lane:
         found = {(block.trace_id, block.span_id): block for item in items for block in item.blocks}
         return {key: block for key, block in found.items() if not self.blocks.has(key)}
 
-    def _try(self, parts: LaneParts, spans: list[Span], items: list[Item]) -> Outcome | None:
-        """Send until it works, is refused, or time is up; None when the lane was stopped meanwhile."""
-        first = time.monotonic()
-        for attempt in range(1_000):
-            if self._closed:
-                return None
-            outcome = parts.transport.send(spans, divisible=len(items) > 1)
-            if outcome.kind != "retry":
-                return outcome
-            self._books.failed(outcome.message, "trying again, your calls are not affected")
-            pause = parts.delay(attempt, outcome.retry_after, random)
-            if time.monotonic() - first + pause > _MAX_ELAPSED:
-                return outcome
-            self._pause(pause, asked_for=outcome.retry_after is not None)
-            if self._stopping.is_set():
-                return None
-            self._books.retried += len(items)
-        return None
-
-    def _pause(self, seconds: float, *, asked_for: bool) -> None:
-        """Wait before the next try. A flush cuts it short, once, unless the server asked for the wait."""
-        if asked_for:
-            self._stopping.wait(seconds)
-        elif self._hurried.wait(seconds):
-            self._hurried.clear()
+    def _shrink(self, parts: LaneParts, item: Item) -> bool:
+        """Make a single record smaller; False: it is as small as it gets."""
+        with _SHRINKING:
+            if item.spans and (smaller := parts.shrink(item.record, item.spans)):
+                item.spans = smaller
+                return True
+        return False
 
     def _succeed(self, items: list[Item], outcome: Outcome) -> None:
         rejected = min(outcome.rejected, len(items))

@@ -74,6 +74,11 @@ def every(_block: Block) -> bool:
     return True
 
 
+def never_smaller(_record: Record, _spans: list[Span]) -> list[Span] | None:
+    """Leave every record as it is."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class LaneParts:
     """What a lane works with, made on its own thread at its first batch, so that nothing of it burdens the host.
@@ -84,6 +89,7 @@ class LaneParts:
         block: makes a block's span, with the fields that it is for.
         delay: says how long to wait before the next try.
         chooses: whether a block without generations is sent; any other is sent with what is below it.
+        shrink: makes the spans of a record again, smaller than they are; None: they cannot be.
     """
 
     transport: Transport
@@ -91,3 +97,4 @@ class LaneParts:
     block: Callable[[Block, Fields], Span]
     delay: RetryPolicy
     chooses: Callable[[Block], bool] = every
+    shrink: Callable[[Any, list[Span]], list[Span] | None] = never_smaller

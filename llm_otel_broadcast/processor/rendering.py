@@ -43,6 +43,7 @@ class ForeignRendering:
         self._endpoint = destination.endpoint
         self._content = capture_content and not destination.privacy_mode
         self._selection = selection
+        self._privacy = privacy
         self._keeping = Keeping(privacy, max_chars)
         self._origins = Origins(service_name)
         self._traces: OrderedDict[int, bool] = OrderedDict()
@@ -64,10 +65,14 @@ class ForeignRendering:
         if against is not None:
             return LeftOut(against)
         content = self._content and not record.fields.private
-        embeds = "embed" in str(span.attributes.get("gen_ai.operation.name", "")) or (
-            span.attributes.get("openinference.span.kind") == "EMBEDDING"
-        )
-        return [self._keeping.kept(span, content=content, operation="embeddings" if embeds else "")]
+        return [self._keeping.kept(span, content=content, operation=_operation_of(span))]
+
+    def shortened(self, record: ForeignSpan, max_chars: int) -> Span:
+        """Return the span of a record that is sent once more, with shorter content; 0 characters: without any."""
+        span = read(record.span, self._origins.of(record.span))
+        span = replace(span, attributes={**_told(record.fields), **span.attributes})
+        content = max_chars > 0 and self._content and not record.fields.private
+        return Keeping(self._privacy, max_chars).kept(span, content=content, operation=_operation_of(span))
 
     def _is_recorded(self, attributes: Mapping[str, Any]) -> bool:
         return any(attributes.get(key) in self._answers for key in _RESPONSE_IDS if key in attributes)
@@ -84,6 +89,13 @@ class ForeignRendering:
         if inference:
             _note(self._traces, span.trace_id, against is None or bool(sent))
         return against
+
+
+def _operation_of(span: Span) -> str:
+    embeds = "embed" in str(span.attributes.get("gen_ai.operation.name", "")) or (
+        span.attributes.get("openinference.span.kind") == "EMBEDDING"
+    )
+    return "embeddings" if embeds else ""
 
 
 def _told(fields: Fields) -> dict[str, AttributeValue]:

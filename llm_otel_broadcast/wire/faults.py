@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import socket
 import ssl
+import zlib
 from collections.abc import Iterator
-from http.client import BadStatusLine, LineTooLong, RemoteDisconnected
+from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected
 from typing import Final, TypeVar
 
-from urllib3.exceptions import HTTPError, IncompleteRead, NewConnectionError
-from urllib3.exceptions import TimeoutError as TooSlow
-
-from llm_otel_broadcast.wire.route import UnusableFileError
+from llm_otel_broadcast.wire.route import ProxyError
+from llm_otel_broadcast.wire.tls import UnusableFileError
 
 Fault = TypeVar("Fault", bound=BaseException)
-
 # X509_V_ERR_* of OpenSSL.
 _VERIFYING: Final = {
     9: "its certificate is not valid yet: is the clock of this machine right?",
@@ -34,31 +32,51 @@ _HTTP2: Final = "\0\0"
 """How HTTP/2's frames begin, those of a gRPC server's greeting for one; no text does."""
 
 
+_PROXY_WANTS_CREDENTIALS: Final = 407
+_REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (socket.gaierror, "its name is not known"),
+    (UnicodeError, "its name is not known"),
+    (ConnectionRefusedError, "connection refused"),
+    (TimeoutError, "timeout"),
+    (ConnectionError, "it closed the connection"),
+    (zlib.error, "it is not packed as it says"),
+    (HTTPException, "it does not speak HTTP"),
+)
+
+
 def reason_of(error: BaseException) -> str:
-    """Name an error without the URL that urllib3 puts into its text."""
-    for known in (UnusableFileError, ssl.SSLError, BadStatusLine, LineTooLong):
-        found = cause(error, known)
-        if found is not None:
-            return _told(found)
-    if cause(error, socket.gaierror):
-        return "its name is not known"
-    if cause(error, ConnectionRefusedError):
-        return "connection refused"
-    if is_timeout(error):
-        return "timeout"
-    proxy = next((str(one) for one in causes(error) if str(one).startswith("Tunnel connection failed")), None)
-    if proxy is not None:
-        return f"the proxy refused: {proxy.partition(': ')[2]}"
-    if cause(error, RemoteDisconnected) or cause(error, ConnectionError):
-        return "it closed the connection"
-    if cause(error, IncompleteRead):
-        return "it closed the connection in the middle of its answer"
-    return "no connection" if cause(error, NewConnectionError) else type(inner(error)).__name__
+    """Name an error; one of the proxy's is told as such."""
+    of_proxy = cause(error, ProxyError)
+    if of_proxy is not None:
+        return _of_proxy(of_proxy)
+    for kind in (UnusableFileError, ssl.SSLError, IncompleteRead, RemoteDisconnected, BadStatusLine, LineTooLong):
+        specific = cause(error, kind)
+        if specific is not None:
+            return _shown(specific)
+    for general, reason in _REASONS:
+        if cause(error, general):
+            return reason
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
-def _told(error: BaseException) -> str:
+def _of_proxy(error: ProxyError) -> str:
+    if error.status is None:
+        why = reason_of(error.__cause__) if error.__cause__ is not None else "no connection"
+        return f"the proxy {error.proxy.shown}: {why}"
+    wants = ": it wants a name and password, http://name:password@host" if is_proxy_login(error.status) else ""
+    return f"the proxy {error.proxy.shown} answered {error.status} {error.reason}".rstrip() + wants
+
+
+def is_proxy_login(status: int) -> bool:
+    """Return whether a proxy asks for credentials."""
+    return status == _PROXY_WANTS_CREDENTIALS
+
+
+def _shown(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError):
         return tls_reason(error)
+    if isinstance(error, IncompleteRead):
+        return "it closed the connection in the middle of its answer"
     if isinstance(error, RemoteDisconnected):
         return "it closed the connection"
     if is_http2(error):
@@ -88,8 +106,7 @@ def tls_reason(error: ssl.SSLError) -> str:
 
 def is_timeout(error: BaseException) -> bool:
     """Return whether there was no answer in time."""
-    nowhere = cause(error, NewConnectionError)  # with urllib3 1.26 that is a timeout too
-    return bool(cause(error, TimeoutError) or (cause(error, TooSlow) and not nowhere))
+    return cause(error, TimeoutError) is not None
 
 
 def is_no_tls(error: BaseException) -> bool:
@@ -110,7 +127,7 @@ def cause(error: BaseException, kind: type[Fault]) -> Fault | None:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Go through an error and what it came from, which libraries put in various places."""
+    """Go through an error and what it came from, its arguments included."""
     pending, seen = [error], set[int]()
     while pending:
         one = pending.pop(0)
@@ -118,11 +135,5 @@ def causes(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(one))
         yield one
-        near = (*one.args, getattr(one, "reason", None), getattr(one, "original_error", None))
-        pending += [part for part in (*near, one.__cause__, one.__context__) if isinstance(part, BaseException)]
-
-
-def inner(error: BaseException) -> BaseException:
-    """Return what a wrapper of urllib3's is about."""
-    found = getattr(error, "reason", None)
-    return found if isinstance(error, HTTPError) and isinstance(found, BaseException) else error
+        near = (*one.args, one.__cause__, None if one.__suppress_context__ else one.__context__)
+        pending += [part for part in near if isinstance(part, BaseException)]

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import gzip
-import json
-import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPException
-from typing import Any, Final, Literal, TypeAlias
+from ssl import SSLError
+from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
-import urllib3
-
-from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.settings.destination import Destination, redact_url
-from llm_otel_broadcast.wire.deadline import bounded
-from llm_otel_broadcast.wire.faults import reason_of
-from llm_otel_broadcast.wire.retry import RETRYABLE, parse_retry_after
-from llm_otel_broadcast.wire.route import proxy_for, tls_context
+from llm_otel_broadcast.wire.answers import is_otlp, is_page, partial_success, text_of
+from llm_otel_broadcast.wire.connection import Connection, Response
+from llm_otel_broadcast.wire.faults import cause, is_proxy_login, reason_of
+from llm_otel_broadcast.wire.retry import RETRYABLE, asked_pause
+from llm_otel_broadcast.wire.route import Proxy, proxy_for
+from llm_otel_broadcast.wire.tls import Certificates
 
 Kind: TypeAlias = Literal["ok", "retry", "refused", "unsupported_media", "too_large"]
 
-_MAX_ANSWER: Final = 65_536
 _SHOWN: Final = 200
 _SECRET: Final = 4
 """Values of headers and queries from this length on are cut out of what a server says."""
-_SAYING: Final = ("message", "detail", "error", "error_description", "title")
-"""Members of JSON objects in which servers say what is wrong."""
 _HINTS: Final = {
     400: "it understood the address but refused the content: a header or the encoding",
     401: "check the API key in headers=",
@@ -78,128 +72,80 @@ class HttpSender:
         self._gzip = destination.compression == "gzip"
         self._headers = {"User-Agent": f"llm-otel-broadcast/{version}", **destination.headers}
         self._secrets = _secrets(destination)
-        self._destination = destination
-        self._pool: urllib3.PoolManager | None = None
-        self._kept = False
-        """The connection of the request before is still there, as far as we know."""
+        self._certificates = Certificates(destination)
+        self._proxy: Proxy | None = None
+        self._connection: Connection | None = None
 
     def send(self, body: bytes, content_type: str, timeout: float) -> Answer:
-        """Post a body; at most `timeout` seconds in all. Never raises for what a network or server does."""
+        """Post a body. Never raises for what a network or server does.
+
+        Args:
+            body: of the request.
+            content_type: what it is.
+            timeout: seconds for connecting, and as many again for sending and the answer.
+        """
         headers = {**self._headers, "Content-Type": content_type}
         if self._gzip:
             body = gzip.compress(body, 6, mtime=0)
             headers["Content-Encoding"] = "gzip"
-        kept, self._kept = self._kept, False
         try:
-            response = self._post(body, headers, timeout, again=kept)
-            try:
-                content = _read(response)
-            finally:
-                response.close()
-                response.release_conn()
-        except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
-            reason = self._excerpt(reason_of(error))
+            if self._connection is None:
+                # Not before the first request: a file may be unusable today and there tomorrow.
+                self._proxy = proxy_for(self._url)
+                self._connection = Connection(self._url, self._proxy, self._certificates)
+            response = self._connection.post(body, headers, timeout)
+        except (HTTPException, OSError, ValueError) as error:
+            reason = self._excerpt(self._reason_of(error))
             return Answer("retry", None, f"{self._shown} cannot be reached ({reason})", None, 0, reason, error=error)
-        self._kept = True
-        return self._judge(response.status, response.headers, content, content_type)
+        return self._judge(response, content_type)
 
-    def _post(self, body: bytes, headers: Mapping[str, str], timeout: float, *, again: bool) -> Any:
-        """Post; `again`: at once once more if a connection of before turns out to have been closed while it idled."""
-        deadline = time.monotonic() + timeout
-        try:
-            return self._request(body, headers, timeout)
-        except urllib3.exceptions.ProtocolError as error:
-            if not again or not any(isinstance(cause, ConnectionError) for cause in error.args):
-                raise
-        return self._request(body, headers, max(0.001, deadline - time.monotonic()))
+    def _reason_of(self, error: Exception) -> str:
+        """Name an error; of TLS while a new file cannot be used, that file."""
+        problem = self._certificates.problem
+        return reason_of(error if problem is None or cause(error, SSLError) is None else problem)
 
-    def _request(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Any:
-        if self._pool is None:  # not before the first request: a file may be unusable today and there tomorrow
-            self._pool = _pool(self._destination)
-        return self._pool.request(
-            "POST",
-            self._url,
-            body=body,
-            headers=headers,
-            timeout=urllib3.Timeout(total=timeout),
-            retries=False,
-            redirect=False,
-            preload_content=False,
-            enforce_content_length=True,  # urllib3 2 does so anyway
-        )
-
-    def _judge(self, status: int, headers: Mapping[str, str], content: bytes, sent: str) -> Answer:
-        page = _is_page(content)
-        if 200 <= status < 300 and not page:  # noqa: PLR2004
-            rejected, message = partial_success(content, headers.get("Content-Type", ""))
+    def _judge(self, response: Response, sent: str) -> Answer:
+        status, content = response.status, response.content
+        content_type = response.headers.get("Content-Type", "").lower()
+        page = is_page(content)
+        success = 200 <= status < 300  # noqa: PLR2004
+        if success and is_otlp(content, content_type, whole=response.is_whole):
+            rejected, message = partial_success(content, content_type)
+            if response.fault is not None:
+                message = f"its answer is incomplete ({reason_of(response.fault)})"
             return Answer("ok", status, self._excerpt(message), None, rejected)
         hint = _hint(status, sent, page=page)
-        said = self._excerpt(_text_of(content, headers.get("Content-Type", ""), page=page))
-        text = f"{self._shown} answered {status}" + (f" ({hint})" if hint else "") + (f": {said}" if said else "")
+        said = self._excerpt(text_of(content, content_type, page=page))
+        text = f"{self._who(status)} answered {status}" + (f" ({hint})" if hint else "") + (f": {said}" if said else "")
         if status in RETRYABLE:
-            wait = parse_retry_after(headers.get("Retry-After"), time.time())
+            wait = asked_pause(response.headers, time.time())
             return Answer("retry", status, text, wait, 0, said, page)
         kinds: dict[int, Kind] = {413: "too_large", 415: "unsupported_media"}
-        return Answer(kinds.get(status, "refused"), status, text, None, 0, said, page, headers.get("Location", ""))
+        location = response.headers.get("Location", "")
+        return Answer(kinds.get(status, "refused"), status, text, None, 0, said, page, location)
+
+    def _who(self, status: int) -> str:
+        """Name who answered: 407 is the proxy's; any other status may be, where there is no tunnel through it."""
+        if self._proxy is None or self._url.startswith("https:"):
+            return self._shown
+        if is_proxy_login(status):
+            return f"the proxy {self._proxy.shown}"
+        return f"{self._shown}, through the proxy {self._proxy.shown},"
 
     def _excerpt(self, text: str) -> str:
         """Return the beginning of what a server says, on one line; it may repeat a key it does not like."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        text = re.sub(r"\s+", " ", text).strip()
-        return "".join(char for char in text if char.isprintable())[:_SHOWN]
+        return "".join(char for char in " ".join(text.split()) if char.isprintable())[:_SHOWN]
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.clear()
-
-
-def _pool(destination: Destination) -> urllib3.PoolManager:
-    url = destination.endpoint or ""
-    context = tls_context(destination) if urlsplit(url).scheme == "https" else None
-    proxy = proxy_for(url)
-    if proxy is None:
-        return bounded(urllib3.PoolManager(maxsize=1, ssl_context=context))
-    return bounded(urllib3.ProxyManager(proxy.url, maxsize=1, proxy_headers=proxy.headers or None, ssl_context=context))
-
-
-def _is_page(content: bytes) -> bool:
-    """Return whether an answer is a web page, that of a login or a proxy for instance: such an address stores no spans."""
-    return content[:_SHOWN].lstrip().lower().startswith((b"<!doctype html", b"<html"))
-
-
-def _text_of(content: bytes, content_type: str, *, page: bool) -> str:
-    """Return what an answer says; of a web page, its title; of JSON and protobuf, the message."""
-    if "protobuf" in content_type:
-        return _status_message(content)
-    text = content.decode("utf-8", "replace")
-    if page:
-        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-        return title[1] if title else ""
-    try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    while isinstance(said, dict):
-        said = next((said[key] for key in _SAYING if said.get(key)), None)
-    return said if isinstance(said, str) else text
-
-
-def _status_message(content: bytes) -> str:
-    """Read a `google.rpc.Status`, which is how OTLP says errors in protobuf."""
-    with importing:
-        from google.protobuf.message import DecodeError
-        from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-
-    try:
-        return str(Status.FromString(content).message)
-    except DecodeError:
-        return content.decode("utf-8", "replace")
+        if self._connection is not None:
+            self._connection.close()
 
 
 def _hint(status: int, sent: str, *, page: bool) -> str | None:
-    if 200 <= status < 300 and page:  # noqa: PLR2004
-        return "a web page, not an OTLP path: it usually ends in /v1/traces"
+    if 200 <= status < 300:  # noqa: PLR2004
+        return f"{'a web page' if page else 'no answer of OTLP'}, not an OTLP path: it usually ends in /v1/traces"
     if 300 <= status < 400:  # noqa: PLR2004
         return "it points elsewhere, where nothing is sent to by itself"
     return _encoding_hint(sent) if status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE else _HINTS.get(status)
@@ -218,36 +164,3 @@ def _secrets(destination: Destination) -> list[str]:
 def _encoding_hint(sent: str) -> str:
     other = "json" if "protobuf" in sent else "protobuf"
     return f'it does not take {sent}: try encoding="{other}"'
-
-
-def _read(response: Any) -> bytes:
-    """Read the answer's beginning, for as long as the request's timeout allows."""
-    content = b""
-    read = getattr(response, "read1", None) or response.read
-    while len(content) < _MAX_ANSWER and (piece := read(1024)):
-        content += piece
-    return content
-
-
-def partial_success(content: bytes, content_type: str) -> tuple[int, str]:
-    """Return how many spans an answer 2xx says were rejected, and why; anything that says nothing of it is zero."""
-    if "protobuf" in content_type:
-        return _partial_protobuf(content)
-    try:
-        answer = json.loads(content)
-        partial = answer.get("partialSuccess") or {}
-        return max(0, int(partial.get("rejectedSpans") or 0)), str(partial.get("errorMessage") or "")
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        return 0, ""
-
-
-def _partial_protobuf(content: bytes) -> tuple[int, str]:
-    with importing:
-        from google.protobuf.message import DecodeError
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-
-    try:
-        partial = ExportTraceServiceResponse.FromString(content).partial_success
-    except DecodeError:
-        return 0, ""
-    return max(0, partial.rejected_spans), str(partial.error_message)

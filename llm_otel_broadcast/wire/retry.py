@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 RETRYABLE: Final = frozenset({429, 502, 503, 504})
 """HTTP statuses that OTLP/HTTP says to try again after (OTLP specification, "Failures")."""
-_LONGEST: Final = 30.0
-_LONGEST_ASKED: Final = 60.0
+_MAX_PAUSE_S: Final = 30.0
+# A server that asks for more, by mistake mostly, is asked again after an hour; a shorter wish than a second is none.
+_MAX_ASKED_S: Final = 3_600.0
+_MIN_ASKED_S: Final = 1.0
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
@@ -20,21 +22,36 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     text = value.strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), 1e9)
+    when = _date(text)
+    return None if when is None else max(0.0, when - now)
+
+
+def _date(text: str) -> float | None:
+    """Return an HTTP date as seconds since the epoch."""
     try:
         when = parsedate_to_datetime(text)
+        return (when.replace(tzinfo=UTC) if when.tzinfo is None else when).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, when.timestamp() - now)
+
+
+def asked_pause(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds that an answer asks to wait: 1 to 3,600; None when it asks for nothing, or for no time at all.
+
+    Args:
+        headers: the answer's. A date is compared with the server's own clock where it shows that (`Date`).
+        now: in seconds since the epoch.
+    """
+    seconds = parse_retry_after(headers.get("Retry-After"), _date(headers.get("Date", "")) or now)
+    return None if seconds is None or seconds < _MIN_ASKED_S else min(seconds, _MAX_ASKED_S)
 
 
 def delay(attempt: int, retry_after: float | None, random: Callable[[], float]) -> float:
     """Return the seconds to wait after try number `attempt` (from 0): 1, 2, 4 ... 30, half of it by chance.
 
-    A server's `retry_after` is taken as it is, up to a minute.
+    A server's `retry_after` is taken as it is, from a second up to an hour.
     """
-    if retry_after is not None:
-        return min(max(0.0, retry_after), _LONGEST_ASKED)
-    full = min(_LONGEST, 2.0 ** min(attempt, 10))
+    if retry_after is not None and retry_after >= _MIN_ASKED_S:
+        return min(retry_after, _MAX_ASKED_S)
+    full = min(_MAX_PAUSE_S, 2.0 ** min(attempt, 10))
     return full / 2 + random() * full / 2

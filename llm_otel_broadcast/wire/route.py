@@ -1,29 +1,21 @@
-"""How requests to an endpoint go: by which proxy, and with which certificates."""
+"""How requests to an endpoint go: straight, or by which proxy."""
 
 from __future__ import annotations
 
+import base64
+import ipaddress
 import os
-import ssl
-from collections.abc import Callable
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
+from http.client import responses
 from typing import Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import urllib3
-from urllib3.util.ssl_ import create_urllib3_context
+from llm_otel_broadcast.settings.destination import redact_url
 
-from llm_otel_broadcast.settings.destination import Destination, redact_url
-
-_PORTS: Final = {"http": 80, "https": 443}
-_NO_PASSWORD: Final = ""
-"""OpenSSL would ask the terminal for the password of an encrypted key, and wait."""
-
-
-class UnusableFileError(OSError):
-    """A certificate or key is not what it should be; the text may be shown."""
+PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +35,26 @@ class Proxy:
         return f"{redact_url(self.url)} ({self.variable})"
 
 
+class ProxyError(OSError):
+    """The proxy cannot be reached, its cause says why; or it refused the tunnel, then there is a status."""
+
+    def __init__(self, proxy: Proxy, status: int | None = None, reason: str = "") -> None:
+        super().__init__(f"the proxy {proxy.shown}")
+        self.proxy = proxy
+        self.status = status
+        self.reason = reason or responses.get(status or 0, "")
+
+
+def bare_host(host: str) -> str:
+    """Return a host's name as it goes over the wire: in ASCII, an address without brackets."""
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return host
+
+
 def proxy_for(url: str) -> Proxy | None:
     """Return the proxy for a URL that the environment, or else the system, names: `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`.
 
@@ -50,21 +62,22 @@ def proxy_for(url: str) -> Proxy | None:
         ValueError: it is none that we can use.
     """
     parts = urlsplit(url)
-    known = getproxies()
-    everywhere = known.get("all", "")
+    proxies = getproxies()
+    everywhere = proxies.get("all", "")
     if not everywhere.startswith(("http://", "https://")):  # SOCKS is often set for browsers alone
         everywhere = ""
-    found = known.get(parts.scheme) or everywhere
-    if not found or proxy_bypass(parts.netloc.rpartition("@")[2]) or proxy_bypass(parts.hostname or ""):
+    value = proxies.get(parts.scheme) or everywhere
+    if not value or _is_exempt(url, proxies.get("no", "")):
         return None
-    named = found if "://" in found else f"http://{found}"
-    variable = _variable(found, parts.scheme)
+    named = value if "://" in value else f"http://{value}"
+    variable = _variable(value, parts.scheme)
     proxy = urlsplit(named)
-    if proxy.scheme not in _PORTS or not proxy.hostname:
+    if proxy.scheme not in PORTS or not proxy.hostname:
         raise ValueError(f"{variable} must be an http:// or https:// proxy, it is {redact_url(named)}")
     credentials = unquote(proxy.netloc.rpartition("@")[0])
-    headers = urllib3.make_headers(proxy_basic_auth=credentials) if credentials else {}
-    return Proxy(named, variable, proxy.hostname, proxy.port or _PORTS[proxy.scheme], dict(headers))
+    basic = base64.b64encode(credentials.encode()).decode("ascii")
+    headers = {"Proxy-Authorization": f"Basic {basic}"} if credentials else {}
+    return Proxy(named, variable, bare_host(proxy.hostname), proxy.port or PORTS[proxy.scheme], headers)
 
 
 def _variable(value: str, scheme: str) -> str:
@@ -72,43 +85,69 @@ def _variable(value: str, scheme: str) -> str:
     return next((name for name in names if os.environ.get(name) == value), "the system's settings")
 
 
-def tls_context(destination: Destination) -> ssl.SSLContext:
-    """Return what TLS connections to a destination are made with.
+def _is_exempt(url: str, no_proxy: str) -> bool:
+    """Return whether NO_PROXY, or the system, has the URL reached without a proxy.
 
-    Raises:
-        OSError: a certificate or key cannot be used; the text says which file and why.
+    The clients of a program read NO_PROXY differently: urllib knows names and `host:port`, requests IPv4 networks as well,
+    httpx2 networks of both kinds, `*.domain` and `scheme://host`, curl blanks between entries. Where any of them would go
+    straight we do, too: a proxy that was to be left out must not see what is sent.
     """
-    made = create_urllib3_context()  # urllib3 1.26 checks the host's name itself, after the handshake
-    if destination.certificate is None:
-        made.load_default_certs()
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    if proxy_bypass(parts.netloc.rpartition("@")[2]) or proxy_bypass(host):
+        return True
+    port = parts.port or PORTS[parts.scheme]
+    return any(_names(entry, parts.scheme, host, port) for entry in _entries(no_proxy))
+
+
+def _entries(no_proxy: str) -> Iterator[str]:
+    return (entry for entry in re.split(r"[,;\s]+", no_proxy.lower()) if entry)
+
+
+def _names(entry: str, scheme: str, host: str, port: int) -> bool:
+    """Return whether an entry of NO_PROXY names a host."""
+    before, separator, rest = entry.partition("://")
+    if separator:
+        if before not in ("all", scheme):
+            return False
+        entry = rest.rstrip("/")
+    if entry == "*":
+        return True
+    address = _address(host)
+    if "/" in entry:
+        return address is not None and _has(entry, address)
+    name, entry_port = _split_port(entry)
+    if entry_port is not None and entry_port != port:
+        return False
+    if address is not None:
+        return _address(name) == address
+    domain = name.removeprefix("*").strip(".")
+    return bool(domain) and (host == domain or host.endswith(f".{domain}"))
+
+
+def _split_port(entry: str) -> tuple[str, int | None]:
+    """Return an entry's host and port: `host:1`, `[::1]:1`; in `::1` there is none."""
+    if entry.startswith("["):
+        name, _, rest = entry[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif entry.count(":") == 1:
+        name, _, port = entry.partition(":")
     else:
-        _load(made.load_verify_locations, "certificate", destination.certificate)
-    if destination.client_certificate is not None:
-        certificate, key = destination.client_certificate, destination.client_key or destination.client_certificate
-        load = partial(made.load_cert_chain, keyfile=_path(key), password=lambda: _NO_PASSWORD)
-        _load(load, "client_certificate", certificate, key)
-    return made
+        name, port = entry, ""
+    return name, int(port) if port.isascii() and port.isdigit() else None
 
 
-def _load(load: Callable[[str], object], what: str, file: str, key: str = "") -> None:
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        load(_path(file))
-    except ssl.SSLError as error:
-        raise UnusableFileError(f'{what} "{file}" cannot be used: {_why(error, file, key)}') from None
-    except OSError as error:
-        raise UnusableFileError(f'{what} "{file}" cannot be read: {error.strerror}') from None
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
-def _why(error: ssl.SSLError, file: str, key: str) -> str:
-    text, secret = (Path(_path(one)).read_text(encoding="latin-1") if one else "" for one in (file, key))
-    if "ENCRYPTED" in secret:
-        return "its key is encrypted: give one without a password"
-    if error.reason == "KEY_VALUES_MISMATCH":
-        return "client_key is the key of another certificate"
-    if "-----BEGIN" not in text:
-        return "it is not in PEM format (-----BEGIN CERTIFICATE-----)"
-    return str(error.reason or "it holds no certificate").lower().replace("_", " ")
-
-
-def _path(file: str) -> str:
-    return os.path.expanduser(file)  # noqa: PTH111  # `Path.expanduser` raises where there is no home
+def _has(entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    try:
+        network = ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
+    except ValueError:
+        return False
+    return address in network

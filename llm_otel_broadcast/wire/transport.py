@@ -56,7 +56,10 @@ def make_transport(
 
 
 class HttpTransport:
-    """OTLP/HTTP. With `encoding="auto"` it starts with JSON and stays with protobuf after the first 415."""
+    """OTLP/HTTP. With `encoding="auto"` it starts with JSON; after a 415 it takes the other encoding if that one is taken.
+
+    A proxy, too, may answer 415 once: so only what has worked is stayed with, and a later 415 leads back.
+    """
 
     def __init__(self, destination: Destination, source: ResourceSource, scope: Scope) -> None:
         self._sender = HttpSender(destination, scope.version)
@@ -65,21 +68,25 @@ class HttpTransport:
         self._scope = scope
         self._protobuf = destination.encoding == "protobuf"
         self._may_switch = destination.encoding == "auto"
+        self._last: Literal["json", "protobuf"] = "protobuf" if self._protobuf else "json"
 
     def send(self, spans: Sequence[Span], *, divisible: bool = True) -> Answer:
         body = self._encode(spans)
         if len(body) > MAX_BODY and len(spans) > 1 and divisible:
             return Answer("too_large", None, f"a batch of {len(body)} bytes", None, 0)
         answer = self._post(body)
-        if answer.kind == "unsupported_media" and self._may_switch and not self._protobuf:
-            self._protobuf = True
-            answer = self._post(self._encode(spans))
+        if answer.kind == "unsupported_media" and self._may_switch:
+            self._protobuf = not self._protobuf
+            other = self._post(self._encode(spans))
+            if other.kind != "ok":
+                self._protobuf = not self._protobuf
+            return other
         return answer
 
     @property
     def encoding(self) -> Literal["json", "protobuf"]:
-        """What the last request was encoded in, and the next one will be."""
-        return "protobuf" if self._protobuf else "json"
+        """What the last request was encoded in."""
+        return self._last
 
     def _encode(self, spans: Sequence[Span]) -> bytes:
         if not self._protobuf:
@@ -92,6 +99,7 @@ class HttpTransport:
         return protobuf.encode([to_readable(span, resource, self._scope) for span in spans])
 
     def _post(self, body: bytes) -> Answer:
+        self._last = "protobuf" if self._protobuf else "json"
         with untraced():
             return self._sender.send(body, _PROTOBUF if self._protobuf else _JSON, self._timeout)
 

@@ -93,6 +93,42 @@ def breaks_off_in_the_body(seen: Backend, connection: socket.socket) -> None:
     connection.sendall(OK.replace(b"Length: 2", b"Length: 200"))
 
 
+def resets_before_the_answer(seen: Backend, connection: socket.socket) -> None:
+    seen.read(connection)
+    _reset(connection)
+
+
+def breaks_off_in_the_status_line(seen: Backend, connection: socket.socket) -> None:
+    seen.read(connection)
+    connection.sendall(OK[:6])
+
+
+def breaks_off_in_a_chunk(seen: Backend, connection: socket.socket) -> None:
+    seen.read(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n{}\r\n")
+
+
+def lies_about_its_packing(seen: Backend, connection: socket.socket) -> None:
+    """Keep the connection, so that only the client's own decision opens another."""
+    seen.read(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd")
+    seen.stopped.wait(30.0)
+
+
+def thinks_aloud(seen: Backend, connection: socket.socket) -> None:
+    """Say that it is at it, then what became of it: the first two requests are taken, the others are refused."""
+    while seen.read(connection):
+        connection.sendall(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+        refused = OK.replace(b"200 OK", b"400 No")
+        connection.sendall(OK if len(seen.requests) < 3 else refused)
+
+
+def answers_twice(seen: Backend, connection: socket.socket) -> None:
+    if seen.read(connection):
+        connection.sendall(OK + OK.replace(b"200 OK", b"400 No"))
+        seen.stopped.wait(30.0)
+
+
 def hangs(seen: Backend, connection: socket.socket) -> None:
     seen.read(connection)
     seen.stopped.wait(30.0)

@@ -64,15 +64,15 @@ def test_a_second_outage_tells_its_losses_again(receiver, caplog):
 
 
 def test_what_is_dropped_in_an_outage_is_said_once_besides(receiver, caplog):
-    with running(receiver.endpoint, delay=lambda *_: 61.0) as lane:
+    with running(receiver.endpoint, delay=lambda failures, *_: 61.0 if failures % 2 else 0.01) as lane:
         for _ in range(2):
             caplog.clear()
-            receiver.script(*[Reply(503)] * 3)
+            receiver.script(*[Reply(503)] * 6)
             for _ in range(3):
                 lane.put(record())
                 flushed(lane)
             outage, dropped = said(caplog)
-            assert "trying again, your calls are not affected" in outage
+            assert "trying again in 0.0 s, your calls are not affected" in outage
             assert "1 generation(s) dropped (retries_exhausted" in dropped
             lane.put(record())
             assert flushed(lane)
@@ -133,7 +133,7 @@ def told(handle, caplog, capfd):
     return [canary for canary in CANARIES if canary in text]
 
 
-@pytest.mark.parametrize("conduct", [backends.hangs, backends.drips_body, backends.resets_in_the_answer, None])
+@pytest.mark.parametrize("conduct", [backends.hangs, backends.resets_before_the_answer, None])
 def test_no_secret_is_told_when_the_network_fails(stand_in, caplog, capfd, conduct):
     with backend(conduct or backends.hangs) as seen:
         handle = llm_otel_broadcast.instrument(destinations=[secretive(seen.endpoint if conduct else refusing())])
@@ -172,9 +172,9 @@ def test_a_proxys_credentials_go_to_the_proxy_and_nowhere_else(receiver, monkeyp
 
 
 def test_retrying_with_the_real_policy_is_said_once(receiver, caplog):
-    receiver.script(*[Reply(503, {"Retry-After": "0"})] * 5)
+    receiver.script(*[Reply(503)] * 2)
     with running(receiver.endpoint, delay=retry.delay) as lane:
         lane.put(record())
         assert flushed(lane)
-        assert lane.status().retried == 5
+        assert lane.status().retried == 2
     assert len(said(caplog)) == 1

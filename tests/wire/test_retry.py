@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_otel_broadcast.wire.retry import delay, parse_retry_after
+from llm_otel_broadcast.wire.retry import asked_pause, delay, parse_retry_after
 
 NOW = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
 
@@ -45,6 +45,30 @@ def test_waiting_is_never_longer_than_half_a_minute():
     assert delay(500, None, lambda: 1.0) == 30.0
 
 
-def test_a_servers_wish_is_followed_up_to_a_minute():
+def test_a_servers_wish_is_followed_up_to_an_hour():
     assert delay(3, 7.0, lambda: 1.0) == 7.0
-    assert delay(0, 86_400.0, lambda: 1.0) == 60.0
+    assert delay(0, 600.0, lambda: 1.0) == 600.0
+    assert delay(0, 86_400.0, lambda: 1.0) == 3600.0
+
+
+@pytest.mark.parametrize("retry_after", [0.0, 0.4])
+def test_a_wish_for_no_pause_is_no_invitation_to_ask_without_one(retry_after):
+    assert delay(3, retry_after, lambda: 0.0) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "0"}, None),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:27:00 GMT"}, None),
+        ({"Retry-After": "60"}, 60.0),
+        ({"Retry-After": "9" * 30}, 3600.0),
+        ({"Retry-After": "Fri, 21 Oct 2050 07:28:00 GMT"}, 3600.0),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:29:30 GMT"}, 90.0),
+        ({"Retry-After": "Wed, 21 Oct 2015 09:29:30 GMT", "Date": "Wed, 21 Oct 2015 09:28:00 GMT"}, 90.0),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:29:30 GMT", "Date": "today"}, 90.0),
+    ],
+)
+def test_what_an_answer_asks_for_is_a_second_to_an_hour_by_the_servers_clock(headers, seconds):
+    assert asked_pause(headers, NOW) == seconds

@@ -49,6 +49,32 @@ def test_after_a_415_it_stays_with_protobuf(transport, receiver):
     assert len(receiver.store.spans()) == 2
 
 
+def test_one_415_of_a_proxys_does_not_turn_to_protobuf_for_good(transport, receiver):
+    """The backend takes JSON only; what has worked is gone back to."""
+    receiver.script(Reply(415), Reply(415))
+    sending = transport()
+    assert [sending.send([span()]).kind for _ in range(3)] == ["unsupported_media", "ok", "ok"]
+    assert [kind.rpartition("/")[2] for kind in media(receiver)] == ["json", "x-protobuf", "json", "json"]
+
+
+def test_a_backend_that_changes_its_mind_gets_the_other_encoding_again(transport, receiver):
+    receiver.script(Reply(415))
+    sending = transport()
+    assert sending.send([span()]).kind == "ok"
+    receiver.script(Reply(415))
+    assert [sending.send([span()]).kind for _ in range(2)] == ["ok", "ok"]
+    assert [kind.rpartition("/")[2] for kind in media(receiver)] == ["json", "x-protobuf", "x-protobuf", "json", "json"]
+
+
+def test_an_encoding_is_not_stayed_with_before_it_was_taken(transport, receiver):
+    receiver.script(Reply(415), Reply(503))
+    sending = transport()
+    assert sending.send([span()]).kind == "retry"
+    assert sending.encoding == "protobuf"
+    assert sending.send([span()]).kind == "ok"
+    assert [kind.rpartition("/")[2] for kind in media(receiver)] == ["json", "x-protobuf", "json"]
+
+
 def test_a_fixed_encoding_is_not_changed(transport, receiver):
     receiver.json_allowed = False
     assert transport(encoding="json").send([span()]).kind == "unsupported_media"

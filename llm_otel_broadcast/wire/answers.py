@@ -1,0 +1,121 @@
+"""What an answer to an OTLP request says: whether it is one, what was rejected, and the words in it.
+
+A server may send anything, and a regular expression holds the GIL for as long as it runs: everything here takes time in
+proportion to what came, and that is bounded.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from llm_otel_broadcast.forks import importing
+
+_PAGE_HEAD_BYTES: Final = 4_096
+_PAGES: Final = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<meta", b"<script")
+# Members of JSON objects in which servers say what is wrong.
+_MESSAGES: Final = ("message", "detail", "error", "error_description", "title")
+# What simple receivers say instead of an empty object (measured: labubu answers text, others a word).
+_CONSENT: Final = frozenset(
+    {"ok", "okay", "accepted", "ack", "created", "done", "received", "success", "successful", "thanks", "true"}
+)
+_CONSENT_BYTES: Final = 64
+
+
+def is_page(content: bytes) -> bool:
+    """Return whether an answer is a web page, that of a login or a proxy for instance: such an address stores no spans."""
+    head = content[:_PAGE_HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
+    for opening, closing in ((b"<!--", b"-->"), (b"<?", b"?>"), (b"<!--", b"-->")):
+        while head.startswith(opening):
+            _, found, head = head.partition(closing)
+            if not found:
+                # A comment longer than that: no OTLP answer begins so.
+                return True
+            head = head.lstrip()
+    return head.lower().startswith(_PAGES)
+
+
+def is_otlp(content: bytes, content_type: str, *, whole: bool) -> bool:
+    """Return whether an answer with a status of success can be that of an OTLP receiver.
+
+    Args:
+        content: its beginning.
+        content_type: as its header has it.
+        whole: False: it was cut off or was not read to its end, and cannot be parsed.
+    """
+    if is_page(content):
+        return False
+    text = content.strip()
+    if not text or "protobuf" in content_type:
+        return True
+    if content_type.startswith("application/octet-stream") and not text.isascii():
+        return True
+    if not whole:
+        return text[:1] in (b"{", b"[")
+    if len(text) <= _CONSENT_BYTES and text.strip(b'"!. \t\r\n').lower().decode("latin-1") in _CONSENT:
+        return True
+    try:
+        return not isinstance(json.loads(text), str)
+    except (ValueError, RecursionError):
+        return False
+
+
+def partial_success(content: bytes, content_type: str) -> tuple[int, str]:
+    """Return how many spans an answer 2xx says were rejected, and why; anything that says nothing of it is zero."""
+    if "protobuf" in content_type:
+        return _partial_protobuf(content)
+    try:
+        answer = json.loads(content)
+        partial = answer.get("partialSuccess") or {}
+        return max(0, int(partial.get("rejectedSpans") or 0)), str(partial.get("errorMessage") or "")
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return 0, ""
+
+
+def _partial_protobuf(content: bytes) -> tuple[int, str]:
+    with importing:
+        from google.protobuf.message import DecodeError
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+    try:
+        partial = ExportTraceServiceResponse.FromString(content).partial_success
+    except DecodeError:
+        return 0, ""
+    return max(0, partial.rejected_spans), str(partial.error_message)
+
+
+def text_of(content: bytes, content_type: str, *, page: bool) -> str:
+    """Return what an answer says; of a web page, its title; of JSON and protobuf, the message."""
+    if "protobuf" in content_type and not page:
+        return _status_message(content)
+    text = content.decode("utf-8", "replace")
+    if page:
+        return _title(text)
+    try:
+        part: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    while isinstance(part, dict):
+        part = next((part[key] for key in _MESSAGES if part.get(key)), None)
+    return part if isinstance(part, str) else text
+
+
+def _title(page: str) -> str:
+    # `casefold` would change the length of some letters.
+    small = "".join(char.lower() if char.isascii() else char for char in page)
+    start = small.find("<title")
+    begin = small.find(">", start) + 1
+    end = small.find("</title", begin)
+    return page[begin:end] if start >= 0 and begin and end >= 0 else ""
+
+
+def _status_message(content: bytes) -> str:
+    """Read a `google.rpc.Status`, which is how OTLP says errors in protobuf."""
+    with importing:
+        from google.protobuf.message import DecodeError
+        from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+
+    try:
+        return str(Status.FromString(content).message)
+    except DecodeError:
+        return content.decode("utf-8", "replace")

@@ -1,0 +1,172 @@
+"""What `http.client` uses in place of a socket: it hears an answer while it still sends, and reads until a deadline in all."""
+
+from __future__ import annotations
+
+import io
+import selectors
+import ssl
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+MAX_ANSWER_BYTES: Final = 65_536
+# Small enough that a socket which can be written to takes it without waiting.
+_PIECE_BYTES: Final = 16_384
+READ_BYTES: Final = 4_096
+_MIN_TIMEOUT_S: Final = 0.001
+_FIRST_ERROR_STATUS: Final = 300
+_STATUS_LINE_LENGTH: Final = 12
+_NOTHING_YET: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+# How a connection says that the other side has closed it.
+CLOSED: Final = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+
+def remaining(deadline: float) -> float:
+    """Return the seconds until a deadline (monotonic), never none: a socket would not block then."""
+    return max(_MIN_TIMEOUT_S, deadline - time.monotonic())
+
+
+class Stream:
+    """What `http.client` uses like a socket: writes with an ear for the answer, reads until a deadline in all."""
+
+    def __init__(self, sock: Any, *, piecemeal: bool = False) -> None:
+        self._sock = sock
+        self._raw = _Raw(sock, piecemeal=piecemeal)
+        self._incoming = _Incoming(self._raw)
+        self.failure: OSError | None = None
+        """Why the body could not be sent."""
+        self.is_spoilt = False
+        """The body was not sent as a whole: the connection is of no further use."""
+
+    def begin(self, deadline: float) -> None:
+        """Give the next request its time (monotonic)."""
+        self._raw.deadline = deadline
+
+    def is_idle(self) -> bool:
+        """Return whether another request can be sent: the server has neither closed nor said anything unasked."""
+        if self._raw.listens() is not None:
+            return False
+        self._raw.is_paused = True
+        try:
+            return not self._incoming.peek(1)
+        finally:
+            self._raw.is_paused = False
+
+    def makefile(self, *_: object, **__: object) -> io.BufferedReader:
+        """Return the one buffer of the connection: with one for each answer, the beginning of the next could get lost."""
+        return self._incoming
+
+    def sendall(self, data: bytes) -> None:
+        """Send, until the server answers with a refusal or closes. A failure is kept, as an answer may be there already."""
+        view = memoryview(data)
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._sock, selectors.EVENT_READ | selectors.EVENT_WRITE)
+                while view and not self.is_spoilt:
+                    view = self._send_piece(selector, view)
+        except CLOSED as error:
+            self.failure, self.is_spoilt = error, True
+
+    def _send_piece(self, selector: selectors.BaseSelector, view: memoryview) -> memoryview:
+        left = self._raw.deadline - time.monotonic()
+        ready = selector.select(max(0.0, left))
+        if not ready:
+            raise TimeoutError("the request was not sent in time")
+        _, events = ready[0]
+        if events & selectors.EVENT_READ and self._raw.is_refused():
+            self.is_spoilt = True
+            return view
+        if not events & selectors.EVENT_WRITE:
+            return view
+        self._sock.settimeout(remaining(self._raw.deadline))
+        self._sock.sendall(view[:_PIECE_BYTES])
+        return view[_PIECE_BYTES:]
+
+    def end(self) -> None:
+        try:
+            self._sock.close()
+        except OSError:
+            # A TLS connection may fail to say good-bye.
+            return
+
+    def __del__(self) -> None:
+        # A lane that a forked child inherits, or that is replaced, is not closed by anybody.
+        self.end()
+
+    def close(self) -> None:
+        """Stay open: `http.client` closes what it has read from."""
+
+
+class _Raw(io.RawIOBase):
+    """Reads from a socket until a deadline, however often a piece arrives."""
+
+    def __init__(self, sock: Any, *, piecemeal: bool) -> None:
+        self._sock = sock
+        # Behind a proxy's answer, what follows belongs to the tunnel.
+        self._limit = 1 if piecemeal else None
+        self._ahead = bytearray()
+        self._is_ended = False
+        self.deadline = 0.0
+        self.is_paused = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        view = memoryview(buffer).cast("B")[: self._limit]
+        if self._ahead:
+            count = min(len(view), len(self._ahead))
+            view[:count] = self._ahead[:count]
+            del self._ahead[:count]
+            return count
+        if self.is_paused:
+            return None
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer did not end in time")
+        self._sock.settimeout(left)
+        count = self._sock.recv_into(view)
+        return int(count)
+
+    def listens(self) -> bytes | None:
+        """Return what has arrived, b"" where the server has closed, None where there is nothing yet."""
+        if self._ahead:
+            return bytes(self._ahead)
+        self._sock.settimeout(0.0)
+        try:
+            return bytes(self._sock.recv(READ_BYTES))
+        except _NOTHING_YET:
+            return None
+        except OSError:
+            return b""
+
+    def is_refused(self) -> bool:
+        """Return whether what comes while the body is sent ends that: a refusal, or the end of the connection."""
+        if len(self._ahead) < MAX_ANSWER_BYTES:
+            self._sock.settimeout(0.0)
+            try:
+                piece = self._sock.recv(READ_BYTES)
+            except _NOTHING_YET:
+                return False
+            self._ahead += piece
+            if not piece:
+                return True
+        status = _final_status(bytes(self._ahead))
+        return status is not None and status >= _FIRST_ERROR_STATUS
+
+
+class _Incoming(io.BufferedReader):
+    """A buffer that outlives the answers read from it."""
+
+    def close(self) -> None:
+        """Stay open."""
+
+
+def _final_status(head: bytes) -> int | None:
+    """Return the status of the answer that begins there, interim ones left out; None: it cannot be told yet."""
+    while head[9:10] == b"1" and b"\r\n\r\n" in head:
+        head = head.partition(b"\r\n\r\n")[2]
+    digits = head[9:_STATUS_LINE_LENGTH]
+    return int(digits) if head.startswith(b"HTTP/1.") and len(digits) == 3 and digits.isdigit() else None  # noqa: PLR2004

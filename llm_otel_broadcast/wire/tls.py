@@ -1,0 +1,200 @@
+"""What TLS connections are made with: the authorities to believe, our own certificate, and both again when the files change."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from llm_otel_broadcast.settings.destination import Destination
+
+# OpenSSL would ask the terminal for the password of an encrypted key, and wait.
+_NO_PASSWORD: Final = ""
+# Where the distributions keep their bundle; the list of truststore 0.10, Debian's and Red Hat's newest first, and those of Go.
+_BUNDLES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/tls/cert.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/usr/local/share/certs/ca-root-nss.crt",
+)
+_HASH_LENGTH: Final = 8
+
+_Signature: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+
+
+class UnusableFileError(OSError):
+    """A certificate or key is not what it should be; the text may be shown."""
+
+
+class Certificates:
+    """The TLS context of one destination. Files that are replaced are read again, as the OTLP exporters of others do."""
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self._context: ssl.SSLContext | None = None
+        self._signature: _Signature = ()
+        self.problem: OSError | None = None
+        """Why the newest files cannot be used; the ones before are used meanwhile."""
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context for new connections; another object after the files have changed.
+
+        Raises:
+            OSError: a certificate or key cannot be used, and none could before.
+        """
+        # Taken before the files are read: what changes meanwhile is read again next time.
+        signature = _signature(self._destination)
+        if self._context is not None and signature == self._signature:
+            return self._context
+        try:
+            context = tls_context(self._destination)
+        except OSError as error:
+            # Certificate and key are two files: between their renewals they do not fit each other.
+            if self._context is None:
+                raise
+            self.problem = error
+            return self._context
+        self._context, self._signature, self.problem = context, signature, None
+        return context
+
+
+def _signature(destination: Destination) -> _Signature:
+    """Return what changes when a file is replaced or written anew. A mounted secret's link points to another file then."""
+    authorities = destination.certificate or system_bundle()
+    files = (authorities, destination.client_certificate, destination.client_key)
+    return tuple(_state(file) for file in files if file)
+
+
+def _state(file: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(_path(file))  # noqa: PTH116  # `Path.expanduser` raises where there is no home
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def tls_context(destination: Destination) -> ssl.SSLContext:
+    """Return what TLS connections to a destination are made with.
+
+    Raises:
+        OSError: a certificate or key cannot be used; the text says which file and why.
+    """
+    if destination.certificate is None:
+        context = default_context()
+    else:
+        context = _new_context()
+        _load(context.load_verify_locations, "certificate", destination.certificate)
+    if destination.client_certificate is not None:
+        certificate, key = destination.client_certificate, destination.client_key or destination.client_certificate
+        load = partial(context.load_cert_chain, keyfile=_path(key), password=lambda: _NO_PASSWORD)
+        _load(load, "client_certificate", certificate, key)
+    return context
+
+
+def default_context() -> ssl.SSLContext:
+    """Return a context with the authorities of this machine: OpenSSL's, or those that the program's own client would use.
+
+    A Python that was built elsewhere (uv's on Red Hat, PyInstaller's, python.org's on macOS) has an OpenSSL that looks for
+    them where nothing is. httpx2 has truststore for that, requests and httpx have certifi.
+    """
+    context = _new_context()
+    context.load_default_certs()
+    if context.cert_store_stats()["x509_ca"] or _is_set_or_filled():
+        return context
+    if sys.platform == "darwin" and (truststore := _loaded("truststore")) is not None:
+        trusting: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return trusting
+    bundle = system_bundle()
+    if bundle is not None:
+        _load(context.load_verify_locations, "certificate", bundle)
+    return context
+
+
+def _new_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.hostname_checks_common_name = False
+    # A server may ask for the client's certificate after the handshake.
+    context.post_handshake_auth = True
+    return context
+
+
+def _is_set_or_filled() -> bool:
+    """Return whether the user names the authorities (`SSL_CERT_FILE`, `SSL_CERT_DIR`), or OpenSSL's directory has some."""
+    paths = ssl.get_default_verify_paths()
+    if os.environ.get(paths.openssl_cafile_env) or os.environ.get(paths.openssl_capath_env):
+        return True
+    return paths.capath is not None and any(map(_is_hash, _names(paths.capath)))
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208  # names only
+    except OSError:
+        return []
+
+
+def _is_hash(name: str) -> bool:
+    """Return whether OpenSSL would find an authority under that name, `5ed36f99.0` for instance."""
+    stem, _, number = name.partition(".")
+    return len(stem) == _HASH_LENGTH and number.isdigit() and all(char in "0123456789abcdef" for char in stem.lower())
+
+
+def system_bundle() -> str | None:
+    """Return the file with the authorities of this machine; None where there is none."""
+    return next((file for file in _bundles() if os.path.isfile(file)), None)  # noqa: PTH113
+
+
+def _bundles() -> Iterator[str]:
+    paths = ssl.get_default_verify_paths()
+    named = os.environ.get(paths.openssl_cafile_env)
+    if named:
+        yield named
+    if paths.cafile is not None:
+        yield paths.cafile
+    yield from _BUNDLES
+    # Never imported: that is the program's to do, which may look at the half-loaded module meanwhile.
+    try:
+        spec = find_spec("certifi")
+    except (ImportError, ValueError):
+        return
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        yield str(Path(folder) / "cacert.pem")
+
+
+def _loaded(name: str) -> Any:
+    """Return a module that the program has imported, not before it is whole."""
+    module = sys.modules.get(name)
+    return None if getattr(getattr(module, "__spec__", None), "_initializing", False) else module
+
+
+def _load(load: Callable[[str], object], what: str, file: str, key: str = "") -> None:
+    try:
+        load(_path(file))
+    except ssl.SSLError as error:
+        raise UnusableFileError(f'{what} "{file}" cannot be used: {_why(error, file, key)}') from None
+    except OSError as error:
+        raise UnusableFileError(f'{what} "{file}" cannot be read: {error.strerror}') from None
+
+
+def _why(error: ssl.SSLError, file: str, key: str) -> str:
+    text, secret = (Path(_path(name)).read_text(encoding="latin-1") if name else "" for name in (file, key))
+    if "ENCRYPTED" in secret:
+        return "its key is encrypted: give one without a password"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "client_key is the key of another certificate"
+    if "-----BEGIN" not in text:
+        return "it is not in PEM format (-----BEGIN CERTIFICATE-----)"
+    return str(error.reason or "it holds no certificate").lower().replace("_", " ")
+
+
+def _path(file: str) -> str:
+    return os.path.expanduser(file)  # noqa: PTH111  # `Path.expanduser` raises where there is no home

@@ -1,0 +1,143 @@
+"""A single record that is too large for its destination: its content is cut, then left out, and only then it is lost."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+
+import llm_otel_broadcast
+from llm_otel_broadcast import BroadcastSpanProcessor, Destination
+from llm_otel_broadcast.span import Span
+from tests.connection.backends import Backend, serving
+from tests.processor.spans import SEMCONV
+
+MARK = "llm_otel_broadcast.content.too_large"
+
+
+@dataclass(frozen=True)
+class Limited(Backend):
+    """Takes no request over a limit, as proxies in front of a backend do."""
+
+    limit: int = 100_000
+
+    def answer(self, request):
+        return super().answer(request) if len(request.body) <= self.limit else (413, {}, b"")
+
+
+@contextmanager
+def limited(limit, **settings):
+    with serving(Limited(limit=limit)) as running:
+        destination = Destination(name="backend", endpoint=running.endpoint, **settings)
+        handle = llm_otel_broadcast.instrument(destinations=[destination])
+        yield running, handle
+
+
+def spans(running, limit):
+    """Return the spans that were taken, each as a mapping of its attributes, by name."""
+    documents = [json.loads(request.body) for request in running.requests if len(request.body) <= limit]
+    made = [
+        span
+        for document in documents
+        for resource in document["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    ]
+    return {
+        span["name"]: {one["key"]: next(iter(one["value"].values())) for one in span["attributes"]} for span in made
+    }
+
+
+def ask(client, text, **more):
+    return client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": text}], **more)
+
+
+@pytest.mark.parametrize("size", [150_000, 900_000])
+def test_its_content_is_cut_until_it_fits_and_the_span_says_so(client, size):
+    with limited(100_000) as (running, handle):
+        ask(client, "x" * size, user="u-1")
+        assert handle.flush(5.0)
+        books = handle.status().destinations[0]
+        assert (books.delivered, books.dropped) == (1, {})
+    (attributes,) = spans(running, 100_000).values()
+    assert attributes[MARK] == "cut"
+    assert attributes["user.id"] == "u-1"
+    assert attributes["gen_ai.input.messages.truncated"] is True
+    assert 20_000 < len(attributes["gen_ai.input.messages"]) < 100_000
+    assert json.loads(attributes["gen_ai.input.messages"])
+    assert json.loads(attributes["gen_ai.output.messages"])
+
+
+def test_where_no_content_fits_the_span_goes_without(client):
+    with limited(3_000) as (running, handle):
+        ask(client, "x" * 50_000, user="u-1")
+        assert handle.flush(5.0)
+        assert handle.status().destinations[0].delivered == 1
+    (attributes,) = spans(running, 3_000).values()
+    assert attributes[MARK] == "left_out"
+    assert attributes["user.id"] == "u-1"
+    assert "gen_ai.usage.input_tokens" in attributes
+    assert "gen_ai.input.messages" not in attributes
+
+
+def test_what_does_not_even_fit_without_is_counted_and_its_neighbours_arrive(client):
+    with limited(20_000, batch_delay=0.3) as (_, handle):
+        ask(client, "before")
+        ask(client, "large", extra_body={"trace": {f"k{number}": "y" * 200 for number in range(200)}})
+        ask(client, "after")
+        handle.flush(5.0)
+        books = handle.status().destinations[0]
+        assert (books.delivered, books.dropped) == (2, {"too_large": 1})
+
+
+def test_in_privacy_mode_nothing_is_tried_that_makes_it_no_smaller(client):
+    with limited(100, privacy_mode=True) as (running, handle):
+        ask(client, "x" * 50_000)
+        handle.flush(5.0)
+        assert handle.status().destinations[0].dropped == {"too_large": 1}
+    assert len(running.requests) == 1
+    assert b"xxx" not in running.requests[0].body
+
+
+def test_a_redacted_text_stays_redacted_when_it_is_cut(client):
+    with limited(50_000, redact=lambda text: text.replace("secret", "***")) as (running, handle):
+        ask(client, "secret " * 20_000)
+        assert handle.flush(5.0)
+    assert all(b"secret" not in request.body for request in running.requests)
+    assert next(iter(spans(running, 50_000).values()))[MARK] == "cut"
+
+
+def test_a_span_of_another_instrumentation_is_cut_likewise():
+    with limited(100_000) as (running, handle):
+        provider = TracerProvider()
+        provider.add_span_processor(BroadcastSpanProcessor())
+        content = json.dumps([{"role": "user", "parts": [{"type": "text", "content": "x" * 300_000}]}])
+        attributes = {**SEMCONV, "gen_ai.input.messages": content}
+        provider.get_tracer("theirs").start_span("theirs", attributes=attributes).end()
+        assert handle.flush(5.0)
+        assert handle.status().destinations[0].delivered == 1
+    attributes = spans(running, 100_000)["theirs"]
+    assert attributes[MARK] == "cut"
+    assert attributes["gen_ai.request.model"] == SEMCONV["gen_ai.request.model"]
+    assert 20_000 < len(attributes["gen_ai.input.messages"]) < 100_000
+
+
+def test_an_exporter_of_the_programs_own_decides_itself(client):
+    class Failing:
+        calls = 0
+
+        def export(self, spans):
+            self.calls += 1
+            assert not any(isinstance(span, Span) for span in spans)
+
+        def shutdown(self):
+            pass
+
+    exporter = Failing()
+    handle = llm_otel_broadcast.instrument(destinations=[Destination(exporter=exporter)])
+    ask(client, "x" * 50_000)
+    handle.flush(5.0)
+    assert (exporter.calls, handle.status().destinations[0].dropped) == (1, {"refused": 1})
