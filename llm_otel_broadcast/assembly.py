@@ -186,11 +186,11 @@ def _block_renderer(options: Options) -> Callable[[Block], Span]:
     return render
 
 
-def _cost(record: Generation, options: Options) -> Cost | None:
-    """Return the record's cost; a price that cannot be made out must not lose the record."""
+def _cost_reader(options: Options) -> Callable[[Generation], Cost | None]:
+    """Return what makes out a record's cost; a price that cannot be made out must not lose the record."""
     from llm_otel_broadcast.pricing import cost_of
 
-    return ask(lambda: cost_of(record, estimated=options.estimate_cost), None)
+    return lambda record: ask(lambda: cost_of(record, estimated=options.estimate_cost), None)
 
 
 def _parts_maker(
@@ -209,7 +209,7 @@ def _parts_maker(
         rendering = Rendering(
             destination,
             announcer,
-            lambda record: _cost(record, options),
+            _cost_reader(options),
             capture_content=options.capture_content,
             max_chars=options.max_content_chars,
             service_name=options.service_name,
@@ -258,8 +258,10 @@ def _metrics_maker(app_metrics: AppMetrics, options: Options) -> Callable[[], La
         from llm_otel_broadcast.dialects.semconv import block_span
         from llm_otel_broadcast.wire import retry
 
+        cost_of = _cost_reader(options)
+
         def render(record: Generation) -> list[Span]:
-            app_metrics.record(record, _cost(record, options))
+            app_metrics.record(record, cost_of(record))
             return []
 
         return LaneParts(

@@ -9,8 +9,6 @@ from __future__ import annotations
 import concurrent.futures.thread  # noqa: F401  # see below
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Final
 
@@ -23,33 +21,14 @@ class _Importing:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._forking = threading.local()
-        self._mine = threading.local()
 
     def __enter__(self) -> None:
         self._lock.acquire()
-        self._mine.depth = self._depth + 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._mine.depth = self._depth - 1
         self._lock.release()
-
-    @property
-    def _depth(self) -> int:
-        return getattr(self._mine, "depth", 0)
-
-    @contextmanager
-    def released(self) -> Iterator[None]:
-        """Let go of it meanwhile: for functions of the program's, which may take their time, and which no fork is to wait for."""
-        depth = self._depth
-        for _ in range(depth):
-            self._lock.release()
-        try:
-            yield
-        finally:
-            for _ in range(depth):
-                self._lock.acquire()
 
     def before_fork(self) -> None:
         """Wait for our imports, but not for ever: what is imported may itself wait for something of the forking thread's."""

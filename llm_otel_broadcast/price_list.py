@@ -8,6 +8,7 @@ is in the middle of importing it: every call of the host would raise for as long
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -17,7 +18,8 @@ from types import ModuleType
 from typing import Any, Final
 
 from llm_otel_broadcast.forks import importing
-from llm_otel_broadcast.guard import errors, logger
+from llm_otel_broadcast.guard import errors
+from llm_otel_broadcast.logs import log
 
 _PACKAGE: Final = "genai_prices"
 _UPDATES: Final = f"{_PACKAGE}.update_prices"
@@ -41,7 +43,8 @@ def price_list() -> ModuleType | None:
         except Exception as error:  # noqa: BLE001
             _failed = True
             errors[PLACE] += 1
-            logger.warning(
+            log(
+                logging.WARNING,
                 "costs are not estimated: genai-prices cannot be imported (%s). Install it whole, with its metadata "
                 "(PyInstaller: --copy-metadata genai-prices), or say estimate_cost=False. Said once.",
                 type(error).__name__,

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, Final
 
-from llm_otel_broadcast.forks import importing
+from llm_otel_broadcast.delivery.worker import Worker
 from llm_otel_broadcast.generation import Generation
 from llm_otel_broadcast.guard import Callback
 from llm_otel_broadcast.suppression import untraced
 from llm_otel_broadcast.usage import Cost, Usage
 
-_turn = threading.RLock()
-"""One generation is shown at a time, whichever lane comes first; the others wait for what is added."""
-
-
-def _after_fork() -> None:
-    global _turn  # noqa: PLW0603  # a thread that is not in the child may hold the old one
-    _turn = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+TIMEOUT_S: Final = 2.0
+"""How long a destination waits for what `on_generation` adds; below the default `exit_timeout`."""
 
 
 class FinishedGeneration:
@@ -136,19 +130,86 @@ class FinishedGeneration:
         return self._record.usage or Usage()
 
 
+class _Call:
+    """A generation that is to be shown."""
+
+    __slots__ = ("cost", "done", "record")
+
+    def __init__(self, record: Generation, cost: Cost | None) -> None:
+        self.record = record
+        self.cost = cost
+        self.done = threading.Event()
+
+
 class Announcer:
-    """Calls `on_generation` once for each generation. What it calls itself is not traced: it could go on for ever."""
+    """Calls `on_generation` once for each generation, on a thread of its own: a call that blocks holds no destination up.
+
+    What it calls itself is not traced: it could go on for ever.
+    """
 
     def __init__(self, function: Callable[[FinishedGeneration], Any]) -> None:
         self._call = Callback("on_generation", function, "what it added is left out, the span is sent")
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._calls: SimpleQueue[_Call] = SimpleQueue()
+        self._under_way: dict[int, _Call] = {}
+        self._busy_since: float | None = None
+        self._worker = Worker("llm-otel-broadcast on_generation", self._work)
 
     def announce(self, record: Generation, cost: Cost | None) -> None:
-        """Show the record, unless that has been done; `record.attributes` is what was added."""
+        """Show the record, unless that has been done, and wait for `record.attributes`, which is what was added.
+
+        Where it takes too long, nothing is added, and that is logged once and counted.
+        """
         if record.attributes is not None:
             return
-        with importing.released(), _turn:
-            if record.attributes is None:
-                shown = FinishedGeneration(record, cost)
-                with untraced():
-                    well, _ = self._call(shown)
-                record.attributes = dict(shown.attributes) if well and isinstance(shown.attributes, dict) else {}
+        if self._process != os.getpid():
+            self._begin_anew()
+        call = self._enter(record, cost)
+        if call is not None and not call.done.wait(self._patience()):
+            with self._lock:
+                is_late = record.attributes is None
+                if is_late:
+                    record.attributes = {}
+            if is_late:
+                self._call.fails(f"it has not returned within {TIMEOUT_S:g} s")
+
+    def _enter(self, record: Generation, cost: Cost | None) -> _Call | None:
+        """Return the call that shows the record, a new one if no other destination has begun it; None: it has been shown."""
+        with self._lock:
+            if record.attributes is not None:
+                return None
+            call = self._under_way.get(id(record))
+            if call is None:
+                call = self._under_way[id(record)] = _Call(record, cost)
+                self._calls.put(call)
+        self._worker.start()
+        return call
+
+    def _patience(self) -> float:
+        """Return the seconds to wait: none while an earlier call has been blocking for long."""
+        busy_since = self._busy_since
+        return TIMEOUT_S if busy_since is None else max(0.0, TIMEOUT_S - (time.monotonic() - busy_since))
+
+    def _work(self) -> None:
+        while True:
+            call = self._calls.get()
+            if call.record.attributes is None:
+                self._busy_since = time.monotonic()
+                self._show(call)
+                self._busy_since = None
+            with self._lock:
+                self._under_way.pop(id(call.record), None)
+            call.done.set()
+
+    def _show(self, call: _Call) -> None:
+        shown = FinishedGeneration(call.record, call.cost)
+        with untraced():
+            well, _ = self._call(shown)
+        added = dict(shown.attributes) if well and isinstance(shown.attributes, dict) else {}
+        with self._lock:
+            if call.record.attributes is None:
+                call.record.attributes = added

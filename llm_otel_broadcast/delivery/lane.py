@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
 
+from llm_otel_broadcast.blocking import objects
 from llm_otel_broadcast.delivery.blocks import BlockBook, key_of
 from llm_otel_broadcast.delivery.books import Books, LaneStatus
 from llm_otel_broadcast.delivery.parts import Item, LaneParts, LeftOut, Outcome, Record
+from llm_otel_broadcast.delivery.rendering import Rendering, ReplacedError
 from llm_otel_broadcast.delivery.retrying import Retrying
 from llm_otel_broadcast.delivery.worker import Worker
 from llm_otel_broadcast.forks import importing
@@ -34,6 +36,8 @@ _PATIENCE: Final = 1.0
 _OF_RECORDS: Final = frozenset({"stopped", "too_large", "unreadable"})
 """Reasons that say nothing of the destination."""
 
+_MAX_REPLACED: Final = 8
+"""Threads of a lane that are left behind, at most: each holds memory for good."""
 _SHRINKING = Guard("cutting a record that is too large")
 
 Ticket: TypeAlias = "SimpleQueue[bool]"
@@ -80,7 +84,12 @@ class Lane:
         self._stopping = threading.Event()
         self._parts: LaneParts | None = None
         self._retrying = Retrying(self._books, self._stopping, self._hurried)
-        self._worker = Worker(f"llm-otel-broadcast {self.name}", self._run)
+        self._rendering: Rendering | None = None
+        self._replaced = 0
+        self._worker = self._new_worker()
+
+    def _new_worker(self) -> Worker:
+        return Worker(f"llm-otel-broadcast {self.name}", self._run)
 
     # -- the host's thread ------------------------------------------------------------------------------------------
 
@@ -99,6 +108,8 @@ class Lane:
         if not self._rung:
             self._rung = True
             self._bell.put("record")
+        if self._rendering is not None:
+            self._replace_blocked()
         waiting = len(self._queue)
         if waiting == BATCH:
             self._bell.put("full")
@@ -163,9 +174,15 @@ class Lane:
 
     def wait(self, ticket: Ticket, deadline: float) -> bool:
         """Wait until all that was queued when `hurry` gave the ticket has been sent; False: the deadline came first."""
+        worker = self._worker
         while self.is_running or self._waiting():
             # not running, but something waits: the thread is just being started, has died, or could not be started before
             self.start()
+            self._replace_blocked()
+            if self._worker is not worker:
+                # the thread that had the ticket does not answer any more
+                worker = self._worker
+                self._bell.put(ticket)
             left = deadline - time.monotonic()
             try:
                 return ticket.get(timeout=max(0.0, min(left, 0.1)))
@@ -204,6 +221,7 @@ class Lane:
         self._fresh()
 
     def status(self) -> LaneStatus:
+        self._replace_blocked()
         with self._held():
             return self._books.status(len(self._queue) + self._in_flight, self._bytes + self._in_flight_bytes)
 
@@ -219,7 +237,10 @@ class Lane:
             while not self._bell.empty():
                 rung.append(self._bell.get())
             self._rung = False  # from here on `put` rings again; what it appended before is sent in this round
-            self._drain()
+            try:
+                self._drain()
+            except ReplacedError:
+                return
             tickets = [one for one in rung if not isinstance(one, str)]
             if tickets:
                 done = self._flush_transport() and not self._waiting()
@@ -237,12 +258,13 @@ class Lane:
         while items := self._take():
             try:
                 self._send(items)
+            except ReplacedError:
+                raise
             except BaseException as error:  # noqa: BLE001  # the thread must outlive any fault of an encoder or exporter
                 left = [item for item in items if not item.done]
                 self._give_up(left, "internal_error", f"sending failed ({type(error).__name__})", error)
-            finally:
-                with self._held():
-                    self._in_flight = self._in_flight_bytes = 0
+            with self._held():
+                self._in_flight = self._in_flight_bytes = 0
             if self._stopping.is_set():
                 return
 
@@ -252,7 +274,7 @@ class Lane:
         with self._held():
             while self._queue and len(taken) < BATCH and (not taken or size + self._queue[0][1] <= _BATCH_BYTES):
                 record, held = self._queue.popleft()
-                taken.append(Item(record))
+                taken.append(Item(record, held))
                 size += held
             self._bytes -= size
             self._in_flight, self._in_flight_bytes = len(taken), size
@@ -260,13 +282,54 @@ class Lane:
         return taken
 
     def _send(self, items: list[Item]) -> None:
-        with importing:
-            if self._parts is None:
+        if self._parts is None:
+            with importing:
                 self._parts = self._make_parts()
-            parts = self._parts
-            ready = [item for item in items if self._render(parts, item)]
+        parts, worker = self._parts, self._worker
+        ready = []
+        for item in items:
+            self._rendering = Rendering(item, items, time.monotonic())
+            if self._render(parts, item):
+                ready.append(item)
+            with self._held():
+                self._rendering = None
+                if self._worker is not worker:
+                    raise ReplacedError
         if ready:
             self._deliver(parts, ready)
+
+    def _replace_blocked(self) -> None:
+        """Have another thread go on where this one has been at one record for too long: what it holds blocks."""
+        rendering = self._rendering
+        if rendering is None or not rendering.is_blocked or self._replaced >= _MAX_REPLACED:
+            return
+        # Not waiting: this may run in a finalizer on top of whoever holds it, and comes again.
+        lock = self._lock
+        if not lock.acquire(blocking=False):
+            return
+        try:
+            if self._rendering is not rendering:
+                return
+            self._leave_blocked(rendering)
+        finally:
+            lock.release()
+        self._worker.start()
+        self._bell.put("record")
+
+    def _leave_blocked(self, rendering: Rendering) -> None:
+        self._rendering = None
+        self._replaced += 1
+        # Without the object that blocks, the record can be rendered after all.
+        if not objects.give_up(self._worker.ident or 0):
+            self._settle([rendering.item])
+            self._books.drop(
+                "unreadable", 1, "a function or an object of the program's blocks while a record is rendered"
+            )
+        left = [item for item in rendering.items if not item.done]
+        self._queue.extendleft((item.record, item.size) for item in reversed(left))
+        self._bytes += sum(item.size for item in left)
+        self._in_flight = self._in_flight_bytes = 0
+        self._worker = self._new_worker()
 
     def _render(self, parts: LaneParts, item: Item) -> bool:
         record = item.record
@@ -288,8 +351,9 @@ class Lane:
     def _render_block(self, parts: LaneParts, item: Item, block: Block) -> bool:
         if not self.blocks.follows(block):  # what was below it has been dropped, and counted, or brings it along later
             with self._held():
-                self._settle([item])
-                self._books.produced -= 1
+                if self._worker.is_current:
+                    self._settle([item])
+                    self._books.produced -= 1
             return False
         if not block.generations and not parts.chooses(block):
             self._leave_out(item, "sampled")
@@ -300,7 +364,7 @@ class Lane:
 
     def _leave_out(self, item: Item, reason: str) -> None:
         with self._held():
-            if not self._closed:
+            if not self._closed and self._worker.is_current:
                 self._settle([item])
                 self._books.left_out[reason] += 1
 
@@ -356,7 +420,7 @@ class Lane:
     def _give_up(self, items: list[Item], reason: str, message: str, error: BaseException | None = None) -> None:
         told = reason not in _OF_RECORDS and not self._books.failing
         with self._held():
-            if self._closed or not items:
+            if self._closed or not items or not self._worker.is_current:
                 return
             self._settle(items)
             self._books.drop(reason, len(items), message, told=told)

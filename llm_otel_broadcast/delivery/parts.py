@@ -58,6 +58,7 @@ class Item:
     """A record under way: its spans, the blocks around it, and whether the books have it as delivered or dropped."""
 
     record: Record
+    size: int = 0
     spans: list[Span] = field(default_factory=list)
     blocks: list[Span] = field(default_factory=list)
     done: bool = False

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.generation import NO_FIELDS, Choice, Fields, Generation
 from llm_otel_broadcast.guard import Callback
 from llm_otel_broadcast.settings.destination import Destination
@@ -190,7 +189,7 @@ class View:
             text = _URL.sub(_HIDDEN_URL, text)
         if self._redact is None:
             return text
-        with importing.released(), untraced():
+        with untraced():
             well, made = self._redact(text)
         if well and not isinstance(made, str):
             self._redact.fails(f"it returned {type(made).__name__}, not text")

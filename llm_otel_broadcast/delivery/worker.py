@@ -30,6 +30,16 @@ class Worker:
         """Whether the thread runs."""
         return self._running.locked()
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the current thread is this one."""
+        return self._thread is threading.current_thread()
+
+    @property
+    def ident(self) -> int | None:
+        """The thread's identifier; None before it has run."""
+        return None if self._thread is None else self._thread.ident
+
     def start(self) -> None:
         """Start the thread unless it runs. Where none is to be had (the system's limit, the interpreter's end), do nothing."""
         if self.is_running:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+from llm_otel_broadcast.blocking import objects
 from llm_otel_broadcast.fields.json_text import bounded_json, shown
 from llm_otel_broadcast.guard import ask
 from llm_otel_broadcast.span import AttributeValue
@@ -14,6 +15,7 @@ from llm_otel_broadcast.span import AttributeValue
 MAX_KEYS: Final = 256
 MAX_VALUE: Final = 16_384
 MAX_KEY: Final = 256
+_PLAIN: Final = frozenset({str, bool, int, float})
 _INT64: Final = range(-(2**63), 2**63)
 
 
@@ -34,8 +36,14 @@ def metadata_attributes(metadata: Mapping[str, object]) -> dict[str, AttributeVa
 
 def attribute_of(value: object) -> AttributeValue | None:
     """Return any value as an attribute's: as it is if it can be, else as text; None stays None."""
-    made = ask(partial(_value, value), None)
-    return shown(value) if made is None and value is not None else made
+    if value is None or type(value) in _PLAIN:
+        return _value(value)
+    return objects.ask(value, partial(_read, value), lambda: f"<{type(value).__name__}: not read, it blocks>")
+
+
+def _read(value: object) -> AttributeValue | None:
+    attribute = ask(partial(_value, value), None)
+    return shown(value) if attribute is None else attribute
 
 
 def _value(value: object) -> AttributeValue | None:

@@ -7,6 +7,7 @@ whole fleet, and a detector asks a metadata server that may not be there.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -20,7 +21,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.version import __version__ as _sdk_version
 
 from llm_otel_broadcast.forks import importing
-from llm_otel_broadcast.guard import logger
+from llm_otel_broadcast.logs import log
 
 TIMEOUT_S: Final = 1.5
 """For all detectors side by side; well below the default `exit_timeout`, as a short program ends meanwhile."""
@@ -52,7 +53,7 @@ def default_resource() -> Resource:
 
 
 def _after_fork() -> None:
-    """A child has a process id and an instance of its own, and its parent's threads are not there."""
+    """Ask again in a child: it has a process id and an instance of its own, and its parent's threads are not there."""
     global _lock  # noqa: PLW0603  # a thread that is not in the child may hold the old one
     _lock = threading.Lock()
     _detected.clear()
@@ -71,7 +72,11 @@ def _names(variable: str) -> list[str]:
 
 def _detect(names: Sequence[str]) -> Resource:
     resource = Resource(
-        {"telemetry.sdk.language": "python", "telemetry.sdk.name": "opentelemetry", "telemetry.sdk.version": _sdk_version}
+        {
+            "telemetry.sdk.language": "python",
+            "telemetry.sdk.name": "opentelemetry",
+            "telemetry.sdk.version": _sdk_version,
+        }
     )
     detections = [_Detection(name) for name in names]
     deadline = time.monotonic() + TIMEOUT_S
@@ -118,5 +123,10 @@ class _Detection:
         self._done.wait(max(0.0, deadline - time.monotonic()))
         if isinstance(self._resource, Resource):
             return self._resource
-        logger.warning("the resource detector %r %s: spans are sent without what it says", self._name, self._failure)
+        log(
+            logging.WARNING,
+            "the resource detector %r %s: spans are sent without what it says",
+            self._name,
+            self._failure,
+        )
         return Resource({})
