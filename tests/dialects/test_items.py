@@ -153,7 +153,7 @@ def test_calls_of_built_in_tools_come_before_the_answer():
 
 def test_a_remote_tools_definition_keeps_its_secrets():
     tool = {"type": "mcp", "server_label": "wiki", "headers": {"X-Key": "secret"}, "authorization": "secret"}
-    assert tool_definitions([tool]) == [{"type": "mcp", "server_label": "wiki"}]
+    assert tool_definitions([tool]) == [{"type": "mcp", "name": "mcp", "server_label": "wiki"}]
 
 
 odd = st.recursive(

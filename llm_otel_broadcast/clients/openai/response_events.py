@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 from llm_otel_broadcast.clients.openai.response_answers import (
     error_of,
     failure_of,
+    note_compaction,
     put_choice,
     read_answer,
     read_head,
@@ -20,12 +21,12 @@ from llm_otel_broadcast.clients.openai.response_items import (
     Output,
     base64_size,
     blob,
-    is_server_call,
     server_call,
     tool_call,
 )
 from llm_otel_broadcast.clients.reading import Members, all_members_of, extras_of, members_of
 from llm_otel_broadcast.generation import Failure, Generation, ServerCall, ToolCall
+from llm_otel_broadcast.items import is_server_call, waits_for_caller
 
 FINAL: Final = frozenset(
     {"response.completed", "response.incomplete", "response.failed", "response.cancelled", "response.done"}
@@ -134,12 +135,18 @@ class ResponseFold:
         item = said.get("item") or extras_of(event).get("item")
         told = members_of(item)
         kind = told.get("type")
-        if kind in ("function_call", "custom_tool_call"):
-            call = tool_call(told, content=self._wanted)
-            begun = self._calls.get(_place(said))
-            self._calls[_place(said)] = (call, begun[1] if begun and not call.arguments else [])
+        place = _place(said)
+        if waits_for_caller(told):
+            call = tool_call(item, content=self._wanted)
+            begun = self._calls.get(place)
+            self._calls[place] = (call, begun[1] if begun and not call.arguments else [])
+            # who runs it may be known only when the item is whole
+            self._server_calls.pop(place, None)
         elif is_server_call(kind):
-            self._server_calls[_place(said)] = server_call(item, content=self._wanted)
+            self._server_calls[place] = server_call(item, content=self._wanted)
+            self._calls.pop(place, None)
+        elif kind == "compaction":
+            note_compaction(self._record)
 
     def _take_head(self, said: Members, event: Any) -> None:
         read_head(self._record, _response(said, event))
