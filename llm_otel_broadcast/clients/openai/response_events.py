@@ -133,7 +133,8 @@ class ResponseFold:
     def _take_item(self, said: Members, event: Any) -> None:
         """Take an item that begins, or is whole: calls are read from it, messages and reasoning come in pieces."""
         item = said.get("item") or extras_of(event).get("item")
-        told = members_of(item)
+        # an older client keeps apart what it does not know: `execution`, `environment`
+        told = all_members_of(item)
         kind = told.get("type")
         place = _place(said)
         if waits_for_caller(told):
@@ -145,8 +146,10 @@ class ResponseFold:
         elif is_server_call(kind):
             self._server_calls[place] = server_call(item, content=self._wanted)
             self._calls.pop(place, None)
-        elif kind == "compaction":
-            note_compaction(self._record)
+        elif said["type"] == "response.output_item.done" and kind not in ("message", "reasoning"):
+            self._output.take_other(item)
+            if kind == "compaction":
+                note_compaction(self._record)
 
     def _take_head(self, said: Members, event: Any) -> None:
         read_head(self._record, _response(said, event))

@@ -72,7 +72,7 @@ class Output:
         elif kind == "reasoning":
             if self.wanted:
                 self._take_reasoning(said)
-        elif waits_for_caller(said):
+        elif waits_for_caller(all_members_of(item)):
             self.tool_calls.append(tool_call(item, content=self.wanted))
         elif is_server_call(kind):
             self.server_calls.append(server_call(item, content=self.wanted))
