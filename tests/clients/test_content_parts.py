@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llm_otel_broadcast.clients.openai.chat import ChatReader
 from llm_otel_broadcast.generation import Choice, Generation
-from llm_otel_broadcast.stand_in.answers import completion
+from llm_otel_broadcast.stand_in.answers import Answer, completion, event
 from tests.clients.calling import KINDS, MESSAGES, chat
 from tests.clients.test_tool_calls import chunks
 
@@ -102,6 +102,27 @@ def test_reasoning_that_is_sent_back_is_reasoning_once(stand_in, instrumented, a
     instrumented()
     chat("sync", stand_in.base_url, messages=[{"role": "assistant", **members}])
     assert parts_in(arrived(1)[0], "gen_ai.input.messages") == SUM
+
+
+@pytest.mark.parametrize(
+    "members", [{"message": "It is 4."}, {"text": "It is 4."}, {"message": {"content": "It is 4."}}]
+)
+def test_an_answer_without_a_message_keeps_its_text(client, stand_in, instrumented, arrived, members):
+    body = {"id": "c1", "object": "chat.completion", "created": 1, "model": "m1"}
+    choice = {"index": 0, "finish_reason": "stop", **members}
+    stand_in.script(Answer(body=json.dumps({**body, "choices": [choice]}).encode()))
+    instrumented()
+    client.chat.completions.with_raw_response.create(model="m1", messages=MESSAGES)
+    assert parts_in(arrived(1)[0]) == [{"type": "text", "content": "It is 4."}]
+
+
+def test_a_stream_of_the_completions_api_in_chat_keeps_its_text(stand_in, instrumented, arrived):
+    head = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m1"}
+    texts = [event({**head, "choices": [{"index": 0, "text": text}]}) for text in ("It is ", "4.")]
+    stand_in.script(Answer(events=(*texts, b"data: [DONE]\n\n")))
+    instrumented()
+    chat("sync", stand_in.base_url, stream=True)
+    assert parts_in(arrived(1)[0]) == [{"type": "text", "content": "It is 4."}]
 
 
 values = st.recursive(

@@ -135,9 +135,7 @@ class ChatFold:
             mine.finish_reason = json_text(reason)
             mine.native_finish_reason = native_reason_of(made) or mine.native_finish_reason
         delta = choice.get("delta")
-        if delta is None:
-            return
-        said = members_of(delta)
+        said = members_of(delta if delta is not None else _message_of(made))
         text = said.get("content")
         extra = extras_of(delta)
         reasoning = reasoning_of(extra) if extra else None
@@ -250,8 +248,8 @@ def _read_choice(record: Generation, choice: Any, position: int) -> Choice:
     )
     read.native_finish_reason = native_reason_of(choice)
     message = said.get("message")
-    if message is None:
-        return read
+    if message is None or isinstance(message, str):
+        message = _message_of(choice, message)
     told = members_of(message)
     content = record.wants_answer
     read.tool_calls = [read_call(call, content=content) for call in items_of(told, "tool_calls")]
@@ -273,6 +271,12 @@ def _read_choice(record: Generation, choice: Any, position: int) -> Choice:
         media.add(told.get("audio"), extra)
         media.close(read, audio_format_of(record))
     return read
+
+
+def _message_of(choice: Any, message: str | None = None) -> Members:
+    """Return what stands for a message where there is none: a bare text, or the `text` of the completions API (old servers)."""
+    content = extras_of(choice).get("text") if message is None else message
+    return {} if content is None else {"content": content}
 
 
 def audio_format_of(record: Generation) -> object:
