@@ -71,7 +71,8 @@ class Output:
                 self._take_message(said)
         elif kind == "reasoning":
             if self.wanted:
-                self._take_reasoning(said)
+                # openai 1.66 does not know `summary` and keeps it apart
+                self._take_reasoning(all_members_of(item))
         elif waits_for_caller(all_members_of(item)):
             self.tool_calls.append(tool_call(item, content=self.wanted))
         elif is_server_call(kind):
