@@ -314,7 +314,7 @@ def _tool(tool: Any) -> Part:
     """
     if not isinstance(tool, Mapping):
         return {"type": "unknown", "name": "unknown", "definition": tool}
-    members = {name: value for name, value in tool.items() if name not in _SECRETS}
+    members = dict(tool)
     kind = members.pop("type", None)
     if not isinstance(kind, str):
         only = next(iter(members), None) if len(members) == 1 else None
@@ -323,7 +323,8 @@ def _tool(tool: Any) -> Part:
     if isinstance(inner, Mapping):
         members = {**{name: value for name, value in members.items() if name != kind}, **inner}
         members.pop("type", None)
-    return {"type": kind, "name": members.pop("name", None) or kind, **members}
+    name = members.pop("name", None) or kind
+    return {"type": kind, "name": name, **{key: value for key, value in members.items() if key not in _SECRETS}}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -199,8 +199,10 @@ def test_calls_of_built_in_tools_come_before_the_answer():
     assert [part["type"] for part in message["parts"]] == ["server_tool_call", "text"]
 
 
-def test_a_remote_tools_definition_keeps_its_secrets():
-    tool = {"type": "mcp", "server_label": "wiki", "headers": {"X-Key": "secret"}, "authorization": "secret"}
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_remote_tools_definition_keeps_its_secrets(is_nested):
+    members = {"server_label": "wiki", "headers": {"X-Key": "secret"}, "authorization": "secret"}
+    tool = {"type": "mcp", "mcp": members} if is_nested else {"type": "mcp", **members}
     assert tool_definitions([tool]) == [{"type": "mcp", "name": "mcp", "server_label": "wiki"}]
 
 
