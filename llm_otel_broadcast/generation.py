@@ -97,11 +97,13 @@ class Block:
 
 @dataclass(slots=True)
 class ToolCall:
-    """A function call the model asked for; `arguments` is the text as sent, usually JSON."""
+    """A call that the caller has to run; `arguments` is the text as sent, usually JSON. `details` is content."""
 
     id: str | None = None
     name: str | None = None
     arguments: str = ""
+    details: Mapping[str, object] | None = None
+    """Where the tool is from, when the answer says it: `server_label`, `namespace`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +292,7 @@ class Generation:
         self.complete = False
         """A stream has said that its answer is whole, in an API that has no finish reasons."""
         self.tool_call_count = 0
-        """Function calls the model asked for, in all choices together."""
+        """Calls that the caller has to run, in all choices together."""
         self.server_calls: Sequence[ServerCall] = ()
         self.attempts: Sequence[Attempt] = ()
         self.retries: int | None = None

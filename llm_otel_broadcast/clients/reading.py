@@ -6,6 +6,7 @@ and a raw body read alike.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -17,6 +18,9 @@ NOTHING: Final[Members] = {}
 MAX_ERROR_TEXT: Final = 16_384
 """Characters that are kept of an error's text, at most."""
 _PARSED: Final = ("raw_response", "raw_completion")
+_TEXTS: Final = ("text", "thinking", "reasoning", "content", "summary")
+"""Members of a part of a message that are its text."""
+_MAX_TEXT_DEPTH: Final = 4
 _UNSET: Final = frozenset({"NotGiven", "Omit", "NoneType"})
 
 
@@ -92,14 +96,35 @@ def all_members_of(thing: Any) -> Members:
 
 
 def items_of(members: Members, name: str) -> Iterable[Any]:
-    """Return a member that is a list, else nothing."""
+    """Return a member that is a list; one object where a list belongs (text-generation-inference) as a list of it; else nothing."""
     value = members.get(name)
-    return value if isinstance(value, list | tuple) else ()
+    if value is None or isinstance(value, list | tuple):
+        return value or ()
+    return (value,) if isinstance(value, Mapping) else ()
+
+
+def text_within(value: Any, depth: int = 0) -> str:
+    """Return the text of what should be one, and may be a part or a list of parts with the text further down."""
+    if isinstance(value, str):
+        return value
+    if depth == _MAX_TEXT_DEPTH or value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return "".join(text_within(item, depth + 1) for item in value)
+    members = all_members_of(value)
+    return next((text for name in _TEXTS if (text := text_within(members.get(name), depth + 1))), "")
 
 
 def text_of(value: Any) -> str | None:
     """Return a text that says something, else None."""
     return value if isinstance(value, str) and value else None
+
+
+def json_text(value: Any) -> str:
+    """Return a value of an answer as text: a text as it is, None as none, anything else as JSON, never as Python writes it."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return ask(lambda: json.dumps(value, ensure_ascii=False, default=lambda thing: dict(all_members_of(thing))), "")
 
 
 def is_set(value: Any) -> bool:

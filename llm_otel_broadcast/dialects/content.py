@@ -6,18 +6,31 @@ Inline media are left out: a blob keeps its kind, type and size, a link stays a 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from llm_otel_broadcast import media
 from llm_otel_broadcast.fields.json_text import plain
 from llm_otel_broadcast.generation import Choice, ServerCall, ToolCall
+from llm_otel_broadcast.items import (
+    APPROVAL_RESPONSE,
+    FUNCTION_CALLS,
+    ORIGINS,
+    is_output,
+    is_server_call,
+    tool_of,
+    waits_for_caller,
+)
 from llm_otel_broadcast.media import Part
 
 _REASONING: Final = ("reasoning", "reasoning_content")
 _LINKS: Final = {"image_url": "image", "video_url": "video", "audio_url": "audio"}
 _TEXTS: Final = frozenset({"text", "input_text", "output_text", "summary_text", "reasoning_text"})
-_NO_DETAIL: Final = frozenset({"id", "call_id", "type", "status", "result", "encrypted_content"})
+_THINKING: Final = frozenset({"reasoning", "reasoning.summary", "reasoning.text", "thinking"})
+"""Parts of a message that are reasoning: Mistral's and Anthropic's, and OpenRouter's `reasoning_details`."""
+_TEXT_MEMBERS: Final = ("text", "thinking", "reasoning", "content", "summary")
+_NO_DETAIL: Final = frozenset({"id", "call_id", "type", "status", "result", "encrypted_content", "fingerprint"})
+_NO_ARGUMENTS: Final = _NO_DETAIL | {"caller", "created_by", "environment", "execution", *ORIGINS}
 _SECRETS: Final = frozenset({"authorization", "headers"})
 """What the definition of a remote tool carries for the provider alone."""
 
@@ -65,23 +78,20 @@ def _item_or_message(given: Any) -> Part | None:
 def _item(kind: str, item: Mapping[str, Any]) -> Part | None:
     """Return an item of the responses API that is no message; None for reasoning that only the provider can read."""
     identity = item.get("call_id") or item.get("id")
-    if kind in ("function_call", "custom_tool_call"):
-        call = _tool_call(identity, item.get("name"), item.get("arguments", item.get("input")))
-        return {"role": "assistant", "parts": [call]}
-    if kind.endswith("_output"):
-        output = item.get("output")
-        answer = _part(output) if isinstance(output, Mapping) else _flat(output)
-        return {"role": "tool", "parts": [{"type": "tool_call_response", "id": identity, "response": answer}]}
+    if waits_for_caller(item):
+        return {"role": "assistant", "parts": [_waiting_call(kind, item, identity)]}
+    if is_output(kind):
+        return {"role": "tool", "parts": [_returned(kind, item, identity)]}
+    if kind == APPROVAL_RESPONSE:
+        answer = {name: item[name] for name in ("approve", "reason") if item.get(name) is not None}
+        part = {"type": "tool_call_response", "id": item.get("approval_request_id"), "response": answer}
+        return {"role": "tool", "parts": [part]}
     if kind == "reasoning":
-        said = [*_mappings(item.get("summary")), *_mappings(item.get("content"))]
-        parts = [{"type": "reasoning", "content": part.get("text")} for part in said]
+        texts = [text for name in ("summary", "content") for part in _listed(item.get(name)) if (text := _within(part))]
+        parts = [{"type": "reasoning", "content": text} for text in texts]
         return {"role": "assistant", "parts": parts} if parts else None
-    if kind.endswith("_call") or kind.startswith("mcp_"):
-        details = {
-            name: _described(value) for name, value in item.items() if name not in _NO_DETAIL and value is not None
-        }
-        status = item.get("status")
-        call = _server_call(ServerCall(kind.removesuffix("_call"), identity, status, details))
+    if is_server_call(kind):
+        call = _server_call(ServerCall(tool_of(kind), identity, item.get("status"), _details(item, _NO_DETAIL)))
         drawn = item.get("result") if kind == "image_generation_call" else None
         shown = [media.image(str(drawn), f"image/{item.get('output_format') or 'png'}")] if drawn else []
         return {"role": "assistant", "parts": [call, *shown]}
@@ -89,12 +99,40 @@ def _item(kind: str, item: Mapping[str, Any]) -> Part | None:
     return {"role": item.get("role") or "user", "parts": [{**told, "type": kind}]}
 
 
+def _waiting_call(kind: str, item: Mapping[str, Any], identity: object) -> Part:
+    """Return a call that the caller had to run; a built-in tool's arguments are the members that say what to do."""
+    is_function = kind in FUNCTION_CALLS
+    arguments = item.get("arguments", item.get("input"))
+    if arguments is None and not is_function:
+        arguments = _details(item, _NO_ARGUMENTS)
+    origin = {name: item[name] for name in ORIGINS if item.get(name)}
+    name = item.get("name") or (None if is_function else tool_of(kind))
+    return {**_tool_call(identity, name, arguments), **origin}
+
+
+def _returned(kind: str, item: Mapping[str, Any], identity: object) -> Part:
+    """Return what a tool returned; a built-in one may say it in members of its own (`tools`, `status`)."""
+    output = item.get("output")
+    if output is None:
+        answer: Any = _details(item, _NO_DETAIL - {"result"})
+    else:
+        answer = _part(output) if isinstance(output, Mapping) else _flat(output)
+    if kind == "program_output" or item.get("execution") == "server":
+        told = {"type": tool_of(kind), **(answer if isinstance(answer, Mapping) else {"output": answer})}
+        return {"type": "server_tool_call_response", "id": identity, "server_tool_call_response": told}
+    return {"type": "tool_call_response", "id": identity, "response": answer}
+
+
+def _details(item: Mapping[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
+    return {name: _described(value) for name, value in item.items() if name not in left_out and value not in (None, [])}
+
+
 def _message(message: Any) -> Part:
     if not isinstance(message, Mapping):
         return {"role": "user", "parts": [_text(message)]}
     role = message.get("role") or "user"
     content = message.get("content")
-    parts = list(_reasoning(message))
+    parts = _reasoning(message)
     if role in ("tool", "function"):
         parts.append({"type": "tool_call_response", "id": message.get("tool_call_id"), "response": _flat(content)})
     else:
@@ -121,24 +159,28 @@ def _answer(choice: Choice) -> Part:
 
 
 def _text(content: object) -> Part:
-    return {"type": "text", "content": content}
+    """Return a text; what is none as JSON, because the conventions' schema knows texts only."""
+    is_text = content is None or isinstance(content, str)
+    return {"type": "text", "content": content if is_text else json.dumps(content, ensure_ascii=False)}
 
 
 def _refusal(text: object) -> list[Part]:
     return [{"type": "refusal", "content": text}] if text else []
 
 
-def _reasoning(message: Mapping[str, Any]) -> Iterable[Part]:
-    texts = (message.get(name) for name in _REASONING)
-    return ({"type": "reasoning", "content": text} for text in texts if isinstance(text, str) and text)
+def _reasoning(message: Mapping[str, Any]) -> list[Part]:
+    """Return the reasoning that is sent back, once: gateways give the same text under several names."""
+    texts = (_within(message.get(name)) for name in _REASONING)
+    text = next(filter(None, texts), "") or "".join(_within(part) for part in _listed(message.get("reasoning_details")))
+    return [{"type": "reasoning", "content": text}] if text else []
 
 
 def _parts(content: Any) -> list[Part]:
     if content is None or content == "":
         return []
-    if not isinstance(content, list):
-        return [_text(content)]
-    return [_part(part) for part in content]
+    if isinstance(content, list):
+        return [_part(part) for part in content if not _is_unreadable(part)]
+    return [_part(content)]
 
 
 def _part(part: Any) -> Part:
@@ -147,8 +189,8 @@ def _part(part: Any) -> Part:
     kind = part.get("type")
     if not isinstance(kind, str):  # a caller may say anything
         kind = None
-    if kind in _TEXTS:
-        return _text(part.get("text"))
+    if kind in _TEXTS or kind in _THINKING:
+        return _text(part.get("text")) if kind in _TEXTS else {"type": "reasoning", "content": _within(part)}
     if kind == "refusal":
         return {"type": "refusal", "content": part.get("refusal")}
     if kind in _LINKS:
@@ -163,6 +205,21 @@ def _part(part: Any) -> Part:
     if kind in ("file", "input_file"):
         return _file(_mapping(part.get("file")) or part)
     return {**_described(part), "type": kind or "unknown"}
+
+
+def _is_unreadable(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") in ("redacted_thinking", "reasoning.encrypted")
+
+
+def _within(value: Any) -> str:
+    """Return the text of what should be one, and may be a part or a list of parts with the text further down."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(map(_within, value))
+    if not isinstance(value, Mapping) or value.get("type") == "reasoning.encrypted":
+        return ""
+    return next((text for name in _TEXT_MEMBERS if (text := _within(value.get(name)))), "")
 
 
 def _input_image(part: Mapping[str, Any]) -> Part:
@@ -215,17 +272,17 @@ def _flat(content: Any) -> Any:
     """Return a tool's answer as text where it is text parts only."""
     parts = _parts(content) if isinstance(content, list) else None
     if parts and all(part["type"] == "text" for part in parts):
-        return "".join(str(part["content"]) for part in parts)
+        return "".join(part["content"] or "" for part in parts)
     return content if parts is None else parts
 
 
 def _call(call: Mapping[str, Any]) -> Part:
-    function = _mapping(call.get("function") or call.get("custom"))
+    function = _mapping(call.get("function") or call.get("custom") or call)
     return _tool_call(call.get("id"), function.get("name"), function.get("arguments", function.get("input")))
 
 
 def _made_call(call: ToolCall) -> Part:
-    return _tool_call(call.id, call.name, call.arguments)
+    return {**_tool_call(call.id, call.name, call.arguments), **(call.details or {})}
 
 
 def _server_call(call: ServerCall) -> Part:
@@ -251,12 +308,23 @@ def _parsed(arguments: object) -> object:
 
 
 def _tool(tool: Any) -> Part:
+    """Return a tool's definition: one level, with the type and the name that the conventions' schema requires.
+
+    What has no type is a function, or what its only member names (`{"google_search": {}}`). A built-in tool's name is its type.
+    """
     if not isinstance(tool, Mapping):
-        return {"type": "unknown", "definition": tool}
-    tool = {name: value for name, value in tool.items() if name not in _SECRETS}
-    kind = tool.get("type")
-    inner = tool.get(kind) if isinstance(kind, str) else None
-    return {"type": kind, **inner} if isinstance(inner, Mapping) else dict(tool)
+        return {"type": "unknown", "name": "unknown", "definition": tool}
+    members = dict(tool)
+    kind = members.pop("type", None)
+    if not isinstance(kind, str):
+        only = next(iter(members), None) if len(members) == 1 else None
+        kind = only if only and isinstance(members[only], Mapping) else "function"
+    inner = members.get(kind)
+    if isinstance(inner, Mapping):
+        members = {**{name: value for name, value in members.items() if name != kind}, **inner}
+        members.pop("type", None)
+    name = members.pop("name", None) or kind
+    return {"type": kind, "name": name, **{key: value for key, value in members.items() if key not in _SECRETS}}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -264,4 +332,11 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+    return [item for item in _listed(value) if isinstance(item, Mapping)]
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return a list, and one thing where a list belongs as a list of it."""
+    if isinstance(value, list):
+        return value
+    return [] if value is None else [value]

@@ -10,7 +10,7 @@ from llm_otel_broadcast.fields.json_text import bounded_json
 from llm_otel_broadcast.generation import Generation
 from llm_otel_broadcast.usage import Cost
 
-_TEXTS: Final = ("content", "response", "arguments", "server_tool_call")
+_TEXTS: Final = ("content", "response", "arguments", "server_tool_call", "server_tool_call_response")
 """Members of parts that say something."""
 
 

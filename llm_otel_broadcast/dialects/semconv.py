@@ -31,7 +31,10 @@ _OPENAI_PROVIDERS: Final = frozenset({"openai", "azure.ai.openai"})
 _DETAILS: Final = {
     "background": "{vendor}.request.background",
     "conversation_id": "gen_ai.conversation.id",
+    "is_compacted": "gen_ai.conversation.compacted",
     "previous_response_id": "gen_ai.request.previous_response.id",
+    "prompt_name": "gen_ai.prompt.name",
+    "prompt_version": "gen_ai.prompt.version",
     "output_type": "gen_ai.output.type",
     "inputs": "gen_ai.request.input.count",
     "file_names": "gen_ai.request.file.names",

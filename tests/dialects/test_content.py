@@ -181,8 +181,15 @@ def test_an_answer_keeps_its_finish_reason():
             {"type": "function", "name": "f", "description": "d", "parameters": {}},
         ),
         ({"type": "custom", "custom": {"name": "c"}}, {"type": "custom", "name": "c"}),
-        ({"type": "web_search"}, {"type": "web_search"}),
-        ("odd", {"type": "unknown", "definition": "odd"}),
+        ({"type": "web_search"}, {"type": "web_search", "name": "web_search"}),
+        (
+            {"type": "function", "strict": True, "function": {"name": "f"}},
+            {"type": "function", "name": "f", "strict": True},
+        ),
+        ({"function": {"name": "f", "parameters": {}}}, {"type": "function", "name": "f", "parameters": {}}),
+        ({"name": "f", "parameters": {}}, {"type": "function", "name": "f", "parameters": {}}),
+        ({"google_search": {}}, {"type": "google_search", "name": "google_search"}),
+        ("odd", {"type": "unknown", "name": "unknown", "definition": "odd"}),
     ],
 )
 def test_a_tool_has_its_members_one_level_up(tool, expected):

@@ -115,6 +115,54 @@ def test_a_part_of_a_message_item(part, expected):
                 },
             },
         ),
+        (
+            {"type": "computer_call", "id": "cu_1", "call_id": "call_1", "action": {"type": "screenshot"}},
+            "assistant",
+            {
+                "type": "tool_call",
+                "id": "call_1",
+                "name": "computer",
+                "arguments": {"action": {"type": "screenshot"}},
+            },
+        ),
+        (
+            {"type": "tool_search_call", "call_id": "call_1", "execution": "client", "arguments": {"query": "q"}},
+            "assistant",
+            {"type": "tool_call", "id": "call_1", "name": "tool_search", "arguments": {"query": "q"}},
+        ),
+        (
+            {"type": "tool_search_output", "call_id": "call_1", "execution": "client", "tools": [{"name": "f"}]},
+            "tool",
+            {
+                "type": "tool_call_response",
+                "id": "call_1",
+                "response": {"execution": "client", "tools": [{"name": "f"}]},
+            },
+        ),
+        (
+            {"type": "program_output", "id": "po_1", "call_id": "call_1", "result": "42", "status": "completed"},
+            "tool",
+            {
+                "type": "server_tool_call_response",
+                "id": "call_1",
+                "server_tool_call_response": {"type": "program", "result": "42"},
+            },
+        ),
+        (
+            {"type": "mcp_approval_request", "id": "a_1", "name": "pay", "server_label": "bank", "arguments": "{}"},
+            "assistant",
+            {"type": "tool_call", "id": "a_1", "name": "pay", "arguments": {}, "server_label": "bank"},
+        ),
+        (
+            {"type": "mcp_approval_response", "approval_request_id": "a_1", "approve": False, "reason": "No."},
+            "tool",
+            {"type": "tool_call_response", "id": "a_1", "response": {"approve": False, "reason": "No."}},
+        ),
+        (
+            {"type": "reasoning", "id": "rs_1", "summary": "Hm."},
+            "assistant",
+            {"type": "reasoning", "content": "Hm."},
+        ),
         ({"type": "item_reference", "id": "msg_1"}, "user", {"type": "item_reference", "id": "msg_1"}),
         ({"id": "msg_1"}, "user", {"type": "item_reference", "id": "msg_1"}),
         (
@@ -151,9 +199,11 @@ def test_calls_of_built_in_tools_come_before_the_answer():
     assert [part["type"] for part in message["parts"]] == ["server_tool_call", "text"]
 
 
-def test_a_remote_tools_definition_keeps_its_secrets():
-    tool = {"type": "mcp", "server_label": "wiki", "headers": {"X-Key": "secret"}, "authorization": "secret"}
-    assert tool_definitions([tool]) == [{"type": "mcp", "server_label": "wiki"}]
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_remote_tools_definition_keeps_its_secrets(is_nested):
+    members = {"server_label": "wiki", "headers": {"X-Key": "secret"}, "authorization": "secret"}
+    tool = {"type": "mcp", "mcp": members} if is_nested else {"type": "mcp", **members}
+    assert tool_definitions([tool]) == [{"type": "mcp", "name": "mcp", "server_label": "wiki"}]
 
 
 odd = st.recursive(
@@ -162,7 +212,17 @@ odd = st.recursive(
     max_leaves=8,
 )
 kinds = st.sampled_from(
-    ["message", "reasoning", "function_call", "function_call_output", "mcp_call", "item_reference", "compaction"]
+    [
+        "message",
+        "reasoning",
+        "function_call",
+        "function_call_output",
+        "mcp_call",
+        "mcp_approval_response",
+        "shell_call",
+        "item_reference",
+        "compaction",
+    ]
 )
 
 

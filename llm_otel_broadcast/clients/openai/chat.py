@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.gateways import note_routing
 from llm_otel_broadcast.clients.keeping import keep_argument
+from llm_otel_broadcast.clients.openai.call_pieces import CallPieces, read_call, read_function_call
 from llm_otel_broadcast.clients.openai.chat_media import Media, is_media
+from llm_otel_broadcast.clients.openai.content_parts import Texts, joined
 from llm_otel_broadcast.clients.openai.openrouter import (
     native_reason_of,
     note_broken_choice,
@@ -22,13 +23,16 @@ from llm_otel_broadcast.clients.reading import (
     Members,
     all_members_of,
     extras_of,
+    is_set,
     items_of,
+    json_text,
     members_of,
     note,
     parameters_of,
     text_of,
+    text_within,
 )
-from llm_otel_broadcast.generation import Choice, Generation, ToolCall
+from llm_otel_broadcast.generation import Choice, Generation
 
 PARAMETERS: Final = {
     "frequency_penalty": "frequency_penalty",
@@ -66,6 +70,8 @@ class ChatReader:
             effort = members_of(members_of(extra_body).get("reasoning")).get("effort")
             if effort is not None:  # OpenRouter's spelling
                 asked.setdefault("reasoning_effort", effort)
+        if "function_call" in kwargs and is_set(kwargs["function_call"]):
+            asked.setdefault("tool_choice", kwargs["function_call"])
         record.parameters = asked
         if "audio" in kwargs:
             audio = members_of(kwargs["audio"])
@@ -74,7 +80,7 @@ class ChatReader:
             record.wants_content = True
             record.messages, size = keep_argument(kwargs, "messages")
             record.size += size
-        if "tools" in kwargs:
+        if "tools" in kwargs or "functions" in kwargs:
             note_tools(record, kwargs, content=content)
 
     def read_response(self, record: Generation, response: Any) -> None:
@@ -150,31 +156,31 @@ class ChatFold:
         reason = choice.get("finish_reason")
         if reason:
             self._ends = True
-            mine.finish_reason = str(reason)
+            mine.finish_reason = json_text(reason)
             mine.native_finish_reason = native_reason_of(made) or mine.native_finish_reason
         delta = choice.get("delta")
-        if delta is None:
-            return
-        said = members_of(delta)
+        said = members_of(delta if delta is not None else _message_of(made))
         text = said.get("content")
         extra = extras_of(delta)
         reasoning = reasoning_of(extra) if extra else None
-        calls = items_of(said, "tool_calls")
+        calls = said.get("tool_calls")
+        function_call = said.get("function_call")
         refusal = said.get("refusal")
         audio = said.get("audio")
         media = (audio is not None or extra) and mine.add_media(audio, extra, content=self._content)
-        if self._record.first_chunk_ns is None and (text or reasoning or calls or refusal or media):
+        if self._record.first_chunk_ns is None and (text or reasoning or calls or function_call or refusal or media):
             self._record.first_chunk_ns = time.perf_counter_ns() - self._started
-        if calls:
-            mine.add_calls(calls, content=self._content)
+        if calls or function_call:
+            mine.add_calls(items_of(said, "tool_calls"), function_call, content=self._content)
         if not self._content:
             return
         if text:
-            mine.content.append(text)
+            take = mine.content.append if type(text) is str else mine.take
+            take(text)
         if reasoning:
             mine.reasoning.append(reasoning)
         if refusal:
-            mine.refusal.append(refusal)
+            mine.refusal.append(text_within(refusal))
 
     def _find(self, index: Any, position: int) -> _OpenChoice:
         """Return the choice that a piece belongs to; without a usable index its place among the pieces tells."""
@@ -196,48 +202,26 @@ class ChatFold:
         note_broken_choice(record)
 
 
-class _OpenChoice:
+class _OpenChoice(Texts):
     """One choice of a stream, still coming in."""
 
-    __slots__ = (
-        "_last",
-        "calls",
-        "content",
-        "finish_reason",
-        "index",
-        "media",
-        "native_finish_reason",
-        "reasoning",
-        "refusal",
-    )
+    __slots__ = ("calls", "finish_reason", "index", "media", "native_finish_reason")
 
     def __init__(self, index: int) -> None:
+        super().__init__()
         self.index = index
         self.finish_reason: str | None = None
         self.native_finish_reason: str | None = None
-        self.content: list[str] = []
-        self.reasoning: list[str] = []
-        self.refusal: list[str] = []
         self.media: Media | None = None
-        self.calls: list[tuple[object, ToolCall, list[str]]] = []
-        self._last: tuple[object, ToolCall, list[str]] | None = None
+        self.calls: CallPieces | None = None
 
-    def add_calls(self, calls: Iterable[Any], *, content: bool) -> None:
-        """Take pieces of tool calls: by id first, then by index, then to the last open one (pains P20)."""
-        for made in calls:
-            piece = members_of(made)
-            identity, index = piece.get("id"), piece.get("index")
-            entry = self._find(identity, index)
-            if entry is None:
-                entry = (index, ToolCall(id=identity or None), [])
-                self.calls.append(entry)
-            self._last = entry
-            function = members_of(piece.get("function"))
-            name, arguments = function.get("name"), function.get("arguments")
-            if name and not entry[1].name:
-                entry[1].name = name
-            if arguments and content:
-                entry[2].append(arguments)
+    def add_calls(self, calls: Any, function_call: Any, *, content: bool) -> None:
+        """Take pieces of tool calls, and of the deprecated `function_call`."""
+        if self.calls is None:
+            self.calls = CallPieces()
+        self.calls.add(calls, content=content)
+        if function_call is not None:
+            self.calls.add_function_call(function_call, content=content)
 
     def add_media(self, audio: object, extra: Members, *, content: bool) -> bool:
         """Take a piece of audio or an image; False when there is none."""
@@ -248,16 +232,7 @@ class _OpenChoice:
             self.media.add(audio, extra)
         return True
 
-    def _find(self, identity: object, index: object) -> tuple[object, ToolCall, list[str]] | None:
-        if identity:
-            return next((entry for entry in self.calls if entry[1].id == identity), None)
-        if index is not None:
-            return next((entry for entry in reversed(self.calls) if entry[0] == index), self._last)
-        return self._last
-
     def close(self, audio_format: object) -> Choice:
-        for _, call, pieces in self.calls:
-            call.arguments = "".join(map(str, pieces))
         choice = Choice(
             index=self.index,
             finish_reason=self.finish_reason,
@@ -265,15 +240,12 @@ class _OpenChoice:
             content=joined(self.content),
             reasoning=joined(self.reasoning),
             refusal=joined(self.refusal),
-            tool_calls=[call for _, call, _ in self.calls],
+            tool_calls=self.calls.close() if self.calls else [],
+            media=list(self.others),
         )
         if self.media is not None:
             self.media.close(choice, audio_format)
         return choice
-
-
-def joined(pieces: list[str]) -> str | None:
-    return "".join(map(str, pieces)) if pieces else None
 
 
 def read_head(record: Generation, said: Members) -> None:
@@ -299,21 +271,29 @@ def _read_choice(record: Generation, choice: Any, position: int) -> Choice:
     said = members_of(choice)
     index = said.get("index")
     reason = said.get("finish_reason")
-    read = Choice(index=index if isinstance(index, int) else position, finish_reason=str(reason) if reason else None)
+    read = Choice(
+        index=index if isinstance(index, int) else position, finish_reason=json_text(reason) if reason else None
+    )
     read.native_finish_reason = native_reason_of(choice)
     message = said.get("message")
-    if message is None:
-        return read
+    if message is None or isinstance(message, str):
+        message = _message_of(choice, message)
     told = members_of(message)
     content = record.wants_answer
-    read.tool_calls = [_read_call(members_of(call), content=content) for call in items_of(told, "tool_calls")]
+    read.tool_calls = [read_call(call, content=content) for call in items_of(told, "tool_calls")]
+    if not read.tool_calls and told.get("function_call") is not None:
+        read.tool_calls = read_function_call(told["function_call"], content=content)
     if not content:
         return read
     read.role = text_of(told.get("role")) or "assistant"
-    read.content = text_of(told.get("content"))
-    read.refusal = text_of(told.get("refusal"))
     extra = extras_of(message)
-    read.reasoning = reasoning_of(extra)
+    reasoning = reasoning_of(extra)
+    texts = Texts()
+    texts.take(told.get("content"))
+    read.content = joined(texts.content)
+    read.reasoning = reasoning or joined(texts.reasoning)
+    read.refusal = text_within(told.get("refusal")) or joined(texts.refusal)
+    read.media += texts.others
     if is_media(told.get("audio"), extra):
         media = Media()
         media.add(told.get("audio"), extra)
@@ -321,18 +301,12 @@ def _read_choice(record: Generation, choice: Any, position: int) -> Choice:
     return read
 
 
+def _message_of(choice: Any, message: str | None = None) -> Members:
+    """Return what stands for a message where there is none: a bare text, or the `text` of the completions API (old servers)."""
+    content = extras_of(choice).get("text") if message is None else message
+    return {} if content is None else {"content": content}
+
+
 def audio_format_of(record: Generation) -> object:
     """Return the format in which the request asks for audio, None when it does not say."""
     return record.details.get("audio_format") if record.details else None
-
-
-def _read_call(call: Members, *, content: bool) -> ToolCall:
-    part = members_of(call.get("function") or call.get("custom"))
-    arguments = part.get("arguments")
-    if arguments is None:
-        arguments = part.get("input")
-    return ToolCall(
-        id=text_of(call.get("id")),
-        name=text_of(part.get("name")),
-        arguments=arguments if content and isinstance(arguments, str) else "",
-    )

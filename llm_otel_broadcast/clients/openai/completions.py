@@ -6,16 +6,19 @@ import json
 import time
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.openai.chat import joined, read_head, read_tail
+from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
+from llm_otel_broadcast.clients.openai.content_parts import joined
 from llm_otel_broadcast.clients.openai.inputs import note_inputs
 from llm_otel_broadcast.clients.openai.openrouter import native_reason_of, note_broken_choice, note_error, reasoning_of
 from llm_otel_broadcast.clients.reading import (
     all_members_of,
     extras_of,
     items_of,
+    json_text,
     members_of,
     parameters_of,
     text_of,
+    text_within,
 )
 from llm_otel_broadcast.generation import Choice, Generation
 
@@ -101,9 +104,11 @@ class CompletionFold:
 def _read_choice(made: Any, position: int, *, content: bool) -> Choice:
     said = members_of(made)
     index, reason = said.get("index"), said.get("finish_reason")
-    read = Choice(index=index if isinstance(index, int) else position, finish_reason=str(reason) if reason else None)
+    read = Choice(
+        index=index if isinstance(index, int) else position, finish_reason=json_text(reason) if reason else None
+    )
     read.native_finish_reason = native_reason_of(made)
     if content:
-        read.content = text_of(said.get("text"))
+        read.content = text_within(said.get("text")) or None
         read.reasoning = reasoning_of(extras_of(made))
     return read

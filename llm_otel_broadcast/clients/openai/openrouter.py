@@ -16,6 +16,7 @@ from llm_otel_broadcast.clients.reading import (
     items_of,
     members_of,
     text_of,
+    text_within,
 )
 from llm_otel_broadcast.generation import Failure, Generation
 
@@ -88,9 +89,9 @@ def native_reason_of(choice: Any) -> str | None:
 
 def reasoning_of(said: Members) -> str | None:
     """Return reasoning text as OpenRouter (`reasoning`) or DeepSeek and vLLM (`reasoning_content`) spell it."""
-    plain = text_of(said.get("reasoning")) or text_of(said.get("reasoning_content"))
+    plain = text_within(said.get("reasoning")) or text_within(said.get("reasoning_content"))
     if plain or "reasoning_details" not in said:
-        return plain
+        return plain or None
     parts = (members_of(part) for part in items_of(said, "reasoning_details"))
     texts = [text for part in parts if (text := text_of(part.get("text")) or text_of(part.get("summary")))]
     return "".join(texts) or None

@@ -18,6 +18,7 @@ _SETTINGS: Final = {
     "modalities": "modalities",
     "model": "model",
     "output_modalities": "modalities",
+    "prompt": "prompt",
     "temperature": "temperature",
     "tool_choice": "tool_choice",
     "tools": "tools",

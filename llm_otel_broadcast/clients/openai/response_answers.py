@@ -43,6 +43,8 @@ def read_answer(record: Generation, said: Members) -> Output:
     output = Output(wanted=record.wants_answer)
     for item in items_of(said, "output"):
         output.take(item)
+    if output.is_compacted:
+        note_compaction(record)
     put_choice(record, output, _finish_reason(said, output))
     note_error(record, said)
     if record.failure is None and said.get("status") == "failed":
@@ -59,6 +61,12 @@ def put_choice(record: Generation, output: Output, finish_reason: str | None) ->
     record.tool_call_count = len(output.tool_calls)
     record.server_calls = output.server_calls
     record.size += output.size
+
+
+def note_compaction(record: Generation) -> None:
+    """Note that earlier turns were replaced by a summary: what is fetched, or being compacted, was not answered from it."""
+    if record.operation == "chat":
+        note(record, is_compacted=True)
 
 
 def conversation_of(said: Members) -> str | None:

@@ -14,6 +14,7 @@ from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.response_answers import (
     error_of,
     failure_of,
+    note_compaction,
     put_choice,
     read_answer,
     read_head,
@@ -22,12 +23,12 @@ from llm_otel_broadcast.clients.openai.response_items import (
     Output,
     base64_size,
     blob,
-    is_server_call,
     server_call,
     tool_call,
 )
 from llm_otel_broadcast.clients.reading import Members, all_members_of, extras_of, members_of
 from llm_otel_broadcast.generation import Failure, Generation, ServerCall, ToolCall
+from llm_otel_broadcast.items import is_server_call, waits_for_caller
 
 FINAL: Final = frozenset(
     {"response.completed", "response.incomplete", "response.failed", "response.cancelled", "response.done"}
@@ -137,14 +138,23 @@ class ResponseFold:
     def _take_item(self, said: Members, event: Any) -> None:
         """Take an item that begins, or is whole: calls are read from it, messages and reasoning come in pieces."""
         item = said.get("item") or extras_of(event).get("item")
-        told = members_of(item)
+        # an older client keeps apart what it does not know: `execution`, `environment`
+        told = all_members_of(item)
         kind = told.get("type")
-        if kind in ("function_call", "custom_tool_call"):
-            call = tool_call(told, content=self._wanted)
-            begun = self._calls.get(_place(said))
-            self._calls[_place(said)] = (call, begun[1] if begun and not call.arguments else [])
+        place = _place(said)
+        if waits_for_caller(told):
+            call = tool_call(item, content=self._wanted)
+            begun = self._calls.get(place)
+            self._calls[place] = (call, begun[1] if begun and not call.arguments else [])
+            # who runs it may be known only when the item is whole
+            self._server_calls.pop(place, None)
         elif is_server_call(kind):
-            self._server_calls[_place(said)] = server_call(item, content=self._wanted)
+            self._server_calls[place] = server_call(item, content=self._wanted)
+            self._calls.pop(place, None)
+        elif said["type"] == "response.output_item.done" and kind not in ("message", "reasoning"):
+            self._output.take_other(item)
+            if kind == "compaction":
+                note_compaction(self._record)
 
     def _take_head(self, said: Members, event: Any) -> None:
         read_head(self._record, _response(said, event))

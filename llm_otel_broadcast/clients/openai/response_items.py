@@ -8,13 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.reading import Members, all_members_of, items_of, members_of, text_of
+from llm_otel_broadcast.clients.openai.call_pieces import id_of
+from llm_otel_broadcast.clients.reading import (
+    Members,
+    all_members_of,
+    items_of,
+    json_text,
+    members_of,
+    text_of,
+    text_within,
+)
 from llm_otel_broadcast.generation import Choice, ServerCall, ToolCall
+from llm_otel_broadcast.items import FUNCTION_CALLS, ORIGINS, is_output, is_server_call, tool_of, waits_for_caller
 
-_FOR_THE_CALLER: Final = frozenset({"apply_patch_call", "computer_call", "local_shell_call"})
-"""Built-in tools that the caller has to run: the answer stops for them, as it does for functions."""
-_NO_DETAIL: Final = frozenset({"id", "type", "status", "result", "encrypted_content", "partial_image_b64"})
+_NO_DETAIL: Final = frozenset(
+    {"id", "type", "status", "result", "encrypted_content", "fingerprint", "partial_image_b64"}
+)
 """Members of a built-in call that are said elsewhere, or are media."""
+_NO_ARGUMENTS: Final = _NO_DETAIL | {"call_id", "caller", "created_by", "environment", "execution", *ORIGINS}
+"""Members of a call that waits for the caller which say nothing of what to do."""
 _MAX_ITEMS: Final = 64
 _MAX_DEPTH: Final = 3
 _BETWEEN_PARTS: Final = "\n\n"
@@ -23,7 +35,17 @@ _BETWEEN_PARTS: Final = "\n\n"
 class Output:
     """Items as they come, whole or in pieces."""
 
-    __slots__ = ("media", "reasoning", "refusal", "server_calls", "text", "tool_calls", "wanted")
+    __slots__ = (
+        "_returned",
+        "is_compacted",
+        "media",
+        "reasoning",
+        "refusal",
+        "server_calls",
+        "text",
+        "tool_calls",
+        "wanted",
+    )
 
     def __init__(self, *, wanted: bool) -> None:
         self.wanted = wanted
@@ -34,6 +56,11 @@ class Output:
         self.tool_calls: list[ToolCall] = []
         self.server_calls: list[ServerCall] = []
         self.media: list[Mapping[str, object]] = []
+        """Media, and items of other kinds, described."""
+        self.is_compacted = False
+        """The provider replaced earlier turns by a summary."""
+        self._returned: set[str] = set()
+        """Ids of calls whose result is in the answer: nobody waits for that."""
 
     def take(self, item: Any) -> None:
         """Take a whole item."""
@@ -41,32 +68,60 @@ class Output:
         kind = said.get("type")
         if kind == "message":
             if self.wanted and said.get("role") in (None, "assistant"):
-                for part in items_of(said, "content"):
-                    self._take_part(members_of(part))
+                self._take_message(said)
         elif kind == "reasoning":
             if self.wanted:
-                self._take_reasoning(said)
-        elif kind in ("function_call", "custom_tool_call"):
-            self.tool_calls.append(tool_call(said, content=self.wanted))
+                # openai 1.66 does not know `summary` and keeps it apart
+                self._take_reasoning(all_members_of(item))
+        elif waits_for_caller(all_members_of(item)):
+            self.tool_calls.append(tool_call(item, content=self.wanted))
         elif is_server_call(kind):
             self.server_calls.append(server_call(item, content=self.wanted))
             if self.wanted and kind == "image_generation_call":
                 self._take_image(all_members_of(item))
+        else:
+            self.take_other(item)
+
+    def take_other(self, item: Any) -> None:
+        """Take an item that is neither text nor call: a tool's result, a compaction, what nobody knows here yet."""
+        said = all_members_of(item)
+        kind = text_of(said.get("type"))
+        if kind is None:
+            return
+        self.is_compacted = self.is_compacted or kind == "compaction"
+        identity = text_of(said.get("call_id")) or text_of(said.get("id"))
+        named = {"id": identity} if identity else {}
+        if is_output(kind):
+            self._returned.add(identity or "")
+            if self.wanted:
+                result = {"type": tool_of(kind), **_details_of(said, _NO_DETAIL - {"result"} | {"call_id"})}
+                part = {"type": "server_tool_call_response", **named, "server_tool_call_response": result}
+                self.media.append(part)
+        elif self.wanted:
+            self.media.append({"type": kind, **named, **_details_of(said, _NO_DETAIL | {"call_id"})})
+
+    def _take_message(self, said: Members) -> None:
+        content = said.get("content")
+        if isinstance(content, str):
+            self.text += [content] if content else []
+        for part in items_of(said, "content"):
+            self._take_part(members_of(part))
 
     def _take_part(self, part: Members) -> None:
         """Take a part of a message; of spoken ones the transcript."""
         refusal = text_of(part.get("refusal"))
         if refusal:
             self.refusal.append(refusal)
-        text = text_of(part.get("text")) or text_of(part.get("transcript"))
+        text = text_within(part.get("text")) or text_of(part.get("transcript"))
         if text:
             self.text.append(text)
 
     def _take_reasoning(self, said: Members) -> None:
         """Take summaries, and the reasoning itself where a provider shows it."""
         for name in ("summary", "content"):
-            for part in items_of(said, name):
-                text = text_of(members_of(part).get("text"))
+            parts = said.get(name)
+            for part in (parts,) if isinstance(parts, str) else items_of(said, name):
+                text = text_within(part)
                 if text:
                     self.reasoning += (_BETWEEN_PARTS, text) if self.reasoning else (text,)
 
@@ -84,7 +139,7 @@ class Output:
     @property
     def waits_for_caller(self) -> bool:
         """Whether the answer ends because the caller has to run a tool."""
-        return bool(self.tool_calls) or any(f"{call.kind}_call" in _FOR_THE_CALLER for call in self.server_calls)
+        return any(call.id not in self._returned for call in self.tool_calls)
 
     @property
     def size(self) -> int:
@@ -108,35 +163,37 @@ class Output:
         )
 
 
-def tool_call(said: Members, *, content: bool) -> ToolCall:
-    """Return the call of a function or a custom tool."""
+def tool_call(item: Any, *, content: bool) -> ToolCall:
+    """Return a call that waits for the caller: of a function, a custom tool or a built-in one, or a request for approval.
+
+    A built-in tool's arguments are the members that say what to do (`action`, `operation`).
+    """
+    said = all_members_of(item)
+    kind = str(said.get("type"))
     arguments = said.get("arguments", said.get("input"))
+    if arguments is None and content and kind not in FUNCTION_CALLS:
+        arguments = _details_of(said, _NO_ARGUMENTS)
     return ToolCall(
-        id=text_of(said.get("call_id")) or text_of(said.get("id")),
-        name=text_of(said.get("name")),
-        arguments=arguments if content and isinstance(arguments, str) else "",
+        id=id_of(said.get("call_id")) or id_of(said.get("id")),
+        name=text_of(said.get("name")) or (None if kind in FUNCTION_CALLS else tool_of(kind)),
+        arguments=json_text(arguments) if content else "",
+        details={name: text for name in ORIGINS if (text := text_of(said.get(name)))} or None if content else None,
     )
-
-
-def is_server_call(kind: object) -> bool:
-    """Return whether items of this type are calls of a built-in tool."""
-    return isinstance(kind, str) and (kind.endswith("_call") or kind.startswith("mcp_"))
 
 
 def server_call(item: Any, *, content: bool) -> ServerCall:
-    """Return the call of a built-in tool: a `web_search_call` is one of `web_search`."""
+    """Return the call of a built-in tool that the provider runs: a `web_search_call` is one of `web_search`."""
     said = all_members_of(item)
-    details = None
-    if content:
-        details = {
-            name: _shallow(value) for name, value in said.items() if name not in _NO_DETAIL and value is not None
-        }
     return ServerCall(
-        kind=str(said.get("type")).removesuffix("_call"),
+        kind=tool_of(str(said.get("type"))),
         id=text_of(said.get("id")),
         status=text_of(said.get("status")),
-        details=details or None,
+        details=(_details_of(said, _NO_DETAIL) or None) if content else None,
     )
+
+
+def _details_of(said: Members, left_out: frozenset[str]) -> dict[str, object]:
+    return {name: shallow(value) for name, value in said.items() if name not in left_out and value not in (None, [])}
 
 
 def base64_size(data: str) -> int:
@@ -144,8 +201,8 @@ def base64_size(data: str) -> int:
     return max(0, len(data) * 3 // 4 - data[-2:].count("="))
 
 
-def _shallow(value: Any, depth: int = 0) -> object:
-    """Copy what a built-in call says of itself: texts and numbers, a few levels down; inline media are left out."""
+def shallow(value: Any, depth: int = 0) -> object:
+    """Copy what a part or a built-in call says of itself: texts and numbers, a few levels down; inline media are left out."""
     if isinstance(value, str):
         return "<data>" if value[:5].lower() == "data:" else value
     if value is None or isinstance(value, bool | int | float):
@@ -153,9 +210,9 @@ def _shallow(value: Any, depth: int = 0) -> object:
     if depth == _MAX_DEPTH:
         return f"<{type(value).__name__}>"
     if isinstance(value, list | tuple):
-        return [_shallow(one, depth + 1) for one in value[:_MAX_ITEMS]]
+        return [shallow(one, depth + 1) for one in value[:_MAX_ITEMS]]
     members = list(all_members_of(value).items())[:_MAX_ITEMS]
-    return {str(name): _shallow(one, depth + 1) for name, one in members if one is not None}
+    return {str(name): shallow(one, depth + 1) for name, one in members if one is not None}
 
 
 def _length(kept: object) -> int:

@@ -15,10 +15,19 @@ from typing import Any, Final
 
 from llm_otel_broadcast.clients.keeping import keep_argument
 from llm_otel_broadcast.clients.openai.background import Background
+from llm_otel_broadcast.clients.openai.call_pieces import id_of
 from llm_otel_broadcast.clients.openai.response_answers import FETCH, UNFINISHED, conversation_of, read_answer
 from llm_otel_broadcast.clients.openai.response_events import ResponseFold
 from llm_otel_broadcast.clients.openai.tools import note_tools
-from llm_otel_broadcast.clients.reading import all_members_of, is_set, members_of, note, parameters_of, text_of
+from llm_otel_broadcast.clients.reading import (
+    Members,
+    all_members_of,
+    is_set,
+    members_of,
+    note,
+    parameters_of,
+    text_of,
+)
 from llm_otel_broadcast.generation import Generation
 
 PARAMETERS: Final = {
@@ -53,6 +62,10 @@ class ResponsesReader:
         note(record, previous_response_id=text_of(kwargs.get("previous_response_id")))
         note(record, conversation_id=conversation_of(kwargs))
         note(record, background=kwargs.get("background") is True or None)
+        if "prompt" in kwargs:
+            _note_prompt(record, members_of(kwargs["prompt"]))
+        if _is_compacted(kwargs.get("input")):
+            note(record, is_compacted=True)
         if content:
             record.wants_content = True
             record.instructions = text_of(kwargs.get("instructions"))
@@ -113,6 +126,20 @@ class FetchReader(ResponsesReader):
         record.usage = None
         if status == "failed":
             record.failure = None
+
+
+def _note_prompt(record: Generation, prompt: Members) -> None:
+    """Note which of the prompts kept at the provider is used; what it is filled with is content, and not kept."""
+    name, version = text_of(prompt.get("id")), prompt.get("version")
+    if name:
+        note(record, prompt_name=name, prompt_version=id_of(version))
+
+
+def _is_compacted(items: Any) -> bool:
+    """Return whether the input holds a summary that the provider made of earlier turns."""
+    if not isinstance(items, list | tuple):
+        return False
+    return any((item if type(item) is dict else members_of(item)).get("type") == "compaction" for item in items)
 
 
 def _parameters(kwargs: dict[str, Any]) -> dict[str, object]:

@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.keeping import keep_argument
-from llm_otel_broadcast.clients.reading import members_of
+from llm_otel_broadcast.clients.reading import is_set, members_of
 from llm_otel_broadcast.generation import Generation
 
 _MAX_NAMES: Final = 128
 
 
 def note_tools(record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
-    """Note names and number of the tools; of a one-time iterator neither, because it is the client's to consume."""
-    tools = kwargs.get("tools")
+    """Note names and number of the tools; of a one-time iterator neither, because it is the client's to consume.
+
+    Where no `tools` are given, the deprecated `functions` are the tools.
+    """
+    name = "tools" if is_set(kwargs.get("tools")) else "functions"
+    tools = kwargs.get(name)
     if isinstance(tools, list | tuple):
         record.tool_count = len(tools)
-        record.tool_names = [name for tool in tools[:_MAX_NAMES] if (name := _name(tool))]
+        record.tool_names = [text for tool in tools[:_MAX_NAMES] if (text := _name(tool))]
     if content:
-        record.tools, size = keep_argument(kwargs, "tools")
+        record.tools, size = keep_argument(kwargs, name)
         record.size += size
 
 
@@ -26,5 +30,8 @@ def _name(tool: Any) -> str | None:
     """Return a tool's name: chat completions have it one level down, the responses API beside `type`, built-in tools are one."""
     said = members_of(tool)
     kind = said.get("type")
+    if not isinstance(kind, str):
+        # what some servers take without a type is a function
+        kind = "function" if "function" in said else next(iter(said), None)
     name = said.get("name") or members_of(said.get(str(kind))).get("name") or kind
     return name if isinstance(name, str) else None

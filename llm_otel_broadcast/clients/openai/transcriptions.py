@@ -6,7 +6,8 @@ import json
 import time
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.openai.chat import joined, read_head, read_tail
+from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
+from llm_otel_broadcast.clients.openai.content_parts import joined
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.uploads import note_uploads
 from llm_otel_broadcast.clients.reading import (
@@ -16,6 +17,7 @@ from llm_otel_broadcast.clients.reading import (
     note,
     parameters_of,
     text_of,
+    text_within,
 )
 from llm_otel_broadcast.generation import Choice, Generation
 from llm_otel_broadcast.usage import Usage
@@ -98,7 +100,7 @@ class TranscriptionFold:
             note_error(record, all_members_of(chunk))
             return False
         if record.wants_answer and piece:
-            self._pieces.append(piece)
+            self._pieces.append(text_within(piece))
         return False
 
     def finish(self) -> None:
