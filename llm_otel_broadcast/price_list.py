@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from llm_otel_broadcast.forks import importing
-from llm_otel_broadcast.guard import errors
+from llm_otel_broadcast.guard import Caught, errors
 from llm_otel_broadcast.logs import log
 
 _PACKAGE: Final = "genai_prices"
@@ -37,19 +37,18 @@ def price_list() -> ModuleType | None:
     if _failed:
         return None
     with importing:
-        try:
-            return _import()
         # A pruned image or a frozen program may lack its metadata or its data; a broken one may raise anything.
-        except Exception as error:  # noqa: BLE001
-            _failed = True
-            errors[PLACE] += 1
-            log(
-                logging.WARNING,
-                "costs are not estimated: genai-prices cannot be imported (%s). Install it whole, with its metadata "
-                "(PyInstaller: --copy-metadata genai-prices), or say estimate_cost=False. Said once.",
-                type(error).__name__,
-            )
-            return None
+        with Caught() as caught:
+            return _import()
+        _failed = True
+        errors[PLACE] += 1
+        log(
+            logging.WARNING,
+            "costs are not estimated: genai-prices cannot be imported (%s). Install it whole, with its metadata "
+            "(PyInstaller: --copy-metadata genai-prices), or say estimate_cost=False. Said once.",
+            type(caught.error).__name__,
+        )
+        return None
 
 
 def _import() -> ModuleType:

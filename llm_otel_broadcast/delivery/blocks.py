@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 from llm_otel_broadcast.generation import Block
+from llm_otel_broadcast.span import Span
 
 Key: TypeAlias = tuple[int, int]
 _MAX: Final = 10_000
@@ -47,6 +48,11 @@ class BlockBook:
         except KeyError:
             return False
         return True
+
+    def missing(self, blocks: Iterable[Span]) -> dict[Key, Span]:
+        """Return those spans of blocks that the destination does not have yet, each once."""
+        by_key = {(block.trace_id, block.span_id): block for block in blocks}
+        return {key: block for key, block in by_key.items() if not self.has(key)}
 
     def remember(self, keys: Iterable[Key]) -> None:
         """Note blocks that have been sent."""

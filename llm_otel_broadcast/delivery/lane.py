@@ -15,16 +15,13 @@ from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
 
 from llm_otel_broadcast.blocking import objects
-from llm_otel_broadcast.delivery.blocks import BlockBook, key_of
+from llm_otel_broadcast.delivery.blocks import BlockBook
 from llm_otel_broadcast.delivery.books import Books, LaneStatus
 from llm_otel_broadcast.delivery.parts import Item, LaneParts, LeftOut, Outcome, Record
-from llm_otel_broadcast.delivery.rendering import Rendering, ReplacedError
-from llm_otel_broadcast.delivery.retrying import Retrying
+from llm_otel_broadcast.delivery.rendering import Rendering, ReplacedError, Unreadable, Withdrawn, render, shrink
+from llm_otel_broadcast.delivery.retrying import Retrying, close_transport, flush_transport
 from llm_otel_broadcast.delivery.worker import Worker
 from llm_otel_broadcast.forks import importing
-from llm_otel_broadcast.generation import NO_FIELDS, Block
-from llm_otel_broadcast.guard import Guard
-from llm_otel_broadcast.span import Span
 
 BATCH: Final = 512
 _BATCH_BYTES: Final = 3_000_000
@@ -38,7 +35,6 @@ _OF_RECORDS: Final = frozenset({"stopped", "too_large", "unreadable"})
 
 _MAX_REPLACED: Final = 8
 """Threads of a lane that are left behind, at most: each holds memory for good."""
-_SHRINKING = Guard("cutting a record that is too large")
 
 Ticket: TypeAlias = "SimpleQueue[bool]"
 """Gets one answer, True when everything has been sent; a queue because waiting for it is safe in a signal handler."""
@@ -86,6 +82,7 @@ class Lane:
         self._retrying = Retrying(self._books, self._stopping, self._hurried)
         self._rendering: Rendering | None = None
         self._replaced = 0
+        self._ends = False
         self._worker = self._new_worker()
 
     def _new_worker(self) -> Worker:
@@ -197,12 +194,14 @@ class Lane:
 
     def end(self, deadline: float) -> None:
         """At the end of the process, send what is queued until the deadline, and stop unless what comes later can be sent."""
+        self._ends = True
         self.wait(self.hurry(), deadline)
         if self._closes or self._waiting():
             self.stop(deadline)
 
     def stop(self, deadline: float) -> None:
         """Send what is queued until the deadline (monotonic); count the rest as dropped."""
+        self._ends = True
         self.wait(self.hurry(), deadline)
         self._stopping.set()
         self.hurry()
@@ -243,10 +242,10 @@ class Lane:
                 return
             tickets = [one for one in rung if not isinstance(one, str)]
             if tickets:
-                done = self._flush_transport() and not self._waiting()
+                done = flush_transport(self._parts, self._books) and not self._waiting()
                 for ticket in tickets:
                     ticket.put(done)
-        self._close_transport()
+        close_transport(self._parts, self._books)
 
     def _wait_for_company(self, rung: list[str | Ticket]) -> None:
         try:
@@ -289,19 +288,34 @@ class Lane:
         ready = []
         for item in items:
             self._rendering = Rendering(item, items, time.monotonic())
-            if self._render(parts, item):
-                ready.append(item)
+            unsent = render(parts, self.blocks, item)
             with self._held():
                 self._rendering = None
                 if self._worker is not worker:
                     raise ReplacedError
+                if unsent is None:
+                    ready.append(item)
+                else:
+                    self._account(item, unsent)
+        self._books.say()
         if ready:
             self._deliver(parts, ready)
+
+    def _account(self, item: Item, unsent: LeftOut | Unreadable | Withdrawn) -> None:
+        if self._closed:
+            return
+        self._settle([item])
+        if isinstance(unsent, LeftOut):
+            self._books.left_out[unsent.reason] += 1
+        elif isinstance(unsent, Unreadable):
+            self._books.drop("unreadable", 1, f"a record cannot be rendered ({unsent.error})")
+        else:
+            self._books.produced -= 1
 
     def _replace_blocked(self) -> None:
         """Have another thread go on where this one has been at one record for too long: what it holds blocks."""
         rendering = self._rendering
-        if rendering is None or not rendering.is_blocked or self._replaced >= _MAX_REPLACED:
+        if rendering is None or not rendering.is_blocked(ends=self._ends) or self._replaced >= _MAX_REPLACED:
             return
         # Not waiting: this may run in a finalizer on top of whoever holds it, and comes again.
         lock = self._lock
@@ -331,45 +345,8 @@ class Lane:
         self._in_flight = self._in_flight_bytes = 0
         self._worker = self._new_worker()
 
-    def _render(self, parts: LaneParts, item: Item) -> bool:
-        record = item.record
-        try:
-            if isinstance(record, Block):
-                return self._render_block(parts, item, record)
-            record.settle()
-            made = parts.render(record)
-            if isinstance(made, LeftOut):
-                self._leave_out(item, made.reason)
-                return False
-            item.spans = made
-            item.blocks = [parts.block(due, due.fields or record.fields) for due in self.blocks.due(record.blocks)]
-        except BaseException as error:  # noqa: BLE001  # one odd record must not take its neighbours along
-            self._give_up([item], "unreadable", f"a record cannot be rendered ({type(error).__name__})")
-            return False
-        return True
-
-    def _render_block(self, parts: LaneParts, item: Item, block: Block) -> bool:
-        if not self.blocks.follows(block):  # what was below it has been dropped, and counted, or brings it along later
-            with self._held():
-                if self._worker.is_current:
-                    self._settle([item])
-                    self._books.produced -= 1
-            return False
-        if not block.generations and not parts.chooses(block):
-            self._leave_out(item, "sampled")
-            return False
-        if not self.blocks.has(key_of(block)):
-            item.blocks = [parts.block(block, block.fields or NO_FIELDS)]
-        return True
-
-    def _leave_out(self, item: Item, reason: str) -> None:
-        with self._held():
-            if not self._closed and self._worker.is_current:
-                self._settle([item])
-                self._books.left_out[reason] += 1
-
     def _deliver(self, parts: LaneParts, items: list[Item]) -> None:
-        blocks = self._due_blocks(items)
+        blocks = self.blocks.missing(block for item in items for block in item.blocks)
         spans = [*(span for item in items for span in item.spans), *blocks.values()]
         outcome = self._retrying.send(parts, spans, len(items))
         if outcome is None:
@@ -382,23 +359,10 @@ class Lane:
             middle = len(items) // 2
             self._deliver(parts, items[:middle])
             self._deliver(parts, items[middle:])
-        elif outcome.kind == "too_large" and self._shrink(parts, items[0]):
+        elif outcome.kind == "too_large" and shrink(parts, items[0]):
             self._deliver(parts, items)
         else:
             self._give_up(items, "retries_exhausted" if outcome.kind == "retry" else outcome.kind, outcome.message)
-
-    def _due_blocks(self, items: list[Item]) -> dict[tuple[int, int], Span]:
-        """Return the blocks around these generations that the destination does not have yet, each once."""
-        found = {(block.trace_id, block.span_id): block for item in items for block in item.blocks}
-        return {key: block for key, block in found.items() if not self.blocks.has(key)}
-
-    def _shrink(self, parts: LaneParts, item: Item) -> bool:
-        """Make a single record smaller; False: it is as small as it gets."""
-        with _SHRINKING:
-            if item.spans and (smaller := parts.shrink(item.record, item.spans)):
-                item.spans = smaller
-                return True
-        return False
 
     def _succeed(self, items: list[Item], outcome: Outcome) -> None:
         rejected = min(outcome.rejected, len(items))
@@ -420,29 +384,10 @@ class Lane:
     def _give_up(self, items: list[Item], reason: str, message: str, error: BaseException | None = None) -> None:
         told = reason not in _OF_RECORDS and not self._books.failing
         with self._held():
-            if self._closed or not items or not self._worker.is_current:
+            if self._closed or not items:
                 return
             self._settle(items)
             self._books.drop(reason, len(items), message, told=told)
         if told:
             self._books.failed(message, f"{len(items)} generation(s) lost", error)
         self._books.say()
-
-    # -- the exporter's own life cycle ------------------------------------------------------------------------------
-
-    def _flush_transport(self) -> bool:
-        if self._parts is None:
-            return True
-        try:
-            return self._parts.transport.flush()
-        except BaseException as error:  # noqa: BLE001  # an exporter's fault is told, and the thread goes on
-            self._books.failed(f"flushing failed ({type(error).__name__})", "going on", error)
-            return False
-
-    def _close_transport(self) -> None:
-        if self._parts is None:
-            return
-        try:
-            self._parts.transport.close()
-        except BaseException as error:  # noqa: BLE001  # likewise
-            self._books.failed(f"closing failed ({type(error).__name__})", "it is not used any more", error)

@@ -1,15 +1,21 @@
-"""The record that a lane's thread is turning into spans, and since when: its objects and functions are the program's."""
+"""Turning records into spans on a lane's thread, and how long that takes: their objects and functions are the program's."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from llm_otel_broadcast.delivery.parts import Item
+from llm_otel_broadcast.delivery.blocks import BlockBook, key_of
+from llm_otel_broadcast.delivery.parts import Item, LaneParts, LeftOut
+from llm_otel_broadcast.generation import NO_FIELDS, Block
+from llm_otel_broadcast.guard import Caught, Guard
 
 _TIMEOUT_S: Final = 10.0
 """Rendering takes microseconds to milliseconds; a thread that is at one record for so long waits for something."""
+_LAST_TIMEOUT_S: Final = 1.0
+"""The same when the process ends, which must leave time for the records behind it."""
+_SHRINKING: Final = Guard("cutting a record that is too large")
 
 
 class ReplacedError(Exception):
@@ -30,7 +36,52 @@ class Rendering:
     items: list[Item]
     since: float
 
-    @property
-    def is_blocked(self) -> bool:
-        """Whether it takes too long."""
-        return time.monotonic() - self.since > _TIMEOUT_S
+    def is_blocked(self, *, ends: bool) -> bool:
+        """Whether it takes too long; `ends`: the lane is to end."""
+        return time.monotonic() - self.since > (_LAST_TIMEOUT_S if ends else _TIMEOUT_S)
+
+
+class Unreadable(NamedTuple):
+    """A record that cannot be rendered, and the type of the error."""
+
+    error: str
+
+
+class Withdrawn(NamedTuple):
+    """A block that is not sent by itself: what was below it has been dropped, and counted, or brings it along later."""
+
+
+def render(parts: LaneParts, blocks: BlockBook, item: Item) -> LeftOut | Unreadable | Withdrawn | None:
+    """Make an item's spans and blocks; return why it is not to be sent, None: it is."""
+    record = item.record
+    # One odd record must not take its neighbours along.
+    with Caught() as caught:
+        if isinstance(record, Block):
+            return _render_block(parts, blocks, item, record)
+        record.settle()
+        spans = parts.render(record)
+        if isinstance(spans, LeftOut):
+            return spans
+        item.spans = spans
+        item.blocks = [parts.block(due, due.fields or record.fields) for due in blocks.due(record.blocks)]
+        return None
+    return Unreadable(type(caught.error).__name__)
+
+
+def _render_block(parts: LaneParts, blocks: BlockBook, item: Item, block: Block) -> LeftOut | Withdrawn | None:
+    if not blocks.follows(block):
+        return Withdrawn()
+    if not block.generations and not parts.chooses(block):
+        return LeftOut("sampled")
+    if not blocks.has(key_of(block)):
+        item.blocks = [parts.block(block, block.fields or NO_FIELDS)]
+    return None
+
+
+def shrink(parts: LaneParts, item: Item) -> bool:
+    """Make a single record smaller; False: it is as small as it gets."""
+    with _SHRINKING:
+        if item.spans and (smaller := parts.shrink(item.record, item.spans)):
+            item.spans = smaller
+            return True
+    return False

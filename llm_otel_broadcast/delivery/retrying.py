@@ -10,6 +10,7 @@ from typing import Final
 
 from llm_otel_broadcast.delivery.books import Books
 from llm_otel_broadcast.delivery.parts import LaneParts, Outcome, RetryPolicy
+from llm_otel_broadcast.guard import Caught
 from llm_otel_broadcast.span import Span
 
 _MAX_RETRY_S: Final = 60.0
@@ -120,3 +121,23 @@ class Retrying:
 def _shown(seconds: float) -> str:
     """Return a pause as the log has it."""
     return f"{seconds:.1f} s" if seconds < _EXACT_BELOW_S else f"{seconds:.0f} s"
+
+
+def flush_transport(parts: LaneParts | None, books: Books) -> bool:
+    """Have an exporter send what it holds; an error of its own is noted, and the lane goes on."""
+    if parts is None:
+        return True
+    with Caught() as caught:
+        return parts.transport.flush()
+    books.failed(f"flushing failed ({type(caught.error).__name__})", "going on", caught.error)
+    return False
+
+
+def close_transport(parts: LaneParts | None, books: Books) -> None:
+    """Close connections and exporters; an error of theirs is noted."""
+    if parts is None:
+        return
+    with Caught() as caught:
+        parts.transport.close()
+    if caught.error is not None:
+        books.failed(f"closing failed ({type(caught.error).__name__})", "it is not used any more", caught.error)

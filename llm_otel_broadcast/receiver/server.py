@@ -326,7 +326,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _check_sender(self) -> None:
         """Refuse what a page in a browser sends, also one whose host name was pointed at this machine (DNS rebinding)."""
-        host = self.headers.get("host")
+        # A URL in place of a path is for a proxy: no page can have a browser send that.
+        host = None if "://" in self.path else self.headers.get("host")
         if host is not None and self.server.is_loopback and not _is_local(host):
             raise _RefusedError(403, "the Host must be this machine")
         origin = self.headers.get("origin")

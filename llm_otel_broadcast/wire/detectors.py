@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Final
 
+from opentelemetry.sdk import version
 from opentelemetry.sdk.environment_variables import OTEL_EXPERIMENTAL_RESOURCE_DETECTORS
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.version import __version__ as _sdk_version
 
 from llm_otel_broadcast.forks import importing
-from llm_otel_broadcast.logs import log
+from llm_otel_broadcast.guard import Caught
+from llm_otel_broadcast.logs import log, own
 
 TIMEOUT_S: Final = 1.5
 """For all detectors side by side; well below the default `exit_timeout`, as a short program ends meanwhile."""
@@ -75,7 +76,7 @@ def _detect(names: Sequence[str]) -> Resource:
         {
             "telemetry.sdk.language": "python",
             "telemetry.sdk.name": "opentelemetry",
-            "telemetry.sdk.version": _sdk_version,
+            "telemetry.sdk.version": version.__version__,
         }
     )
     detections = [_Detection(name) for name in names]
@@ -94,29 +95,31 @@ class _Detection:
         self._failure = "took too long"
         self._done = threading.Event()
         try:
-            threading.Thread(target=self._run, name=f"llm-otel-broadcast detector {name}", daemon=True).start()
+            threading.Thread(target=own(self._run), name=f"llm-otel-broadcast detector {name}", daemon=True).start()
         except RuntimeError:
             # No thread can be started any more once the interpreter ends.
             self._failure = "came too late"
             self._done.set()
 
     def _run(self) -> None:
-        try:
-            with importing:
-                found = list(entry_points(group=_GROUP, name=self._name))
-                detector = found[0].load()() if found else None
-            if detector is not None:
-                self._resource = detector.detect()
-            elif self._name == _INSTANCE:
-                # Older SDKs have none.
-                self._resource = Resource({})
-            else:
-                self._failure = "is not installed"
         # A detector is foreign code, and nobody waits for what its thread raises.
-        except BaseException as error:  # noqa: BLE001
-            self._failure = f"failed ({type(error).__name__})"
-        finally:
-            self._done.set()
+        with Caught() as caught:
+            self._detect()
+        if caught.error is not None:
+            self._failure = f"failed ({type(caught.error).__name__})"
+        self._done.set()
+
+    def _detect(self) -> None:
+        with importing:
+            found = list(entry_points(group=_GROUP, name=self._name))
+            detector = found[0].load()() if found else None
+        if detector is not None:
+            self._resource = detector.detect()
+        elif self._name == _INSTANCE:
+            # Older SDKs have none.
+            self._resource = Resource({})
+        else:
+            self._failure = "is not installed"
 
     def result(self, deadline: float) -> Resource:
         """Return what it has found by the deadline (monotonic), an empty resource if nothing."""

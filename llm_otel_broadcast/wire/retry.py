@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC
+from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -35,7 +36,7 @@ def _date(text: str) -> float | None:
         return None
 
 
-def asked_pause(headers: Mapping[str, str], now: float) -> float | None:
+def asked_pause(headers: Mapping[str, str] | Message, now: float) -> float | None:
     """Return the seconds that an answer asks to wait: 1 to 3,600; None when it asks for nothing, or for no time at all.
 
     Args:
