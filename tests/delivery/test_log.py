@@ -110,7 +110,7 @@ def test_a_log_handler_that_raises_stops_nothing(receiver):
             flushed(lane)
             lane.put(record())
             assert flushed(lane)
-            assert (lane.status().delivered, lane.status().dropped) == (1, {"queue_full": 1, "refused": 1})
+            assert (lane.status().delivered, lane.status().dropped) == (1, {"too_large": 1, "refused": 1})
     finally:
         logging.getLogger("llm_otel_broadcast").removeHandler(handler)
 
