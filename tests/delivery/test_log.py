@@ -95,10 +95,11 @@ def test_each_destination_speaks_for_itself(stand_in, receiver, caplog):
     assert "it usually ends in /v1/traces" in second
 
 
-def test_a_log_handler_that_raises_stops_nothing(receiver):
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt])
+def test_a_log_handler_that_raises_stops_nothing(receiver, error):
     class Raising(logging.Handler):
         def emit(self, record):
-            raise RuntimeError("disk full")
+            raise error("disk full")
 
     handler = Raising()
     logging.getLogger("llm_otel_broadcast").addHandler(handler)
