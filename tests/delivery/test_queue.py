@@ -7,6 +7,8 @@ import time
 import tracemalloc
 from queue import SimpleQueue
 
+import pytest
+
 from llm_otel_broadcast.delivery import lane as lanes
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.lane import Lane
