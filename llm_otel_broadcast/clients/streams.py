@@ -178,7 +178,8 @@ class WatchedIterator:
         self._watch.abandoned()
 
     def __del__(self) -> None:
-        self._watch.abandoned()
+        if hasattr(self, "_watch"):  # not where a signal handler has interrupted its making
+            self._watch.abandoned()
 
 
 class WatchedAsyncIterator:
@@ -219,7 +220,8 @@ class WatchedAsyncIterator:
         self._watch.abandoned()
 
     def __del__(self) -> None:
-        self._watch.abandoned()
+        if hasattr(self, "_watch"):  # not where a signal handler has interrupted its making
+            self._watch.abandoned()
 
 
 class StreamProxy(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]  # its stubs differ by version

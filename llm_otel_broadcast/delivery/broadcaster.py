@@ -51,10 +51,17 @@ class Broadcaster:
         self._put(span)
 
     def _put(self, record: Record) -> None:
-        for lane in self.lanes:
-            lane.put(record)
-            if not lane.is_running:
-                self._start(self.lanes)
+        remaining = iter(self.lanes)
+        try:
+            for lane in remaining:
+                lane.put(record)
+                if not lane.is_running:
+                    self._start(self.lanes)
+        except BaseException:
+            # a signal handler has raised: its exception is the host's, and the record is for the other lanes too
+            for lane in remaining:
+                lane.put(record)
+            raise
         if self._late_s is not None:
             self._deliver_late(self._late_s)
 

@@ -92,16 +92,14 @@ class Lane:
 
     def put(self, record: Record) -> None:
         """Take a finished record. Never waits for a lock: this may run in a finalizer, anywhere in the host's code."""
+        self._strays.append(record)
         lock = self._lock
         if lock.acquire(blocking=False):
             try:
                 while self._strays:
                     self._accept(self._strays.popleft())
-                self._accept(record)
             finally:
                 lock.release()
-        else:
-            self._strays.append(record)
         if not self._rung:
             self._rung = True
             self._bell.put("record")
@@ -174,7 +172,7 @@ class Lane:
         worker = self._worker
         while self.is_running or self._waiting():
             # not running, but something waits: the thread is just being started, has died, or could not be started before
-            self.start()
+            self._worker.start()
             self._replace_blocked()
             if self._worker is not worker:
                 # the thread that had the ticket does not answer any more

@@ -7,6 +7,8 @@ import time
 import tracemalloc
 from queue import SimpleQueue
 
+import pytest
+
 from llm_otel_broadcast.delivery import lane as lanes
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.lane import Lane
@@ -281,6 +283,68 @@ def test_a_record_is_kept_when_no_thread_can_be_started(receiver, monkeypatch):
         assert broadcaster.flush(5.0)
         assert lane.status().delivered == 2
         broadcaster.stop(1.0)
+
+
+def test_a_record_that_is_too_large_leaves_alone_what_waits(receiver):
+    with running(receiver.endpoint, max_bytes=100_000, started=False) as lane:
+        for size in (10_000, 10_000, 100_001, 10_000):
+            lane.put(record(size=size))
+        assert (lane.status().queued_records, lane.status().dropped) == (3, {"too_large": 1})
+        lane.start()
+        assert flushed(lane)
+        assert lane.status().delivered == 3
+
+
+def test_a_record_beside_which_too_much_is_in_flight_leaves_alone_what_waits(receiver):
+    receiver.hang = threading.Event()
+    with running(receiver.endpoint, max_bytes=100_000) as lane:
+        lane.put(record(size=60_000))
+        receiver.wait_for_requests(1)
+        lane.put(record(size=10_000))
+        lane.put(record(size=50_000))
+        assert (lane.status().queued_records, lane.status().dropped) == (2, {"queue_full": 1})
+        receiver.hang.set()
+        assert flushed(lane)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_has_died_is_started_again_by_the_next_record(receiver, monkeypatch):
+    with running(receiver.endpoint, started=False) as lane:
+        broadcaster = Broadcaster([lane])
+        with monkeypatch.context() as patched:
+
+            def die():
+                raise SystemExit
+
+            patched.setattr(lane, "_drain", die)
+            broadcaster.put(record("first"))
+            until(lambda: not lane.is_running)
+        broadcaster.put(record("second"))
+        receiver.store.wait_for(2)
+
+
+def test_a_lane_may_be_stopped_while_its_thread_is_being_started(receiver, monkeypatch):
+    """`shutdown()` raised: a thread cannot be joined before it has been started."""
+    starting, go = threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    def slowly(thread):
+        if threading.current_thread() is calling:
+            starting.set()
+            go.wait(5.0)
+        start(thread)
+
+    with running(receiver.endpoint, started=False) as lane:
+        broadcaster = Broadcaster([lane])
+        monkeypatch.setattr(threading.Thread, "start", slowly)
+        calling = threading.Thread(target=broadcaster.put, args=(record(),))
+        calling.start()
+        assert starting.wait(5.0)
+        broadcaster.stop(0.2)
+        go.set()
+        calling.join(5.0)
+        until(lambda: not lane.is_running)
+        assert balanced(lane.status())
 
 
 def test_the_thread_makes_its_parts_anew_after_a_failure(receiver):
