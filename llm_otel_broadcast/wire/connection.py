@@ -195,7 +195,7 @@ def open_tunnel(sock: Any, proxy: Proxy, host: str, port: int, deadline: float) 
     ]
     sock.settimeout(remaining(deadline))
     sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-    stream: Any = Stream(sock, piecemeal=True)
+    stream: Any = Stream(sock, is_borrowed=True)
     stream.begin(deadline)
     response = _Response(stream, method="CONNECT")
     response.begin()
