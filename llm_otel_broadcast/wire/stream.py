@@ -170,6 +170,9 @@ class _Incoming(io.BufferedReader):
     def close(self) -> None:
         """Stay open."""
 
+    def flush(self) -> None:
+        """Hold nothing back. An answer flushes when it is collected, maybe after the buffer (Python 3.13 tells of errors there)."""
+
 
 def _final_status(head: bytes) -> int | None:
     """Return the status of the answer that begins there, interim ones left out; None: it cannot be told yet."""
