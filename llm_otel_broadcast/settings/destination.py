@@ -50,12 +50,13 @@ class Destination:
         headers: HTTP headers sent with every request, for instance the API key. Never shown in a repr, log or error.
         name: how logs and `status()` call it; default: the endpoint's host and port.
         enabled: False keeps the destination but sends nothing to it.
-        encoding: `auto` sends JSON and turns to protobuf for good after an answer 415; `json`; `protobuf`.
+        encoding: `auto` sends JSON, and after an answer 415 protobuf, if that is taken; `json`; `protobuf`.
         compression: `none` (several backends refuse gzip) or `gzip`.
         privacy_mode: True leaves prompts, answers, tool definitions and error texts out; everything else is sent.
-        timeout: seconds that one request may take, at most.
+        timeout: seconds for connecting, at most, and as many again for sending a request and its answer.
         batch_delay: seconds a record waits for company before it is sent.
-        certificate: PEM file of the authorities that the server's certificate may come from, instead of the system's.
+        certificate: PEM file of the authorities that the server's certificate may come from, instead of the system's. All three
+            files are read again when they change.
         client_certificate: PEM file of the certificate that we show to a server that demands one.
         client_key: PEM file of its private key, unless that is in the same file; without a password.
         sampling_rate: share of the generations that is sent, 0.0001 to 1; whole sessions (without a session: traces) are

@@ -117,9 +117,11 @@ class Connection:
         if not isinstance(response, _Response):
             raise HTTPException("another library has replaced the class of the answer")
         content, fault = _read(response)
-        if fault is not None or response.will_close or not response.isclosed() or stream.is_spoilt:
+        is_whole = fault is None and response.isclosed()
+        if not is_whole or response.will_close or stream.is_spoilt:
             self.close()
-        return Response(response.status, response.headers, content, fault, fault is None and response.isclosed())
+        response.close()
+        return Response(response.status, response.headers, content, fault, is_whole)
 
     def _opened(self, timeout: float) -> Stream:
         deadline = time.monotonic() + timeout
@@ -195,10 +197,11 @@ def open_tunnel(sock: Any, proxy: Proxy, host: str, port: int, deadline: float) 
     ]
     sock.settimeout(remaining(deadline))
     sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-    stream: Any = Stream(sock, piecemeal=True)
+    stream: Any = Stream(sock, is_borrowed=True)
     stream.begin(deadline)
     response = _Response(stream, method="CONNECT")
     response.begin()
+    response.close()
     if response.fault is not None:
         raise response.fault
     return response.status, response.reason

@@ -118,7 +118,8 @@ class HttpSender:
         said = self._excerpt(text_of(content, content_type, page=page))
         text = f"{self._who(status)} answered {status}" + (f" ({hint})" if hint else "") + (f": {said}" if said else "")
         if status in RETRYABLE:
-            wait = asked_pause(response.headers, time.time())
+            headers = response.headers
+            wait = asked_pause(headers.get("Retry-After"), headers.get("Date"), time.time())
             return Answer("retry", status, text, wait, 0, said, page)
         kinds: dict[int, Kind] = {413: "too_large", 415: "unsupported_media"}
         location = response.headers.get("Location", "")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC
-from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -36,14 +35,15 @@ def _date(text: str) -> float | None:
         return None
 
 
-def asked_pause(headers: Mapping[str, str] | Message, now: float) -> float | None:
+def asked_pause(retry_after: str | None, date: str | None, now: float) -> float | None:
     """Return the seconds that an answer asks to wait: 1 to 3,600; None when it asks for nothing, or for no time at all.
 
     Args:
-        headers: the answer's. A date is compared with the server's own clock where it shows that (`Date`).
+        retry_after: its header of that name.
+        date: its `Date`: a time that it names is one of the server's clock.
         now: in seconds since the epoch.
     """
-    seconds = parse_retry_after(headers.get("Retry-After"), _date(headers.get("Date", "")) or now)
+    seconds = parse_retry_after(retry_after, _date(date or "") or now)
     return None if seconds is None or seconds < _MIN_ASKED_S else min(seconds, _MAX_ASKED_S)
 
 

@@ -29,11 +29,18 @@ def remaining(deadline: float) -> float:
 
 
 class Stream:
-    """What `http.client` uses like a socket: writes with an ear for the answer, reads until a deadline in all."""
+    """What `http.client` uses like a socket: writes with an ear for the answer, reads until a deadline in all.
 
-    def __init__(self, sock: Any, *, piecemeal: bool = False) -> None:
+    Args:
+        sock: connected, with or without TLS.
+        is_borrowed: it is used for something else afterwards: nothing beyond the answer is read, and it stays open.
+    """
+
+    def __init__(self, sock: Any, *, is_borrowed: bool = False) -> None:
         self._sock = sock
-        self._raw = _Raw(sock, piecemeal=piecemeal)
+        # Behind a proxy's answer, what follows belongs to the tunnel.
+        self._raw = _Raw(sock, piecemeal=is_borrowed)
+        self._is_borrowed = is_borrowed
         self._incoming = _Incoming(self._raw)
         self.failure: OSError | None = None
         """Why the body could not be sent."""
@@ -93,7 +100,8 @@ class Stream:
 
     def __del__(self) -> None:
         # A lane that a forked child inherits, or that is replaced, is not closed by anybody.
-        self.end()
+        if not self._is_borrowed:
+            self.end()
 
     def close(self) -> None:
         """Stay open: `http.client` closes what it has read from."""
@@ -104,7 +112,6 @@ class _Raw(io.RawIOBase):
 
     def __init__(self, sock: Any, *, piecemeal: bool) -> None:
         self._sock = sock
-        # Behind a proxy's answer, what follows belongs to the tunnel.
         self._limit = 1 if piecemeal else None
         self._ahead = bytearray()
         self._is_ended = False
@@ -162,6 +169,9 @@ class _Incoming(io.BufferedReader):
 
     def close(self) -> None:
         """Stay open."""
+
+    def flush(self) -> None:
+        """Hold nothing back. An answer flushes when it is collected, maybe after the buffer (Python 3.13 tells of errors there)."""
 
 
 def _final_status(head: bytes) -> int | None:

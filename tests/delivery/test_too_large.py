@@ -112,13 +112,14 @@ def test_a_redacted_text_stays_redacted_when_it_is_cut(client):
 
 def test_a_span_of_another_instrumentation_is_cut_likewise():
     with limited(100_000) as (running, handle):
-        provider = TracerProvider()
+        provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(BroadcastSpanProcessor())
         content = json.dumps([{"role": "user", "parts": [{"type": "text", "content": "x" * 300_000}]}])
         attributes = {**SEMCONV, "gen_ai.input.messages": content}
         provider.get_tracer("theirs").start_span("theirs", attributes=attributes).end()
         assert handle.flush(5.0)
         assert handle.status().destinations[0].delivered == 1
+        provider.shutdown()
     attributes = spans(running, 100_000)["theirs"]
     assert attributes[MARK] == "cut"
     assert attributes["gen_ai.request.model"] == SEMCONV["gen_ai.request.model"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 
 import pytest
 
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.wire.http import HttpSender
 from llm_otel_broadcast.wire.route import proxy_for
-from tests.connection.backends import socket_serving
+from tests.connection.backends import serving, socket_serving
+from tests.connection.certificates import Authority
 
 PROXY = "http://proxy.example:3128"
 
@@ -145,3 +147,36 @@ def test_a_proxy_that_hangs_is_left_at_the_timeout(monkeypatch):
         over.set()
     assert answer.said.startswith("the proxy")
     assert answer.said.endswith("timeout")
+
+
+def test_a_secure_endpoint_is_reached_through_the_tunnel_of_a_secure_proxy(monkeypatch, tmp_path):
+    """TLS within the TLS to the proxy; both certificates are checked, and the body is longer than a record of TLS."""
+    authority = Authority(tmp_path, "our-authority")
+    monkeypatch.setenv("SSL_CERT_FILE", authority.file)
+
+    def pass_on(source, target):
+        with suppress(OSError):
+            while piece := source.recv(65536):
+                target.sendall(piece)
+            target.shutdown(socket.SHUT_WR)
+
+    def tunnel(connection):
+        context = authority.issue("proxy").server_context()
+        with context.wrap_socket(connection, server_side=True) as inside:
+            host, port = inside.recv(65536).split()[1].decode().split(":")
+            with socket.create_connection((host, int(port))) as outside:
+                inside.sendall(b"HTTP/1.1 200 Connection established\r\nVia: us\r\n\r\n")
+                thread = threading.Thread(target=pass_on, args=(outside, inside), daemon=True)
+                thread.start()
+                pass_on(inside, outside)
+                thread.join(5)
+
+    server = authority.issue("server").server_context()
+    with serving(context=server) as running, socket_serving(tunnel) as endpoint:
+        monkeypatch.setenv("HTTPS_PROXY", endpoint.removesuffix("/v1/traces").replace("http:", "https:"))
+        sender = HttpSender(Destination(endpoint=running.endpoint), "1")
+        for _ in range(2):
+            answer = sender.send(b'{"x":"' + b"y" * 100_000 + b'"}', "application/json", 5.0)
+            assert answer.kind == "ok", answer
+        sender.close()
+        assert [len(request.body) for request in running.requests] == [100_008] * 2
