@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from llm_otel_broadcast.assembly import assemble
+from llm_otel_broadcast.guard import logger
 from llm_otel_broadcast.instrumentation import _watch_multiprocessing
 from llm_otel_broadcast.running import Run, state
 from llm_otel_broadcast.settings.errors import ConfigError
-from llm_otel_broadcast.settings.layers import settle
+from llm_otel_broadcast.settings.layers import settle_told
 from llm_otel_broadcast.settings.variables import disabling
 
 _NOWHERE: Final = (
@@ -27,8 +28,14 @@ def deliver_beside(given: Mapping[str, object]) -> Run | None:
     """
     if disabling(os.environ):
         return None
-    options = settle(given, os.environ)
+    settled = settle_told(given, os.environ)
+    options = settled.options
+    for warning in settled.warnings:
+        logger.warning("%s", warning)
     if not options.destinations:
+        # A variable of OpenTelemetry's names a destination that cannot be used: that stops no program.
+        if settled.warnings:
+            return None
         raise ConfigError([_NOWHERE])
     exporters = tuple(made.exporter for made in options.destinations if made.enabled and made.exporter)
     run = Run(assemble(options, state.keeps), options.exit_timeout, None, exporters)

@@ -173,6 +173,12 @@ def test_headers_come_as_pairs_or_as_json_and_variables_stay_references(file, se
         (["add", "x", "--endpoint", "http://h", "--encoding", "xml"], 'encoding must be "auto", "json" or "protobuf"'),
         (["add", "x", "--endpoint", "http://h", "--certificate", "/no/such"], "does not exist"),
         (["add", "x", "--preset", "langfuse", "--param", "public_key=p", "--param", "secret_key=${K}"], "cannot be a ${VARIABLE}"),
+        (["add", "x", "--endpoint", "localhost:4318"], "needs http:// or https:// in front"),
+        (["add", "x", "--preset", "axoim"], 'did you mean "axiom"?'),
+        (["add", "x", "--preset", "axiom", "--param", "token=t", "--param", "dataset=d", "--param", "tokn=x"], '"tokn" is no value'),
+        (["presets", "axoim"], 'there is no preset "axoim"'),
+        (["test", "--endpoint", "localhost:4318"], "'--endpoint' / '-e': \"localhost:4318\" needs http:// or https:// in front"),
+        (["add", "x", "--endpoint", "http://h", "-H", f"Authorization Basic {CANARY}=="], 'header name "Authorization..." is not'),
         (["test", "--encoding", "json"], "Give NAME or --endpoint URL"),
     ],
 )  # fmt: skip
@@ -186,13 +192,9 @@ def test_wrong_usage_ends_with_2_and_names_the_fix(file, arguments, said, run):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["add", "x", "--endpoint", "localhost:4318"], "needs http:// or https:// in front"),
-        (["add", "x", "--preset", "axoim"], 'did you mean "axiom"?'),
-        (["add", "x", "--preset", "axiom", "--param", "token=t", "--param", "dataset=d", "--param", "tokn=x"], '"tokn" is no value'),
         (["edit", "nobody", "--encoding", "json"], 'there is no destination "nobody"'),
         (["test", "nobody"], 'there is no destination "nobody"'),
         (["test"], "LLM_OTEL_BROADCAST_CONFIG names this file, but it is not there"),
-        (["presets", "axoim"], 'there is no preset "axoim"'),
     ],
 )  # fmt: skip
 def test_wrong_settings_end_with_1_and_are_named(file, arguments, said, run):
@@ -290,7 +292,7 @@ def test_on_a_terminal_what_is_missing_is_asked_for_and_secrets_are_not_shown(fi
     with serving(Backend(wants={"authorization": f"Bearer {CANARY}"})) as server:
         code, screen = converse(
             ["destinations", "add", "mine"],
-            ("Preset (", "axoim"),
+            ("Preset or URL (", "axoim"),
             ('did you mean "axiom"', ""),
             ("Endpoint", server.root.removeprefix("http://")),
             ("needs http:// or https://", server.root),
@@ -302,6 +304,36 @@ def test_on_a_terminal_what_is_missing_is_asked_for_and_secrets_are_not_shown(fi
     assert CANARY not in screen
     assert "mine works" in screen
     assert tables(file)["mine"]["headers"] == {"Authorization": f"Bearer {CANARY}"}
+
+
+def test_on_a_terminal_a_pasted_url_and_a_pasted_header_are_taken_as_what_they_are(file):
+    with serving(Backend(wants={"authorization": f"Basic {CANARY}=="})) as server:
+        code, screen = converse(
+            ["destinations", "add", "mine"],
+            ("Preset or URL (", "ftp://x"),
+            ("needs http:// or https://", server.root),
+            ("Header, e.g.", f"Authorization Basic {CANARY}=="),
+            ('header name "Authorization..." is not', f"Authorization: Basic {CANARY}=="),
+            ("Header, e.g.", ""),
+        )
+    assert code == 0, screen
+    assert tables(file)["mine"]["headers"] == {"Authorization": f"Basic {CANARY}=="}
+
+
+@pytest.mark.parametrize("option", ["--header", "-H"])
+def test_a_header_in_the_form_of_curl_is_one_and_its_value_is_never_shown(file, option, run):
+    with serving(Backend(wants={"authorization": f"Basic {CANARY}=="})) as server:
+        done = run("destinations", "add", "mine", "-e", server.root, option, f"Authorization: Basic {CANARY}==")
+    assert CANARY not in done.stdout + done.stderr
+    assert tables(file)["mine"]["headers"] == {"Authorization": f"Basic {CANARY}=="}
+
+
+def test_what_is_off_is_named_when_everything_is_tested(file, server, run):
+    run("destinations", "add", "on", "--endpoint", server.root)
+    run("destinations", "add", "off", "--endpoint", "http://h", "--disabled", "--no-test")
+    assert '"off" is off and left out here' in run("destinations", "test").stderr
+    run("disable", "on")
+    assert "no destination that is enabled (on, off: off)" in run("destinations", "test", code=1).stderr
 
 
 def test_on_a_terminal_a_preset_asks_for_its_values_with_defaults(file, server):

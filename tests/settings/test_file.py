@@ -99,7 +99,7 @@ def test_defaults_take_every_option_but_objects_and_what_belongs_to_one_destinat
 
     from llm_otel_broadcast import instrument
 
-    not_here = {"client", "tracer_provider", "exporter", "endpoint", "headers", "destinations"}
+    not_here = {"client", "tracer_provider", "exporter", "endpoint", "headers", "destinations", "to", "strict"}
     assert set(default_names()) >= set(inspect.signature(instrument).parameters) - not_here - {
         "on_generation",
         "redact",
@@ -143,7 +143,7 @@ ONE = '[[destinations]]\nname = "axiom"\nendpoint = "http://x"\n'
         ("#" * (4 * 1024 * 1024 + 1), ["it has more than 4194304 bytes"]),
         ("enabeld = true", ['"enabeld" is no setting: did you mean "enabled"?']),
         ("zzz = true", ['"zzz" is no setting: there are enabled, defaults, destinations']),
-        ('enabled = "yes"', ["enabled must be True or False, got 'yes'"]),
+        ('enabled = "yes"', ["enabled must be true or false, got 'yes'"]),
         ('service_name = "x"', ['"service_name" belongs under [defaults]']),
         ('endpoint = "http://x"', ['"endpoint" belongs to one destination, under [[destinations]]']),
         ("defaults = 5", ["defaults must be a table, under a line [defaults]"]),
@@ -157,7 +157,7 @@ ONE = '[[destinations]]\nname = "axiom"\nendpoint = "http://x"\n'
             "[defaults]\ntracer_provider = 1",
             ['[defaults]: "tracer_provider" is a Python object, which only code can give'],
         ),
-        ("[defaults]\ncapture_content = 1", ["[defaults]: capture_content must be True or False, got 1"]),
+        ("[defaults]\ncapture_content = 1", ["[defaults]: capture_content must be true or false, got 1"]),
         (
             "[defaults]\ntimeout = 0",
             ["[defaults]: timeout must be a number of seconds from 0.001 to 3600, got 0"],
