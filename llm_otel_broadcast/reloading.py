@@ -69,6 +69,8 @@ class Life:
             ConfigError: listing every wrong setting.
         """
         self._seen = self._lookup.stamp()
+        for refusal in self._lookup.refusals():
+            logger.warning("%s", refusal)
         file = file_at(self._seen, self._lookup, os.environ)
         options: Options | None = None
         try:

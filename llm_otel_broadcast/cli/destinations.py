@@ -27,9 +27,10 @@ def complete_name(_context: click.Context, _parameter: click.Parameter, typed: s
     from click.shell_completion import CompletionItem
 
     from llm_otel_broadcast.settings.errors import ConfigError
+    from llm_otel_broadcast.settings.store import SettingsFile
 
     try:
-        return [CompletionItem(name) for name in _file().names() if name.startswith(typed)]
+        return [CompletionItem(name) for name in SettingsFile.found(os.environ).names() if name.startswith(typed)]
     except ConfigError:
         return []
 
@@ -38,8 +39,10 @@ name_argument = click.argument("name", shell_complete=complete_name)
 
 
 def _file() -> SettingsFile:
+    from llm_otel_broadcast.settings.places import look
     from llm_otel_broadcast.settings.store import SettingsFile
 
+    warn(look(os.environ).refusals())
     return SettingsFile.found(os.environ)
 
 

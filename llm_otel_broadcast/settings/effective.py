@@ -79,7 +79,7 @@ def effective(environ: Mapping[str, str]) -> Effective:
         for name in kinds_of(Options)
         if name != "destinations"
     }
-    warnings = (*(file.warnings if file else ()), *settled.warnings, *notices(environ))
+    warnings = (*(file.warnings if file else ()), *lookup.refusals(), *settled.warnings, *notices(environ))
     return Effective(path, off, options, _destinations(settled, settled.file), warnings)
 
 
