@@ -13,6 +13,7 @@ from llm_otel_broadcast.cli.destinations import complete_name
 from llm_otel_broadcast.cli.fields import destination_options, read_values, stated
 from llm_otel_broadcast.cli.saying import as_json, faults_told, say_json, usage_told
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.expanding import AllSet
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.cli.trial import Manner
@@ -156,7 +157,10 @@ def _changed(
 def _save(file: SettingsFile, name: str, table: Mapping[str, Any], manner: Manner, *, untested: bool) -> None:
     if not table.get("headers"):
         table = {key: value for key, value in table.items() if key != "headers"}
+    # What is not in the file yet is no fault of the file's.
+    where = "" if name in file.names() else f'destination "{name}"'
     if untested:
+        file.make(name, table, AllSet(), where)
         file.put(name, table)
         if manner.as_json:
             say_json({"name": name, "file": str(file.path), "saved": True, "tested": False})
@@ -169,7 +173,7 @@ def _save(file: SettingsFile, name: str, table: Mapping[str, Any], manner: Manne
     from llm_otel_broadcast.cli.trial import try_out
     from llm_otel_broadcast.settings.tested import remember
 
-    tried = try_out(lambda said: file.make(name, said, os.environ), table, manner)
+    tried = try_out(lambda said: file.make(name, said, os.environ, where), table, manner)
     report = tried.report
     if report.ok:
         file.put(name, tried.table)

@@ -95,10 +95,10 @@ class SettingsFile:
         """Return one destination as it would send; `environ` has what `${...}` in its headers stands for."""
         return self.make(name, self.table(name), environ)
 
-    def make(self, name: str, table: Mapping[str, object], environ: Mapping[str, str]) -> Destination:
-        """Return what a table would make if it stood in the file under that name."""
+    def make(self, name: str, table: Mapping[str, object], environ: Mapping[str, str], where: str = "") -> Destination:
+        """Return what a table would make if it stood in the file under that name; `where`: how faults call it, if not so."""
         defaults: Any = parse(read_text(self.path), self.path).get("defaults", {}) if self.exists else {}
-        return make_destination({**table, "name": name}, environ, self.where(name), defaults)
+        return make_destination({**table, "name": name}, environ, where or self.where(name), defaults)
 
     def where(self, name: str) -> str:
         """Return how messages call a destination of this file."""

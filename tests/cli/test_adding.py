@@ -328,6 +328,17 @@ def test_a_header_in_the_form_of_curl_is_one_and_its_value_is_never_shown(file, 
     assert tables(file)["mine"]["headers"] == {"Authorization": f"Basic {CANARY}=="}
 
 
+@pytest.mark.parametrize("untested", [[], ["--no-test"]])
+def test_what_is_not_saved_yet_is_not_blamed_on_the_file(file, run, untested):
+    done = run("destinations", "add", "x", "--endpoint", "http://${HOST}", *untested, code=1)
+    assert done.stderr == 'Error: destination "x": endpoint: ${...} is read in the values of headers only\n'
+
+
+def test_a_preset_of_a_backend_of_ones_own_takes_its_address(file, server, run):
+    run("destinations", "add", "px", "--preset", "phoenix", "--param", f"host={server.root}")
+    assert tables(file)["px"]["endpoint"] == f"{server.root}/v1/traces"
+
+
 def test_what_is_off_is_named_when_everything_is_tested(file, server, run):
     run("destinations", "add", "on", "--endpoint", server.root)
     run("destinations", "add", "off", "--endpoint", "http://h", "--disabled", "--no-test")
