@@ -152,7 +152,8 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
         client: watch this client, or this resource of one (`client.chat`), instead of all; the handle undoes it. Other
             clients stay as they are.
         trace_defaults: trace fields for calls that do not say them: the keys of `trace`, `session_id` and `user`.
-        service_name: `service.name` of the resource; default: the app provider's resource, else `OTEL_SERVICE_NAME`.
+        service_name: `service.name` of the resource; default: the app provider's resource, else `OTEL_SERVICE_NAME`,
+            else the program's name.
         capture_content: False: prompts and answers are not even referenced. Default: True.
         app_spans: a standard span in the app's own tracer provider as well: `auto` (default), True or False.
         tracer_provider: the provider for those spans; default: the global one, looked up at each call.

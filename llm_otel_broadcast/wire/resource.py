@@ -9,6 +9,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.span import Attributes
+from llm_otel_broadcast.wire.service_name import named_after_program
 
 
 class ResourceSource:
@@ -26,7 +27,7 @@ class ResourceSource:
         if provider is not self._seen:
             base = getattr(provider, "resource", None)
             if not isinstance(base, Resource):
-                base = _default()
+                base = named_after_program(_default())
             self._resource = base.merge(Resource(self._own))
             self._seen = provider
         return self._resource
