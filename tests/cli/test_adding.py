@@ -15,6 +15,7 @@ import pytest
 from llm_otel_broadcast.cli.commands import cli
 from tests.cli.terminal import converse
 from tests.connection.backends import Backend, serving
+from tests.connection.certificates import Authority
 
 CANARY = "canary-5f1c"
 PHOENIX = Backend(json=415, elsewhere=405)
@@ -337,6 +338,13 @@ def test_what_is_not_saved_yet_is_not_blamed_on_the_file(file, run, untested):
 def test_a_preset_of_a_backend_of_ones_own_takes_its_address(file, server, run):
     run("destinations", "add", "px", "--preset", "phoenix", "--param", f"host={server.root}")
     assert tables(file)["px"]["endpoint"] == f"{server.root}/v1/traces"
+
+
+def test_what_helps_is_named_as_an_option_of_the_command_line(run, tmp_path):
+    certificate = Authority(tmp_path, "ours").issue("server")
+    with serving(context=certificate.server_context()) as server:
+        done = run("destinations", "test", "--endpoint", server.endpoint, code=1)
+    assert "give that one's as --certificate" in done.stdout
 
 
 def test_what_is_off_is_named_when_everything_is_tested(file, server, run):
