@@ -12,7 +12,7 @@ from llm_otel_broadcast.instrumentation import _watch_multiprocessing
 from llm_otel_broadcast.running import Run, state
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.layers import settle_told
-from llm_otel_broadcast.settings.variables import disabling
+from llm_otel_broadcast.settings.variables import disabling, variable_of
 
 _NOWHERE: Final = (
     "BroadcastSpanProcessor() has nowhere to send: give endpoint=... or destinations=[...], or no argument at all for the "
@@ -28,7 +28,9 @@ def deliver_beside(given: Mapping[str, object]) -> Run | None:
     """
     if disabling(os.environ):
         return None
-    settled = settle_told(given, os.environ)
+    # The file is not read here, so what chooses among its destinations says nothing.
+    environ = {name: text for name, text in os.environ.items() if name != variable_of("to")}
+    settled = settle_told(given, environ)
     options = settled.options
     for warning in settled.warnings:
         logger.warning("%s", warning)

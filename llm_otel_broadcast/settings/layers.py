@@ -75,7 +75,7 @@ def settle_told(given: Mapping[str, object], environ: Mapping[str, str], file: F
     faults = [fault for said in settings.values() if isinstance(said.value, ConfigError) for fault in said.value.faults]
     sound = {name: said for name, said in settings.items() if not isinstance(said.value, ConfigError)}
     is_complete = len(sound) == len(settings) and not isinstance(file, ConfigError)
-    if _TO in sound and not isinstance(file, ConfigError):
+    if _TO in sound and sound[_TO].value and not isinstance(file, ConfigError):
         try:
             read = _chosen(sound, read)
         except ConfigError as wrong:

@@ -129,6 +129,47 @@ def test_privacy_of_defaults_counts_wherever_nothing_stronger_is_said(settled, f
     assert [made.privacy_mode for made in settled(file, **said).destinations] == private
 
 
+def test_of_a_files_destinations_only_those_that_are_chosen_are_used(settled):
+    assert names(settled(TWO, TO="two")) == ["two"]
+    assert names(settled(TWO, {"to": ["two", "one"]})) == ["one", "two"]
+    assert names(settled(TWO, {"to": []})) == ["one", "two"]
+    assert names(settled(TWO, {"to": ["one"]}, TO="two")) == ["one"]
+    assert settled(TWO, {"to": ["one"]}, TIMEOUT="5").destinations[0].timeout == 5
+    assert names(settled(TWO, {"endpoint": "http://x"}, TO="two")) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "fault"),
+    [
+        (
+            TWO,
+            {"TO": "tow"},
+            f'{PREFIX}TO: there is no destination "tow" in {{}} (did you mean "two"?): there are one, two',
+        ),
+        (TWO, {"given": {"to": "two"}}, "to must be a list of texts such as"),
+        (
+            TWO,
+            {"ENDPOINT": "http://x", "given": {"to": ["two"]}},
+            "to chooses among the destinations of a settings file, but",
+        ),
+        (
+            "enabled = true\n",
+            {"TO": "two"},
+            f"{PREFIX}TO names destinations of a settings file, and there are none in one",
+        ),
+    ],
+)
+def test_a_choice_that_makes_no_sense_is_named(settled, tmp_path, text, said, fault):
+    with pytest.raises(ConfigError) as caught:
+        settled(text, **said)
+    assert fault.format(tmp_path / "settings.toml") in str(caught.value)
+
+
+def test_the_destinations_that_were_chosen_are_the_ones_in_effect(config):
+    found = origins(config, TWO, LLM_OTEL_BROADCAST_TO="two")
+    assert [one.name for one in found.destinations] == ["two"]
+
+
 def test_a_file_that_is_wrong_is_one_logged_error_and_the_program_runs_untraced(config, receiver, caplog):
     """Several programs share the file, and a page may write it: a typo there must not stop them at their next start."""
     config.write_text('x = 1\n[defaults]\ntimeout = "s3cr3t"\n' + TWO)
