@@ -14,6 +14,7 @@ from llm_otel_broadcast.cli.fields import destination_options, read_values, stat
 from llm_otel_broadcast.cli.saying import as_json, faults_told, say_json, usage_told
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.expanding import AllSet
+from llm_otel_broadcast.settings.headers import shown_name
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.cli.trial import Manner
@@ -148,7 +149,7 @@ def _changed(
     gone = {name.lower() for name in removed}
     unknown = gone - {name.lower() for name in headers}
     if unknown:
-        raise click.UsageError(f"there is no header {', '.join(sorted(unknown))} to remove")
+        raise click.UsageError(f"there is no header {', '.join(sorted(map(shown_name, unknown)))} to remove")
     replaced = gone | {name.lower() for name in table.get("headers", {})}
     kept = {name: value for name, value in headers.items() if name.lower() not in replaced}
     return {**before, **table, "headers": {**kept, **table.get("headers", {})}}

@@ -19,6 +19,7 @@ from typing import Any, Final
 from llm_otel_broadcast.settings.destination import SHORTHAND, Destination
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.expanding import expanded, holds_plain_secrets
+from llm_otel_broadcast.settings.headers import shown_name
 from llm_otel_broadcast.settings.kinds import TRUTH, in_text, kinds_of, nearest
 from llm_otel_broadcast.settings.options import Options
 
@@ -284,7 +285,7 @@ def _truth_faults(said: Mapping[str, object], path: Path) -> list[str]:
 
 
 def _unknown(said: Mapping[str, object], known: tuple[str, ...], where: str, place: Any) -> list[str]:
-    return [f'{where}: "{name}" {_instead(name, known, place)}' for name in said if name not in known]
+    return [f'{where}: "{shown_name(name)}" {_instead(name, known, place)}' for name in said if name not in known]
 
 
 def _instead(name: str, known: tuple[str, ...], place: Any) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.headers import shown_name
 from llm_otel_broadcast.settings.kinds import (
     MAPPING_WRITTEN,
     TEXT_OR_NONE,
@@ -62,7 +63,10 @@ def _destination(entry: Any) -> Destination:
     if unknown:
         there = ", ".join(known)
         raise ConfigError(
-            [f"{name!r} is no field of a destination{nearest(name, known)}: there are {there}" for name in unknown]
+            [
+                f"'{shown_name(name)}' is no field of a destination{nearest(name, known)}: there are {there}"
+                for name in unknown
+            ]
         )
     return Destination(**entry)
 

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding, redact_url
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.headers import shown_name
 from llm_otel_broadcast.settings.kinds import nearest
 
 _SECRETS: Final = frozenset({"token", "secret_key", "password", "authorization"})
@@ -132,7 +133,7 @@ def table_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     values, faults = _values(preset, {key: value for key, value in given.items() if key in known}, fields)
     takes = ", ".join(known) if known else "nothing"
     faults += [
-        f'"{key}" is no value of the preset and no field of a destination{nearest(key, [*known, *_fields()])}: '
+        f'"{shown_name(key)}" is no value of the preset and no field of a destination{nearest(key, [*known, *_fields()])}: '
         f"the preset takes {takes}"
         for key in given
         if key not in known and key not in fields

@@ -347,6 +347,35 @@ def test_what_helps_is_named_as_an_option_of_the_command_line(run, tmp_path):
     assert "give that one's as --certificate" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["destinations", "edit", "mine", "--remove-header", f"Authorization: Basic {CANARY}"], "no header authorization..."),
+        (["destinations", "add", "x", "--preset", "phoenix", "--param", f"token: {CANARY}=="], '"token..." is no value'),
+        (["collector-config", "agent", "--to", "http://x", "--header-from-env", f"Authorization Basic {CANARY}=="], '"Authorization..." is not the name of an HTTP header'),
+        (["collector-config", "agent", "--to", "http://x", "--header-from-env", f"Authorization: Basic {CANARY}=="], "what stands behind Authorization="),
+        (["demo", "-e", "http://x", "-H", f"Authorization Basic {CANARY}=="], 'header name "Authorization..."'),
+    ],
+)  # fmt: skip
+def test_a_secret_in_the_place_of_a_name_is_shown_nowhere(file, run, arguments, shown):
+    run("destinations", "add", "mine", "--endpoint", "http://h", "--no-test")
+    done = run(*arguments, code=2)
+    assert shown in " ".join(done.stderr.split())
+    assert CANARY.lower() not in (done.stdout + done.stderr).lower()
+
+
+def test_a_settings_file_can_be_named_on_the_command_line(tmp_path, run, monkeypatch):
+    monkeypatch.setenv("LLM_OTEL_BROADCAST_CONFIG", os.devnull)
+    monkeypatch.chdir(tmp_path)
+    run("--config", "other.toml", "destinations", "add", "mine", "--endpoint", "http://h", "--no-test")
+    assert tables(tmp_path / "other.toml")["mine"]["endpoint"] == "http://h"
+
+
+def test_run_sends_to_an_endpoint_or_to_destinations_of_the_file_and_not_to_both(run):
+    done = run("run", "--to", "mine", "--endpoint", "http://h", "python", code=2)
+    assert "leave one out" in " ".join(done.stderr.split())
+
+
 def test_what_is_off_is_named_when_everything_is_tested(file, server, run):
     run("destinations", "add", "on", "--endpoint", server.root)
     run("destinations", "add", "off", "--endpoint", "http://h", "--disabled", "--no-test")
