@@ -23,7 +23,7 @@ from llm_otel_broadcast.running import state as _state
 from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.options import AppSpans as AppSpansMode
-from llm_otel_broadcast.settings.variables import disabling, misspelt
+from llm_otel_broadcast.settings.variables import disabling, notices
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -117,6 +117,8 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
     max_content_chars: int | None = None,
     max_queue_bytes: int | None = None,
     exit_timeout: float | None = None,
+    to: Sequence[str] | None = None,
+    strict: bool | None = None,
 ) -> Handle:
     """Record every call of the `openai` client and broadcast it. Calling it again changes the settings.
 
@@ -151,7 +153,8 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
         client: watch this client, or this resource of one (`client.chat`), instead of all; the handle undoes it. Other
             clients stay as they are.
         trace_defaults: trace fields for calls that do not say them: the keys of `trace`, `session_id` and `user`.
-        service_name: `service.name` of the resource; default: the app provider's resource, else `OTEL_SERVICE_NAME`.
+        service_name: `service.name` of the resource; default: the app provider's resource, else `OTEL_SERVICE_NAME`,
+            else the program's name.
         capture_content: False: prompts and answers are not even referenced. Default: True.
         app_spans: a standard span in the app's own tracer provider as well: `auto` (default), True or False.
         tracer_provider: the provider for those spans; default: the global one, looked up at each call.
@@ -171,12 +174,16 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
             1,000,000.
         max_queue_bytes: memory for records that wait, all destinations together. Default: 64 MiB.
         exit_timeout: seconds the process waits for delivery at its end, at most. Default: 3.
+        to: names of destinations in the settings file: only these are used. Default: all of them.
+        strict: True: a settings file that is wrong raises. Default: it is one logged error, for several programs share it;
+            nothing is recorded until it is mended.
 
     Returns:
         A handle: `flush`, `shutdown`, `status`; also a context manager.
 
     Raises:
-        ConfigError: listing every wrong setting.
+        ConfigError: listing every wrong argument and variable of ours, with `strict` also what is wrong with the file.
+            What is wrong in OpenTelemetry's own variables is left out and logged.
     """
     given = dict(locals())  # before there is anything but the arguments
     del given["client"]
@@ -191,7 +198,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
         )
     life = Life(given, os.environ, covers)
     life.begin()
-    for warning in misspelt(os.environ):
+    for warning in notices(os.environ):
         logger.warning("%s", warning)
     ending.watch()
     return Handle(life)

@@ -19,8 +19,8 @@ from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.guard import Guard
 from llm_otel_broadcast.logs import logger, own
 from llm_otel_broadcast.running import Run, state
-from llm_otel_broadcast.settings.errors import ConfigError
-from llm_otel_broadcast.settings.layers import FileFound, file_at, names_destination, settle
+from llm_otel_broadcast.settings.errors import ConfigError, FileError
+from llm_otel_broadcast.settings.layers import FileFound, file_at, names_destination, settle_told
 from llm_otel_broadcast.settings.places import Stamp, look
 from llm_otel_broadcast.settings.variables import PREFIX, stated_disabled
 
@@ -57,23 +57,33 @@ class Life:
         self._coming: tuple[Stamp | None] | None = None
         """What was there at the last look."""
         self._ended = False
+        self._warned: set[str] = set()
+        """What is odd about others' variables, and has been logged."""
         self.run: Run | None = None
 
     def begin(self) -> None:
         """Record as the arguments, the environment and the file say.
 
+        A file that is wrong is logged, and nothing is recorded until it is mended.
+
         Raises:
             ConfigError: listing every wrong setting.
         """
         self._seen = self._lookup.stamp()
+        for refusal in self._lookup.refusals():
+            logger.warning("%s", refusal)
         file = file_at(self._seen, self._lookup, os.environ)
-        options = settle(self._given, self._environ, file)
-        _warn(file, options)
+        options: Options | None = None
+        try:
+            options = self._settled(file)
+        except FileError as wrong:
+            # The words of `zero_code.start`: without a handler of the program's this is the same line on stderr.
+            logger.error("llm-otel-broadcast: %s; the program runs untraced", "; ".join(wrong.faults))
         with state.lock:
             if self._covers is None:
                 for life in watcher.lives:
                     life.superseded()
-            if self._is_off(file):
+            if options is None or self._is_off(file):
                 self._stop(state.newest if self._covers is None else None)
             else:
                 self._install(options)
@@ -81,6 +91,16 @@ class Life:
                 watcher.follow((*watcher.lives, self))
         if self.run is None:  # no record will ever start the thread
             watcher.start()
+
+    def _settled(self, file: FileFound) -> Options:
+        """Return the options that result with this file, and say what is odd about them."""
+        settled = settle_told(self._given, self._environ, file)
+        _warn(file, settled.options)
+        for warning in settled.warnings:
+            if warning not in self._warned:
+                logger.warning("%s", warning)
+        self._warned |= set(settled.warnings)
+        return settled.options
 
     def superseded(self) -> None:
         """Make way for a newer one for all clients."""
@@ -144,11 +164,10 @@ class Life:
     def _follow(self, file: FileFound) -> None:
         try:
             is_off = self._is_off(file)
-            options = settle(self._given, self._environ, file)
+            options = self._settled(file)
         except ConfigError as wrong:
             logger.warning("the settings stay as they were: %s", "; ".join(wrong.faults))
             return
-        _warn(file, options)
         with importing, state.lock:  # no fork in between
             self._change(None if is_off else options)
 

@@ -69,7 +69,7 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     of_files = ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")
     for name in ("ENDPOINT", "TRACES_ENDPOINT", "HEADERS", "TRACES_HEADERS", *of_files):
         monkeypatch.delenv(f"OTEL_EXPORTER_OTLP_{name}", raising=False)
-    for name in ("OTEL_SDK_DISABLED", DISABLED, *(variable.name for variable in variables())):
+    for name in ("OTEL_SDK_DISABLED", "OTEL_TRACES_EXPORTER", DISABLED, *(variable.name for variable in variables())):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)

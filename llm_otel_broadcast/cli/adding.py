@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from llm_otel_broadcast.cli.destinations import complete_name
-from llm_otel_broadcast.cli.fields import destination_options, read_pairs, stated
-from llm_otel_broadcast.cli.saying import as_json, faults_told, say_json
+from llm_otel_broadcast.cli.fields import destination_options, read_values, stated
+from llm_otel_broadcast.cli.saying import as_json, faults_told, say_json, usage_told
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.expanding import AllSet
+from llm_otel_broadcast.settings.headers import shown_name
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.cli.trial import Manner
+    from llm_otel_broadcast.settings.presets import Preset
     from llm_otel_broadcast.settings.store import SettingsFile
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -65,7 +68,7 @@ def add(*, name: str, preset: str | None, values: tuple[str, ...], untested: boo
         file = SettingsFile.found(os.environ)
         if name in file.names():
             raise ConfigError([f'{file.where(name)} is there already: llm-otel-broadcast destinations edit "{name}"'])
-        table = _described(preset, read_pairs(values, "--param"), stated(given), asks=manner.asks)
+        table = _described(preset, read_values(values, "--param"), stated(given), asks=manner.asks)
         _save(file, name, table, manner, untested=untested)
 
 
@@ -98,25 +101,35 @@ def _manner(given: Mapping[str, Any], *, accepts: bool) -> Manner:
     return Manner(as_json=given["as_json"], asks=can_ask(as_json=given["as_json"]), accepts=accepts)
 
 
+def _preset(name: str) -> Preset:
+    from llm_otel_broadcast.settings.presets import find_preset
+
+    with usage_told():
+        return find_preset(name)
+
+
 def _described(preset: str | None, values: dict[str, str], table: dict[str, Any], *, asks: bool) -> dict[str, Any]:
     """Return the table of a new destination, what is missing asked for."""
     from llm_otel_broadcast.cli import asking
     from llm_otel_broadcast.settings import presets
 
-    chosen = presets.find_preset(preset) if preset is not None else None
+    chosen = _preset(preset) if preset is not None else None
+    pasted = ""
     if chosen is None and "endpoint" not in table and asks:
-        chosen = asking.ask_preset()
+        answer = asking.ask_preset()
+        chosen, pasted = (None, answer) if isinstance(answer, str) else (answer, "")
     if chosen is not None:
         in_endpoint = frozenset(presets.names_in(chosen.endpoint) if "endpoint" in table else ())
         known = asking.complete(chosen, values, asks=asks, without=in_endpoint)
-        made = presets.table_of(chosen.name, {**known, **table})
+        with usage_told():
+            made = presets.table_of(chosen.name, {**known, **table})
         return {key: value for key, value in made.items() if key != "name" and not presets.is_default(key, value)}
     if values:
         raise click.UsageError("--param needs --preset")
     if "endpoint" not in table:
         if not asks:
             raise click.UsageError("where to? Give --endpoint URL or --preset NAME")
-        table["endpoint"] = asking.ask_endpoint()
+        table["endpoint"] = pasted or asking.ask_endpoint()
         table["headers"] = asking.ask_headers(table.get("headers", {}))
     return table
 
@@ -136,7 +149,7 @@ def _changed(
     gone = {name.lower() for name in removed}
     unknown = gone - {name.lower() for name in headers}
     if unknown:
-        raise click.UsageError(f"there is no header {', '.join(sorted(unknown))} to remove")
+        raise click.UsageError(f"there is no header {', '.join(sorted(map(shown_name, unknown)))} to remove")
     replaced = gone | {name.lower() for name in table.get("headers", {})}
     kept = {name: value for name, value in headers.items() if name.lower() not in replaced}
     return {**before, **table, "headers": {**kept, **table.get("headers", {})}}
@@ -145,7 +158,10 @@ def _changed(
 def _save(file: SettingsFile, name: str, table: Mapping[str, Any], manner: Manner, *, untested: bool) -> None:
     if not table.get("headers"):
         table = {key: value for key, value in table.items() if key != "headers"}
+    # What is not in the file yet is no fault of the file's.
+    where = "" if name in file.names() else f'destination "{name}"'
     if untested:
+        file.make(name, table, AllSet(), where)
         file.put(name, table)
         if manner.as_json:
             say_json({"name": name, "file": str(file.path), "saved": True, "tested": False})
@@ -158,7 +174,7 @@ def _save(file: SettingsFile, name: str, table: Mapping[str, Any], manner: Manne
     from llm_otel_broadcast.cli.trial import try_out
     from llm_otel_broadcast.settings.tested import remember
 
-    tried = try_out(lambda said: file.make(name, said, os.environ), table, manner)
+    tried = try_out(lambda said: file.make(name, said, os.environ, where), table, manner)
     report = tried.report
     if report.ok:
         file.put(name, tried.table)

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import click
 
-from llm_otel_broadcast.settings.destination import endpoint_faults, header_faults, redact_url
+from llm_otel_broadcast.settings.destination import endpoint_faults, redact_url
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.headers import header_fault, shown_name, split_header
 from llm_otel_broadcast.settings.presets import PRESETS, Parameter, Preset, find_preset, takes_no_reference
 
 _REFERENCE: Final = re.compile(r"\$\{\w+\}")
@@ -21,15 +22,21 @@ def can_ask(*, as_json: bool) -> bool:
     return not as_json and sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def ask_preset() -> Preset | None:
-    """Ask which backend it is; None: another one."""
+def ask_preset() -> Preset | str | None:
+    """Ask which backend it is; a URL: the endpoint of another one; None: another one."""
     click.echo(f"Presets: {', '.join(PRESETS)}")
     while True:
-        name = click.prompt("Preset (Enter: none, I have an endpoint)", default="", show_default=False).strip()
-        if not name:
+        answer = click.prompt("Preset or URL (Enter: none, I have an endpoint)", default="", show_default=False).strip()
+        if not answer:
             return None
+        if "://" in answer:
+            faults = endpoint_faults(answer)
+            if not faults:
+                return answer
+            click.echo("; ".join(faults))
+            continue
         try:
-            return find_preset(name)
+            return find_preset(answer)
         except ConfigError as wrong:
             click.echo(str(wrong).partition(": there are")[0])
 
@@ -95,12 +102,14 @@ def ask_headers(current: Mapping[str, Any]) -> dict[str, Any]:
         elif answer.strip():
             headers[name] = answer.strip()
     while True:
-        name = click.prompt("Header, e.g. Authorization (Enter: no more)", default="", show_default=False).strip()
-        if not name:
+        text = click.prompt("Header, e.g. Authorization (Enter: no more)", default="", show_default=False).strip()
+        if not text:
             return headers
-        value = click.prompt(f"Value of {name}", hide_input=True).strip()
-        faults = header_faults({name: value})
-        if faults:
-            click.echo("; ".join(faults))
+        # A header pasted whole, as vendors' pages have it, brings its value along.
+        name, value = split_header(text) or (text, "")
+        value = value or click.prompt(f"Value of {shown_name(name)}", hide_input=True).strip()
+        fault = header_fault(name, value)
+        if fault:
+            click.echo(fault)
         else:
             headers[name] = value

@@ -10,6 +10,8 @@ from typing import IO, Any, Final, TypeVar
 
 import click
 
+from llm_otel_broadcast.settings.headers import split_header
+
 _T = TypeVar("_T")
 
 _ROLES: Final = ("agent", "balancer", "sampler", "to-kafka", "from-kafka")
@@ -224,10 +226,10 @@ def _check(checked: IO[bytes], role: str | None, *, as_json: bool) -> None:
 
 
 def _pairs(headers: tuple[str, ...]) -> dict[str, str]:
-    pairs = [header.partition("=") for header in headers]
-    if any(not separator or not name for name, separator, _ in pairs):
+    pairs = [split_header(header) for header in headers]
+    if None in pairs:
         raise click.BadParameter("must be KEY=VARIABLE", param_hint="--header-from-env")
-    return {name: variable for name, _, variable in pairs}
+    return dict(pair for pair in pairs if pair is not None)
 
 
 def _flag(name: str) -> str:

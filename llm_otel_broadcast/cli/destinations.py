@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from llm_otel_broadcast.cli.saying import as_json, faults_told, say, say_json, w
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from llm_otel_broadcast.settings.importing import Imported
     from llm_otel_broadcast.settings.store import SettingsFile
 
 
@@ -27,9 +29,10 @@ def complete_name(_context: click.Context, _parameter: click.Parameter, typed: s
     from click.shell_completion import CompletionItem
 
     from llm_otel_broadcast.settings.errors import ConfigError
+    from llm_otel_broadcast.settings.store import SettingsFile
 
     try:
-        return [CompletionItem(name) for name in _file().names() if name.startswith(typed)]
+        return [CompletionItem(name) for name in SettingsFile.found(os.environ).names() if name.startswith(typed)]
     except ConfigError:
         return []
 
@@ -38,8 +41,10 @@ name_argument = click.argument("name", shell_complete=complete_name)
 
 
 def _file() -> SettingsFile:
+    from llm_otel_broadcast.settings.places import look
     from llm_otel_broadcast.settings.store import SettingsFile
 
+    warn(look(os.environ).refusals())
     return SettingsFile.found(os.environ)
 
 
@@ -111,11 +116,10 @@ def import_(*, source: Path, dry_run: bool, replace: bool, as_json: bool) -> Non
     from standard input. What takes no OTLP is skipped, and said. Secrets that the API has masked become ${VARIABLES}.
     """
     from llm_otel_broadcast.cli.tables import import_lines
-    from llm_otel_broadcast.settings.importing import read_export
 
     with faults_told(json=as_json):
         file = _file()
-        found = read_export(_content(source), taken=() if replace else file.names())
+        found = _imported(source, taken=() if replace else file.names())
         for one in found:
             if one.table is not None and not dry_run:
                 file.put(one.name, one.table)
@@ -133,6 +137,18 @@ def import_(*, source: Path, dry_run: bool, replace: bool, as_json: bool) -> Non
     else:
         say(import_lines(found, file.path, dry_run=dry_run))
     sys.exit(0 if imported else 1)
+
+
+def _imported(source: Path, taken: Collection[str]) -> list[Imported]:
+    from llm_otel_broadcast.settings.errors import ConfigError
+    from llm_otel_broadcast.settings.importing import read_export
+
+    content = _content(source)
+    try:
+        return read_export(content, taken)
+    except ConfigError as wrong:
+        where = "standard input" if str(source) == "-" else source
+        raise ConfigError([f"{where}: {fault}" for fault in wrong.faults]) from None
 
 
 def _content(source: Path) -> str:

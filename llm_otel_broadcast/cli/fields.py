@@ -8,8 +8,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from llm_otel_broadcast.settings.destination import Destination, header_faults
+from llm_otel_broadcast.settings.destination import Destination, endpoint_faults
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.headers import header_faults, read_pairs
 from llm_otel_broadcast.settings.kinds import FILE_OR_NONE, TRUTH, Kind, kinds_of, read_json
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -27,14 +28,30 @@ def destination_options(command: _Command) -> _Command:
     return command
 
 
+def _checked_endpoint(_context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    """Refuse what is no URL as what it is, wrong usage."""
+    faults = endpoint_faults(text) if text is not None else []
+    if faults:
+        raise click.BadParameter("; ".join(fault.removeprefix("endpoint ") for fault in faults), param=parameter)
+    return text
+
+
+def endpoint_option(text: str) -> Callable[[_Command], _Command]:
+    """Return the option for where to send."""
+    return click.option("--endpoint", "-e", metavar="URL", callback=_checked_endpoint, help=text)
+
+
+def header_option(text: str, name: str = "headers") -> Callable[[_Command], _Command]:
+    """Return the option for headers, which may be repeated; `-H 'Name: value'` is curl's way to say it."""
+    return click.option("--header", "-H", name, metavar="KEY=VALUE", multiple=True, help=text)
+
+
 _OPTIONS: Final = (
-    click.option("--endpoint", metavar="URL", help="URL of the OTLP/HTTP traces intake."),
-    click.option(
-        "--header",
+    endpoint_option("URL of the OTLP/HTTP traces intake."),
+    header_option(
+        "An HTTP header, for instance the API key; 'Name: value' will do; may be repeated. '${VARIABLE}' stays a reference "
+        "to the environment.",
         "pairs",
-        metavar="KEY=VALUE",
-        multiple=True,
-        help="An HTTP header, for instance the API key; may be repeated. '${VARIABLE}' stays a reference to the environment.",
     ),
     click.option("--headers", "mapping", metavar="JSON", help="The headers as one JSON object."),
 )
@@ -95,14 +112,26 @@ def read_headers(pairs: Sequence[str], mapping: str | None) -> dict[str, str]:
                 'it must be a JSON object such as {"Authorization": "..."}', param_hint="--headers"
             )
         headers |= said
-    headers |= read_pairs(pairs, "--header")
+    return checked_headers({**headers, **split_headers(pairs)})
+
+
+def split_headers(texts: Sequence[str]) -> dict[str, str]:
+    """Split `--header` options into names and values."""
+    try:
+        return read_pairs(texts)
+    except ConfigError as wrong:
+        raise click.BadParameter("; ".join(wrong.faults), param_hint="--header") from None
+
+
+def checked_headers(headers: dict[str, str]) -> dict[str, str]:
+    """Return headers that HTTP can carry."""
     faults = header_faults(headers)
     if faults:
         raise click.UsageError("; ".join(faults))
     return headers
 
 
-def read_pairs(pairs: Sequence[str], option: str) -> dict[str, str]:
+def read_values(pairs: Sequence[str], option: str) -> dict[str, str]:
     """Read `KEY=VALUE` options."""
     read = {}
     for position, pair in enumerate(pairs):

@@ -20,19 +20,18 @@ _NOT_EXECUTABLE: Final = 126
 _IGNORED_BY_PYTHON: Final = ("SIGPIPE", "SIGXFSZ")
 
 
-def launch(words: Sequence[str], endpoint: str | None, headers: Mapping[str, str]) -> NoReturn:
+def launch(words: Sequence[str], options: Mapping[str, object]) -> NoReturn:
     """Run a program with its LLM calls traced; untraced, after one line, where the settings are wrong.
 
     Args:
         words: the program and its arguments; `-m` in front stands for this interpreter.
-        endpoint: where to send.
-        headers: HTTP headers for it.
+        options: those of `instrument()` that the command line states.
     """
     command = [sys.executable, *words] if words[0] == "-m" else list(words)
     environ = dict(os.environ)
     with _PREPARING:
         try:
-            environ = traced(os.environ, endpoint, headers)
+            environ = traced(os.environ, options)
         except ConfigError as wrong:
             say_untraced(wrong)
     try:

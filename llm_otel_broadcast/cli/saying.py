@@ -60,3 +60,12 @@ def faults_told(*, json: bool) -> Iterator[None]:
             for fault in wrong.faults:
                 click.echo(f"Error: {fault}", err=True)
         sys.exit(1)
+
+
+@contextmanager
+def usage_told() -> Iterator[None]:
+    """Make a ConfigError about what the command line says what it is: wrong usage, which ends the command with 2."""
+    try:
+        yield
+    except ConfigError as wrong:
+        raise click.UsageError("; ".join(wrong.faults)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from llm_otel_broadcast.settings.presets import PRESETS, Preset, where_to_look
 
 _NAME_WIDTH: Final = 7
 _TIME_WIDTH: Final = 7
+_ARGUMENT: Final = re.compile(rf"\b({'|'.join(Destination.__dataclass_fields__)})=(?=[\s,;.)]|$)")
 
 
 class StepLines:
@@ -68,7 +70,14 @@ def busy(console: Console, text: str) -> Iterator[None]:
 
 def _detail(step: Step) -> Text:
     failed = not step.ok and step.name != "try"
-    return Text(step.detail, "red" if failed else "dim" if step.name in ("URL", "try") and not step.ok else "")
+    return Text(
+        _as_options(step.detail), "red" if failed else "dim" if step.name in ("URL", "try") and not step.ok else ""
+    )
+
+
+def _as_options(text: str) -> str:
+    """Return a text that names fields as arguments of Python's (`certificate=`) with the options of the command line."""
+    return _ARGUMENT.sub(lambda match: f"--{match[1].replace('_', '-')}", text)
 
 
 def _time(seconds: float) -> str:
@@ -118,7 +127,7 @@ def sent_lines(console: Console, destination: Destination, sent: SentTrace) -> G
                 (f"{mark(console, ok=False)} ", "red"),
                 (destination.name, "bold"),
                 ("  not taken: ", "red"),
-                sent.message,
+                _as_options(sent.message),
             ),
             Text(f"  find out more: llm-otel-broadcast destinations test {destination.name}", "dim"),
         )

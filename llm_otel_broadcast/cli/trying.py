@@ -11,7 +11,7 @@ import click
 
 from llm_otel_broadcast.cli.destinations import complete_name
 from llm_otel_broadcast.cli.fields import destination_options, stated
-from llm_otel_broadcast.cli.saying import as_json, faults_told, say_json, terminal
+from llm_otel_broadcast.cli.saying import as_json, faults_told, say_json, terminal, usage_told, warn
 from llm_otel_broadcast.settings.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _unsaved(table: Mapping[str, Any]) -> Destination:
 
     if "endpoint" not in table:
         raise click.UsageError("where to? Give NAME or --endpoint URL")
-    return make_destination(table, os.environ, "--endpoint")
+    return make_destination(table, os.environ, "the destination")
 
 
 def _file() -> SettingsFile:
@@ -110,12 +110,18 @@ def _file() -> SettingsFile:
 
 def _in_effect() -> Sequence[Destination]:
     """Return the destinations that `instrument()` without arguments would send to here."""
-    from llm_otel_broadcast.settings.layers import file_found, settle
+    from llm_otel_broadcast.settings.layers import file_found, settle_told
 
-    found = settle({}, os.environ, file_found(os.environ)).destinations
-    enabled = [one for one in found if one.enabled]
+    settled = settle_told({}, os.environ, file_found(os.environ))
+    warn(settled.warnings)
+    enabled = [one for one in settled.options.destinations if one.enabled]
+    off = [one.name for one in settled.options.destinations if not one.enabled]
     if not enabled:
-        raise ConfigError(["there is no destination that is enabled: name one, give --endpoint URL, or add one"])
+        there = f" ({', '.join(off)}: off)" if off else ""
+        raise ConfigError(
+            [f"there is no destination that is enabled{there}: name one, give --endpoint URL, or add one"]
+        )
+    warn(f'"{name}" is off and left out here; name it to try it' for name in off)
     return enabled
 
 
@@ -172,7 +178,7 @@ def presets(*, name: str | None, as_json: bool) -> None:
     from llm_otel_broadcast.cli.steps import preset_json, preset_lines, preset_table
     from llm_otel_broadcast.settings.presets import PRESETS, find_preset
 
-    with faults_told(json=as_json):
+    with usage_told():
         chosen = find_preset(name) if name is not None else None
     if as_json:
         say_json([preset_json(preset) for preset in ([chosen] if chosen else PRESETS.values())])

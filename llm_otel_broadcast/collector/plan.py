@@ -15,7 +15,7 @@ ROLES: Final[tuple[Role, ...]] = get_args(Role)
 TO_URL: Final = frozenset({"agent", "sampler", "from-kafka"})
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _PLACEHOLDER: Final = re.compile(r"\$\{env:[A-Za-z_][A-Za-z0-9_]*\}")
-_HEADER: Final = re.compile(r"[!#%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_HEADER_START: Final = re.compile(r"[!#%&'*+\-.^_`|~0-9A-Za-z]*")
 _HOST: Final = re.compile(r"([A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(?::([0-9]+))?\Z")
 _LISTEN: Final = re.compile(r"[A-Za-z0-9_.-]+\Z|\[[0-9A-Fa-f:.]+\]\Z")
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
@@ -124,10 +124,13 @@ class Plan:
 
     def _wrong_names(self) -> Iterator[str]:
         for header, variable in self.headers.items():
-            if not _HEADER.match(header):
-                yield f'--header-from-env: "{header}" is not the name of an HTTP header'
+            # What follows a name may be the secret itself.
+            match = _HEADER_START.match(header)
+            name = match[0] if match else ""
+            if not name or name != header:
+                yield f'--header-from-env: "{name}..." is not the name of an HTTP header'
             if not _VARIABLE.match(variable):  # it may be the secret itself, so it is not repeated
-                yield f"--header-from-env: what stands behind {header}= must be the name of an environment variable"
+                yield f"--header-from-env: what stands behind {name}= must be the name of an environment variable"
         if self.token_env is not None and not _VARIABLE.match(self.token_env):
             yield "--token-env must be the name of an environment variable"
         if (self.tls_cert is None) != (self.tls_key is None):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from http.client import responses
 from typing import Final
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from llm_otel_broadcast.settings.destination import TRACES_PATH, Destination, redact_url
+from llm_otel_broadcast.settings.presets import PRESETS
 from llm_otel_broadcast.wire.http import Answer
 
 _NAMES: Final = {"json": "JSON", "protobuf": "protobuf"}
@@ -25,7 +26,9 @@ _ADVICE: Final = {
     504: "the server behind it does not answer at the moment",
 }
 _UNAUTHORIZED: Final = frozenset({401, 403})
+_NOT_FOUND: Final = 404
 _UNSUPPORTED: Final = 415
+_HEADER_WANTED: Final = frozenset({400, 422})
 _JSON_REFUSED: Final = " (JSON was refused)"
 
 
@@ -80,7 +83,25 @@ def _advice(destination: Destination, answer: Answer, encoding: str) -> str:
     if status == _UNSUPPORTED:
         packed = " with gzip" if destination.compression == "gzip" else ""
         return f"it does not take {_NAMES[encoding]}{packed}"
+    if status == _NOT_FOUND and urlsplit(destination.endpoint or "").path.endswith(TRACES_PATH):
+        named = (
+            f", and does what the headers name exist ({', '.join(destination.headers)})" if destination.headers else ""
+        )
+        return f"the path is the usual one: does it take OTLP/HTTP there{named}?"
+    if status in _HEADER_WANTED:
+        return _ADVICE[status] + _of_preset(destination, answer.said)
     return _ADVICE.get(status, "")
+
+
+def _of_preset(destination: Destination, said: str) -> str:
+    """Offer the preset that sets a header of which the server speaks, as MLflow does of `x-mlflow-experiment-id`."""
+    present = {name.lower() for name in destination.headers}
+    for preset in PRESETS.values():
+        for header in preset.headers:
+            name = header.lower()
+            if name not in present and name != "authorization" and name in said.lower():
+                return f': the preset "{preset.name}" sets {header}'
+    return ""
 
 
 def _of_key(destination: Destination, status: int) -> str:

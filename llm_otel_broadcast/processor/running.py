@@ -8,10 +8,11 @@ from typing import Final
 
 from llm_otel_broadcast import ending
 from llm_otel_broadcast.assembly import assemble
+from llm_otel_broadcast.logs import logger
 from llm_otel_broadcast.running import Run, state
 from llm_otel_broadcast.settings.errors import ConfigError
-from llm_otel_broadcast.settings.layers import settle
-from llm_otel_broadcast.settings.variables import disabling
+from llm_otel_broadcast.settings.layers import settle_told
+from llm_otel_broadcast.settings.variables import disabling, variable_of
 
 _NOWHERE: Final = (
     "BroadcastSpanProcessor() has nowhere to send: give endpoint=... or destinations=[...], or no argument at all for the "
@@ -27,8 +28,16 @@ def deliver_beside(given: Mapping[str, object]) -> Run | None:
     """
     if disabling(os.environ):
         return None
-    options = settle(given, os.environ)
+    # The file is not read here, so what chooses among its destinations says nothing.
+    environ = {name: text for name, text in os.environ.items() if name != variable_of("to")}
+    settled = settle_told(given, environ)
+    options = settled.options
+    for warning in settled.warnings:
+        logger.warning("%s", warning)
     if not options.destinations:
+        # A variable of OpenTelemetry's names a destination that cannot be used: that stops no program.
+        if settled.warnings:
+            return None
         raise ConfigError([_NOWHERE])
     exporters = tuple(made.exporter for made in options.destinations if made.enabled and made.exporter)
     run = Run(assemble(options, state.keeps), options.exit_timeout, None, exporters)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.headers import HEADERS_WRITTEN, header_faults, read_headers
 from llm_otel_broadcast.settings.kinds import (
     FILE_OR_NONE,
-    MAPPING_WRITTEN,
     TEXT,
     TEXTS,
     TRUTH,
@@ -20,7 +20,6 @@ from llm_otel_broadcast.settings.kinds import (
     choice,
     faults_of,
     is_a,
-    read_mapping,
     seconds,
     share,
 )
@@ -34,10 +33,14 @@ Encoding: TypeAlias = Literal["auto", "json", "protobuf"]
 Compression: TypeAlias = Literal["none", "gzip"]
 
 TRACES_PATH: Final = "/v1/traces"
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")  # RFC 9110, 5.6.2
-_OURS: Final = frozenset({"content-type", "content-encoding", "content-length", "host", "transfer-encoding"})
 _ENDPOINT: Final = Kind(lambda _, value: [] if value is None else endpoint_faults(value), str, "URL")
-_HEADERS: Final = Kind(lambda _, value: header_faults(value), read_mapping, MAPPING_WRITTEN)
+_HEADERS: Final = Kind(lambda _, value: header_faults(value), read_headers, HEADERS_WRITTEN)
+
+
+class VerbatimEndpoint(str):
+    """An endpoint to which nothing is added, not even where it has no path: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,14 +115,16 @@ class Destination:
         headers = dict(self.headers)
         if self.endpoint is not None:
             parts = urlsplit(self.endpoint.strip())
+            kind = VerbatimEndpoint if isinstance(self.endpoint, VerbatimEndpoint) else str
             if parts.path in ("", "/"):
-                parts = parts._replace(path=TRACES_PATH)
+                parts = parts._replace(path="/" if kind is VerbatimEndpoint else TRACES_PATH)
             credentials, at, host = parts.netloc.rpartition("@")
             if at:
                 parts = parts._replace(netloc=host)
                 if not any(name.lower() == "authorization" for name in headers):
                     headers["Authorization"] = _basic(credentials)
-            object.__setattr__(self, "endpoint", urlunsplit(parts))
+            # A fragment is for the reader of a page; no request has one (RFC 9110, 4.2.5).
+            object.__setattr__(self, "endpoint", kind(urlunsplit(parts._replace(fragment=""))))
         object.__setattr__(self, "headers", headers)
         object.__setattr__(self, "hide", plain_parts(self.hide))
         if self.api_keys is not None:
@@ -185,12 +190,21 @@ def redact_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
+        host = f"[{host}]" if ":" in host else host
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        return "***"
+        return _redact_malformed(url)
     if not parts.scheme or not host:
         return url.rpartition("@")[2].partition("?")[0]
     return urlunsplit(SplitResult(parts.scheme, f"{host}{port}", parts.path, "", ""))
+
+
+def _redact_malformed(url: str) -> str:
+    """Return what may be shown of a text that is no URL: nothing where user information cannot be told from the rest."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or "@" in rest:
+        return "***"
+    return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"
 
 
 def endpoint_faults(endpoint: object) -> list[str]:
@@ -212,29 +226,3 @@ def endpoint_faults(endpoint: object) -> list[str]:
             f'endpoint "{shown.encode("unicode_escape").decode()}" contains white space or control characters: remove them'
         ]
     return []
-
-
-def header_faults(headers: object) -> list[str]:
-    """Say what is wrong with headers; values are never shown."""
-    if not isinstance(headers, Mapping):
-        return [f'headers must be a mapping such as {{"Authorization": "Bearer ..."}}, got {type(headers).__name__}']
-    return [fault for name, value in headers.items() if (fault := _header_fault(name, value))]
-
-
-def _header_fault(name: object, value: object) -> str | None:
-    if not isinstance(name, str):
-        return f"header name {name!r} must be a string, got {type(name).__name__}"
-    if not _TOKEN.match(name):
-        return f"header name {name!r} is not a valid HTTP header name: letters, digits and - only"
-    if name.lower() in _OURS:
-        return f'header "{name}" is set by the encoding: leave it out (see encoding= and compression=)'
-    if not isinstance(value, str):
-        shown = f" {value}" if isinstance(value, int | float) else ""
-        return f'header "{name}" must be a string, got {type(value).__name__}{shown}'
-    if any(char in value for char in "\r\n\0"):
-        return f'header "{name}" has a line break in its value: remove it'
-    try:
-        value.encode("latin-1")
-    except UnicodeEncodeError:
-        return f'header "{name}" has characters in its value that HTTP headers cannot carry: only latin-1 is allowed'
-    return None

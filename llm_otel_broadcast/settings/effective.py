@@ -14,7 +14,7 @@ from llm_otel_broadcast.settings.kinds import kinds_of
 from llm_otel_broadcast.settings.layers import FileFound, Setting, Settled, file_at, settle_told
 from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.settings.places import look
-from llm_otel_broadcast.settings.variables import disabling, misspelt, stated_disabled
+from llm_otel_broadcast.settings.variables import disabling, notices, stated_disabled
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.settings.file import FileSettings
@@ -79,8 +79,8 @@ def effective(environ: Mapping[str, str]) -> Effective:
         for name in kinds_of(Options)
         if name != "destinations"
     }
-    warnings = (*(file.warnings if file else ()), *misspelt(environ))
-    return Effective(path, off, options, _destinations(settled, file), warnings)
+    warnings = (*(file.warnings if file else ()), *lookup.refusals(), *settled.warnings, *notices(environ))
+    return Effective(path, off, options, _destinations(settled, settled.file), warnings)
 
 
 def _turned_off(environ: Mapping[str, str], file: FileFound) -> str | None:

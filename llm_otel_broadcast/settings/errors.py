@@ -15,3 +15,7 @@ class ConfigError(ValueError):
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(self.faults))
+
+
+class FileError(ConfigError):
+    """The settings file is wrong, and nothing else: several programs share it, so it stops none unless that is asked for."""

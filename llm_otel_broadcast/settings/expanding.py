@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from llm_otel_broadcast.settings.headers import shown_name
+
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{([^}]*)(\})?")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _SECRET_NAME: Final = re.compile(r"auth|token|key|secret|passw|cookie|credential", re.IGNORECASE)
@@ -44,7 +46,9 @@ def expanded(
         lacking = [wanted for wanted in references(value) if not environ.get(wanted)]
         missing += lacking
         if any(found[1] is not None and not _is_reference(found) for found in _REFERENCE.finditer(value)):
-            faults.append(f'header "{name}": ${{...}} takes the name of a variable (write $${{ for a plain ${{)')
+            faults.append(
+                f'header "{shown_name(name)}": ${{...}} takes the name of a variable (write $${{ for a plain ${{)'
+            )
         elif not lacking:
             made[name] = _REFERENCE.sub(lambda found: _value(found, environ), value)
     return made, tuple(missing), faults

@@ -11,23 +11,27 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 from llm_otel_broadcast.settings.destination import SHORTHAND, Destination
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.expanding import expanded, holds_plain_secrets
-from llm_otel_broadcast.settings.kinds import TRUTH, kinds_of
+from llm_otel_broadcast.settings.headers import shown_name
+from llm_otel_broadcast.settings.kinds import TRUTH, in_text, kinds_of, nearest
 from llm_otel_broadcast.settings.options import Options
 
 TABLES: Final = "destinations"
 _TOP: Final = ("enabled", "defaults", TABLES)
 _OF_ONE: Final = ("endpoint", "headers", "exporter")
 """What belongs to a single destination: no default for all of them."""
+_NOT_FOR_FILES: Final = ("strict", "to")
+"""What a file cannot say: it is about the file itself."""
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _LIKENESS: Final = 0.6
+_VARIABLES: Final = "LLM_OTEL_BROADCAST_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,26 @@ class FileSettings:
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    def only(self, names: Sequence[str]) -> FileSettings:
+        """Return the file with no destinations but these.
+
+        Raises:
+            ConfigError: it has none of that name.
+        """
+        there = [made.name for made in self.destinations]
+        faults = [
+            f'there is no destination "{name}" in {self.path}{nearest(name, there)}: there are {", ".join(there) or "none"}'
+            for name in names
+            if name not in there
+        ]
+        if faults:
+            raise ConfigError(faults)
+        pairs = [
+            (made, table) for made, table in zip(self.destinations, self.tables, strict=True) if made.name in names
+        ]
+        destinations, tables = zip(*pairs, strict=True)
+        return replace(self, destinations=destinations, tables=tables)
+
     def notices(self, used: Iterable[Destination]) -> tuple[str, ...]:
         """Return what a program should say that uses these destinations."""
         off = [
@@ -65,7 +89,7 @@ class FileSettings:
 def default_names() -> tuple[str, ...]:
     """Return what `[defaults]` takes."""
     ones = [name for name in kinds_of(Destination) if name in SHORTHAND and name not in _OF_ONE]
-    return (*ones, *(name for name in kinds_of(Options) if name != TABLES))
+    return (*ones, *(name for name in kinds_of(Options) if name not in (TABLES, *_NOT_FOR_FILES)))
 
 
 def read_file(path: Path, environ: Mapping[str, str]) -> FileSettings:
@@ -191,7 +215,7 @@ def _make(
     try:
         made = Destination(**({**said, "enabled": False} if missing else said))  # type: ignore[arg-type]
     except ConfigError as wrong_fields:
-        faults += [f"{where}: {_without_label(fault)}" for fault in wrong_fields.faults]
+        faults += [f"{where}: {in_text(_without_label(fault))}" for fault in wrong_fields.faults]
     if faults:
         raise ConfigError(faults)
     return made, missing
@@ -250,16 +274,18 @@ def _defaults(said: object, path: Path) -> tuple[dict[str, object], list[str]]:
     kinds = {**kinds_of(Destination), **kinds_of(Options)}
     known = {name: value for name, value in said.items() if name in default_names()}
     faults = _unknown(said, default_names(), where, _not_a_default)
-    faults += [f"{where}: {fault}" for name, value in known.items() for fault in kinds[name].faults(name, value)]
+    faults += [
+        f"{where}: {in_text(fault)}" for name, value in known.items() for fault in kinds[name].faults(name, value)
+    ]
     return known, faults
 
 
 def _truth_faults(said: Mapping[str, object], path: Path) -> list[str]:
-    return [f"{path}: {fault}" for fault in TRUTH.faults("enabled", said.get("enabled", True))]
+    return [f"{path}: {in_text(fault)}" for fault in TRUTH.faults("enabled", said.get("enabled", True))]
 
 
 def _unknown(said: Mapping[str, object], known: tuple[str, ...], where: str, place: Any) -> list[str]:
-    return [f'{where}: "{name}" {_instead(name, known, place)}' for name in said if name not in known]
+    return [f'{where}: "{shown_name(name)}" {_instead(name, known, place)}' for name in said if name not in known]
 
 
 def _instead(name: str, known: tuple[str, ...], place: Any) -> str:
@@ -296,6 +322,8 @@ def _of_a_destination(name: str) -> str:
 
 
 def _only_code(settings: type, name: str) -> str:
+    if settings is Options and name in _NOT_FOR_FILES:
+        return f"is about this file: give it to instrument(), or set {_VARIABLES}{name.upper()}"
     is_object = name in {made.name for made in fields(settings)} - kinds_of(settings).keys() - {"from_environment"}
     return "is a Python object, which only code can give" if is_object else ""
 

@@ -65,6 +65,11 @@ def _unless(holds: Callable[[Any], bool], says: str) -> Callable[[str, Any], lis
     return lambda name, value: [] if holds(value) else [f"{name} must be {says}, got {value!r}"]
 
 
+def in_text(fault: str) -> str:
+    """Return a fault in the words of a settings file or a variable, which know neither True nor None."""
+    return fault.replace("None, True or False", "true or false").replace("True or False", "true or false")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a question after the name that was meant, empty when none is near."""
     from difflib import get_close_matches

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.settings.destination import SHORTHAND, Destination
-from llm_otel_broadcast.settings.environment import destination_from
-from llm_otel_broadcast.settings.errors import ConfigError
-from llm_otel_broadcast.settings.kinds import kinds_of
+from llm_otel_broadcast.settings.environment import AmbientDestination, destination_from
+from llm_otel_broadcast.settings.errors import ConfigError, FileError
+from llm_otel_broadcast.settings.kinds import TEXTS, kinds_of
 from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.settings.places import Lookup, Stamp, look, missing
 from llm_otel_broadcast.settings.private import FOR_ALL, tighten
@@ -25,6 +25,8 @@ FileFound: TypeAlias = "FileSettings | ConfigError | None"
 _NAMING: Final = frozenset({"destinations", "endpoint", "exporter"})
 """The options that say where to send."""
 _PRIVACY: Final = "privacy_mode"
+_TO: Final = "to"
+"""The option that chooses among the file's destinations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +47,19 @@ class Setting(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """The options that result from all sources, and what was said of each, by whom."""
+    """The options that result from all sources, what was said of each, by whom, and what of others' variables was left out."""
 
     options: Options
     said: Mapping[str, Setting]
+    warnings: tuple[str, ...] = ()
+    file: FileSettings | None = None
 
 
 def settle(given: Mapping[str, object], environ: Mapping[str, str], file: FileFound = None) -> Options:
     """Return the options that result from the arguments of `instrument()` (None: not given), the environment and the file.
 
     Raises:
+        FileError: listing what is wrong with the file, when nothing else is wrong and `strict` is not asked for.
         ConfigError: listing every wrong setting, by the name it was given under.
     """
     return settle_told(given, environ, file).options
@@ -66,26 +71,32 @@ def settle_told(given: Mapping[str, object], environ: Mapping[str, str], file: F
     read = None if isinstance(file, ConfigError) else file
     weakest = [file_layer(read)] if read else []
     settings = merge([*weakest, Layer(read_variables(environ), variable_of), Layer(arguments, str)])
-    faults = list(file.faults) if isinstance(file, ConfigError) else []
-    faults += [
-        fault for said in settings.values() if isinstance(said.value, ConfigError) for fault in said.value.faults
-    ]
+    file_faults = file.faults if isinstance(file, ConfigError) else ()
+    faults = [fault for said in settings.values() if isinstance(said.value, ConfigError) for fault in said.value.faults]
     sound = {name: said for name, said in settings.items() if not isinstance(said.value, ConfigError)}
     is_complete = len(sound) == len(settings) and not isinstance(file, ConfigError)
+    if _TO in sound and sound[_TO].value and not isinstance(file, ConfigError):
+        try:
+            read = _chosen(sound, read)
+        except ConfigError as wrong:
+            faults += wrong.faults
     destinations: tuple[Destination, ...] = ()
-    from_environment = False
+    ambient = AmbientDestination()
     try:
-        destinations, from_environment = _destinations(sound, environ, read, is_complete=is_complete)
+        named = {name: said for name, said in sound.items() if name != _TO}
+        destinations, ambient = _destinations(named, environ, read, is_complete=is_complete)
     except ConfigError as wrong:
         faults += wrong.faults
-    rest = {name: said.value for name, said in sound.items() if name not in SHORTHAND and name != "destinations"}
+    rest = {name: said.value for name, said in sound.items() if name not in (*SHORTHAND, "destinations", _TO)}
     try:
-        options = Options(destinations=destinations, from_environment=from_environment, **rest)
+        to = tuple(sound[_TO].value) if _TO in sound and not faults else ()
+        options = Options(destinations=destinations, to=to, from_environment=ambient.destination is not None, **rest)
     except ConfigError as wrong:
         faults += wrong.faults
-    if faults:
-        raise ConfigError(faults)
-    return Settled(options, settings)
+    if faults or file_faults:
+        only_file = isinstance(file, FileError) and not faults and not options.strict
+        raise (FileError if only_file else ConfigError)([*file_faults, *faults])
+    return Settled(options, settings, ambient.warnings, read)
 
 
 def file_found(environ: Mapping[str, str]) -> FileFound:
@@ -103,7 +114,7 @@ def file_at(stamp: Stamp | None, lookup: Lookup, environ: Mapping[str, str]) -> 
     try:
         return read_file(stamp.path, environ)
     except ConfigError as wrong:
-        return wrong
+        return FileError(wrong.faults)
 
 
 def file_layer(file: FileSettings) -> Layer:
@@ -134,8 +145,8 @@ def merge(layers: Sequence[Layer]) -> dict[str, Setting]:
 
 
 def is_about_one(name: str) -> bool:
-    """Return whether an option names a destination or belongs to the one that is named beside it."""
-    return name in _NAMING or (name in SHORTHAND and name not in FOR_ALL)
+    """Return whether an option names destinations or belongs to the one that is named beside it."""
+    return name in _NAMING or name == _TO or (name in SHORTHAND and name not in FOR_ALL)
 
 
 def names_destination(environ: Mapping[str, str], given: Mapping[str, object] | None = None) -> bool:
@@ -144,25 +155,51 @@ def names_destination(environ: Mapping[str, str], given: Mapping[str, object] | 
     return bool(_NAMING & (read_variables(environ).keys() | arguments))
 
 
+def _chosen(settings: dict[str, Setting], file: FileSettings | None) -> FileSettings | None:
+    """Return the file with those of its destinations that `to` names, and have the settings say the same.
+
+    Raises:
+        ConfigError: `to` is no list of names, the file has no such destination, or where to send is not said by a file.
+    """
+    names, origin, _ = settings[_TO]
+    faults = TEXTS.faults(origin, names)
+    listed = settings.get("destinations")
+    others = sorted(_NAMING & settings.keys())
+    if listed is None and others:
+        faults.append(
+            f"{origin} chooses among the destinations of a settings file, but {settings[others[0]].origin} names one"
+        )
+    elif listed is None or not listed.is_file:
+        faults.append(f"{origin} names destinations of a settings file, and there are none in one")
+    if faults or listed is None or file is None:
+        raise ConfigError(faults)
+    try:
+        chosen = file.only(names)
+    except ConfigError as wrong:
+        raise ConfigError([f"{origin}: {fault}" for fault in wrong.faults]) from None
+    settings["destinations"] = listed._replace(value=chosen.destinations)
+    return chosen
+
+
 def _destinations(
     settings: Mapping[str, Setting], environ: Mapping[str, str], file: FileSettings | None, *, is_complete: bool
-) -> tuple[tuple[Destination, ...], bool]:
-    """Return the destinations, and whether `OTEL_EXPORTER_OTLP_*` named the only one."""
+) -> tuple[tuple[Destination, ...], AmbientDestination]:
+    """Return the destinations, and what `OTEL_EXPORTER_OTLP_*` says where nothing else names one."""
     one = {name: said.value for name, said in settings.items() if name in SHORTHAND}
     if "destinations" in settings:
         if settings["destinations"].is_file and file is not None:
-            return _filed(settings, file), False
-        return _listed(settings), False
+            return _filed(settings, file), AmbientDestination()
+        return _listed(settings), AmbientDestination()
     if "endpoint" in one or "exporter" in one:
-        return (Destination(**one),), False
+        return (Destination(**one),), AmbientDestination()
     if not is_complete:  # what is wrong may well be the endpoint
-        return (), False
-    found = destination_from(environ)
-    if found is not None:
-        return (replace(found, **one),), True
-    if "headers" in one:
+        return (), AmbientDestination()
+    ambient = destination_from(environ)
+    if ambient.destination is not None:
+        return (replace(ambient.destination, **one),), ambient
+    if "headers" in one and not ambient.warnings:
         Destination(**one)  # without an endpoint: let it say so
-    return (), False
+    return (), ambient
 
 
 def _listed(settings: Mapping[str, Setting]) -> tuple[Destination, ...]:
@@ -185,10 +222,21 @@ def _listed(settings: Mapping[str, Setting]) -> tuple[Destination, ...]:
     return tuple(tighten(one, for_all) if for_all and isinstance(one, Destination) else one for one in said)
 
 
+def _headers_fault(headers: Setting, file: FileSettings) -> str:
+    """Say that headers, which may hold a key, do not go to whatever destination a file in the current directory names."""
+    endpoint = "endpoint" if headers.origin == "headers" else variable_of("endpoint")
+    return (
+        f"{headers.origin} is given without an endpoint, and {file.path} names where to send: "
+        f"give {endpoint} too, or put the headers into the file"
+    )
+
+
 def _filed(settings: Mapping[str, Setting], file: FileSettings) -> tuple[Destination, ...]:
     """Return the file's destinations, `[defaults]` in them already. What stronger sources say about one completes the only one."""
     stronger = {name: said for name, said in settings.items() if name in SHORTHAND and not said.is_file}
     about_one = {name: said for name, said in stronger.items() if is_about_one(name)}
+    if "headers" in about_one:
+        raise ConfigError([_headers_fault(about_one["headers"], file)])
     completed = about_one if len(file.destinations) == 1 else {}
     listed = _listed(
         {name: said for name, said in settings.items() if name not in SHORTHAND or name in stronger.keys() - completed}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.headers import shown_name
 from llm_otel_broadcast.settings.kinds import (
     MAPPING_WRITTEN,
     TEXT_OR_NONE,
@@ -19,6 +20,7 @@ from llm_otel_broadcast.settings.kinds import (
     faults_of,
     is_a,
     kinds_of,
+    nearest,
     read_json,
     read_mapping,
     seconds,
@@ -59,7 +61,13 @@ def _destination(entry: Any) -> Destination:
     known = kinds_of(Destination)
     unknown = [name for name in entry if name not in known]
     if unknown:
-        raise ConfigError([f"{name!r} is no field of a destination: there are {', '.join(known)}" for name in unknown])
+        there = ", ".join(known)
+        raise ConfigError(
+            [
+                f"'{shown_name(name)}' is no field of a destination{nearest(name, known)}: there are {there}"
+                for name in unknown
+            ]
+        )
     return Destination(**entry)
 
 
@@ -118,6 +126,8 @@ class Options:
     max_content_chars: int = field(default=1_000_000, metadata=is_a(whole("characters", 256, 10_000_000)))
     max_queue_bytes: int = field(default=64 * 1024 * 1024, metadata=is_a(whole("bytes", 1024 * 1024)))
     exit_timeout: float = field(default=3.0, metadata=is_a(seconds(0)))
+    to: Sequence[str] = field(default=(), metadata=is_a(TEXTS))
+    strict: bool = field(default=False, metadata=is_a(TRUTH))
     on_generation: Callable[[Any], Any] | None = None
     from_environment: bool = False
     """The only destination came from `OTEL_EXPORTER_OTLP_*`: the app's own SDK exports to the same place."""

@@ -57,13 +57,23 @@ class Lookup:
     def stamp(self) -> Stamp | None:
         """Return the file in use, None when there is none. Reads nothing."""
         for place in self.places:
-            try:
+            # One that is not there, or not for us, is passed over.
+            with suppress(OSError, ValueError):
                 seen = place.stat()
-                if self.named or not _may_be_planted(place, seen):
+                if self.named or not _distrust(place, seen):
                     return Stamp(place, seen.st_mtime_ns, seen.st_size, seen.st_ino)
-            except (OSError, ValueError):  # not there, or not for us
-                continue
         return None
+
+    def refusals(self) -> tuple[str, ...]:
+        """Say which files are there before the one in use, and why they do not count."""
+        lines = []
+        for place in () if self.named else self.places:
+            with suppress(OSError, ValueError):
+                why = _distrust(place, place.stat())
+                if not why:
+                    break
+                lines.append(f"{place} does not count: {why}. If you trust it, set {CONFIG}={place}")
+        return tuple(lines)
 
 
 def missing(lookup: Lookup) -> ConfigError | None:
@@ -78,11 +88,31 @@ def look(environ: Mapping[str, str]) -> Lookup:
     return Lookup(candidates(environ), named_in(environ) is not None)
 
 
-def _may_be_planted(place: Path, seen: os.stat_result) -> bool:
-    """Return whether somebody else has put the file into a directory that all may write to, such as /tmp."""
-    if os.name != "posix" or seen.st_uid in (os.geteuid(), 0):
-        return False
-    return bool(place.parent.stat().st_mode & stat.S_IWOTH)
+def _distrust(place: Path, seen: os.stat_result) -> str:
+    """Say why somebody else may have written a file that was only found, empty when only its owner or root may have.
+
+    Such a file says where prompts go, and takes secrets out of the environment for that. Git has the same rule for the
+    repositories that it finds (CVE-2022-24765).
+    """
+    if os.name != "posix":
+        return ""
+    trusted = (os.geteuid(), 0)
+    directory = place.parent.stat()
+    for what, owner in (("it", seen.st_uid), ("it", place.lstat().st_uid), ("its directory", directory.st_uid)):
+        if owner not in trusted:
+            return f"{what} belongs to another user ({owner})"
+    if _others_may_write(seen):
+        return "other users can write to it"
+    # In a sticky directory, such as /tmp, nobody can put another file in the place of somebody's own.
+    if _others_may_write(directory) and not directory.st_mode & stat.S_ISVTX:
+        return "other users can write to its directory"
+    return ""
+
+
+def _others_may_write(seen: os.stat_result) -> bool:
+    """Return whether users besides the owner may write; where each user has a group of its own, that is no other user."""
+    is_own_group = seen.st_gid in (os.getegid(), 0)
+    return bool(seen.st_mode & stat.S_IWOTH or (seen.st_mode & stat.S_IWGRP and not is_own_group))
 
 
 def named_in(environ: Mapping[str, str]) -> Path | None:

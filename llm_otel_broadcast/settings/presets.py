@@ -12,14 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
-from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding
+from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding, redact_url
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.headers import shown_name
 from llm_otel_broadcast.settings.kinds import nearest
 
 _SECRETS: Final = frozenset({"token", "secret_key", "password", "authorization"})
 _HOST: Final = re.compile(r"[\w.\-\[\]:]+\Z", re.ASCII)
+_ANY_HOST: Final = "host"
+_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _BASIC: Final = "Basic "
 _PLACEHOLDER: Final = re.compile(r"\\\{(\w+)\\\}")
 
@@ -72,7 +75,7 @@ def _parameter(name: str, text: str) -> Parameter:
     return Parameter(name, prompt, default or optional, name in _SECRETS)
 
 
-_LOCAL: Final = {"host": "host = localhost"}
+_LOCAL: Final = {"host": "host, host:port or URL = localhost"}
 _OPEN: Final = {"authorization": "?Authorization header, if it wants one"}
 
 # fmt: off
@@ -85,7 +88,7 @@ _ALL: Final = (
     Preset("lightstep", "https://{host}:443/traces/otlp/v0.9", "https://docs.lightstep.com/", {"lightstep-access-token": "{token}"}, {"token": "access token", "host": "host = ingest.lightstep.com"}, note="EU: host ingest.eu.lightstep.com"),
     Preset("collector", "http://{host}:4318/v1/traces", "https://opentelemetry.io/docs/collector/", {"Authorization": "{authorization}"}, {**_LOCAL, **_OPEN}, compression="gzip", note="200 says nothing of where the Collector sends to"),
     Preset("phoenix", "http://{host}:6006/v1/traces", "https://arize.com/docs/phoenix", {"Authorization": "Bearer {token}"}, {**_LOCAL, "token": "?API key, if it wants one"}, encoding="protobuf", compression="gzip", look="http://{host}:6006"),
-    Preset("langfuse", "https://{host}/api/public/otel/v1/traces", "https://langfuse.com/integrations/native/opentelemetry", {"Authorization": "Basic {public_key}:{secret_key}", "x-langfuse-ingestion-version": "4"}, {"public_key": "public key (pk-lf-...)", "secret_key": "secret key (sk-lf-...)", "host": "host = cloud.langfuse.com"}, compression="gzip", note="self-hosted from 3.22; US: host us.cloud.langfuse.com"),
+    Preset("langfuse", "https://{host}/api/public/otel/v1/traces", "https://langfuse.com/integrations/native/opentelemetry", {"Authorization": "Basic {public_key}:{secret_key}", "x-langfuse-ingestion-version": "4"}, {"public_key": "public key (pk-lf-...)", "secret_key": "secret key (sk-lf-...)", "host": "host, host:port or URL = cloud.langfuse.com"}, compression="gzip", note="self-hosted from 3.22; US: host us.cloud.langfuse.com"),
     Preset("langsmith", "https://{host}/otel/v1/traces", "https://docs.langchain.com/langsmith/trace-with-opentelemetry", {"x-api-key": "{token}", "Langsmith-Project": "{project}"}, {"token": "API key (lsv2_...)", "project": "?project", "host": "host = api.smith.langchain.com"}, note="EU: host eu.api.smith.langchain.com"),
     Preset("datadog", "https://otlp.{site}/v1/traces", "https://docs.datadoghq.com/llm_observability/instrumentation/otel_instrumentation/", {"dd-api-key": "{token}", "dd-otlp-source": "llmobs"}, {"token": "API key", "site": "site = datadoghq.com"}, encoding="protobuf", note="the traces intake may have to be enabled for your account"),
     Preset("new-relic", "https://{host}/v1/traces", "https://docs.newrelic.com/docs/opentelemetry/best-practices/opentelemetry-otlp/", {"api-key": "{token}"}, {"token": "license key", "host": "host = otlp.nr-data.net"}, encoding="protobuf", note="values are cut at 4,095 characters; EU: host otlp.eu01.nr-data.net"),
@@ -95,7 +98,7 @@ _ALL: Final = (
     Preset("logfire", "https://logfire-{region}.pydantic.dev/v1/traces", "https://logfire.pydantic.dev/docs/", {"Authorization": "{token}"}, {"token": "write token", "region": "region = us"}, note="EU: region eu"),
     Preset("braintrust", "https://{host}/otel/v1/traces", "https://www.braintrust.dev/docs/integrations/sdk-integrations/opentelemetry", {"Authorization": "Bearer {token}", "x-bt-parent": "project_name:{project}"}, {"token": "API key", "project": "project name", "host": "host = api.braintrust.dev"}),
     Preset("mlflow", "http://{host}:5000/v1/traces", "https://mlflow.org/docs/latest/", {"x-mlflow-experiment-id": "{experiment_id}", "Authorization": "{authorization}"}, {**_LOCAL, "experiment_id": "experiment id = 0", **_OPEN}, compression="gzip", look="http://{host}:5000/#/experiments/0/traces", note="from 3.6, with an SQL store"),
-    Preset("openobserve", "https://{host}/api/{organization}/v1/traces", "https://openobserve.ai/docs/ingestion/traces/", {"Authorization": "Basic {email}:{password}", "stream-name": "{stream}"}, {"email": "e-mail", "password": "password or token", "organization": "organization = default", "stream": "?stream", "host": "host = api.openobserve.ai"}),
+    Preset("openobserve", "https://{host}/api/{organization}/v1/traces", "https://openobserve.ai/docs/ingestion/traces/", {"Authorization": "Basic {email}:{password}", "stream-name": "{stream}"}, {"email": "e-mail", "password": "password or token", "organization": "organization = default", "stream": "?stream", "host": "host, host:port or URL = api.openobserve.ai"}),
     Preset("sentry", "https://{host}/api/{project_id}/integration/otlp/v1/traces", "https://docs.sentry.io/concepts/otlp/direct/traces", {"x-sentry-auth": "sentry sentry_key={token}"}, {"host": "host of the DSN, e.g. o1.ingest.us.sentry.io", "project_id": "project id, the number in the DSN", "token": "public key of the DSN"}, note="span events are dropped"),
 )
 # fmt: on
@@ -130,14 +133,14 @@ def table_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     values, faults = _values(preset, {key: value for key, value in given.items() if key in known}, fields)
     takes = ", ".join(known) if known else "nothing"
     faults += [
-        f'"{key}" is no value of the preset and no field of a destination{nearest(key, [*known, *_fields()])}: '
+        f'"{shown_name(key)}" is no value of the preset and no field of a destination{nearest(key, [*known, *_fields()])}: '
         f"the preset takes {takes}"
         for key in given
         if key not in known and key not in fields
     ]
     if faults:
         raise ConfigError([f'preset "{name}": {fault}' for fault in faults])
-    table: dict[str, Any] = {"name": name, "endpoint": _filled(preset.endpoint, values, quoted=True)}
+    table: dict[str, Any] = {"name": name, "endpoint": _endpoint(preset, values)}
     table |= {"encoding": preset.encoding, "compression": preset.compression} | fields
     own = {key: made for key, text in preset.headers.items() if (made := _header(text, values)) is not None}
     return table | {"headers": {**own, **fields.get("headers", {})}}
@@ -159,10 +162,59 @@ def _values(preset: Preset, given: Mapping[str, Any], fields: Mapping[str, Any])
             faults.append(f"{parameter.name} is missing: {parameter.prompt}")
         elif not isinstance(value, str):
             faults.append(f"{parameter.name} must be text, got {type(value).__name__}")
-        elif f"://{{{parameter.name}}}" in preset.endpoint and not _HOST.match(value):
-            faults.append(f'{parameter.name} must be a host name, without https:// and path, got "{value}"')
+        elif _names_server(preset, parameter.name) and _server(preset, value) is None:
+            faults.append(
+                f'{parameter.name} must be a host, host:port or a URL such as http://localhost:3000, got "{redact_url(value)}"'
+            )
         values[parameter.name] = value if isinstance(value, str) else ""
     return values, faults
+
+
+def _names_server(preset: Preset, name: str) -> bool:
+    """Return whether a value is the whole host of the endpoint."""
+    return f"://{{{name}}}" in preset.endpoint
+
+
+def _endpoint(preset: Preset, values: Mapping[str, str]) -> str:
+    """Return the preset's endpoint; what the user says of the server (scheme, port, path in front) counts before the preset's."""
+    endpoint = _filled(preset.endpoint, {**values, **dict.fromkeys(_servers(preset), _ANY_HOST)}, quoted=True)
+    for name in _servers(preset):
+        server = _server(preset, values[name])
+        if server is not None:
+            path = urlsplit(endpoint).path
+            prefix = server.path.rstrip("/").removesuffix(path)
+            return urlunsplit((server.scheme, server.netloc, prefix + path, "", ""))
+    return endpoint
+
+
+def _servers(preset: Preset) -> list[str]:
+    return [parameter.name for parameter in preset.parameters if _names_server(preset, parameter.name)]
+
+
+def _server(preset: Preset, value: str) -> SplitResult | None:
+    """Return the URL of the server that a host, host:port or URL stands for, None when it is none of these.
+
+    Without a scheme it is the preset's, but `http` for a port of this machine; without a port it is the preset's, unless the
+    scheme is another one, which has its own.
+    """
+    usual = urlsplit(_filled(preset.endpoint, dict.fromkeys(names_in(preset.endpoint), _ANY_HOST), quoted=True))
+    text = value if "://" in value else f"//[{value}]" if value.count(":") > 1 and "[" not in value else f"//{value}"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return None
+    host = parts.netloc.rpartition("@")[2]
+    if not parts.hostname or not _HOST.match(host) or parts.query or parts.fragment:
+        return None
+    if "://" not in value and (parts.path or "@" in parts.netloc):
+        return None
+    is_local_port = port is not None and parts.hostname in _LOCAL_HOSTS
+    scheme = parts.scheme or ("http" if is_local_port else usual.scheme)
+    if scheme not in ("http", "https"):
+        return None
+    add = f":{usual.port}" if port is None and usual.port and scheme == usual.scheme else ""
+    return parts._replace(scheme=scheme, netloc=parts.netloc + add)
 
 
 def is_default(field: str, value: object) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from llm_otel_broadcast.settings.destination import Destination
 
+_LOCK_TIMEOUT_S: Final = 10.0
+_LOCK_INTERVAL_S: Final = 0.05
 _NEW: Final = """\
 # Where llm_otel_broadcast sends traces. A secret may stay in the environment:
 # headers = { Authorization = "Bearer ${AXIOM_TOKEN}" }
@@ -92,10 +95,10 @@ class SettingsFile:
         """Return one destination as it would send; `environ` has what `${...}` in its headers stands for."""
         return self.make(name, self.table(name), environ)
 
-    def make(self, name: str, table: Mapping[str, object], environ: Mapping[str, str]) -> Destination:
-        """Return what a table would make if it stood in the file under that name."""
+    def make(self, name: str, table: Mapping[str, object], environ: Mapping[str, str], where: str = "") -> Destination:
+        """Return what a table would make if it stood in the file under that name; `where`: how faults call it, if not so."""
         defaults: Any = parse(read_text(self.path), self.path).get("defaults", {}) if self.exists else {}
-        return make_destination({**table, "name": name}, environ, self.where(name), defaults)
+        return make_destination({**table, "name": name}, environ, where or self.where(name), defaults)
 
     def where(self, name: str) -> str:
         """Return how messages call a destination of this file."""
@@ -259,20 +262,62 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the one lock that writers of this file share: the directory itself, which leaves no lock file behind."""
+    """Hold the one lock that writers of this file share; wait for it for a bounded time.
+
+    It is a file beside the settings file that only its owner can open: a directory could be locked by everybody who may
+    read it, for as long as they like. Each writer takes its lock file away.
+
+    Raises:
+        ConfigError: another writer does not let go.
+    """
+    lock = path.with_name(f".{path.name}.lock")
     if os.name == "nt":
-        with _locked_on_windows(path.with_name(f".{path.name}.lock")):
+        with _locked_on_windows(lock):
             yield
         return
-    import fcntl
-
-    handle = os.open(path.parent, os.O_RDONLY)
+    handle = _lock_file(lock, time.monotonic() + _LOCK_TIMEOUT_S)
     try:
-        with suppress(OSError):  # some network file systems lock no directories
-            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
+        with suppress(OSError):
+            lock.unlink()
         os.close(handle)
+
+
+def _lock_file(lock: Path, deadline: float) -> int:
+    """Return a handle that holds the lock file. One that another writer has taken away meanwhile is no lock any more."""
+    import fcntl
+
+    while True:
+        try:
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except PermissionError:
+            if not lock.exists():
+                raise
+            raise ConfigError(
+                [f"{lock} is another user's: remove it if nobody is changing the settings file"]
+            ) from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(lock, handle):
+                return handle
+        except BlockingIOError:
+            pass
+        except OSError:
+            # Some network file systems lock nothing.
+            return handle
+        os.close(handle)
+        if time.monotonic() > deadline:
+            raise ConfigError([f"{lock} is held by another program that changes the settings file: try again later"])
+        time.sleep(_LOCK_INTERVAL_S)
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Return whether a path still leads to an open file."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

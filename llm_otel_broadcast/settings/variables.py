@@ -8,7 +8,7 @@ from typing import Final
 
 from llm_otel_broadcast.settings.destination import SHORTHAND, Destination
 from llm_otel_broadcast.settings.errors import ConfigError
-from llm_otel_broadcast.settings.kinds import TRUTH, Kind, kinds_of
+from llm_otel_broadcast.settings.kinds import TRUTH, Kind, in_text, kinds_of
 from llm_otel_broadcast.settings.options import Options
 
 PREFIX: Final = "LLM_OTEL_BROADCAST_"
@@ -73,7 +73,7 @@ def _value(variable: Variable, text: str) -> object:
         faults = [str(reason)]
     else:
         faults = variable.kind.faults(variable.option, value)
-    return ConfigError([f"{variable.name}: {fault}" for fault in faults]) if faults else value
+    return ConfigError([f"{variable.name}: {in_text(fault)}" for fault in faults]) if faults else value
 
 
 def misspelt(environ: Mapping[str, str]) -> list[str]:
@@ -86,6 +86,14 @@ def misspelt(environ: Mapping[str, str]) -> list[str]:
 
     pairs = [(name, get_close_matches(name, known, 1, _LIKENESS)) for name in strange]
     return [f"{PREFIX}{name} is no setting: did you mean {PREFIX}{likely[0]}?" for name, likely in pairs if likely]
+
+
+def notices(environ: Mapping[str, str]) -> list[str]:
+    """Say which variables do not mean what they seem to: those that are misspelt, and OpenTelemetry's switch."""
+    stated = environ.get(SDK_DISABLED, "").strip()
+    is_odd = stated.lower() not in ("", "true", "false")
+    odd = [f'{SDK_DISABLED}={stated} counts as false: by the specification only "true" disables'] if is_odd else []
+    return [*misspelt(environ), *odd]
 
 
 def disabling(environ: Mapping[str, str]) -> str | None:
@@ -111,5 +119,5 @@ def stated_disabled(environ: Mapping[str, str]) -> bool | None:
     value = TRUTH.read(text or "false")
     faults = TRUTH.faults(DISABLED, value)
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError([in_text(fault) for fault in faults])
     return bool(value) if text else None

@@ -9,6 +9,7 @@ from opentelemetry.sdk.resources import Resource
 
 from llm_otel_broadcast.span import Attributes
 from llm_otel_broadcast.wire.detectors import default_resource
+from llm_otel_broadcast.wire.service_name import named_after_program
 
 
 class ResourceSource:
@@ -26,7 +27,7 @@ class ResourceSource:
         if provider is not self._seen:
             base = getattr(provider, "resource", None)
             if not isinstance(base, Resource):
-                base = default_resource()
+                base = named_after_program(default_resource())
             self._resource = base.merge(Resource(self._own))
             self._seen = provider
         return self._resource

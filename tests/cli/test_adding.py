@@ -15,6 +15,7 @@ import pytest
 from llm_otel_broadcast.cli.commands import cli
 from tests.cli.terminal import converse
 from tests.connection.backends import Backend, serving
+from tests.connection.certificates import Authority
 
 CANARY = "canary-5f1c"
 PHOENIX = Backend(json=415, elsewhere=405)
@@ -173,6 +174,12 @@ def test_headers_come_as_pairs_or_as_json_and_variables_stay_references(file, se
         (["add", "x", "--endpoint", "http://h", "--encoding", "xml"], 'encoding must be "auto", "json" or "protobuf"'),
         (["add", "x", "--endpoint", "http://h", "--certificate", "/no/such"], "does not exist"),
         (["add", "x", "--preset", "langfuse", "--param", "public_key=p", "--param", "secret_key=${K}"], "cannot be a ${VARIABLE}"),
+        (["add", "x", "--endpoint", "localhost:4318"], "needs http:// or https:// in front"),
+        (["add", "x", "--preset", "axoim"], 'did you mean "axiom"?'),
+        (["add", "x", "--preset", "axiom", "--param", "token=t", "--param", "dataset=d", "--param", "tokn=x"], '"tokn" is no value'),
+        (["presets", "axoim"], 'there is no preset "axoim"'),
+        (["test", "--endpoint", "localhost:4318"], "'--endpoint' / '-e': \"localhost:4318\" needs http:// or https:// in front"),
+        (["add", "x", "--endpoint", "http://h", "-H", f"Authorization Basic {CANARY}=="], 'header name "Authorization..." is not'),
         (["test", "--encoding", "json"], "Give NAME or --endpoint URL"),
     ],
 )  # fmt: skip
@@ -186,13 +193,9 @@ def test_wrong_usage_ends_with_2_and_names_the_fix(file, arguments, said, run):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["add", "x", "--endpoint", "localhost:4318"], "needs http:// or https:// in front"),
-        (["add", "x", "--preset", "axoim"], 'did you mean "axiom"?'),
-        (["add", "x", "--preset", "axiom", "--param", "token=t", "--param", "dataset=d", "--param", "tokn=x"], '"tokn" is no value'),
         (["edit", "nobody", "--encoding", "json"], 'there is no destination "nobody"'),
         (["test", "nobody"], 'there is no destination "nobody"'),
         (["test"], "LLM_OTEL_BROADCAST_CONFIG names this file, but it is not there"),
-        (["presets", "axoim"], 'there is no preset "axoim"'),
     ],
 )  # fmt: skip
 def test_wrong_settings_end_with_1_and_are_named(file, arguments, said, run):
@@ -290,7 +293,7 @@ def test_on_a_terminal_what_is_missing_is_asked_for_and_secrets_are_not_shown(fi
     with serving(Backend(wants={"authorization": f"Bearer {CANARY}"})) as server:
         code, screen = converse(
             ["destinations", "add", "mine"],
-            ("Preset (", "axoim"),
+            ("Preset or URL (", "axoim"),
             ('did you mean "axiom"', ""),
             ("Endpoint", server.root.removeprefix("http://")),
             ("needs http:// or https://", server.root),
@@ -302,6 +305,83 @@ def test_on_a_terminal_what_is_missing_is_asked_for_and_secrets_are_not_shown(fi
     assert CANARY not in screen
     assert "mine works" in screen
     assert tables(file)["mine"]["headers"] == {"Authorization": f"Bearer {CANARY}"}
+
+
+def test_on_a_terminal_a_pasted_url_and_a_pasted_header_are_taken_as_what_they_are(file):
+    with serving(Backend(wants={"authorization": f"Basic {CANARY}=="})) as server:
+        code, screen = converse(
+            ["destinations", "add", "mine"],
+            ("Preset or URL (", "ftp://x"),
+            ("needs http:// or https://", server.root),
+            ("Header, e.g.", f"Authorization Basic {CANARY}=="),
+            ('header name "Authorization..." is not', f"Authorization: Basic {CANARY}=="),
+            ("Header, e.g.", ""),
+        )
+    assert code == 0, screen
+    assert tables(file)["mine"]["headers"] == {"Authorization": f"Basic {CANARY}=="}
+
+
+@pytest.mark.parametrize("option", ["--header", "-H"])
+def test_a_header_in_the_form_of_curl_is_one_and_its_value_is_never_shown(file, option, run):
+    with serving(Backend(wants={"authorization": f"Basic {CANARY}=="})) as server:
+        done = run("destinations", "add", "mine", "-e", server.root, option, f"Authorization: Basic {CANARY}==")
+    assert CANARY not in done.stdout + done.stderr
+    assert tables(file)["mine"]["headers"] == {"Authorization": f"Basic {CANARY}=="}
+
+
+@pytest.mark.parametrize("untested", [[], ["--no-test"]])
+def test_what_is_not_saved_yet_is_not_blamed_on_the_file(file, run, untested):
+    done = run("destinations", "add", "x", "--endpoint", "http://${HOST}", *untested, code=1)
+    assert done.stderr == 'Error: destination "x": endpoint: ${...} is read in the values of headers only\n'
+
+
+def test_a_preset_of_a_backend_of_ones_own_takes_its_address(file, server, run):
+    run("destinations", "add", "px", "--preset", "phoenix", "--param", f"host={server.root}")
+    assert tables(file)["px"]["endpoint"] == f"{server.root}/v1/traces"
+
+
+def test_what_helps_is_named_as_an_option_of_the_command_line(run, tmp_path):
+    certificate = Authority(tmp_path, "ours").issue("server")
+    with serving(context=certificate.server_context()) as server:
+        done = run("destinations", "test", "--endpoint", server.endpoint, code=1)
+    assert "give that one's as --certificate" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["destinations", "edit", "mine", "--remove-header", f"Authorization: Basic {CANARY}"], "no header authorization..."),
+        (["destinations", "add", "x", "--preset", "phoenix", "--param", f"token: {CANARY}=="], '"token..." is no value'),
+        (["collector-config", "agent", "--to", "http://x", "--header-from-env", f"Authorization Basic {CANARY}=="], '"Authorization..." is not the name of an HTTP header'),
+        (["collector-config", "agent", "--to", "http://x", "--header-from-env", f"Authorization: Basic {CANARY}=="], "what stands behind Authorization="),
+        (["demo", "-e", "http://x", "-H", f"Authorization Basic {CANARY}=="], 'header name "Authorization..."'),
+    ],
+)  # fmt: skip
+def test_a_secret_in_the_place_of_a_name_is_shown_nowhere(file, run, arguments, shown):
+    run("destinations", "add", "mine", "--endpoint", "http://h", "--no-test")
+    done = run(*arguments, code=2)
+    assert shown in " ".join(done.stderr.split())
+    assert CANARY.lower() not in (done.stdout + done.stderr).lower()
+
+
+def test_a_settings_file_can_be_named_on_the_command_line(tmp_path, run, monkeypatch):
+    monkeypatch.setenv("LLM_OTEL_BROADCAST_CONFIG", os.devnull)
+    monkeypatch.chdir(tmp_path)
+    run("--config", "other.toml", "destinations", "add", "mine", "--endpoint", "http://h", "--no-test")
+    assert tables(tmp_path / "other.toml")["mine"]["endpoint"] == "http://h"
+
+
+def test_run_sends_to_an_endpoint_or_to_destinations_of_the_file_and_not_to_both(run):
+    done = run("run", "--to", "mine", "--endpoint", "http://h", "python", code=2)
+    assert "leave one out" in " ".join(done.stderr.split())
+
+
+def test_what_is_off_is_named_when_everything_is_tested(file, server, run):
+    run("destinations", "add", "on", "--endpoint", server.root)
+    run("destinations", "add", "off", "--endpoint", "http://h", "--disabled", "--no-test")
+    assert '"off" is off and left out here' in run("destinations", "test").stderr
+    run("disable", "on")
+    assert "no destination that is enabled (on, off: off)" in run("destinations", "test", code=1).stderr
 
 
 def test_on_a_terminal_a_preset_asks_for_its_values_with_defaults(file, server):

@@ -13,7 +13,9 @@ from typing import NamedTuple
 import pytest
 
 from llm_otel_broadcast.cli.commands import cli
+from llm_otel_broadcast.settings.importing import _BY_PRESET
 from llm_otel_broadcast.settings.places import CONFIG
+from llm_otel_broadcast.settings.presets import PRESETS
 from llm_otel_broadcast.settings.store import SettingsFile
 from llm_otel_broadcast.settings.tested import remember
 
@@ -331,6 +333,27 @@ def one(kind: str, config: object, **more: object) -> dict[str, object]:
             one("otel-collector", {"endpoint": "http://c"}, api_key_hashes=["h"]),
             {"endpoint": "http://c", "enabled": False},
         ),
+        (
+            one("otel-collector", {"endpoint": "http://c"}, regions=["europe"]),
+            {"endpoint": "http://c", "enabled": False},
+        ),
+        (one("otel-collector", {"endpoint": "http://c"}, regions="us"), {"endpoint": "http://c", "enabled": False}),
+        (one("otel-collector", {"endpoint": "http://c"}, regions=["global", "europe"]), {"endpoint": "http://c"}),
+        (
+            one("otel-collector", {"endpoint": "http://c"}, new_rule={"a": 1}),
+            {"endpoint": "http://c", "enabled": False},
+        ),
+        (
+            one("otel-collector", {"endpoint": "http://c"}, id="1", workspace_id="w", created_at="c", updated_at="u"),
+            {"endpoint": "http://c"},
+        ),
+        *(
+            (
+                one("elastic", {"endpoint": f"https://e{path}", "apiKey": "a...b"}),
+                {"endpoint": "https://e/v1/traces", "headers": {"Authorization": "ApiKey ${IT_AUTHORIZATION}"}},
+            )
+            for path in ("", "/", "/v1", "/v1/traces")
+        ),
     ],
 )
 def test_what_takes_otlp_is_taken_over(file, run, export, entry, table):
@@ -342,6 +365,17 @@ def test_what_takes_otlp_is_taken_over(file, run, export, entry, table):
     ("entry", "word"),
     [
         (one("s3", {"bucket": "b"}), "s3 takes no OTLP"),
+        (
+            one("arize", {"apiKey": CANARY}),
+            "there is no preset: destinations add 'it' --endpoint https://otlp.arize.com/",
+        ),
+        (one("weave", {}), "there is no preset: destinations add 'it' --endpoint https://trace.wandb.ai/"),
+        (one("opik", {}), "there is no preset: destinations add 'it' --endpoint https://www.comet.com/opik/"),
+        (one("ramp", {}), "there is no preset: destinations add 'it' --endpoint URL"),
+        (one("elastic", {}), "destinations add 'it' --preset elastic"),
+        (one("posthog", {"endpoint": "https://eu.i.posthog.com"}), "there is no preset: destinations add 'it'"),
+        (one("clickhouse", {"endpoint": "https://db"}), "clickhouse takes no OTLP"),
+        (one("raindrop", {}), "no OTLP endpoint of raindrop is known here"),
         (one("webhook", {"url": "https://w", "method": "PUT"}), "it wants PUT, and OTLP is sent by POST"),
         (one("langfuse", {"secretKey": CANARY}), "destinations add 'it' --preset langfuse"),
         (one("otel-collector", {}), "its config names no endpoint"),
@@ -359,17 +393,47 @@ def test_what_does_not_is_skipped_with_a_word(file, run, export, entry, word):
     assert (as_json["ok"], as_json["imported"], word in as_json["skipped"][0]["reason"]) == (False, [], True)
 
 
-def test_what_cannot_be_taken_over_is_noted(run, export):
-    entry = one("otel-collector", {"endpoint": "http://c"}, api_key_hashes=["h"], broadcast_generation_cost=True)
-    assert run("destinations", "import", export(entry), "--json").json["imported"] == [
-        {
-            "name": "it",
-            "notes": [
-                "it is off, for api_key_hashes cannot be taken over: enable it when that is settled",
-                "its additional generation metadata is not sent from here",
+@pytest.mark.parametrize(
+    ("entry", "notes"),
+    [
+        (
+            one(
+                "otel-collector",
+                {"endpoint": "http://c/v1/traces"},
+                api_key_hashes=["h"],
+                regions=["europe", "us"],
+                broadcast_generation_cost=True,
+                broadcast_generation_cost_allocation=True,
+                broadcast_generation_identity=False,
+            ),
+            [
+                "it is off, for api_key_hashes and regions (europe, us) cannot be taken over: enable it when that is settled",
+                (
+                    "its additional generation metadata is not sent from here "
+                    "(broadcast_generation_cost, broadcast_generation_cost_allocation)"
+                ),
             ],
-        }
-    ]
+        ),
+        (
+            one("otel-collector", {"endpoint": "http://c/"}),
+            ["its endpoint has no path: spans are posted to /v1/traces from here, there to / as it stands"],
+        ),
+        (
+            one("elastic", {"endpoint": "https://e", "apiKey": "a...b"}),
+            ["its Authorization is masked there: set IT_AUTHORIZATION in the environment"],
+        ),
+        (
+            one("grafana", {"endpoint": "https://g/v1/traces", "instanceId": "1", "apiKey": "a...b"}),
+            ["its instanceId and apiKey cannot be taken over: destinations add 'it' --preset grafana-cloud"],
+        ),
+    ],
+)
+def test_what_cannot_be_taken_over_or_is_another_here_is_noted(run, export, entry, notes):
+    assert run("destinations", "import", export(entry), "--json").json["imported"] == [{"name": "it", "notes": notes}]
+
+
+def test_every_preset_that_an_import_recommends_is_there():
+    assert set(_BY_PRESET.values()) <= PRESETS.keys()
 
 
 def test_a_name_that_is_there_is_kept_unless_it_is_to_be_replaced(file, run, export):
@@ -406,7 +470,7 @@ def test_a_file_that_is_no_export_is_told(tmp_path, run, text, told):
     (tmp_path / "x.json").write_text(text)
     done = run("destinations", "import", str(tmp_path / "x.json"))
     assert done.code == 1
-    assert told in done.err
+    assert f"{tmp_path / 'x.json'}: {told}" in done.err
     assert "cannot be read (No such file" in run("destinations", "import", str(tmp_path / "gone.json")).err
 
 

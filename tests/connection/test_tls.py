@@ -210,10 +210,17 @@ def test_a_file_that_is_missing_is_refused_at_once_by_the_name_it_was_given_unde
         file = tmp_path / "key.pem"
         file.write_text("")
         Destination(endpoint="https://example.com", client_key=str(file))
+    monkeypatch.setenv("LLM_OTEL_BROADCAST_ENDPOINT", "https://example.com")
+    monkeypatch.setenv("LLM_OTEL_BROADCAST_CERTIFICATE", "/no/such.pem")
+    with pytest.raises(ConfigError, match=r'LLM_OTEL_BROADCAST_CERTIFICATE: .*"/no/such.pem"'):
+        llm_otel_broadcast.instrument()
+
+
+def test_a_file_that_is_missing_stops_nothing_where_a_variable_of_opentelemetrys_names_it(monkeypatch, caplog):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "https://example.com")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such.pem")
-    with pytest.raises(ConfigError, match=r'OTEL_EXPORTER_OTLP_CERTIFICATE: .*"/no/such.pem"'):
-        llm_otel_broadcast.instrument()
+    assert llm_otel_broadcast.instrument().status().instrumented
+    assert 'OTEL_EXPORTER_OTLP_CERTIFICATE: "/no/such.pem": there is no such file' in caplog.text
 
 
 def test_a_path_may_start_at_home(authority, server, monkeypatch):

@@ -28,6 +28,24 @@ def test_a_wrong_setting_is_refused_where_it_is_given():
         BroadcastSpanProcessor(hide={"inputs"})
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "nowhere"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_TRACES_EXPORTER": "none"},
+    ],
+    ids=str,
+)
+def test_a_destination_of_opentelemetrys_variables_that_cannot_be_used_is_named_and_stops_nothing(
+    monkeypatch, variables, caplog
+):
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setenv("LLM_OTEL_BROADCAST_TO", "one of a file's")
+    BroadcastSpanProcessor(privacy_mode=True).shutdown()
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["LLM_OTEL_BROADCAST_DISABLED", "OTEL_SDK_DISABLED"])
 def test_where_all_is_turned_off_nothing_is_sent(monkeypatch, receiver, name):
     monkeypatch.setenv(name, "true")

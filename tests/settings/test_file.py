@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+import llm_otel_broadcast
 from llm_otel_broadcast import ConfigError, Destination
+from llm_otel_broadcast.settings.effective import effective
 from llm_otel_broadcast.settings.file import FileSettings, default_names, read_file
 from llm_otel_broadcast.settings.places import CONFIG, FILE_NAME, candidates, look, user_directory
 from llm_otel_broadcast.settings.tested import last_test, remember
@@ -99,7 +103,7 @@ def test_defaults_take_every_option_but_objects_and_what_belongs_to_one_destinat
 
     from llm_otel_broadcast import instrument
 
-    not_here = {"client", "tracer_provider", "exporter", "endpoint", "headers", "destinations"}
+    not_here = {"client", "tracer_provider", "exporter", "endpoint", "headers", "destinations", "to", "strict"}
     assert set(default_names()) >= set(inspect.signature(instrument).parameters) - not_here - {
         "on_generation",
         "redact",
@@ -143,7 +147,7 @@ ONE = '[[destinations]]\nname = "axiom"\nendpoint = "http://x"\n'
         ("#" * (4 * 1024 * 1024 + 1), ["it has more than 4194304 bytes"]),
         ("enabeld = true", ['"enabeld" is no setting: did you mean "enabled"?']),
         ("zzz = true", ['"zzz" is no setting: there are enabled, defaults, destinations']),
-        ('enabled = "yes"', ["enabled must be True or False, got 'yes'"]),
+        ('enabled = "yes"', ["enabled must be true or false, got 'yes'"]),
         ('service_name = "x"', ['"service_name" belongs under [defaults]']),
         ('endpoint = "http://x"', ['"endpoint" belongs to one destination, under [[destinations]]']),
         ("defaults = 5", ["defaults must be a table, under a line [defaults]"]),
@@ -157,7 +161,7 @@ ONE = '[[destinations]]\nname = "axiom"\nendpoint = "http://x"\n'
             "[defaults]\ntracer_provider = 1",
             ['[defaults]: "tracer_provider" is a Python object, which only code can give'],
         ),
-        ("[defaults]\ncapture_content = 1", ["[defaults]: capture_content must be True or False, got 1"]),
+        ("[defaults]\ncapture_content = 1", ["[defaults]: capture_content must be true or false, got 1"]),
         (
             "[defaults]\ntimeout = 0",
             ["[defaults]: timeout must be a number of seconds from 0.001 to 3600, got 0"],
@@ -317,20 +321,87 @@ def test_the_directory_of_a_program_may_be_gone(tmp_path, monkeypatch):
     assert len(candidates({"HOME": "/home/me"})) == 1
 
 
+ROOT = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="gives files to other users")
+OTHER_USER = 54321
+
+
+@pytest.fixture
+def lookup(tmp_path, monkeypatch):
+    """Look for the file in a directory of the user's own."""
+    place = tmp_path / "project"
+    place.mkdir(mode=0o755)
+    monkeypatch.chdir(place)
+    write(place / FILE_NAME, "")
+    (place / FILE_NAME).chmod(0o644)
+    return look({"HOME": str(tmp_path / "home")})
+
+
 @POSIX
-def test_a_file_that_somebody_else_put_into_a_directory_for_all_is_not_taken(tmp_path, monkeypatch):
-    """Prompts would go to wherever that file says."""
-    monkeypatch.chdir(tmp_path)
-    environ = {"HOME": str(tmp_path / "home")}
-    write(tmp_path / FILE_NAME, "")
-    monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    mine = (tmp_path / FILE_NAME).stat().st_uid == 0  # what root put there is fine for everybody
-    if mine:
-        os.chown(tmp_path / FILE_NAME, 54321, -1)
-    assert look(environ).stamp() is not None
-    tmp_path.chmod(0o777)
-    assert look(environ).stamp() is None
-    assert look({**environ, CONFIG: FILE_NAME}).stamp() is not None
+@pytest.mark.parametrize(
+    ("mode", "of_directory", "trusted"),
+    [
+        (0o600, 0o700, True),
+        (0o664, 0o775, True),
+        (0o644, 0o1777, True),
+        (0o644, 0o777, False),
+        (0o666, 0o755, False),
+    ],
+)
+def test_a_file_counts_only_where_no_other_user_can_have_written_it(lookup, caplog, mode, of_directory, trusted):
+    """Prompts and secrets of the environment go to wherever that file says."""
+    (place, *_) = lookup.places
+    place.chmod(mode)
+    place.parent.chmod(of_directory)
+    assert (lookup.stamp() is not None, lookup.refusals() == ()) == (trusted, trusted)
+    assert look({CONFIG: str(place)}).stamp() is not None
+    assert look({CONFIG: str(place)}).refusals() == ()
+
+
+@ROOT
+@pytest.mark.parametrize("what", ["file", "directory", "group of the file", "group of the directory", "link"])
+def test_a_file_of_another_user_does_not_count_and_that_is_said(lookup, what, caplog, monkeypatch, receiver):
+    (place, *_) = lookup.places
+    place.write_text(f'[[destinations]]\nendpoint = "{receiver.endpoint}"\n')
+    changed = place.parent if "directory" in what else place
+    if what == "link":
+        place.rename(place.with_name("real.toml"))
+        place.symlink_to("real.toml")
+        os.lchown(place, OTHER_USER, -1)
+    elif what.startswith("group"):
+        os.chown(changed, -1, OTHER_USER)
+        changed.chmod(0o775)
+    else:
+        os.chown(changed, OTHER_USER, -1)
+    assert lookup.stamp() is None
+    monkeypatch.delenv(CONFIG)
+    monkeypatch.setenv("HOME", str(place.parent / "home"))
+    llm_otel_broadcast.instrument()
+    assert llm_otel_broadcast.status().destinations == ()
+    (refusal,) = [record.getMessage() for record in caplog.records if "does not count" in record.getMessage()]
+    assert refusal.startswith(f"{place} does not count: ")
+    assert refusal.endswith(f"If you trust it, set {CONFIG}={place}")
+    assert refusal in effective(os.environ).warnings
+
+
+@ROOT
+@pytest.mark.parametrize(("owner", "counts"), [(0, "True\n"), (OTHER_USER, "True\n"), (OTHER_USER + 1, "False\n")])
+def test_for_each_user_the_files_of_root_and_his_own_count(owner, counts):
+    program = (
+        "import os; from llm_otel_broadcast.settings.places import look\n"
+        f"os.setgroups([]); os.setgid({OTHER_USER}); os.setuid({OTHER_USER})\n"
+        "print(bool(look(os.environ).stamp()))"
+    )
+    environ = {name: text for name, text in os.environ.items() if name != CONFIG} | {"HOME": "/nonexistent"}
+    with TemporaryDirectory() as directory:
+        (Path(directory) / FILE_NAME).write_text("")
+        for path in (Path(directory), Path(directory) / FILE_NAME):
+            os.chown(path, owner, -1)
+            path.chmod(0o755)
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(
+            command, cwd=directory, env=environ, capture_output=True, text=True, timeout=50, check=False
+        )
+    assert (done.stdout, done.stderr) == (counts, "")
 
 
 # -- the last test of a destination ---------------------------------------------------------------------------------------

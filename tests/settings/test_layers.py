@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llm_otel_broadcast import ConfigError, Destination
-from llm_otel_broadcast.settings.layers import settle
+from llm_otel_broadcast.settings.layers import settle, settle_told
 from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.settings.variables import PREFIX
 
@@ -167,6 +167,22 @@ def test_a_wrong_endpoint_is_told_once_and_not_as_missing():
     assert len(faults(ENDPOINT="nowhere", HEADERS="Authorization=secret")) == 1
 
 
-def test_a_wrong_otlp_variable_is_told_beside_the_others():
-    told = faults({"max_queue_bytes": 1}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "nowhere"})
-    assert [fault.split()[0] for fault in told] == ["OTEL_EXPORTER_OTLP_ENDPOINT:", "max_queue_bytes"]
+def test_a_wrong_otlp_variable_is_no_error_and_said_beside_what_results():
+    wrong = {"OTEL_EXPORTER_OTLP_ENDPOINT": "nowhere"}
+    assert [fault.split()[0] for fault in faults({"max_queue_bytes": 1}, wrong)] == ["max_queue_bytes"]
+    found = settle_told({}, wrong)
+    assert found.options == Options()
+    (warning,) = found.warnings
+    assert warning.startswith("OTEL_EXPORTER_OTLP_ENDPOINT: ")
+
+
+def test_otlp_variables_say_nothing_where_something_stronger_names_the_destination():
+    wrong = {"OTEL_EXPORTER_OTLP_ENDPOINT": "nowhere", "OTEL_TRACES_EXPORTER": "none"}
+    found = settle_told({"endpoint": ARGUMENT}, wrong)
+    assert [made.endpoint for made in found.options.destinations] == [ARGUMENT]
+    assert found.warnings == ()
+
+
+def test_headers_without_an_endpoint_stop_nothing_where_otlps_endpoint_was_left_out():
+    """Variables of OpenTelemetry's are never the reason why a program stops."""
+    assert settled({"headers": SECRET}, {**FROM_OTLP, "OTEL_TRACES_EXPORTER": "none"}).destinations == ()

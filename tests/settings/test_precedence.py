@@ -79,11 +79,28 @@ def test_headers_and_defaults_of_the_files_destinations_go_to_no_other(settled):
 
 def test_what_is_said_about_one_destination_completes_the_files_only_one(settled):
     assert settled(ONE, TIMEOUT="5").destinations[0].timeout == 5
-    (made,) = settled(ONE, {"headers": {"A": "b"}, "encoding": "json"}).destinations
-    assert (made.endpoint, made.headers, made.encoding) == ("http://one/v1/traces", {"A": "b"}, "json")
+    (made,) = settled(ONE, {"encoding": "json"}).destinations
+    assert (made.endpoint, made.encoding) == ("http://one/v1/traces", "json")
     assert (
         settled("[defaults]\ntimeout = 9\n" + ONE.replace("timeout = 2\n", ""), TIMEOUT="5").destinations[0].timeout
         == 5
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "origin", "endpoint"),
+    [
+        ({"HEADERS": "Authorization=s3cr3t"}, f"{PREFIX}HEADERS", f"{PREFIX}ENDPOINT"),
+        ({"given": {"headers": {"Authorization": "s3cr3t"}}}, "headers", "endpoint"),
+    ],
+)
+def test_headers_go_to_no_destination_that_only_a_file_names(settled, tmp_path, said, origin, endpoint):
+    """Which file that is, the current directory decides."""
+    with pytest.raises(ConfigError) as caught:
+        settled(ONE, **said)
+    assert str(caught.value) == (
+        f"{origin} is given without an endpoint, and {tmp_path / 'settings.toml'} names where to send: "
+        f"give {endpoint} too, or put the headers into the file"
     )
 
 
@@ -112,6 +129,73 @@ def test_privacy_of_defaults_counts_wherever_nothing_stronger_is_said(settled, f
     assert [made.privacy_mode for made in settled(file, **said).destinations] == private
 
 
+def test_of_a_files_destinations_only_those_that_are_chosen_are_used(settled):
+    assert names(settled(TWO, TO="two")) == ["two"]
+    assert names(settled(TWO, {"to": ["two", "one"]})) == ["one", "two"]
+    assert names(settled(TWO, {"to": []})) == ["one", "two"]
+    assert names(settled(TWO, {"to": ["one"]}, TO="two")) == ["one"]
+    assert settled(TWO, {"to": ["one"]}, TIMEOUT="5").destinations[0].timeout == 5
+    assert names(settled(TWO, {"endpoint": "http://x"}, TO="two")) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "fault"),
+    [
+        (
+            TWO,
+            {"TO": "tow"},
+            f'{PREFIX}TO: there is no destination "tow" in {{}} (did you mean "two"?): there are one, two',
+        ),
+        (TWO, {"given": {"to": "two"}}, "to must be a list of texts such as"),
+        (
+            TWO,
+            {"ENDPOINT": "http://x", "given": {"to": ["two"]}},
+            "to chooses among the destinations of a settings file, but",
+        ),
+        (
+            "enabled = true\n",
+            {"TO": "two"},
+            f"{PREFIX}TO names destinations of a settings file, and there are none in one",
+        ),
+    ],
+)
+def test_a_choice_that_makes_no_sense_is_named(settled, tmp_path, text, said, fault):
+    with pytest.raises(ConfigError) as caught:
+        settled(text, **said)
+    assert fault.format(tmp_path / "settings.toml") in str(caught.value)
+
+
+def test_the_destinations_that_were_chosen_are_the_ones_in_effect(config):
+    found = origins(config, TWO, LLM_OTEL_BROADCAST_TO="two")
+    assert [one.name for one in found.destinations] == ["two"]
+
+
+def test_a_file_that_is_wrong_is_one_logged_error_and_the_program_runs_untraced(config, receiver, caplog):
+    """Several programs share the file, and a page may write it: a typo there must not stop them at their next start."""
+    config.write_text('x = 1\n[defaults]\ntimeout = "s3cr3t"\n' + TWO)
+    handle = llm_otel_broadcast.instrument(service_name="shop")
+    assert not handle.status().instrumented
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.getMessage().startswith(f'llm-otel-broadcast: {config}: "x" is no setting')
+    assert f"{config}: [defaults]: timeout must be" in record.getMessage()
+    assert record.getMessage().endswith("; the program runs untraced")
+
+
+@pytest.mark.parametrize("by", ["argument", "variable"])
+def test_a_file_that_is_wrong_raises_where_strictness_is_asked_for(config, monkeypatch, by):
+    config.write_text("x = 1\n")
+    if by == "variable":
+        monkeypatch.setenv("LLM_OTEL_BROADCAST_STRICT", "true")
+    with pytest.raises(ConfigError, match='"x" is no setting'):
+        llm_otel_broadcast.instrument(strict=True if by == "argument" else None)
+
+
+def test_a_file_cannot_say_how_strictly_it_is_read(config):
+    config.write_text("[defaults]\nstrict = true\n")
+    with pytest.raises(ConfigError, match="is about this file: give it to instrument"):
+        llm_otel_broadcast.instrument(strict=True)
+
+
 def test_one_error_lists_what_is_wrong_in_every_source(config, monkeypatch):
     config.write_text("x = 1\n[defaults]\ntimeout = 0\n")
     monkeypatch.setenv("LLM_OTEL_BROADCAST_ENCODING", "xml")
@@ -128,7 +212,7 @@ def test_one_error_lists_what_is_wrong_in_every_source(config, monkeypatch):
 
 def test_a_traceback_tells_every_fault_and_no_secret(config):
     config.write_text(TWO + 'headers = ["s3cr3t"]\nencoding = "xml"\n')
-    program = "from llm_otel_broadcast import instrument; instrument()"
+    program = "from llm_otel_broadcast import instrument; instrument(strict=True)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 1
     assert f'{config}: [[destinations]] "two": headers must be a mapping' in done.stderr

@@ -101,7 +101,10 @@ def test_a_preset_is_documented_and_asks_for_what_it_uses_and_nothing_else(prese
         ("axiom", {"token": "", "dataset": "d"}, "token is missing"),
         ("axiom", {"token": 5, "dataset": "d"}, "token must be text, got int"),
         ("axiom", {"token": "t", "dataset": "d", "tokn": "x"}, '"tokn" is no value of the preset and no field of a destination (did you mean "token"?)'),
-        ("axiom", {"token": "t", "dataset": "d", "host": "https://api.axiom.co"}, "host must be a host name, without https:// and path"),
+        ("axiom", {"token": "t", "dataset": "d", "host": "api.axiom.co/v1"}, 'host must be a host, host:port or a URL such as http://localhost:3000, got "api.axiom.co/v1"'),
+        ("phoenix", {"host": "localhost:16006:6006"}, 'got "localhost:16006:6006"'),
+        ("phoenix", {"host": "ftp://me:canary@localhost"}, 'got "ftp://localhost"'),
+        ("phoenix", {"host": "http://localhost?key=canary"}, 'got "http://localhost"'),
         ("axiom", {"token": "canary\n", "dataset": "d"}, "line break"),
         ("axoim", {}, 'there is no preset "axoim" (did you mean "axiom"?): there are axiom, jaeger'),
     ],
@@ -111,6 +114,34 @@ def test_what_is_missing_unknown_or_wrong_is_named(name, values, said):
         Destination.preset(name, **values)
     assert said in str(wrong.value)
     assert "canary" not in str(wrong.value)
+
+
+LANGFUSE = {"public_key": "pk", "secret_key": "sk"}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "endpoint"),
+    [
+        ("phoenix", {"host": "localhost:16006"}, "http://localhost:16006/v1/traces"),
+        ("phoenix", {"host": "http://localhost"}, "http://localhost:6006/v1/traces"),
+        ("phoenix", {"host": "https://phoenix.example.com"}, "https://phoenix.example.com/v1/traces"),
+        ("phoenix", {"host": "https://example.com/phoenix/"}, "https://example.com/phoenix/v1/traces"),
+        ("phoenix", {"host": "http://phoenix:6006/v1/traces"}, "http://phoenix:6006/v1/traces"),
+        ("phoenix", {"host": "::1"}, "http://[::1]:6006/v1/traces"),
+        ("phoenix", {"host": "[::1]:16006"}, "http://[::1]:16006/v1/traces"),
+        ("jaeger", {"host": "jaeger:14318"}, "http://jaeger:14318/v1/traces"),
+        ("mlflow", {"host": "localhost:5001"}, "http://localhost:5001/v1/traces"),
+        ("langfuse", {**LANGFUSE, "host": "localhost:3000"}, "http://localhost:3000/api/public/otel/v1/traces"),
+        ("langfuse", {**LANGFUSE, "host": "http://langfuse:3000"}, "http://langfuse:3000/api/public/otel/v1/traces"),
+        ("langfuse", {**LANGFUSE, "host": "langfuse.example:8443"}, "https://langfuse.example:8443/api/public/otel/v1/traces"),
+        ("langfuse", LANGFUSE, "https://cloud.langfuse.com/api/public/otel/v1/traces"),
+        ("lightstep", {"token": "t"}, "https://ingest.lightstep.com:443/traces/otlp/v0.9"),
+        ("openobserve", {"email": "e", "password": "p", "host": "http://localhost:5080"}, "http://localhost:5080/api/default/v1/traces"),
+    ],
+)  # fmt: skip
+def test_a_backend_of_ones_own_may_have_another_port_and_scheme(name, values, endpoint):
+    made = Destination.preset(name, **values)
+    assert (made.endpoint, made.name) == (endpoint, name)
 
 
 def test_every_fault_is_named_at_once():

@@ -111,6 +111,26 @@ def test_calls_made_while_the_file_changes_all_arrive_once(file, stand_in, recei
     assert len(spans) == len({span.span_id for span in spans}) == len(made)
 
 
+def test_a_program_that_began_with_a_wrong_file_records_once_it_is_mended(file, stand_in, receiver):
+    write(file, "x = 1\n" + destinations(one=receiver.endpoint))
+    handle = llm_otel_broadcast.instrument()
+    chat("sync", stand_in.base_url)
+    write(file, destinations(one=receiver.endpoint))
+    until(lambda: handle.status().instrumented)
+    chat("sync", stand_in.base_url)
+    assert handle.flush()
+    assert len(receiver.store.spans()) == 1
+
+
+def test_a_program_whose_file_stays_wrong_stays_untraced(file, receiver, caplog):
+    write(file, "x = 1\n")
+    handle = llm_otel_broadcast.instrument()
+    write(file, "y = 1\n" + destinations(one=receiver.endpoint))
+    until(lambda: '"y" is no setting' in caplog.text)
+    assert not handle.status().instrumented
+    handle.shutdown()
+
+
 def test_a_destination_that_stays_keeps_its_books_and_its_thread(file, stand_in, receiver, other):
     write(file, destinations(one=receiver.endpoint))
     llm_otel_broadcast.instrument()

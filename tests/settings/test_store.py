@@ -282,6 +282,57 @@ def test_writers_in_several_threads_lose_nothing(file):
     assert sorted(file.names()) == sorted(map(str, range(10)))
 
 
+@POSIX
+def test_who_may_only_read_the_directory_cannot_keep_a_writer_waiting(file):
+    """A lock on the directory is to be had by everybody who may read it."""
+    import fcntl
+
+    handle = os.open(file.path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        file.enable(False)
+    finally:
+        os.close(handle)
+    assert "enabled = false" in file.path.read_text()
+
+
+@POSIX
+def test_a_writer_that_does_not_let_go_is_waited_for_a_while_and_then_named(file, monkeypatch):
+    import fcntl
+
+    monkeypatch.setattr(store_room, "_LOCK_TIMEOUT_S", 0.1)
+    lock = file.path.with_name(".settings.toml.lock")
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match=r"\.settings\.toml\.lock is held by another program that changes"):
+            file.enable(False)
+    file.enable(False)
+    assert not lock.exists()
+
+
+@POSIX
+def test_the_lock_is_nobody_elses_to_hold_and_no_link_is_followed(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_room, "_LOCK_TIMEOUT_S", 0.1)
+    modes = []
+    replace = store_room._replace
+
+    def watch(path: Path, text: str) -> None:
+        modes.append(path.with_name(".settings.toml.lock").stat().st_mode & 0o777)
+        replace(path, text)
+
+    monkeypatch.setattr(store_room, "_replace", watch)
+    before = os.umask(0)
+    try:
+        file.enable(False)
+    finally:
+        os.umask(before)
+    assert modes == [0o600]
+    (tmp_path / "other").write_text("other")
+    file.path.with_name(".settings.toml.lock").symlink_to(tmp_path / "other")
+    with pytest.raises(ConfigError, match="it cannot be written"):
+        file.enable(True)
+
+
 def test_the_file_to_write_is_the_one_in_use_else_the_named_else_the_users(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     environ = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "xdg"), "LOCALAPPDATA": str(tmp_path / "xdg")}

@@ -107,9 +107,9 @@ def test_destinations_are_made_from_a_json_array():
         ("ENDPOINT", "backend:4318", 'endpoint "backend:4318" needs http:// or https:// in front'),
         ("TIMEOUT", "soon", "timeout must be a number of seconds from 0.001 to 3600, got 'soon'"),
         ("TIMEOUT", "nan", "timeout must be a number of seconds from 0.001 to 3600, got nan"),
-        ("PRIVACY_MODE", "maybe", "privacy_mode must be True or False, got 'maybe'"),
-        ("APP_SPANS", "always", "app_spans must be \"auto\", True or False, got 'always'"),
-        ("FORWARD_TRACE_FIELDS", "some", "forward_trace_fields must be None, True or False, got 'some'"),
+        ("PRIVACY_MODE", "maybe", "privacy_mode must be true or false, got 'maybe'"),
+        ("APP_SPANS", "always", "app_spans must be \"auto\", true or false, got 'always'"),
+        ("FORWARD_TRACE_FIELDS", "some", "forward_trace_fields must be true or false, got 'some'"),
         ("ENCODING", "xml", 'encoding must be "auto", "json" or "protobuf", got \'xml\''),
         ("MAX_QUEUE_BYTES", "64MiB", "max_queue_bytes must be a whole number of bytes, at least 1048576, got '64MiB'"),
         ("TRACE_DEFAULTS", "staging", "entry 1 is not key=value"),
@@ -118,7 +118,10 @@ def test_destinations_are_made_from_a_json_array():
         ("HEADERS", "a=1,secret", "entry 2 is not key=value"),
         ("HEADERS", '{"a": "secret"', "it is not JSON: Expecting ',' delimiter at character 15"),
         ("HEADERS", '{"a": 5}', 'header "a" must be a string, got int 5'),
-        ("HEADERS", '{"a b": "secret"}', "header name 'a b' is not a valid HTTP header name"),
+        ("HEADERS", '{"a b": "secret"}', 'header name "a..." is not a valid HTTP header name'),
+        ("HEADERS", '{"Authorization: Basic secret": ""}', 'header name "Authorization..." is not'),
+        ("HEADERS", "Basic secret==", 'header name "Basic..." is not a valid HTTP header name'),
+        ("DESTINATIONS", '[{"endpoint": "http://x", "header": {"a": "secret"}}]', 'did you mean "headers"?'),
         ("DESTINATIONS", URL, "it is not JSON"),
         ("DESTINATIONS", '{"endpoint": "secret"}', "it must be a JSON array of objects, got an object"),
         ("DESTINATIONS", '["secret"]', "entry 1: it must be an object"),
@@ -166,5 +169,5 @@ def test_two_variables_turn_everything_off(environ, found):
 
 
 def test_off_or_not_off_is_told_when_it_is_neither():
-    with pytest.raises(ConfigError, match=f"{DISABLED} must be True or False, got 'maybe'"):
+    with pytest.raises(ConfigError, match=f"{DISABLED} must be true or false, got 'maybe'"):
         disabling({DISABLED: "maybe"})

@@ -48,6 +48,23 @@ def test_a_wrong_setting_is_one_line_and_the_program_runs(environment):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", [COMMAND, RUN], ids=["opentelemetry-instrument", "run"])
+@pytest.mark.parametrize(("exporters", "count"), [("none", 0), ("otlp", 1)])
+def test_traces_that_are_not_exported_by_otlp_are_not_sent_to_its_endpoint(
+    calling, receiver, command, exporters, count
+):
+    given = {
+        **calling,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint.removesuffix("/v1/traces"),
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_TRACES_EXPORTER": exporters,
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+    }
+    assert start(*command, "python", "-c", CALL, env=given).returncode == 0
+    assert len(receiver.store.spans()) == count
+
+
 def test_it_has_what_an_instrumentor_of_opentelemetrys_has(instrumentor):
     assert [
         name for name in dir(BaseInstrumentor) if not name.startswith("_") and not hasattr(instrumentor, name)

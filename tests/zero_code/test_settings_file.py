@@ -64,6 +64,62 @@ def test_a_broken_file_is_one_line_and_the_program_runs(file, calling, by):
     )
 
 
+def test_a_program_that_began_with_a_broken_file_is_traced_once_it_is_mended(file, calling, receiver):
+    file.write_text("x = 1\n")
+    with subprocess.Popen(
+        [*RUN, "python", "-c", FOLLOWING], env=calling, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as program:
+
+        def arrives() -> bool:
+            program.stdin.write("Hello\n")
+            program.stdin.flush()
+            assert program.stdout.readline() == "called\n"
+            return bool(receiver.store.spans())
+
+        assert not arrives()
+        file.write_text(sending_to(receiver))
+        eventually(arrives, 10, "a call to arrive")
+        program.stdin.close()
+        assert program.wait(10) == 0
+
+
+@pytest.fixture
+def other_receiver():
+    with OtlpReceiver() as running:
+        yield running
+
+
+def test_run_chooses_among_the_destinations_of_a_file_that_it_names(tmp_path, calling, receiver, other_receiver):
+    file = tmp_path / "other.toml"
+    file.write_text(
+        f'[[destinations]]\nname = "one"\nendpoint = "{receiver.endpoint}"\nbatch_delay = 0\n'
+        f'[[destinations]]\nname = "two"\nendpoint = "{other_receiver.endpoint}"\nbatch_delay = 0\n'
+    )
+    options = ["--config", file, "--to", "two", "--service-name", "shop", "--privacy-mode"]
+    calling["LLM_OTEL_BROADCAST_ENDPOINT"] = "http://127.0.0.1:9"
+    done = start(*RUN, *options, "python", "-c", CALL, env=calling)
+    assert (done.returncode, done.stderr) == (0, "")
+    (span,) = other_receiver.store.wait_for(1)
+    assert receiver.store.spans() == []
+    assert span.resource["service.name"] == "shop"
+    assert "gen_ai.input.messages" not in span.attributes
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--to", "nobody"], 'to: there is no destination "nobody" in '),
+        (["--config", "/not/there.toml"], "/not/there.toml: LLM_OTEL_BROADCAST_CONFIG names this file"),
+    ],
+)
+def test_what_run_is_asked_for_and_cannot_do_is_one_line_and_the_program_runs(file, calling, receiver, options, said):
+    file.write_text(sending_to(receiver))
+    done = start(*RUN, *options, "python", "-c", CALL + "print('done')", env=calling)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (0, "done\n", 1)
+    assert done.stderr.startswith(f"llm-otel-broadcast: {said}")
+    assert receiver.store.spans() == []
+
+
 def test_a_program_that_runs_sends_to_another_place_after_the_file_was_edited(file, calling, receiver):
     """In a real program, started without a change of its code, from one receiver to another and off."""
     with OtlpReceiver() as other:

@@ -163,7 +163,7 @@ def openai_only(tmp_path):
             ],
         ),
         ({"HEADERS": '{"a": "sec\\nret"}'}, ['LLM_OTEL_BROADCAST_HEADERS: header "a" has a line break in its value']),
-        ({"DISABLED": "maybe"}, ["LLM_OTEL_BROADCAST_DISABLED must be True or False, got 'maybe'"]),
+        ({"DISABLED": "maybe"}, ["LLM_OTEL_BROADCAST_DISABLED must be true or false, got 'maybe'"]),
     ],
     ids=str,
 )

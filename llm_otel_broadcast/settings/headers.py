@@ -1,0 +1,130 @@
+"""HTTP headers as people write them: a mapping, `KEY=VALUE` or `Name: value`. Values are never shown, names only as far as they are names.
+
+A text that was taken apart in the wrong place has a secret where its name should be (`Authorization: Basic U0VD==` read as
+`KEY=VALUE`). So no message shows more of a name than its leading token characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.kinds import read_json
+
+# RFC 9110, 5.6.2.
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_NAME_SHOWN_CHARS: Final = 40
+_SET_BY_US: Final = frozenset({"content-type", "content-encoding", "content-length", "host", "transfer-encoding"})
+HEADERS_WRITTEN: Final = "a JSON object, or `key=value,key=value` (URL-encoded)"
+
+
+class Headers(NamedTuple):
+    """The headers of a list that can be read, and what is wrong with the other entries."""
+
+    headers: dict[str, str]
+    faults: list[str]
+
+
+def shown_name(name: str) -> str:
+    """Return a header's name as it may be shown: its leading token characters, `...` for whatever follows them."""
+    match = _TOKEN.match(name)
+    token = match[0][:_NAME_SHOWN_CHARS] if match else ""
+    return token if token == name else f"{token}..."
+
+
+def split_header(text: str) -> tuple[str, str] | None:
+    """Split `Name: value`, as curl and the vendors' documentation have it, or `KEY=VALUE`; None: it is neither."""
+    text = text.strip()
+    match = _TOKEN.match(text)
+    if match is not None and text[match.end() : match.end() + 1] == ":":
+        return match[0], text[match.end() + 1 :].strip()
+    name, separator, value = text.partition("=")
+    return (name.strip(), value.strip()) if separator and name.strip() else None
+
+
+def read_pairs(texts: Sequence[str]) -> dict[str, str]:
+    """Read headers, each a text of its own: `KEY=VALUE` or `Name: value`.
+
+    Raises:
+        ConfigError: naming each that is neither, by its position.
+    """
+    pairs = [split_header(text) for text in texts]
+    faults = [
+        f"number {position + 1} is not KEY=VALUE or 'Name: value'"
+        for position, pair in enumerate(pairs)
+        if pair is None
+    ]
+    if faults:
+        raise ConfigError(faults)
+    return dict(pair for pair in pairs if pair is not None)
+
+
+def read_entries(text: str) -> Headers:
+    """Read comma-separated headers: `key=value` is URL-encoded, as OpenTelemetry's variables have it, `Name: value` is plain."""
+    headers: dict[str, str] = {}
+    faults = []
+    for position, entry in enumerate(text.split(",")):
+        if not entry.strip():
+            continue
+        pair = split_header(entry)
+        if pair is None:
+            faults.append(f"entry {position + 1} is not key=value (entries are separated by commas)")
+            continue
+        name, value = pair
+        if not entry.strip().startswith(f"{name}:"):
+            name, value = unquote(name), unquote(value)
+        fault = header_fault(name, value)
+        if fault is None:
+            headers[name] = value
+        else:
+            faults.append(fault)
+    return Headers(headers, faults)
+
+
+def read_headers(text: str) -> object:
+    """Read a JSON object, or headers separated by commas.
+
+    Raises:
+        ValueError: naming what is wrong by its position or name, never by its value.
+    """
+    if text.startswith("{"):
+        return read_json(text)
+    headers, faults = read_entries(text)
+    if faults:
+        raise ValueError("; ".join(faults))
+    return headers
+
+
+def header_faults(headers: object) -> list[str]:
+    """Say what is wrong with headers; values are never shown."""
+    if not isinstance(headers, Mapping):
+        return [f'headers must be a mapping such as {{"Authorization": "Bearer ..."}}, got {type(headers).__name__}']
+    return [fault for name, value in headers.items() if (fault := header_fault(name, value))]
+
+
+def header_fault(name: object, value: object) -> str | None:
+    """Say what is wrong with a header, None when it is fine."""
+    if not isinstance(name, str):
+        return f"a header's name must be a string, got {type(name).__name__}"
+    shown = shown_name(name)
+    if _TOKEN.fullmatch(name) is None:
+        return f'header name "{shown}" is not a valid HTTP header name: letters, digits and - only'
+    if name.lower() in _SET_BY_US:
+        return f'header "{shown}" is set by the encoding: leave it out (see encoding and compression)'
+    if not isinstance(value, str):
+        number = f" {value}" if isinstance(value, int | float) else ""
+        return f'header "{shown}" must be a string, got {type(value).__name__}{number}'
+    return _value_fault(shown, value)
+
+
+def _value_fault(shown: str, value: str) -> str | None:
+    if any(char in value for char in "\r\n\0"):
+        return f'header "{shown}" has a line break in its value: remove it'
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        return f'header "{shown}" has characters in its value that HTTP headers cannot carry: only latin-1 is allowed'
+    return None
