@@ -14,8 +14,9 @@ from opentelemetry import context as otel_context
 
 from llm_otel_broadcast.app_metrics import AppMetrics
 from llm_otel_broadcast.app_spans import AppSpans, bare
-from llm_otel_broadcast.clients.openai.keys import client_of, key_of, learns_late
+from llm_otel_broadcast.clients.openai.keys import client_of, default_headers_of, key_of, learns_late
 from llm_otel_broadcast.clients.openai.server import server_of
+from llm_otel_broadcast.clients.openai.stream_usage import request_usage
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.privacy import narrow
 from llm_otel_broadcast.delivery.selection import KeyWatch
@@ -33,13 +34,6 @@ _ALL_CONTENT: Final = frozenset({"inputs", "outputs", "system", "tools"})
 _KEY = Guard("reading which key a call is made with")
 _FIELDS = Guard("reading the trace fields")
 _COURTESY = Guard("making the app's own span")
-
-
-def _may_ask_for_usage(record: Generation, kwargs: dict[str, Any]) -> bool:
-    """Return whether the operation takes `stream_options`, and the caller has left it open."""
-    return "stream_options" not in kwargs and (
-        record.api == "chat_completions" or record.operation == "text_completion"
-    )
 
 
 class CallObserver:
@@ -81,20 +75,18 @@ class CallObserver:
                 self._note_key(record, client_of(instance), kwargs.get("extra_headers"))
         said = wire.NOTHING_SAID
         with _FIELDS:
-            said = wire.read(kwargs)
+            said = wire.read(kwargs, default_headers_of(client_of(instance)))
             self._say(record, said)
-        if options.request_stream_usage and record.stream and _may_ask_for_usage(record, kwargs):
-            kwargs["stream_options"] = {"include_usage": True}
-            record.hides_usage_chunk = True
         if options.link_gateway:
             self._place(record, trace.get_current_span())  # its ids go out with the request
-        return wire.rewrite(
+        sent = wire.rewrite(
             kwargs,
             record,
             said,
             forward=options.forward_trace_fields,
             link_gateway=options.link_gateway,
         )
+        return request_usage(record, sent) if options.request_stream_usage else sent
 
     def _note_key(self, record: Generation, client: Any, headers: Any) -> None:
         """Note which of the keys that destinations ask for the call is made with; the key itself is not kept."""
