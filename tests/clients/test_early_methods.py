@@ -27,6 +27,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "responses.create": {"model": "gpt-4o-mini", "input": "Hello!"},
     "responses.retrieve": {"response_id": "resp_1"},
     "responses.compact": {"model": "gpt-4o-mini", "input": "Hello!"},
+    "decisions.create": {"model": "m", "input": "Hi", "questions": [{"type": "predicate", "question": "Is it spam?"}]},
     "beta.responses.create": {"model": "gpt-4o-mini", "input": "Hello!"},
     "beta.responses.retrieve": {"response_id": "resp_1"},
     "beta.responses.compact": {"model": "gpt-4o-mini", "input": "Hello!"},

@@ -128,9 +128,7 @@ def server_call(item: Any, *, content: bool) -> ServerCall:
     said = all_members_of(item)
     details = None
     if content:
-        details = {
-            name: _shallow(value) for name, value in said.items() if name not in _NO_DETAIL and value is not None
-        }
+        details = {name: shallow(value) for name, value in said.items() if name not in _NO_DETAIL and value is not None}
     return ServerCall(
         kind=str(said.get("type")).removesuffix("_call"),
         id=text_of(said.get("id")),
@@ -144,7 +142,7 @@ def base64_size(data: str) -> int:
     return max(0, len(data) * 3 // 4 - data[-2:].count("="))
 
 
-def _shallow(value: Any, depth: int = 0) -> object:
+def shallow(value: Any, depth: int = 0) -> object:
     """Copy what a built-in call says of itself: texts and numbers, a few levels down; inline media are left out."""
     if isinstance(value, str):
         return "<data>" if value[:5].lower() == "data:" else value
@@ -153,9 +151,9 @@ def _shallow(value: Any, depth: int = 0) -> object:
     if depth == _MAX_DEPTH:
         return f"<{type(value).__name__}>"
     if isinstance(value, list | tuple):
-        return [_shallow(one, depth + 1) for one in value[:_MAX_ITEMS]]
+        return [shallow(one, depth + 1) for one in value[:_MAX_ITEMS]]
     members = list(all_members_of(value).items())[:_MAX_ITEMS]
-    return {str(name): _shallow(one, depth + 1) for name, one in members if one is not None}
+    return {str(name): shallow(one, depth + 1) for name, one in members if one is not None}
 
 
 def _length(kept: object) -> int:

@@ -17,6 +17,7 @@ from llm_otel_broadcast.clients.observe import Post, Switch, watch
 from llm_otel_broadcast.clients.openai.background import Background
 from llm_otel_broadcast.clients.openai.chat import ChatReader
 from llm_otel_broadcast.clients.openai.completions import CompletionReader
+from llm_otel_broadcast.clients.openai.decisions import DecisionReader
 from llm_otel_broadcast.clients.openai.embeddings import EmbeddingReader
 from llm_otel_broadcast.clients.openai.images import ImageReader
 from llm_otel_broadcast.clients.openai.moderations import ModerationReader
@@ -110,6 +111,7 @@ _ROWS: Final = (
         endpoint="POST /audio/translations",
     ),
     Target("openai.resources.moderations", "Moderations", "create", ModerationReader(), endpoint="POST /moderations"),
+    Target("openai.resources.decisions", "Decisions", "create", DecisionReader(), endpoint="POST /decisions"),
     Target("openai.resources.responses.responses", "Responses", "create", _RESPONSES, endpoint="POST /responses"),
     Target("openai.resources.responses.responses", "Responses", "parse", _RESPONSES, encloses=True),
     Target("openai.resources.responses.responses", "Responses", "retrieve", _FETCHED, endpoint="GET /responses/*"),
