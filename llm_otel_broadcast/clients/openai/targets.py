@@ -24,7 +24,7 @@ from llm_otel_broadcast.clients.openai.moderations import ModerationReader
 from llm_otel_broadcast.clients.openai.posting import Posts, Route
 from llm_otel_broadcast.clients.openai.realtime import RealtimeReader
 from llm_otel_broadcast.clients.openai.responses import CompactReader, FetchReader, ResponsesReader
-from llm_otel_broadcast.clients.openai.sockets import dialling, opening
+from llm_otel_broadcast.clients.openai.sockets import dialling, lane_sending, opening, queueing
 from llm_otel_broadcast.clients.openai.speech import SpeechReader
 from llm_otel_broadcast.clients.openai.transcriptions import TranscriptionReader
 from llm_otel_broadcast.clients.reading import Reader
@@ -43,6 +43,14 @@ def _connect(_target: Target, original: Any, _post: Post) -> Any:
 
 def _open(target: Target, original: Any, post: Post) -> Any:
     return opening(original, target.reader, post, is_async=target.is_async)
+
+
+def _queue(_target: Target, original: Any, _post: Post) -> Any:
+    return queueing(original)
+
+
+def _lane(target: Target, original: Any, _post: Post) -> Any:
+    return lane_sending(original, is_async=target.is_async)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +76,11 @@ class Target:
 
 def _sockets(module: str, owner: str, reader: Reader) -> tuple[Target, ...]:
     """Return the rows of an API with web sockets: `connect` makes a manager, which opens the connection in either way."""
+    manager = f"{owner}ConnectionManager"
     enters = ("__enter__", "__aenter__", "enter")
-    opened = (Target(module, f"{owner}ConnectionManager", name, reader, replace=_open) for name in enters)
-    return (Target(module, owner, "connect", reader, replace=_connect), *opened)
+    opened = (Target(module, manager, name, reader, replace=_open) for name in enters)
+    queued = Target(module, manager, "send", reader, replace=_queue)
+    return (Target(module, owner, "connect", reader, replace=_connect), queued, *opened)
 
 
 def _resource_of(module: str) -> str:
@@ -141,6 +151,7 @@ _ROWS: Final = (
     ),
     *_sockets("openai.resources.responses.responses", "Responses", _RESPONSES),
     *_sockets("openai.resources.beta.responses.responses", "Responses", _RESPONSES),
+    Target("openai.lib.responses_websocket", "ResponsesWebSocketLane", "send", _RESPONSES, replace=_lane),
     *_sockets("openai.resources.realtime.realtime", "Realtime", _REALTIME),
     *_sockets("openai.resources.beta.realtime.realtime", "Realtime", _REALTIME),
 )
