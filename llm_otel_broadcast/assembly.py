@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -17,6 +18,7 @@ from llm_otel_broadcast.delivery.privacy import allows_content, unwanted_by_all
 from llm_otel_broadcast.delivery.selection import KeyWatch, Selection
 from llm_otel_broadcast.generation import NO_FIELDS, Block, Generation
 from llm_otel_broadcast.guard import ask, logger
+from llm_otel_broadcast.late_spans import LateSpans
 from llm_otel_broadcast.observer import CallObserver
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.options import Options
@@ -26,6 +28,8 @@ from llm_otel_broadcast.version import __version__
 
 _METRICS_DELAY: Final = 1.0
 _METRICS_BYTES: Final = 16 * 1024 * 1024
+_LATE_DELAY_S: Final = 0.25
+"""How long an app's span waits for its caller to parse, at most; then the body is read for it."""
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.span import Attributes, Span
@@ -75,6 +79,7 @@ def assemble(
         alone=not lanes,
         joins=options.join_app_traces,
     )
+    late_spans = LateSpans(app_spans.end)
     app_metrics = AppMetrics(__version__)
     announcer = Announcer(options.on_generation) if options.on_generation else None
     broadcaster = Broadcaster(
@@ -90,6 +95,7 @@ def assemble(
             for destination in lanes
         ],
         metrics=Lane("metrics", _METRICS_DELAY, _METRICS_BYTES, _metrics_maker(app_metrics, options)),
+        late=Lane("app spans", _LATE_DELAY_S, sys.maxsize, _late_maker(late_spans)),
         beside=beside,
     )
     for lane in taken.values():
@@ -103,6 +109,7 @@ def assemble(
         options,
         broadcaster,
         app_spans,
+        late_spans,
         app_metrics,
         unwanted=_unwanted(options, lanes),
         key_watch=KeyWatch(lanes),
@@ -224,6 +231,21 @@ def _parts_maker(
             block=rendering.render_block,
             delay=retry.delay,
             chooses=rendering.chooses,
+        )
+
+    return make
+
+
+def _late_maker(late_spans: LateSpans) -> Callable[[], LaneParts]:
+    def make() -> LaneParts:
+        from llm_otel_broadcast.dialects.semconv import block_span
+        from llm_otel_broadcast.wire import retry
+
+        return LaneParts(
+            transport=late_spans,
+            render=late_spans.render,
+            block=lambda block, fields: block_span(block, fields, content=False),
+            delay=retry.delay,
         )
 
     return make

@@ -27,6 +27,7 @@ from llm_otel_broadcast.fields.merge import has_ids, merge, over
 from llm_otel_broadcast.fields.scope import current_scope
 from llm_otel_broadcast.generation import NO_FIELDS, Block, Fields, Generation
 from llm_otel_broadcast.guard import Guard
+from llm_otel_broadcast.late_spans import LateSpans
 from llm_otel_broadcast.overlap import overlap
 from llm_otel_broadcast.settings.options import Options
 
@@ -44,6 +45,7 @@ class CallObserver:
         options: Options,
         broadcaster: Broadcaster,
         app_spans: AppSpans,
+        late_spans: LateSpans,
         app_metrics: AppMetrics,
         *,
         unwanted: frozenset[str],
@@ -52,6 +54,7 @@ class CallObserver:
         self._options = options
         self._broadcaster = broadcaster
         self._app_spans = app_spans
+        self._late_spans = late_spans
         self._meter_provider = app_metrics.provider
         self._defaults = dict(options.trace_defaults)
         self._alone = not broadcaster.lanes
@@ -204,6 +207,18 @@ class CallObserver:
             narrow(record)
         self._broadcaster.put(record)
 
+    def _end_app_spans(self, record: Generation, spans: tuple[Any, ...]) -> None:
+        """End the courtesy spans, or have that wait for what is still to be read."""
+        waits = record.pending is not None and not self._broadcaster.stopped
+        if waits and self._late_spans.take(record, spans):
+            self._broadcaster.put_late(record)
+        else:
+            self._app_spans.end(record, spans)
+
+    def settled(self, record: Generation) -> None:
+        """End the courtesy spans of a record that has been read after its end."""
+        self._late_spans.end(record)
+
     def closed(self, record: Generation) -> None:
         """End the courtesy spans and hand the record over."""
         client, record.caller = record.caller, None
@@ -213,7 +228,7 @@ class CallObserver:
         spans, record.app_spans = record.app_spans, ()
         if spans:
             with _COURTESY:
-                self._app_spans.end(record, spans)
+                self._end_app_spans(record, spans)
         last = self
         while last.successor is not None:
             last = last.successor

@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "clients": {"generation", "guard", "media", "usage"},
     "app_metrics": {"generation", "span", "usage"},
     "app_spans": {"fields", "generation", "overlap", "span", "usage"},
+    "late_spans": {"generation", "guard", "totals", "usage"},
     "overlap": {"generation", "usage"},
     "processor": {
         "assembly",

@@ -49,6 +49,9 @@ class Observer(Protocol):
     def closed(self, record: Generation) -> None:
         """End the courtesy span of an ended record and hand it to the lanes."""
 
+    def settled(self, record: Generation) -> None:
+        """End the courtesy span of a record that has been read after its end."""
+
     @property
     def wants_content(self) -> bool:
         """Whether anybody wants content at all."""
@@ -144,6 +147,12 @@ class Call:
             if answer is not None:  # the model answered, and the client found the answer wanting (`parse`)
                 self.reader.read_response(self.record, answer)
         self.finish(failure)
+
+    def parsed(self, answer: Any) -> None:
+        """Read the answer of a raw response that the caller has parsed, instead of its bytes in the background."""
+        record = self.record
+        if record.settle_by(functools.partial(self.reader.read_response, record, answer)):
+            self._observer.settled(record)
 
     def returned(self, result: Any) -> Any:
         """Read the answer, or watch the stream; return what the caller gets."""

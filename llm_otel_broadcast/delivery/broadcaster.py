@@ -18,17 +18,23 @@ class Broadcaster:
     Args:
         lanes: the destinations'.
         metrics: takes those records that the app's metrics want; it is no destination and has no part in `status()`.
+        late: takes those records whose app spans wait for them to be read; likewise.
         beside: starts what else is to run in a process from its first record on.
     """
 
     def __init__(
-        self, lanes: Sequence[Lane], metrics: Lane | None = None, beside: Callable[[], None] | None = None
+        self,
+        lanes: Sequence[Lane],
+        metrics: Lane | None = None,
+        beside: Callable[[], None] | None = None,
+        late: Lane | None = None,
     ) -> None:
         self.lanes = tuple(lanes)
         self._metrics = metrics
         self._beside = beside
-        self.all = self.lanes if metrics is None else (*self.lanes, metrics)
-        self._started = self._measuring = False
+        self._late = late
+        self.all = (*self.lanes, *(lane for lane in (metrics, late) if lane is not None))
+        self._started = self._measuring = self._reading = False
         self._starting = threading.Lock()
         self.stopped = False
 
@@ -59,6 +65,13 @@ class Broadcaster:
             if not self._measuring:
                 self._measuring = self._start((self._metrics,))
             self._metrics.put(record)
+
+    def put_late(self, record: Generation) -> None:
+        """Hand over a record whose app spans wait for it to be read, which is to happen soon, whatever the destinations do."""
+        if self._late is not None:
+            if not self._reading:
+                self._reading = self._start((self._late,))
+            self._late.put(record)
 
     def _start(self, lanes: Sequence[Lane]) -> bool:
         """Start threads, without waiting for who is at it: a finalizer may come here on top of a call that is."""
@@ -107,7 +120,7 @@ class Broadcaster:
     def after_fork(self) -> None:
         """In a child process: begin anew; what was queued belongs to the parent."""
         self._starting = threading.Lock()
-        self._started = self._measuring = False
+        self._started = self._measuring = self._reading = False
         for lane in self.all:
             lane.after_fork()
 
