@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from llm_otel_broadcast.clients.keeping import keep_argument
@@ -38,7 +39,9 @@ class DecisionReader:
         read_tail(record, members)
         answers = list(items_of(members, "answers"))
         if record.wants_answer and answers:
-            parts = [part for answer in answers if isinstance(part := shallow(answer), dict)]
+            parts: list[Mapping[str, object]] = [
+                part for answer in answers if isinstance(part := shallow(answer), dict)
+            ]
             record.choices = [Choice(media=parts)]
             record.size += sum(len(str(part)) for part in parts)
         note_error(record, members)

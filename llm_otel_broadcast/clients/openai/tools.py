@@ -26,4 +26,4 @@ def _name(tool: Any) -> str | None:
     """Return a tool's name: chat completions have it one level down, the responses API beside `type`, built-in tools are one."""
     said = members_of(tool)
     kind = text_of(said.get("type"))
-    return text_of(said.get("name")) or text_of(members_of(said.get(kind)).get("name")) or kind
+    return text_of(said.get("name")) or text_of(members_of(said.get(kind or "")).get("name")) or kind
