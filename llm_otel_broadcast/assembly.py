@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -17,6 +18,7 @@ from llm_otel_broadcast.delivery.privacy import allows_content, unwanted_by_all
 from llm_otel_broadcast.delivery.selection import KeyWatch, Selection
 from llm_otel_broadcast.generation import NO_FIELDS, Block, Generation
 from llm_otel_broadcast.guard import ask
+from llm_otel_broadcast.late_spans import LateSpans
 from llm_otel_broadcast.logs import logger
 from llm_otel_broadcast.observer import CallObserver
 from llm_otel_broadcast.settings.destination import Destination
@@ -27,6 +29,8 @@ from llm_otel_broadcast.version import __version__
 
 _METRICS_DELAY: Final = 1.0
 _METRICS_BYTES: Final = 16 * 1024 * 1024
+_LATE_DELAY_S: Final = 0.25
+"""How long an app's span waits for its caller to parse, at most; then the body is read for it."""
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.span import Attributes, Span
@@ -76,6 +80,7 @@ def assemble(
         alone=not lanes,
         joins=options.join_app_traces,
     )
+    late_spans = LateSpans(app_spans.end)
     app_metrics = AppMetrics(__version__)
     announcer = Announcer(options.on_generation) if options.on_generation else None
     broadcaster = Broadcaster(
@@ -92,6 +97,7 @@ def assemble(
             for destination in lanes
         ],
         metrics=Lane("metrics", _METRICS_DELAY, _METRICS_BYTES, _metrics_maker(app_metrics, options)),
+        late=Lane("app spans", _LATE_DELAY_S, sys.maxsize, _late_maker(late_spans)),
         beside=beside,
     )
     for lane in taken.values():
@@ -105,6 +111,7 @@ def assemble(
         options,
         broadcaster,
         app_spans,
+        late_spans,
         app_metrics,
         unwanted=_unwanted(options, lanes),
         key_watch=KeyWatch(lanes),
@@ -227,6 +234,21 @@ def _parts_maker(
             delay=retry.delay,
             chooses=rendering.chooses,
             shrink=rendering.shrink,
+        )
+
+    return make
+
+
+def _late_maker(late_spans: LateSpans) -> Callable[[], LaneParts]:
+    def make() -> LaneParts:
+        from llm_otel_broadcast.dialects.semconv import block_span
+        from llm_otel_broadcast.wire import retry
+
+        return LaneParts(
+            transport=late_spans,
+            render=late_spans.render,
+            block=lambda block, fields: block_span(block, fields, content=False),
+            delay=retry.delay,
         )
 
     return make

@@ -345,6 +345,23 @@ class Generation:
             if pending is not None:
                 pending()
 
+    def settle_by(self, read: Callable[[], None]) -> bool:
+        """Do what was put off in another way, on the host's thread. False: somebody else has done it or is at it.
+
+        Raises:
+            Exception: whatever the reading raises; it is then still put off.
+        """
+        if self.pending is None or not _settling.acquire(blocking=False):
+            return False
+        try:
+            if self.pending is None:
+                return False
+            read()
+            self.pending = None
+            return True
+        finally:
+            _settling.release()
+
     def account(self, cost: Cost | None) -> None:
         """Add what the generation took to the outermost block's totals, once. Called in the background only."""
         totals = self.blocks[0].totals if self.blocks else None

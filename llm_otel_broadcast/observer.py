@@ -14,8 +14,9 @@ from opentelemetry import context as otel_context
 
 from llm_otel_broadcast.app_metrics import AppMetrics
 from llm_otel_broadcast.app_spans import AppSpans, bare
-from llm_otel_broadcast.clients.openai.keys import client_of, key_of, learns_late
+from llm_otel_broadcast.clients.openai.keys import client_of, default_headers_of, key_of, learns_late
 from llm_otel_broadcast.clients.openai.server import server_of
+from llm_otel_broadcast.clients.openai.stream_usage import request_usage
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.privacy import narrow
 from llm_otel_broadcast.delivery.selection import KeyWatch
@@ -26,6 +27,7 @@ from llm_otel_broadcast.fields.merge import has_ids, merge, over
 from llm_otel_broadcast.fields.scope import current_scope
 from llm_otel_broadcast.generation import NO_FIELDS, Block, Fields, Generation
 from llm_otel_broadcast.guard import Guard
+from llm_otel_broadcast.late_spans import LateSpans
 from llm_otel_broadcast.overlap import overlap
 from llm_otel_broadcast.settings.options import Options
 
@@ -33,13 +35,6 @@ _ALL_CONTENT: Final = frozenset({"inputs", "outputs", "system", "tools"})
 _KEY = Guard("reading which key a call is made with")
 _FIELDS = Guard("reading the trace fields")
 _COURTESY = Guard("making the app's own span")
-
-
-def _may_ask_for_usage(record: Generation, kwargs: dict[str, Any]) -> bool:
-    """Return whether the operation takes `stream_options`, and the caller has left it open."""
-    return "stream_options" not in kwargs and (
-        record.api == "chat_completions" or record.operation == "text_completion"
-    )
 
 
 class CallObserver:
@@ -50,6 +45,7 @@ class CallObserver:
         options: Options,
         broadcaster: Broadcaster,
         app_spans: AppSpans,
+        late_spans: LateSpans,
         app_metrics: AppMetrics,
         *,
         unwanted: frozenset[str],
@@ -58,6 +54,7 @@ class CallObserver:
         self._options = options
         self._broadcaster = broadcaster
         self._app_spans = app_spans
+        self._late_spans = late_spans
         self._meter_provider = app_metrics.provider
         self._defaults = dict(options.trace_defaults)
         self._alone = not broadcaster.lanes
@@ -81,20 +78,18 @@ class CallObserver:
                 self._note_key(record, client_of(instance), kwargs.get("extra_headers"))
         said = wire.NOTHING_SAID
         with _FIELDS:
-            said = wire.read(kwargs)
+            said = wire.read(kwargs, default_headers_of(client_of(instance)))
             self._say(record, said)
-        if options.request_stream_usage and record.stream and _may_ask_for_usage(record, kwargs):
-            kwargs["stream_options"] = {"include_usage": True}
-            record.hides_usage_chunk = True
         if options.link_gateway:
             self._place(record, trace.get_current_span())  # its ids go out with the request
-        return wire.rewrite(
+        sent = wire.rewrite(
             kwargs,
             record,
             said,
             forward=options.forward_trace_fields,
             link_gateway=options.link_gateway,
         )
+        return request_usage(record, sent) if options.request_stream_usage else sent
 
     def _note_key(self, record: Generation, client: Any, headers: Any) -> None:
         """Note which of the keys that destinations ask for the call is made with; the key itself is not kept."""
@@ -212,6 +207,18 @@ class CallObserver:
             narrow(record)
         self._broadcaster.put(record)
 
+    def _end_app_spans(self, record: Generation, spans: tuple[Any, ...]) -> None:
+        """End the courtesy spans, or have that wait for what is still to be read."""
+        waits = record.pending is not None and not self._broadcaster.stopped
+        if waits and self._late_spans.take(record, spans):
+            self._broadcaster.put_late(record)
+        else:
+            self._app_spans.end(record, spans)
+
+    def settled(self, record: Generation) -> None:
+        """End the courtesy spans of a record that has been read after its end."""
+        self._late_spans.end(record)
+
     def closed(self, record: Generation) -> None:
         """End the courtesy spans and hand the record over."""
         client, record.caller = record.caller, None
@@ -225,7 +232,7 @@ class CallObserver:
         try:
             if spans:
                 with _COURTESY:
-                    self._app_spans.end(record, spans)
+                    self._end_app_spans(record, spans)
         finally:
             last.put(record)
         for block in record.blocks:

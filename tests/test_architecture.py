@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "clients": {"generation", "guard", "items", "media", "usage"},
     "app_metrics": {"generation", "span", "usage"},
     "app_spans": {"fields", "generation", "overlap", "span", "usage"},
+    "late_spans": {"generation", "guard", "totals", "usage"},
     "overlap": {"generation", "usage"},
     "processor": {
         "assembly",

@@ -18,7 +18,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from llm_otel_broadcast.clients.gateways import note_refusal, note_transport
-from llm_otel_broadcast.clients.reading import Reader, answer_of, describe
+from llm_otel_broadcast.clients.reading import Reader, answer_of, describe, merged_arguments
 from llm_otel_broadcast.clients.streams import is_http, is_raw, is_stream, watch_body, watch_raw, watch_stream
 from llm_otel_broadcast.clients.unseen import passed_over, unseen
 from llm_otel_broadcast.generation import Failure, Generation
@@ -49,6 +49,9 @@ class Observer(Protocol):
 
     def closed(self, record: Generation) -> None:
         """End the courtesy span of an ended record and hand it to the lanes."""
+
+    def settled(self, record: Generation) -> None:
+        """End the courtesy span of a record that has been read after its end."""
 
     @property
     def wants_content(self) -> bool:
@@ -183,6 +186,12 @@ class Call:
             self.leave()
             self.finish(failure)
 
+    def parsed(self, answer: Any) -> None:
+        """Read the answer of a raw response that the caller has parsed, instead of its bytes in the background."""
+        record = self.record
+        if record.settle_by(functools.partial(self.reader.read_response, record, answer)):
+            self._observer.settled(record)
+
     def returned(self, result: Any) -> Any:
         """Read the answer, or watch the stream; return what the caller gets."""
         outcome = result
@@ -234,10 +243,23 @@ def begin(
         arguments = dict(kwargs)
         call = Call(observer, reader, record, arguments, encloses=encloses)
         with _ASKING:
+            merged = merged_arguments(arguments)
             named = dict(zip(getattr(reader, "positional", ()), args, strict=False)) if args else None
-            reader.read_request(record, {**arguments, **named} if named else arguments, content=observer.wants_content)
+            asked = {**merged, **named} if named else merged
+            reader.read_request(record, asked, content=observer.wants_content)
+            if asked is not arguments:
+                _keep_tees(arguments, asked)
         call.kwargs = observer.rewrite(instance, arguments, record)
     return call
+
+
+def _keep_tees(arguments: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Take over what a reader has put in the place of an argument that can be iterated once only."""
+    extra = arguments.get("extra_body")
+    overridden = extra if isinstance(extra, Mapping) else ()
+    for name in arguments:
+        if name not in overridden:
+            arguments[name] = asked[name]
 
 
 def is_under_way() -> bool:

@@ -116,8 +116,10 @@ def text_within(value: Any, depth: int = 0) -> str:
 
 
 def text_of(value: Any) -> str | None:
-    """Return a text that says something, else None."""
-    return value if isinstance(value, str) and value else None
+    """Return a text that says something, else None; of a member of a `str` enum its value, which is what the client sends."""
+    if type(value) is str:
+        return value or None
+    return str.__str__(value) or None if isinstance(value, str) else None
 
 
 def json_text(value: Any) -> str:
@@ -130,6 +132,17 @@ def json_text(value: Any) -> str:
 def is_set(value: Any) -> bool:
     """Return whether the caller gave a value: not None, and not one of the client's marks for "not given"."""
     return type(value).__name__ not in _UNSET
+
+
+def merged_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return a call's arguments as they go over the wire: what `extra_body` has wins over keywords. The same dict if it has nothing.
+
+    How the client reads the answer depends on the keyword `stream` alone.
+    """
+    extra = arguments.get("extra_body")
+    if not extra or not isinstance(extra, Mapping):
+        return arguments
+    return {**arguments, **extra, "stream": arguments.get("stream")}
 
 
 def parameters_of(kwargs: Mapping[str, Any], wanted: Mapping[str, str]) -> dict[str, object]:

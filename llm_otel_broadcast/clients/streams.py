@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 import wrapt
 
+from llm_otel_broadcast.clients.bodies import ParsedAnswer, keep_body
 from llm_otel_broadcast.clients.closing import hook_close
 from llm_otel_broadcast.clients.gateways import note_refusal
 from llm_otel_broadcast.clients.reading import Fold, describe
@@ -30,7 +30,6 @@ _CHUNK = Guard("reading a chunk")
 _OPENING = Guard("starting to watch a stream")
 _CLOSING = Guard("ending a stream")
 _PARSING = Guard("watching a raw response")
-_BODY = Guard("reading a raw response")
 _NOT_READ: Final = "the stream was closed before its end"
 
 
@@ -307,13 +306,15 @@ def watch_raw(raw: Any, call: Call) -> bool:
     if call.record.stream:
         _watch_parse(raw, RawWatch(call, raw.http_response))
         return False
+    if call.record.app_spans and isinstance(getattr(raw, "_parsed_by_type", None), dict):
+        raw._parsed_by_type = ParsedAnswer(raw, call)  # noqa: SLF001  # `parse` itself stays as it is
     return watch_body(raw.http_response, call)
 
 
 def watch_body(response: Any, call: Call) -> bool:
     """Watch an HTTP response itself. Returns whether the record can end now."""
     if response.is_closed:
-        _keep_body(call, response)
+        keep_body(call, response)
         return True
     hook_close(response, BodyWatch(call, response).abandoned)
     return False
@@ -377,25 +378,5 @@ class BodyWatch(Watch):
         if self._record.ended:
             return
         with _CLOSING:
-            _keep_body(self._call, self._response)
+            keep_body(self._call, self._response)
         self._call.finish()
-
-
-def _keep_body(call: Call, response: Any) -> None:
-    """Have the body parsed in the background: the client closes the connection an instant before it keeps the body.
-
-    Of an answer that is no text, a reader's `measure` takes the size at once, and nothing is kept.
-    """
-    measure = getattr(call.reader, "measure", None)
-    if measure is not None:
-        measure(call.record, response)
-        return
-    call.record.size += getattr(response, "num_bytes_downloaded", 0)
-
-    def read_late() -> None:
-        body = getattr(response, "_content", None)
-        if isinstance(body, bytes):
-            with _BODY, suppress(ValueError):  # what is no JSON says nothing, and is no error of ours
-                call.reader.read_body(call.record, body)
-
-    call.record.pending = read_late

@@ -23,16 +23,22 @@ class Broadcaster:
     Args:
         lanes: the destinations'.
         metrics: takes those records that the app's metrics want; it is no destination and has no part in `status()`.
+        late: takes those records whose app spans wait for them to be read; likewise.
         beside: starts what else is to run in a process from its first record on.
     """
 
     def __init__(
-        self, lanes: Sequence[Lane], metrics: Lane | None = None, beside: Callable[[], None] | None = None
+        self,
+        lanes: Sequence[Lane],
+        metrics: Lane | None = None,
+        beside: Callable[[], None] | None = None,
+        late: Lane | None = None,
     ) -> None:
         self.lanes = tuple(lanes)
         self._metrics = metrics
         self._beside = beside
-        self.all = self.lanes if metrics is None else (*self.lanes, metrics)
+        self._late = late
+        self.all = (*self.lanes, *(lane for lane in (metrics, late) if lane is not None))
         self._starting = False
         self._late_s: float | None = None
         """Seconds that are left at the end of the process for what is still recorded then; None: it has not come."""
@@ -79,6 +85,13 @@ class Broadcaster:
             self._metrics.put(record)
             if not self._metrics.is_running:
                 self._start((self._metrics,))
+
+    def put_late(self, record: Generation) -> None:
+        """Hand over a record whose app spans wait for it to be read, which is to happen soon, whatever the destinations do."""
+        if self._late is not None:
+            self._late.put(record)
+            if not self._late.is_running:
+                self._start((self._late,))
 
     def _start(self, lanes: Sequence[Lane]) -> None:
         """Start threads that do not run, without waiting for who is at it: a finalizer may come here on top of a call that is."""

@@ -329,14 +329,15 @@ def _integer(value: object) -> int | None:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    """Return a text that says something; of a member of a `str` enum its value, which is what was sent."""
+    return str.__str__(value) or None if isinstance(value, str) else None
 
 
 def _texts(value: object) -> Sequence[str] | None:
     if isinstance(value, str):
-        return [value]
+        return [str.__str__(value)]
     if isinstance(value, list | tuple):
-        return [text for text in value if isinstance(text, str)] or None
+        return [str.__str__(text) for text in value if isinstance(text, str)] or None
     return None
 
 
@@ -350,14 +351,14 @@ def _output_type(asked: Mapping[str, object]) -> str | None:
     if isinstance(wanted, type):
         return "json"
     kind = wanted.get("type") if isinstance(wanted, Mapping) else None
-    return {"json_object": "json", "json_schema": "json", "text": "text"}.get(str(kind))
+    return {"json_object": "json", "json_schema": "json", "text": "text"}.get(_text(kind) or "")
 
 
 def _tool_choice(value: object) -> str | None:
     """Return `auto`, `none`, `required`, or the name of the tool that the model has to call."""
     if not isinstance(value, Mapping):
         return _text(value)
-    inner = value.get(str(value.get("type")))
+    inner = value.get(_text(value.get("type")))
     name = value.get("name") or (inner.get("name") if isinstance(inner, Mapping) else None)
     return _text(name) or _text(value.get("type"))
 

@@ -72,7 +72,9 @@ def _members(value: Any) -> Iterable[tuple[Any, Any]] | None:
 
 
 def _key(key: object) -> str:
-    return key if type(key) is str else ask(lambda: str(key), f"<{type(key).__name__}>")
+    if isinstance(key, str):
+        return str.__str__(key)
+    return ask(lambda: str(key), f"<{type(key).__name__}>")
 
 
 def bounded_json(value: object, limit: int = MAX_CHARACTERS) -> tuple[str, bool]:

@@ -70,8 +70,10 @@ def _metadata(left: dict[Any, Any]) -> dict[str, object]:
 
 def as_text(value: object) -> str | None:
     """Return a reserved key's value as text; None and empty text are "not given"."""
-    if isinstance(value, str):
+    if type(value) is str:
         return value or None
+    if isinstance(value, str):  # of a member of a `str` enum its value: `str()` would give its name
+        return str.__str__(value) or None
     if value is None or type(value).__name__ in ("NotGiven", "Omit"):
         return None
     return ask(lambda: str(value) or None, None)

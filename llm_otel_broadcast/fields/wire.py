@@ -10,6 +10,7 @@ from llm_otel_broadcast.fields.merge import as_text
 from llm_otel_broadcast.generation import Fields, Generation
 
 _OURS: Final = ("trace", "session_id")
+_SESSION_HEADER: Final = "x-session-id"
 
 
 class Said(NamedTuple):
@@ -21,12 +22,17 @@ class Said(NamedTuple):
     user: object = None
 
 
-def read(kwargs: Mapping[str, Any]) -> Said:
-    """Read `extra_body`, `user` and the header `x-session-id`; the body beats the header."""
+def read(kwargs: Mapping[str, Any], default_headers: Mapping[str, Any]) -> Said:
+    """Read `extra_body`, `user` and the header `x-session-id`; the body beats the header.
+
+    Args:
+        kwargs: the call's arguments.
+        default_headers: the client's own; `extra_headers` wins over them, and may remove one.
+    """
     body = kwargs.get("extra_body")
     user = kwargs.get("user")
     headers = kwargs.get("extra_headers")
-    if body is None and user is None and headers is None:
+    if body is None and user is None and headers is None and not default_headers:
         return NOTHING_SAID
     trace = session = None
     if body is not None:
@@ -36,12 +42,19 @@ def read(kwargs: Mapping[str, Any]) -> Said:
             session = body.get("session_id")
             if as_text(user) is None:
                 user = body.get("user")
-    if session is None and headers is not None and isinstance(headers, Mapping):
-        session = next((value for name, value in headers.items() if str(name).lower() == "x-session-id"), None)
+    if session is None and isinstance(headers, Mapping):
+        session = _session_in(headers)
+    if session is None and default_headers:
+        session = _session_in(default_headers)
     return Said(body, trace if isinstance(trace, Mapping) else None, session, user)
 
 
 NOTHING_SAID: Final = Said()
+
+
+def _session_in(headers: Mapping[Any, Any]) -> object:
+    """Return the session id among headers, or the client's mark for a header that is removed; None when there is neither."""
+    return next((value for name, value in headers.items() if str(name).lower() == _SESSION_HEADER), None)
 
 
 def rewrite(

@@ -82,6 +82,12 @@ def _moderation(asked: Asked, _found: re.Match[str]) -> Answer:
     return texts.moderation(*(["violence", "self-harm/intent"] if "harm" in str(one) else [] for one in judged))
 
 
+def _decision(asked: Asked, _found: re.Match[str]) -> Answer:
+    questions = asked.get("questions") or []
+    spent = tokens(json.dumps([asked.get("input"), questions]))
+    return texts.decision(questions, model=str(asked.get("model")), tokens=spent)
+
+
 def _image(asked: Asked, found: re.Match[str]) -> Answer:
     if asked.get("stream") in (True, "true"):
         kind = "image_generation" if found["what"] == "generations" else "image_edit"
@@ -127,6 +133,7 @@ _ROUTES: Final[tuple[tuple[re.Pattern[str], Callable[[Asked, re.Match[str]], Ans
     (re.compile(_BELOW + r"/completions\Z"), _completion),
     (re.compile(_BELOW + r"/embeddings\Z"), _embedding),
     (re.compile(_BELOW + r"/moderations\Z"), _moderation),
+    (re.compile(_BELOW + r"/decisions\Z"), _decision),
     (re.compile(_BELOW + r"/images/(?P<what>generations|edits|variations)\Z"), _image),
     (re.compile(_BELOW + r"/audio/speech\Z"), _speech),
     (re.compile(_BELOW + r"/audio/(transcriptions|translations)\Z"), _hearing),

@@ -69,6 +69,31 @@ def moderation(*flagged: Sequence[str], model: str = "omni-moderation-latest") -
     return Answer(body=to_json({"id": "modr-1", "model": model, "results": results}))
 
 
+def decision(questions: Sequence[Mapping[str, Any]], *, model: str, tokens: int) -> Answer:
+    """Return a decision: the first choice, the lowest level, and for everything else a probability of 0.9."""
+    answers = [_decided(question) for question in questions]
+    usage = {
+        "input_tokens": tokens,
+        "output_tokens": len(answers),
+        "total_tokens": tokens + len(answers),
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": 0},
+    }
+    return Answer(body=to_json({"model": model, "answers": answers, "usage": usage}))
+
+
+def _decided(question: Mapping[str, Any]) -> dict[str, Any]:
+    kind, name = question.get("type"), question.get("name")
+    if kind == "choice":
+        value = next(iter(question.get("choices") or [{}])).get("value")
+        answer: dict[str, Any] = {"choice": value, "confidence": 0.9, "probabilities": []}
+    elif kind == "score":
+        answer = {"score": 0.0, "confidence": 0.9, "probabilities": []}
+    else:
+        kind, answer = "predicate", {"probability": 0.9}
+    return {"type": kind, "name": name, **answer}
+
+
 def inputs_of(asked: Mapping[str, Any], name: str) -> list[Any]:
     """Return the inputs of a request as a list: a text or a list of token ids is one."""
     value = asked.get(name)

@@ -87,7 +87,7 @@ def test_no_value_makes_merging_fail(trace, session_id, user):
 
 @given(st.dictionaries(st.sampled_from(["extra_body", "extra_headers", "user", "trace"]), ODD))
 def test_no_arguments_make_reading_them_fail(kwargs):
-    said = read(kwargs)
+    said = read(kwargs, {})
     merge(said.trace, said.session_id, said.user, {})
 
 

@@ -326,6 +326,22 @@ ROWS = (
         {"input": "Nice words"},
         whole=body({"id": "modr-1", "model": "omni-moderation-latest", "results": [_MODERATION]}),
     ),
+    Operation(
+        "decisions",
+        "decisions.create",
+        {
+            "model": "gpt-6-luna",
+            "input": "You have won!",
+            "questions": [{"type": "predicate", "name": "spam", "question": "Is it spam?"}],
+        },
+        whole=body(
+            {
+                "model": "gpt-6-luna",
+                "answers": [{"type": "predicate", "name": "spam", "probability": 0.9}],
+                "usage": {"input_tokens": 50, "output_tokens": 3, "total_tokens": 53},
+            }
+        ),
+    ),
 )
 
 

@@ -31,7 +31,7 @@ PLAIN = {
     "async": type("AsyncCompletions", (COMPLETIONS.AsyncCompletions,), {"create": ORIGINAL["async"]}),
 }
 """The client's classes with the client's own functions, whatever is instrumented."""
-POST = {"sync": openai.OpenAI.post, "async": openai.AsyncOpenAI.post}
+REQUEST = {"sync": openai.OpenAI.request, "async": openai.AsyncOpenAI.request}
 
 KEYS = (
     *(
@@ -174,7 +174,7 @@ class Pair:
         self._stand_in = stand_in
         self._run = runner
         self._clients = [client_of(kind, stand_in.base_url) for _ in range(2)]
-        self._clients[0].post = types.MethodType(POST[kind], self._clients[0])
+        self._clients[0].request = types.MethodType(REQUEST[kind], self._clients[0])
         self._resources = [PLAIN[kind](self._clients[0]), self._clients[1].chat.completions]
 
     def compare(self, answer: Answer, *, stream: bool, raw: bool, **more: Any) -> None:

@@ -48,6 +48,7 @@ PARAMETERS: Final = {
     "stop": "stop",
     "temperature": "temperature",
     "tool_choice": "tool_choice",
+    "top_k": "top_k",
     "top_p": "top_p",
 }
 """Arguments that go on the span, and what the record calls them."""
@@ -65,10 +66,9 @@ class ChatReader:
         record.request_model = text_of(kwargs.get("model"))
         record.stream = kwargs.get("stream") is True
         asked = parameters_of(kwargs, PARAMETERS)
-        extra_body = kwargs.get("extra_body")
-        if extra_body is not None:
-            effort = members_of(members_of(extra_body).get("reasoning")).get("effort")
-            if effort is not None:  # OpenRouter's spelling
+        if "reasoning" in kwargs:  # OpenRouter's spelling
+            effort = members_of(kwargs["reasoning"]).get("effort")
+            if effort is not None:
                 asked.setdefault("reasoning_effort", effort)
         if "function_call" in kwargs and is_set(kwargs["function_call"]):
             asked.setdefault("tool_choice", kwargs["function_call"])

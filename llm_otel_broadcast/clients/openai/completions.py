@@ -24,7 +24,17 @@ from llm_otel_broadcast.generation import Choice, Generation
 
 PARAMETERS: Final = {
     name: name
-    for name in ("frequency_penalty", "max_tokens", "n", "presence_penalty", "seed", "stop", "temperature", "top_p")
+    for name in (
+        "frequency_penalty",
+        "max_tokens",
+        "n",
+        "presence_penalty",
+        "seed",
+        "stop",
+        "temperature",
+        "top_k",
+        "top_p",
+    )
 }
 
 

@@ -1,11 +1,11 @@
-"""Which API key a call is made with. It is looked at, never kept."""
+"""What a call is made with besides its arguments: the API key, looked at and never kept, and the client's own headers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from llm_otel_broadcast.clients.reading import text_of
+from llm_otel_broadcast.clients.reading import NOTHING, ask_for, text_of
 
 _SCHEMES = ("bearer ", "basic ")
 
@@ -23,6 +23,15 @@ def key_of(client: Any, headers: Any) -> str | None:
 def client_of(resource: Any) -> Any:
     """Return the client that a resource belongs to."""
     return getattr(resource, "_client", None)
+
+
+def default_headers_of(client: Any) -> Mapping[str, Any]:
+    """Return the headers that the client was given for all its requests."""
+    # not `default_headers`: it puts the client's own description of itself together at each look
+    headers = getattr(client, "_custom_headers", None)
+    if headers is None:
+        headers = ask_for(client, "default_headers")
+    return headers if headers and isinstance(headers, Mapping) else NOTHING
 
 
 def learns_late(client: Any) -> bool:

@@ -37,6 +37,7 @@ PARAMETERS: Final = {
     "service_tier": "service_tier",
     "temperature": "temperature",
     "tool_choice": "tool_choice",
+    "top_k": "top_k",
     "top_p": "top_p",
 }
 """Arguments that go on the span, and what the record calls them; the modalities are realtime's."""

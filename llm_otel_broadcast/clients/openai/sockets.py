@@ -1,22 +1,23 @@
 """Watching web sockets (`responses.connect`, `realtime.connect`): each response that passes is one generation.
 
-All that arrives goes through the connection's `parse_event`, all that is asked for through its `send`: on a connection
-that is opened while somebody watches both are looked at, and so are `recv_bytes` and `close`, which tell how it ends.
-Events reach the caller as they came. What a program sends as raw text or reads as raw bytes, it keeps to itself.
+All that arrives goes through the connection's `parse_event`. What is asked for goes through its `send`, through the `send` of
+a session's lane, or waits in the manager until the connection opens. On a connection that is opened while somebody watches all
+of these are looked at, and so are `recv_bytes` and `close`, which tell how it ends. Events reach the caller as they came. What
+a program sends as raw text or reads as raw bytes, it keeps to itself.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from llm_otel_broadcast.clients.observe import Post, Switch, callable_of, taking_place
 from llm_otel_broadcast.clients.openai.realtime import RealtimeReader, RealtimeTalk
 from llm_otel_broadcast.clients.openai.turns import Turns
-from llm_otel_broadcast.clients.reading import Reader, text_of
+from llm_otel_broadcast.clients.reading import Reader, all_members_of, text_of
 from llm_otel_broadcast.clients.unseen import unseen
 from llm_otel_broadcast.guard import Guard
 
@@ -32,9 +33,12 @@ class _Dialled(NamedTuple):
 
     resource: Any
     asked: Mapping[str, Any]
+    queue: list[Mapping[str, Any]]
+    """Events that are to be sent as soon as the connection opens."""
 
 
 _dialled: WeakKeyDictionary[Any, _Dialled] = WeakKeyDictionary()
+_lines: WeakKeyDictionary[Any, _Line] = WeakKeyDictionary()
 
 
 def dialling(original: Any) -> Callable[..., Any]:
@@ -48,10 +52,61 @@ def dialling(original: Any) -> Callable[..., Any]:
             unseen(error)
             raise
         with _DIALLING:
-            _dialled[manager] = _Dialled(args[0], dict(kwargs))
+            _dialled[manager] = _Dialled(args[0], dict(kwargs), [])
         return manager
 
     return taking_place(original, connect)
+
+
+def queueing(original: Any) -> Callable[..., Any]:
+    """Return the function that takes the place of a manager's `send`, which keeps an event until the connection opens."""
+    method = callable_of(original)
+
+    def send(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = method(*args, **kwargs)
+        except BaseException as error:
+            unseen(error)
+            raise
+        with _SENDING:
+            dialled = _dialled.get(args[0])
+            if dialled is not None:
+                dialled.queue.append(dict(all_members_of(next(iter((*args[1:], *kwargs.values()))))))
+        return result
+
+    return taking_place(original, send)
+
+
+def lane_sending(original: Any, *, is_async: bool) -> Callable[..., Any]:
+    """Return the function that takes the place of a lane's `send`, which goes past the `send` of its connection."""
+    method = callable_of(original)
+
+    def send(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return _lane_send(method, args[0])(*args[1:], **kwargs)
+        except BaseException as error:
+            unseen(error)
+            raise
+
+    async def send_async(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await _lane_send(method, args[0])(*args[1:], **kwargs)
+        except BaseException as error:
+            unseen(error)
+            raise
+
+    return taking_place(original, send_async if is_async else send)
+
+
+def _lane_send(method: Callable[..., Any], lane: Any) -> Callable[..., Any]:
+    """Return a lane's `send`, watched if its connection is; without the lane's members a turn begins when it is answered."""
+    send = partial(method, lane)
+    with _SENDING:
+        connection = getattr(getattr(lane, "_session", None), "connection", None)
+        line = None if connection is None else _lines.get(connection)
+        if line is not None:
+            return _sending(send, line, getattr(getattr(lane, "_state", None), "stream_id", None))
+    return send
 
 
 def opening(original: Any, reader: Reader, post: Post, *, is_async: bool) -> Callable[..., Any]:
@@ -89,6 +144,9 @@ def _attend(connection: Any, manager: Any, reader: Reader, switch: Switch) -> No
     asked = dialled.asked
     talk = RealtimeTalk(_model(asked)) if isinstance(reader, RealtimeReader) else None
     line = _Line(Turns(switch, reader, dialled.resource, talk, asked.get("extra_headers")))
+    _lines[connection] = line
+    while dialled.queue:
+        line.turns.ask(dialled.queue.pop(0))
     for name, wrap in _WRAPS.items():
         method = getattr(connection, name, None)
         if method is not None:
@@ -161,8 +219,12 @@ def _receiving(recv_bytes: Callable[..., Any], line: _Line) -> Callable[..., Any
     return watched_async if inspect.iscoroutinefunction(recv_bytes) else watched
 
 
-def _sending(send: Callable[..., Any], line: _Line) -> Callable[..., Any]:
-    ask = _SENDING.around(lambda given: line.turns.ask(given[0] if given else None), otherwise=None)
+def _sending(send: Callable[..., Any], line: _Line, stream_id: str | None = None) -> Callable[..., Any]:
+    def begin(given: tuple[Any, ...]) -> object:
+        event = given[0] if given else None
+        return line.turns.ask(event if stream_id is None else {**all_members_of(event), "stream_id": stream_id})
+
+    ask = _SENDING.around(begin, otherwise=None)
 
     def unsent(turn: object, error: BaseException) -> None:
         with _SENDING:

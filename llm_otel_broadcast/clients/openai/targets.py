@@ -17,13 +17,14 @@ from llm_otel_broadcast.clients.observe import Post, Switch, watch
 from llm_otel_broadcast.clients.openai.background import Background
 from llm_otel_broadcast.clients.openai.chat import ChatReader
 from llm_otel_broadcast.clients.openai.completions import CompletionReader
+from llm_otel_broadcast.clients.openai.decisions import DecisionReader
 from llm_otel_broadcast.clients.openai.embeddings import EmbeddingReader
 from llm_otel_broadcast.clients.openai.images import ImageReader
 from llm_otel_broadcast.clients.openai.moderations import ModerationReader
-from llm_otel_broadcast.clients.openai.posting import Posts
+from llm_otel_broadcast.clients.openai.posting import Posts, Route
 from llm_otel_broadcast.clients.openai.realtime import RealtimeReader
 from llm_otel_broadcast.clients.openai.responses import CompactReader, FetchReader, ResponsesReader
-from llm_otel_broadcast.clients.openai.sockets import dialling, opening
+from llm_otel_broadcast.clients.openai.sockets import dialling, lane_sending, opening, queueing
 from llm_otel_broadcast.clients.openai.speech import SpeechReader
 from llm_otel_broadcast.clients.openai.transcriptions import TranscriptionReader
 from llm_otel_broadcast.clients.reading import Reader
@@ -44,6 +45,14 @@ def _open(target: Target, original: Any, post: Post) -> Any:
     return opening(original, target.reader, post, is_async=target.is_async)
 
 
+def _queue(_target: Target, original: Any, _post: Post) -> Any:
+    return queueing(original)
+
+
+def _lane(target: Target, original: Any, _post: Post) -> Any:
+    return lane_sending(original, is_async=target.is_async)
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One method: where it is, and who reads it.
@@ -51,6 +60,7 @@ class Target:
     Attributes:
         owner: the class; its asynchronous twin is `Async` + owner.
         encloses: the method may go through another target, in some version of the client.
+        endpoint: what the method requests, as in `POST /chat/completions`, where no other row has it; see `Route`.
         replace: makes what takes the place of the method.
     """
 
@@ -60,14 +70,23 @@ class Target:
     reader: Reader
     is_async: bool = False
     encloses: bool = False
+    endpoint: str | None = None
     replace: Callable[[Target, Any, Post], Any] = _call
 
 
 def _sockets(module: str, owner: str, reader: Reader) -> tuple[Target, ...]:
     """Return the rows of an API with web sockets: `connect` makes a manager, which opens the connection in either way."""
+    manager = f"{owner}ConnectionManager"
     enters = ("__enter__", "__aenter__", "enter")
-    opened = (Target(module, f"{owner}ConnectionManager", name, reader, replace=_open) for name in enters)
-    return (Target(module, owner, "connect", reader, replace=_connect), *opened)
+    opened = (Target(module, manager, name, reader, replace=_open) for name in enters)
+    queued = Target(module, manager, "send", reader, replace=_queue)
+    return (Target(module, owner, "connect", reader, replace=_connect), queued, *opened)
+
+
+def _resource_of(module: str) -> str:
+    """Return where the client has a module's resource: `beta.responses` for `openai.resources.beta.responses.responses`."""
+    names = module.removeprefix("openai.resources.").split(".")
+    return ".".join(names[:-1] if names[-2:-1] == names[-1:] else names)
 
 
 _CHAT: Final = ChatReader()
@@ -78,32 +97,68 @@ _COMPACTED: Final = CompactReader(_BACKGROUND)
 _FETCHED: Final = FetchReader(_BACKGROUND)
 _REALTIME: Final = RealtimeReader(_BACKGROUND)
 _ROWS: Final = (
-    Target("openai.resources.chat.completions", "Completions", "create", _CHAT),
+    Target("openai.resources.chat.completions", "Completions", "create", _CHAT, endpoint="POST /chat/completions"),
     Target("openai.resources.chat.completions", "Completions", "parse", _CHAT, encloses=True),
     Target("openai.resources.beta.chat.completions", "Completions", "parse", _CHAT, encloses=True),
-    Target("openai.resources.completions", "Completions", "create", CompletionReader()),
-    Target("openai.resources.embeddings", "Embeddings", "create", EmbeddingReader()),
-    Target("openai.resources.images", "Images", "generate", _IMAGES),
-    Target("openai.resources.images", "Images", "edit", _IMAGES),
-    Target("openai.resources.images", "Images", "create_variation", _IMAGES),
-    Target("openai.resources.audio.speech", "Speech", "create", SpeechReader()),
-    Target("openai.resources.audio.transcriptions", "Transcriptions", "create", TranscriptionReader("transcription")),
-    Target("openai.resources.audio.translations", "Translations", "create", TranscriptionReader("translation")),
-    Target("openai.resources.moderations", "Moderations", "create", ModerationReader()),
-    Target("openai.resources.responses.responses", "Responses", "create", _RESPONSES),
+    Target("openai.resources.completions", "Completions", "create", CompletionReader(), endpoint="POST /completions"),
+    Target("openai.resources.embeddings", "Embeddings", "create", EmbeddingReader(), endpoint="POST /embeddings"),
+    Target("openai.resources.images", "Images", "generate", _IMAGES, endpoint="POST /images/generations"),
+    Target("openai.resources.images", "Images", "edit", _IMAGES, endpoint="POST /images/edits"),
+    Target("openai.resources.images", "Images", "create_variation", _IMAGES, endpoint="POST /images/variations"),
+    Target("openai.resources.audio.speech", "Speech", "create", SpeechReader(), endpoint="POST /audio/speech"),
+    Target(
+        "openai.resources.audio.transcriptions",
+        "Transcriptions",
+        "create",
+        TranscriptionReader("transcription"),
+        endpoint="POST /audio/transcriptions",
+    ),
+    Target(
+        "openai.resources.audio.translations",
+        "Translations",
+        "create",
+        TranscriptionReader("translation"),
+        endpoint="POST /audio/translations",
+    ),
+    Target("openai.resources.moderations", "Moderations", "create", ModerationReader(), endpoint="POST /moderations"),
+    Target("openai.resources.decisions", "Decisions", "create", DecisionReader(), endpoint="POST /decisions"),
+    Target("openai.resources.responses.responses", "Responses", "create", _RESPONSES, endpoint="POST /responses"),
     Target("openai.resources.responses.responses", "Responses", "parse", _RESPONSES, encloses=True),
-    Target("openai.resources.responses.responses", "Responses", "retrieve", _FETCHED),
-    Target("openai.resources.responses.responses", "Responses", "compact", _COMPACTED),
-    Target("openai.resources.beta.responses.responses", "Responses", "create", _RESPONSES),
-    Target("openai.resources.beta.responses.responses", "Responses", "retrieve", _FETCHED),
-    Target("openai.resources.beta.responses.responses", "Responses", "compact", _COMPACTED),
+    Target("openai.resources.responses.responses", "Responses", "retrieve", _FETCHED, endpoint="GET /responses/*"),
+    Target(
+        "openai.resources.responses.responses", "Responses", "compact", _COMPACTED, endpoint="POST /responses/compact"
+    ),
+    Target(
+        "openai.resources.beta.responses.responses",
+        "Responses",
+        "create",
+        _RESPONSES,
+        endpoint="POST /responses?beta=true",
+    ),
+    Target(
+        "openai.resources.beta.responses.responses",
+        "Responses",
+        "retrieve",
+        _FETCHED,
+        endpoint="GET /responses/*?beta=true",
+    ),
+    Target(
+        "openai.resources.beta.responses.responses",
+        "Responses",
+        "compact",
+        _COMPACTED,
+        endpoint="POST /responses/compact?beta=true",
+    ),
     *_sockets("openai.resources.responses.responses", "Responses", _RESPONSES),
     *_sockets("openai.resources.beta.responses.responses", "Responses", _RESPONSES),
+    Target("openai.lib.responses_websocket", "ResponsesWebSocketLane", "send", _RESPONSES, replace=_lane),
     *_sockets("openai.resources.realtime.realtime", "Realtime", _REALTIME),
     *_sockets("openai.resources.beta.realtime.realtime", "Realtime", _REALTIME),
 )
-POSTED: Final = {"/chat/completions": _CHAT}
-"""Paths that may be posted to without the method that is made for them, and who reads that."""
+ROUTES: Final = tuple(
+    Route(row.endpoint, _resource_of(row.module), row.reader) for row in _ROWS if row.endpoint is not None
+)
+"""What is recorded as well when it is requested without the patched method."""
 TARGETS: Final = tuple(made for row in _ROWS for made in (row, replace(row, owner=f"Async{row.owner}", is_async=True)))
 
 
@@ -122,7 +177,7 @@ class Patches:
 
     def __init__(self) -> None:
         self.switch = Switch()
-        self._posts = Posts(self.switch, POSTED)
+        self._posts = Posts(self.switch, ROUTES)
         self._active = False
         self._hooked = False
         self._applied: dict[Target, _Patch] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.keeping import keep_argument
-from llm_otel_broadcast.clients.reading import is_set, members_of
+from llm_otel_broadcast.clients.reading import is_set, members_of, text_of
 from llm_otel_broadcast.generation import Generation
 
 _MAX_NAMES: Final = 128
@@ -29,9 +29,6 @@ def note_tools(record: Generation, kwargs: dict[str, Any], *, content: bool) -> 
 def _name(tool: Any) -> str | None:
     """Return a tool's name: chat completions have it one level down, the responses API beside `type`, built-in tools are one."""
     said = members_of(tool)
-    kind = said.get("type")
-    if not isinstance(kind, str):
-        # what some servers take without a type is a function
-        kind = "function" if "function" in said else next(iter(said), None)
-    name = said.get("name") or members_of(said.get(str(kind))).get("name") or kind
-    return name if isinstance(name, str) else None
+    # What some servers take without a type is a function.
+    kind = text_of(said.get("type")) or ("function" if "function" in said else text_of(next(iter(said), None)))
+    return text_of(said.get("name")) or text_of(members_of(said.get(kind or "")).get("name")) or kind

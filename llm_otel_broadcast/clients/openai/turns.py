@@ -136,7 +136,7 @@ class Turns:
         """Join `response.created` with what was asked for, in the same lane first come first served."""
         lane = said.get("stream_id") or extras_of(event).get("stream_id")
         lane = lane if isinstance(lane, str) else None
-        turn = next((turn for turn in self._asked if turn.lane == lane), None)
+        turn = next((turn for turn in tuple(self._asked) if turn.lane == lane), None)
         if turn is None:
             turn = self._begin({"stream_id": lane})
         else:
@@ -187,7 +187,7 @@ class Turns:
         error = error_of(event)
         if self._talk is not None:  # a session has many errors: only one that says so is about a response
             about = error.get("event_id")
-            turn = next((turn for turn in self._asked if about is not None and turn.event_id == about), None)
+            turn = next((turn for turn in tuple(self._asked) if about is not None and turn.event_id == about), None)
             if turn is None:
                 if about is None and self._asked:
                     self._asked[0].suspect = failure_of(error)
@@ -204,7 +204,7 @@ class Turns:
         """Return the turn that an error is about: with a number it is part of a response's events, else it refuses a request."""
         lane = self._lane_of(said, event)
         under_way = self._lanes.get(lane)
-        refused = next((turn for turn in self._asked if turn.lane == lane), None)
+        refused = next((turn for turn in tuple(self._asked) if turn.lane == lane), None)
         if said.get("sequence_number") is not None:
             return under_way or refused
         return refused or under_way

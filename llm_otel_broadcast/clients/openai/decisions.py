@@ -1,0 +1,53 @@
+"""Reading `decisions`: questions about an input that a model answers with probabilities, choices and scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from llm_otel_broadcast.clients.keeping import keep_argument
+from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
+from llm_otel_broadcast.clients.openai.openrouter import note_error
+from llm_otel_broadcast.clients.openai.response_items import shallow
+from llm_otel_broadcast.clients.reading import NoFold, all_members_of, items_of, note, text_of
+from llm_otel_broadcast.generation import Choice, Generation
+
+
+class DecisionReader:
+    """Reads decisions. Questions and answers are parts of messages, under the types that the API gives them."""
+
+    operation = "decision"
+    api = None
+
+    def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
+        record.request_model = text_of(kwargs.get("model"))
+        record.wants_content = content
+        note(record, output_type="json")
+        if content:
+            messages, size = keep_argument(kwargs, "input")
+            questions, questions_size = keep_argument(kwargs, "questions")
+            messages = [] if messages is None else messages
+            # in place: what can be iterated once fills the list while the client consumes it
+            messages.append({"role": "user", "content": questions})
+            record.messages = messages
+            record.size += size + questions_size
+
+    def read_response(self, record: Generation, response: Any) -> None:
+        members = all_members_of(response)
+        read_head(record, members)
+        read_tail(record, members)
+        answers = list(items_of(members, "answers"))
+        if record.wants_answer and answers:
+            parts: list[Mapping[str, object]] = [
+                part for answer in answers if isinstance(part := shallow(answer), dict)
+            ]
+            record.choices = [Choice(media=parts)]
+            record.size += sum(len(str(part)) for part in parts)
+        note_error(record, members)
+
+    def read_body(self, record: Generation, body: bytes) -> None:
+        self.read_response(record, json.loads(body))
+
+    def fold(self, record: Generation) -> NoFold:  # noqa: ARG002
+        return NoFold()

@@ -1,0 +1,39 @@
+"""Asking for token counts in a stream whose caller has left that open (`instrument(request_stream_usage=True)`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llm_otel_broadcast.clients.reading import NOTHING, is_set
+from llm_otel_broadcast.generation import Generation
+
+_OPTIONS: Final = "stream_options"
+_USAGE: Final = "include_usage"
+_BODY: Final = "extra_body"
+
+
+def request_usage(record: Generation, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments to call the client with: those of a stream that takes `stream_options` ask for usage.
+
+    Left open are options that are absent, None, `omit` or `NOT_GIVEN`, and such as have no `include_usage`. What `extra_body`
+    has wins over the keyword on the wire; options that it removes or sets to null stay as they are. The caller's own dicts are
+    never changed.
+    """
+    if not record.stream or (record.api != "chat_completions" and record.operation != "text_completion"):
+        return kwargs
+    body = kwargs.get(_BODY)
+    in_body = isinstance(body, Mapping) and _OPTIONS in body
+    holder: Mapping[str, Any] = body if in_body and body is not None else kwargs
+    options = holder.get(_OPTIONS)
+    if not is_set(options):
+        if in_body:
+            return kwargs
+        options = NOTHING
+    if not isinstance(options, Mapping) or is_set(options.get(_USAGE)):
+        return kwargs
+    record.hides_usage_chunk = True
+    completed = {**options, _USAGE: True}
+    if in_body:
+        return {**kwargs, _BODY: {**holder, _OPTIONS: completed}}
+    return {**kwargs, _OPTIONS: completed}
