@@ -17,9 +17,10 @@ from typing import Any, Final, NamedTuple
 
 import wrapt
 
-from llm_otel_broadcast.clients.observe import Post, Switch, callable_of, is_under_way, taking_place, watch
+from llm_otel_broadcast.clients.observe import Post, Switch, is_under_way
 from llm_otel_broadcast.clients.reading import NOTHING, Reader
 from llm_otel_broadcast.clients.unseen import unseen
+from llm_otel_broadcast.clients.wrappers import callable_of, taking_place, watch
 from llm_otel_broadcast.guard import Guard
 
 _PATCHING = Guard("patching the openai client")

@@ -14,11 +14,12 @@ from functools import partial, wraps
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-from llm_otel_broadcast.clients.observe import Post, Switch, callable_of, taking_place
+from llm_otel_broadcast.clients.observe import Post, Switch
 from llm_otel_broadcast.clients.openai.realtime import RealtimeReader, RealtimeTalk
 from llm_otel_broadcast.clients.openai.turns import Turns
 from llm_otel_broadcast.clients.reading import Reader, all_members_of, text_of
 from llm_otel_broadcast.clients.unseen import unseen
+from llm_otel_broadcast.clients.wrappers import callable_of, taking_place
 from llm_otel_broadcast.guard import Guard
 
 _DIALLING = Guard("noting a connection")

@@ -13,7 +13,7 @@ from typing import Any, Final
 import wrapt
 
 from llm_otel_broadcast.clients.layers import is_traced_by_another, layers_of
-from llm_otel_broadcast.clients.observe import Post, Switch, watch
+from llm_otel_broadcast.clients.observe import Post, Switch
 from llm_otel_broadcast.clients.openai.background import Background
 from llm_otel_broadcast.clients.openai.chat import ChatReader
 from llm_otel_broadcast.clients.openai.completions import CompletionReader
@@ -28,6 +28,7 @@ from llm_otel_broadcast.clients.openai.sockets import dialling, lane_sending, op
 from llm_otel_broadcast.clients.openai.speech import SpeechReader
 from llm_otel_broadcast.clients.openai.transcriptions import TranscriptionReader
 from llm_otel_broadcast.clients.reading import Reader
+from llm_otel_broadcast.clients.wrappers import watch
 from llm_otel_broadcast.guard import Guard
 
 _PATCHING = Guard("patching the openai client")

@@ -1,0 +1,139 @@
+"""The functions that take the place of a client's methods: the same call, with ours round it; sync, async and in between."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+from llm_otel_broadcast.clients.observe import Call, Post
+from llm_otel_broadcast.clients.unseen import passed_over, unseen
+
+
+def watch(original: Any, post: Post, *, is_async: bool) -> Callable[..., Any]:
+    """Return the function that takes the place of a client's.
+
+    Args:
+        original: what stands there: the client's function, or what somebody has put in its place.
+        post: where to ask at each call.
+        is_async: what it returns is to be awaited.
+    """
+    method = callable_of(original)
+    if not is_async:
+        made = _watch_call(method, post)
+    elif inspect.iscoroutinefunction(original):
+        made = _watch_coroutine(method, post)
+    else:
+        made = _watch_later(method, post, original)
+    return taking_place(original, made)
+
+
+def callable_of(original: Any) -> Callable[..., Any]:
+    """Return what to call with the instance as its first argument."""
+    return original if type(original) is FunctionType else functools.partial(_call_bound, original)
+
+
+def taking_place(original: Any, made: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a function of ours look like the one whose place it takes."""
+    watched: Callable[..., Any] = passed_over(functools.wraps(original)(made))
+    return watched
+
+
+@passed_over
+def _call_bound(original: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """Call what is no function the way attribute access would have it: another's wrapper is bound, a mock is not."""
+    bind = getattr(type(original), "__get__", None)
+    if bind is None or not args:
+        return original(*args[1:], **kwargs)
+    return bind(original, args[0], type(args[0]))(*args[1:], **kwargs)
+
+
+def _watch_call(method: Callable[..., Any], post: Post) -> Callable[..., Any]:
+    def create(*args: Any, **kwargs: Any) -> Any:
+        call = None
+        try:  # round our own steps too: a signal handler may raise in each of them
+            call = post.begin(args, kwargs)
+            if call is not None:
+                call.enter()
+            result = method(*args, **(kwargs if call is None else call.kwargs))
+            return result if call is None else call.returned(result)
+        except BaseException as error:
+            if call is not None:
+                call.failed(error)
+            unseen(error)
+            raise
+
+    return create
+
+
+def _watch_coroutine(method: Callable[..., Any], post: Post) -> Callable[..., Any]:
+    async def create(*args: Any, **kwargs: Any) -> Any:
+        call = None
+        try:
+            call = post.begin(args, kwargs)
+            if call is not None:
+                call.enter()
+            result = await method(*args, **(kwargs if call is None else call.kwargs))
+            return result if call is None else call.returned(result)
+        except BaseException as error:
+            if call is not None:
+                call.failed(error)
+            unseen(error)
+            raise
+
+    return create
+
+
+def _watch_later(method: Callable[..., Any], post: Post, original: Any) -> Callable[..., Any]:
+    """Watch a plain function that returns a coroutine: what it checks and announces at once, it still does at once."""
+
+    async def follow(call: Call, made: _Made) -> Any:
+        try:
+            call.record.restart()
+            call.enter()
+            return call.returned(await made.take())
+        except BaseException as error:
+            call.failed(error)
+            unseen(error)
+            raise
+
+    def create(*args: Any, **kwargs: Any) -> Any:
+        call = None
+        try:
+            call = post.begin(args, kwargs)
+            made = method(*args, **(kwargs if call is None else call.kwargs))
+        except BaseException as error:
+            if call is not None:
+                call.enter()
+                call.failed(error)
+            unseen(error)
+            raise
+        if call is None:
+            return made
+        if hasattr(made, "__await__"):
+            return follow(call, _Made(made))
+        call.enter()  # somebody's own method below ours, which answers at once
+        return call.returned(made)
+
+    passed_over(functools.wraps(original, assigned=("__name__", "__qualname__"), updated=())(follow))
+    return create
+
+
+class _Made:
+    """A coroutine that is not under way yet. If it never will be, Python says so once, not for ours and the client's."""
+
+    __slots__ = ("_coroutine",)
+
+    def __init__(self, coroutine: Any) -> None:
+        self._coroutine = coroutine
+
+    def take(self) -> Any:
+        coroutine, self._coroutine = self._coroutine, None
+        return coroutine
+
+    def __del__(self) -> None:
+        close = getattr(self._coroutine, "close", None)
+        if close is not None:
+            close()
