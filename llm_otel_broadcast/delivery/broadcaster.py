@@ -39,7 +39,7 @@ class Broadcaster:
         self._beside = beside
         self._late = late
         self.all = (*self.lanes, *(lane for lane in (metrics, late) if lane is not None))
-        self._starting = False
+        self._starting = self._has_begun = False
         self._late_s: float | None = None
         """Seconds that are left at the end of the process for what is still recorded then; None: it has not come."""
         self.stopped = False
@@ -68,6 +68,10 @@ class Broadcaster:
             for lane in remaining:
                 lane.put(record)
             raise
+        if not self._has_begun:
+            # also where there is no lane: a settings file may name a destination later
+            self._start(())
+            self._has_begun = True
         if self._late_s is not None:
             self._deliver_late(self._late_s)
 
@@ -149,7 +153,7 @@ class Broadcaster:
     def after_fork(self) -> None:
         """In a child process: begin anew; what was queued belongs to the parent."""
         self._late_s = None
-        self._starting = False
+        self._starting = self._has_begun = False
         for lane in self.all:
             lane.after_fork()
 
