@@ -218,7 +218,7 @@ QUIET = {"include_obfuscation": False}
         ),
         ({"extra_body": {"stream_options": None}}, None, None),
     ],
-    ids=str,
+    ids=lambda value: repr(value).replace(repr(OMIT), "omit"),
 )
 def test_usage_is_asked_for_where_it_is_left_open_and_hidden_only_then(
     kind, stand_in, instrumented, arrived, asked, sent, seen
