@@ -60,9 +60,11 @@ class Broadcaster:
         remaining = iter(self.lanes)
         try:
             for lane in remaining:
-                lane.put(record)
+                # Started first: a new thread runs at once, and the client keeps the body of a raw response only after it has
+                # closed the connection, which is when its record comes here.
                 if not lane.is_running:
                     self._start(self.lanes)
+                lane.put(record)
         except BaseException:
             # a signal handler has raised: its exception is the host's, and the record is for the other lanes too
             for lane in remaining:
@@ -86,16 +88,16 @@ class Broadcaster:
         """Hand a finished record over. Takes microseconds, waits for nobody. After `stop` it is counted as dropped."""
         self._put(record)
         if record.is_measured and self._metrics is not None:
-            self._metrics.put(record)
             if not self._metrics.is_running:
                 self._start((self._metrics,))
+            self._metrics.put(record)
 
     def put_late(self, record: Generation) -> None:
         """Hand over a record whose app spans wait for it to be read, which is to happen soon, whatever the destinations do."""
         if self._late is not None:
-            self._late.put(record)
             if not self._late.is_running:
                 self._start((self._late,))
+            self._late.put(record)
 
     def _start(self, lanes: Sequence[Lane]) -> None:
         """Start threads that do not run, without waiting for who is at it: a finalizer may come here on top of a call that is."""
