@@ -53,21 +53,26 @@ class Broadcaster:
     def _put(self, record: Record) -> None:
         remaining = iter(self.lanes)
         try:
+            self._start_what_does_not_run()
             for lane in remaining:
                 lane.put(record)
-                if not lane.is_running:
-                    self._start(self.lanes)
         except BaseException:
             # a signal handler has raised: its exception is the host's, and the record is for the other lanes too
             for lane in remaining:
                 lane.put(record)
             raise
-        if not self._has_begun:
-            # also where there is no lane: a settings file may name a destination later
-            self._start(())
-            self._has_begun = True
         if self._late_s is not None:
             self._deliver_late(self._late_s)
+
+    def _start_what_does_not_run(self) -> None:
+        # also where there is no lane: a settings file may name a destination later
+        is_missing = not self._has_begun
+        for lane in self.lanes:
+            if not lane.is_running:
+                is_missing = True
+        if is_missing:
+            self._start(self.lanes)
+            self._has_begun = True
 
     def _deliver_late(self, seconds: float) -> None:
         """Deliver what an exit handler after ours has recorded: nobody would later."""
@@ -80,9 +85,9 @@ class Broadcaster:
         """Hand a finished record over. Takes microseconds, waits for nobody. After `stop` it is counted as dropped."""
         self._put(record)
         if record.is_measured and self._metrics is not None:
-            self._metrics.put(record)
             if not self._metrics.is_running:
                 self._start((self._metrics,))
+            self._metrics.put(record)
 
     def _start(self, lanes: Sequence[Lane]) -> None:
         """Start threads that do not run, without waiting for who is at it: a finalizer may come here on top of a call that is."""
