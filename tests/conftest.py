@@ -12,7 +12,7 @@ import openai
 import pytest
 
 import llm_otel_broadcast
-from llm_otel_broadcast import guard, instrumentation
+from llm_otel_broadcast import ending, guard, instrumentation
 from llm_otel_broadcast.clients.streams import end_open_streams
 from llm_otel_broadcast.fields.lineage import roots
 from llm_otel_broadcast.overlap import overlap
@@ -79,6 +79,7 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         life.end()
     for run in instrumentation._state.running:  # replaced settings that still deliver included
         run.shutdown(0.2)
+    ending.unwatch()
     guard.errors.clear()
     guard.told.clear()
     overlap.clear()

@@ -59,23 +59,26 @@ class Broadcaster:
     def _put(self, record: Record) -> None:
         remaining = iter(self.lanes)
         try:
+            self._start_what_does_not_run()
             for lane in remaining:
-                # Started first: a new thread runs at once, and the client keeps the body of a raw response only after it has
-                # closed the connection, which is when its record comes here.
-                if not lane.is_running:
-                    self._start(self.lanes)
                 lane.put(record)
         except BaseException:
             # a signal handler has raised: its exception is the host's, and the record is for the other lanes too
             for lane in remaining:
                 lane.put(record)
             raise
-        if not self._has_begun:
-            # also where there is no lane: a settings file may name a destination later
-            self._start(())
-            self._has_begun = True
         if self._late_s is not None:
             self._deliver_late(self._late_s)
+
+    def _start_what_does_not_run(self) -> None:
+        # also where there is no lane: a settings file may name a destination later
+        is_missing = not self._has_begun
+        for lane in self.lanes:
+            if not lane.is_running:
+                is_missing = True
+        if is_missing:
+            self._start(self.lanes)
+            self._has_begun = True
 
     def _deliver_late(self, seconds: float) -> None:
         """Deliver what an exit handler after ours has recorded: nobody would later."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
+from llm_otel_broadcast import ending
 from llm_otel_broadcast.clients.observe import is_under_way
 from llm_otel_broadcast.delivery.books import LaneStatus
 from llm_otel_broadcast.fields.scope import current_scope
@@ -134,6 +135,7 @@ class BroadcastSpanProcessor(SpanProcessor):
         with _TAKING:
             if self._own is not None:
                 self._own.shutdown(None)
+                ending.unwatch()
             else:
                 self._flush_shared()
 
