@@ -48,6 +48,11 @@ class Backoff:
         """Note that the server has taken or refused a request: it works."""
         self._failures, self._not_before, self._was_early, self.is_asked = 0, 0.0, False, False
 
+    def shorten(self, pause: float) -> float:
+        """Wait less than the policy says, for a last try; return the seconds."""
+        self._not_before = self._last_failure + pause
+        return pause
+
     def skip(self) -> None:
         """Let the next batch try at once, as the one before has had its time."""
         self._not_before = 0.0
@@ -87,6 +92,7 @@ class Retrying:
         backoff = self._backoff
         self._wait_for_turn()
         first = time.monotonic()
+        is_last = False
         while not self._stopping.is_set():
             outcome = parts.transport.send(spans, divisible=records > 1)
             if outcome.kind != "retry":
@@ -94,9 +100,12 @@ class Retrying:
                 return outcome
             pause = backoff.fail(parts.delay, outcome.retry_after)
             failed = time.monotonic()
-            if not backoff.is_asked and failed - first + pause > _MAX_RETRY_S:
-                backoff.skip()
-                return outcome
+            left = _MAX_RETRY_S - (failed - first)
+            if not backoff.is_asked and pause > left:
+                if is_last or left <= 0:
+                    backoff.skip()
+                    return outcome
+                is_last, pause = True, backoff.shorten(left)
             self._books.failed(outcome.message, f"trying again in {_shown(pause)}, your calls are not affected")
             self._wait_for_turn()
             if self._stopping.is_set():
