@@ -224,6 +224,7 @@ def _parts_maker(
             block=rendering.render_block,
             delay=retry.delay,
             chooses=rendering.chooses,
+            withheld=rendering.withheld,
         )
 
     return make

@@ -84,6 +84,7 @@ class LaneParts:
         block: makes a block's span, with the fields that it is for.
         delay: says how long to wait before the next try.
         chooses: whether a block without generations is sent; any other is sent with what is below it.
+        withheld: how many values of other instrumentations' spans were kept back, as they may be content.
     """
 
     transport: Transport
@@ -91,3 +92,4 @@ class LaneParts:
     block: Callable[[Block, Fields], Span]
     delay: RetryPolicy
     chooses: Callable[[Block], bool] = every
+    withheld: Callable[[], int] = int

@@ -59,15 +59,20 @@ class ForeignRendering:
         inference = is_inference(span.attributes)
         if self._endpoint in record.sent_to or (inference and self._is_recorded(span.attributes)):
             return LeftOut("recorded")
-        span = replace(span, attributes={**_told(record.fields), **span.attributes})
-        against = self._reason_against(span, inference=inference)
+        own = _own_attributes(record.fields)
+        against = self._reason_against(replace(span, attributes={**own, **span.attributes}), inference=inference)
         if against is not None:
             return LeftOut(against)
         content = self._content and not record.fields.private
         embeds = "embed" in str(span.attributes.get("gen_ai.operation.name", "")) or (
             span.attributes.get("openinference.span.kind") == "EMBEDDING"
         )
-        return [self._keeping.kept(span, content=content, operation="embeddings" if embeds else "")]
+        return [self._keeping.kept(span, content=content, operation="embeddings" if embeds else "", own=own)]
+
+    @property
+    def withheld(self) -> int:
+        """How many values of other instrumentations' spans the destination was not sent, as they may be content."""
+        return self._keeping.withheld
 
     def _is_recorded(self, attributes: Mapping[str, Any]) -> bool:
         return any(attributes.get(key) in self._answers for key in _RESPONSE_IDS if key in attributes)
@@ -86,7 +91,7 @@ class ForeignRendering:
         return against
 
 
-def _told(fields: Fields) -> dict[str, AttributeValue]:
+def _own_attributes(fields: Fields) -> dict[str, AttributeValue]:
     """Return what the program's contexts say round a span; what the span says itself is stronger."""
     told: dict[str, AttributeValue] = {}
     if fields.user:
