@@ -72,7 +72,7 @@ agent_name ai.model.id ai.model.provider ai.operationId ai.response.finishReason
 ai.response.timestamp ai.toolCall.id ai.toolCall.name
 langfuse.environment langfuse.observation.level langfuse.observation.model.name langfuse.observation.type
 langfuse.release langfuse.session.id langfuse.trace.name langfuse.user.id langfuse.version
-langsmith.span.kind lmnr.span.type logfire.span_type mlflow.spanType model_name operation.name
+langsmith.span.kind litellm.call_id litellm.provider.model llm.is_streaming lmnr.span.type logfire.span_type mlflow.spanType model_name operation.name
 trace.id trace.name
 """
 FACTS: Final = frozenset(
@@ -81,17 +81,16 @@ FACTS: Final = frozenset(
     for name in convention.split()
 )
 
-SPAN_NAME_WORDS: Final = frozenset(
-    """
-    Agent Chat ChatCompletion Completion Completions CreateEmbedding CreateResponse Embedding Embeddings
-    LLM Response Responses agent agents call chain chat client completion completions create_agent create_memory
-    create_memory_store delete_memory delete_memory_store embedding embeddings execute_tool generate_content
-    generation graph handoff invoke_agent invoke_workflow inference mcp model node openai plan request response
-    responses rerank retrieval run running search_memory span step task text_completion tool tools
-    transcription update_memory workflow
-    DELETE GET HEAD OPTIONS PATCH POST PUT
-    """.split()
-)
+_WORDS: Final = """
+Agent Chat ChatCompletion Completion Completions CreateEmbedding CreateResponse Embedding Embeddings
+LLM Response Responses agent agents call chain chat client completion completions create_agent create_memory
+create_memory_store delete_memory delete_memory_store embedding embeddings execute_tool generate_content
+generation graph handoff invoke_agent invoke_workflow inference mcp model node openai plan request response
+responses rerank retrieval run running search_memory span step task text_completion tool tools
+transcription update_memory workflow
+DELETE GET HEAD OPTIONS PATCH POST PUT
+"""
+SPAN_NAME_WORDS: Final = frozenset(_WORDS.split())
 """Words of the names that instrumentations give spans, besides models, agents and tools."""
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][\w.:/<>\[\]()'-]{0,99}\Z", re.ASCII)
 """A name without a space is a function's, a class's or an operation's."""
@@ -103,11 +102,11 @@ def is_fact_name(key: str) -> bool:
 
 
 def is_harmless(key: str, value: Any) -> bool:
-    """Return whether an attribute is known to be no content: a number, a truth value, a fact."""
+    """Return whether an attribute is known to be no content: a number, a truth value, an empty text, a fact."""
     if isinstance(value, bool | int | float):
         return True
     if isinstance(value, str):
-        return len(value) <= _MAX_FACT_CHARACTERS and is_fact_name(key)
+        return not value or (len(value) <= _MAX_FACT_CHARACTERS and is_fact_name(key))
     if not isinstance(value, list | tuple):
         return False
     if all(isinstance(item, bool | int | float) for item in value):
