@@ -39,6 +39,7 @@ class Fields(NamedTuple):  # a frozen dataclass takes three times as long to mak
 
 NO_FIELDS = Fields()
 NOTHING: Final[frozenset[str]] = frozenset()
+_MAX_CHARACTERS: Final = 1_000_000
 _BASE_SIZE: Final = 2_000
 
 
@@ -202,7 +203,9 @@ class Generation:
         "in_scope",
         "instructions",
         "is_measured",
+        "max_characters",
         "messages",
+        "omitted_characters",
         "operation",
         "parameters",
         "parent_span_id",
@@ -301,6 +304,10 @@ class Generation:
         """We asked for usage in the stream: the chunk that only carries it is kept from the caller."""
         self.size = _BASE_SIZE
         """Estimate of the bytes held: readers add the length of the texts they keep."""
+        self.max_characters = _MAX_CHARACTERS
+        """How much of an answer's texts may be kept: more could not be sent."""
+        self.omitted_characters = 0
+        """How much of the answer's texts was left out, because it was more."""
         self.pending: Callable[[], None] | None = None
         """What is left to read (a raw response's body); `settle` runs it on a lane's thread."""
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from llm_otel_broadcast.delivery.privacy import SYSTEM_ROLES, Privacy, View, WithheldError, hash_of
+from llm_otel_broadcast.fields.json_cut import CUT
 from llm_otel_broadcast.fields.json_text import bounded_json
 from llm_otel_broadcast.processor.allow_list import SPAN_NAME_WORDS, is_harmless, is_identifier
 from llm_otel_broadcast.processor.conventions import (
@@ -44,7 +45,6 @@ _BLOCKING: Final = {
     EITHER: {INPUTS, OUTPUTS, SYSTEM, TOOLS, ARGUMENTS, "images", "reasoning"},
 }
 """What must not be hidden for content to be sent that cannot be looked into: it may have any of it."""
-_CUT: Final = "[truncated]"
 _PARTS_OF_MESSAGES: Final = (
     (re.compile(r"tool_call.*arguments|function_call.*arguments"), ARGUMENTS),
     (re.compile(r"image"), "images"),
@@ -168,8 +168,11 @@ class Keeping:
         long = [key for key, value in attributes.items() if isinstance(value, str) and len(value) > self._max_chars]
         for key in long:
             value = parsed(str(attributes[key]))
-            text = str(attributes[key])[: self._max_chars - len(_CUT)] + _CUT
-            attributes[key] = text if value is None else bounded_json(value, self._max_chars)[0]
+            attributes[key] = (
+                _both_ends(str(attributes[key]), self._max_chars)
+                if value is None
+                else bounded_json(value, self._max_chars)[0]
+            )
             attributes[f"{key}.truncated"] = True
         return attributes
 
@@ -186,6 +189,11 @@ def _conventional_name(facts: Mapping[str, AttributeValue]) -> str:
     """Return the name that the GenAI conventions give a span: operation and model, agent or tool."""
     words = [facts[key] for key in ("gen_ai.operation.name", "gen_ai.request.model") if key in facts]
     return " ".join(map(str, words)) or "span"
+
+
+def _both_ends(text: str, limit: int) -> str:
+    kept = limit - len(CUT)
+    return f"{text[: kept - kept // 2]}{CUT}{text[len(text) - kept // 2 :]}"
 
 
 def _is_number(value: object) -> bool:

@@ -28,6 +28,7 @@ from llm_otel_broadcast.clients.reading import (
     parameters_of,
     text_of,
 )
+from llm_otel_broadcast.clients.texts import Allowance, Texts
 from llm_otel_broadcast.generation import Choice, Generation, ToolCall
 
 PARAMETERS: Final = {
@@ -47,6 +48,8 @@ PARAMETERS: Final = {
     "top_p": "top_p",
 }
 """Arguments that go on the span, and what the record calls them."""
+_MAX_CHOICES: Final = 1_024
+"""The API allows 128; a stream with ever new numbers must not fill the memory."""
 
 
 class ChatReader:
@@ -97,12 +100,13 @@ class ChatReader:
 class ChatFold:
     """Adds up the chunks of a streamed chat completion, the way the whole answer would have read."""
 
-    __slots__ = ("_content", "_headed", "_hides_usage", "_open", "_record", "_started")
+    __slots__ = ("_allowance", "_content", "_headed", "_hides_usage", "_open", "_record", "_started")
 
     def __init__(self, record: Generation) -> None:
         self._record = record
         self._started = record.started
         self._content = record.wants_answer
+        self._allowance = Allowance(record.max_characters)
         self._open: dict[int, _OpenChoice] = {}
         self._headed = False
         self._hides_usage = record.hides_usage_chunk
@@ -147,22 +151,28 @@ class ChatFold:
             return
         if text:
             mine.content.append(text)
+            self._allowance.take(text)
         if reasoning:
             mine.reasoning.append(reasoning)
+            self._allowance.take(reasoning)
         if refusal:
             mine.refusal.append(refusal)
+            self._allowance.take(refusal)
 
     def _find(self, index: Any, position: int) -> _OpenChoice:
         """Return the choice that a piece belongs to; without a usable index its place among the pieces tells."""
         known = index if type(index) is int else position
         mine = self._open.get(known)
         if mine is None:
-            mine = self._open[known] = _OpenChoice(known)
+            if len(self._open) >= _MAX_CHOICES:
+                return next(reversed(self._open.values()))
+            mine = self._open[known] = _OpenChoice(known, self._allowance)
         return mine
 
     def finish(self) -> None:
         record = self._record
         audio_format = audio_format_of(record)
+        self._allowance.note(record)
         record.choices = [self._open[index].close(audio_format) for index in sorted(self._open)]
         for choice in record.choices:
             record.tool_call_count += len(choice.tool_calls)
@@ -174,6 +184,9 @@ class _OpenChoice:
     """One choice of a stream, still coming in."""
 
     __slots__ = (
+        "_allowance",
+        "_by_id",
+        "_by_index",
         "_last",
         "calls",
         "content",
@@ -185,16 +198,20 @@ class _OpenChoice:
         "refusal",
     )
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, allowance: Allowance) -> None:
+        self._allowance = allowance
         self.index = index
         self.finish_reason: str | None = None
         self.native_finish_reason: str | None = None
-        self.content: list[str] = []
-        self.reasoning: list[str] = []
-        self.refusal: list[str] = []
+        self.content = allowance.texts()
+        self.reasoning = allowance.texts()
+        self.refusal = allowance.texts()
         self.media: Media | None = None
-        self.calls: list[tuple[object, ToolCall, list[str]]] = []
-        self._last: tuple[object, ToolCall, list[str]] | None = None
+        self.calls: list[tuple[object, ToolCall, Texts]] = []
+        self._last: tuple[object, ToolCall, Texts] | None = None
+        # a stream may have very many calls: looking through all of them for each piece costs their square
+        self._by_id: dict[object, tuple[object, ToolCall, Texts]] = {}
+        self._by_index: dict[object, tuple[object, ToolCall, Texts]] = {}
 
     def add_calls(self, calls: Iterable[Any], *, content: bool) -> None:
         """Take pieces of tool calls: by id first, then by index, then to the last open one (pains P20)."""
@@ -203,8 +220,10 @@ class _OpenChoice:
             identity, index = piece.get("id"), piece.get("index")
             entry = self._find(identity, index)
             if entry is None:
-                entry = (index, ToolCall(id=identity or None), [])
+                entry = (index, ToolCall(id=identity or None), self._allowance.texts())
                 self.calls.append(entry)
+                self._by_id.setdefault(_key(identity), entry)
+                self._by_index[_key(index)] = entry
             self._last = entry
             function = members_of(piece.get("function"))
             name, arguments = function.get("name"), function.get("arguments")
@@ -212,33 +231,34 @@ class _OpenChoice:
                 entry[1].name = name
             if arguments and content:
                 entry[2].append(arguments)
+                self._allowance.take(arguments)
 
     def add_media(self, audio: object, extra: Members, *, content: bool) -> bool:
         """Take a piece of audio or an image; False when there is none."""
         if not is_media(audio, extra):
             return False
         if content:
-            self.media = self.media or Media()
+            self.media = self.media or Media(self._allowance)
             self.media.add(audio, extra)
         return True
 
-    def _find(self, identity: object, index: object) -> tuple[object, ToolCall, list[str]] | None:
+    def _find(self, identity: object, index: object) -> tuple[object, ToolCall, Texts] | None:
         if identity:
-            return next((entry for entry in self.calls if entry[1].id == identity), None)
+            return self._by_id.get(_key(identity))
         if index is not None:
-            return next((entry for entry in reversed(self.calls) if entry[0] == index), self._last)
+            return self._by_index.get(_key(index), self._last)
         return self._last
 
     def close(self, audio_format: object) -> Choice:
         for _, call, pieces in self.calls:
-            call.arguments = "".join(map(str, pieces))
+            call.arguments = pieces.joined() or ""
         choice = Choice(
             index=self.index,
             finish_reason=self.finish_reason,
             native_finish_reason=self.native_finish_reason,
-            content=joined(self.content),
-            reasoning=joined(self.reasoning),
-            refusal=joined(self.refusal),
+            content=self.content.joined(),
+            reasoning=self.reasoning.joined(),
+            refusal=self.refusal.joined(),
             tool_calls=[call for _, call, _ in self.calls],
         )
         if self.media is not None:
@@ -246,8 +266,9 @@ class _OpenChoice:
         return choice
 
 
-def joined(pieces: list[str]) -> str | None:
-    return "".join(map(str, pieces)) if pieces else None
+def _key(value: object) -> object:
+    """Return what an id or an index is looked up by; a provider may send anything."""
+    return value if isinstance(value, str | int | float) else str(value)
 
 
 def read_head(record: Generation, said: Members) -> None:
@@ -287,7 +308,7 @@ def _read_choice(record: Generation, choice: Any, position: int) -> Choice:
     extra = extras_of(message)
     read.reasoning = reasoning_of(extra)
     if is_media(told.get("audio"), extra):
-        media = Media()
+        media = Media(Allowance(record.max_characters))
         media.add(told.get("audio"), extra)
         media.close(read, audio_format_of(record))
     return read

@@ -8,6 +8,7 @@ from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.response_items import Output
 from llm_otel_broadcast.clients.openai.usage import read_usage
 from llm_otel_broadcast.clients.reading import Members, all_members_of, items_of, members_of, note, text_of
+from llm_otel_broadcast.clients.texts import Allowance
 from llm_otel_broadcast.generation import Failure, Generation
 
 UNFINISHED: Final = frozenset({"queued", "in_progress"})
@@ -31,7 +32,7 @@ def read_answer(record: Generation, said: Members) -> Output:
     usage = said.get("usage")
     if usage is not None:
         record.usage = read_usage(usage)
-    output = Output(wanted=record.wants_answer)
+    output = Output(Allowance(record.max_characters), wanted=record.wants_answer)
     for item in items_of(said, "output"):
         output.take(item)
     put_choice(record, output, _finish_reason(said, output))
