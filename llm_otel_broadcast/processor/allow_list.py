@@ -98,7 +98,7 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_][\w.:/<>\[\]()'-]{0,99}\Z", re.ASCII)
 
 def is_fact_name(key: str) -> bool:
     """Return whether a text under this name is known to be no content."""
-    return key in FACTS or ("." in key and _NUMBER.sub(".N", key) in FACTS)
+    return key in FACTS or (len(key) <= _MAX_FACT_CHARACTERS and "." in key and _NUMBER.sub(".N", key) in FACTS)
 
 
 def is_harmless(key: str, value: Any) -> bool:

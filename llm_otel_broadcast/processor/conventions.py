@@ -146,6 +146,7 @@ _FAMILIES: Final = (
     ("trace.output", OUTPUTS),
     ("traceloop.prompt", INPUTS),
 )
+_MAX_NAME_CHARACTERS: Final = 256
 _EVENTS: Final = {
     "gen_ai.assistant.message": INPUTS,
     "gen_ai.choice": OUTPUTS,
@@ -159,9 +160,13 @@ _EVENTS: Final = {
 }
 
 
-@lru_cache(maxsize=4096)
 def content_of(key: str) -> str | None:
     """Return what an attribute's text is, None when it is known to be no content; what nobody knows may be any."""
+    return _content_of(key if len(key) <= _MAX_NAME_CHARACTERS else key[:_MAX_NAME_CHARACTERS])
+
+
+@lru_cache(maxsize=4096)
+def _content_of(key: str) -> str | None:
     exact = _EXACT.get(key)
     if exact is not None:
         return exact

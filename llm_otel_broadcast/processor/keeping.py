@@ -45,6 +45,7 @@ _BLOCKING: Final = {
     EITHER: {INPUTS, OUTPUTS, SYSTEM, TOOLS, ARGUMENTS, "images", "reasoning"},
 }
 """What must not be hidden for content to be sent that cannot be looked into: it may have any of it."""
+_MAX_NAME_CHARACTERS: Final = 256
 _PARTS_OF_MESSAGES: Final = (
     (re.compile(r"tool_call.*arguments|function_call.*arguments"), ARGUMENTS),
     (re.compile(r"image"), "images"),
@@ -225,7 +226,7 @@ def _of_message(
     role = attributes.get(f"{stem}.message.role", attributes.get(f"{stem}.role"))
     if part in view.hides or (role in SYSTEM_ROLES and view.hides & {SYSTEM}):
         return None
-    finer = [name for pattern, name in _PARTS_OF_MESSAGES if pattern.search(found["rest"])]
+    finer = [name for pattern, name in _PARTS_OF_MESSAGES if pattern.search(found["rest"][:_MAX_NAME_CHARACTERS])]
     inside = parsed(value) if isinstance(value, str) else None
     if inside is not None and not finer:  # parts as JSON: they cannot be told apart
         finer = ["images", "reasoning", ARGUMENTS]
