@@ -182,7 +182,7 @@ def _file(file: Mapping[str, Any]) -> Part:
     if not data:
         return {"type": "file", "modality": "document", "file_id": file.get("file_id"), **name}
     if data.startswith(("http://", "https://")):
-        return {"type": "uri", "modality": "document", "uri": data, **name}
+        return {**media.link(data, "document"), **name}
     described = media.data_url(data, "document")
     return {**(described or media.blob("document", "application/octet-stream", media.base64_size(data))), **name}
 
@@ -190,7 +190,7 @@ def _file(file: Mapping[str, Any]) -> Part:
 def _described(value: Any) -> Any:
     """Describe inline media anywhere in a part of a kind that nobody knows here."""
     if isinstance(value, str):
-        return media.data_url(value) or value
+        return media.data_url(value) or (media.unsigned(value) if value.startswith(("http://", "https://")) else value)
     if isinstance(value, list):
         return [_described(item) for item in value]
     if not isinstance(value, Mapping):
@@ -254,6 +254,8 @@ def _tool(tool: Any) -> Part:
     if not isinstance(tool, Mapping):
         return {"type": "unknown", "definition": tool}
     tool = {name: value for name, value in tool.items() if name not in _SECRETS}
+    if isinstance(tool.get("server_url"), str):
+        tool["server_url"] = media.unsigned(tool["server_url"])
     kind = tool.get("type")
     inner = tool.get(kind) if isinstance(kind, str) else None
     return {"type": kind, **inner} if isinstance(inner, Mapping) else dict(tool)
