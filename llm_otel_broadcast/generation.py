@@ -1,6 +1,6 @@
 """The record of one call to a model: what was asked, what came back, when, and how it ended.
 
-Filled on the host's thread, read on the lanes' threads once `ended` is set. Imports nothing of ours but `totals` and no
+Filled on the host's thread, read on the lanes' threads once `ended` is set. Imports nothing of ours but `sizes` and `totals`, and no
 client library; holds plain scalars and shallow copies only, never a response or chunk object.
 """
 
@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
+from llm_otel_broadcast.sizes import text_size
 from llm_otel_broadcast.totals import Spent, Totals
 from llm_otel_broadcast.usage import Cost, Usage
 
@@ -83,7 +84,12 @@ class Block:
     failure: Failure | None = None
     app_span: Any = None
     """The courtesy span of a scoped block; it ends with the block."""
-    size: ClassVar[int] = _BASE_SIZE
+
+    @property
+    def size(self) -> int:
+        """Estimate of the bytes held."""
+        metadata = text_size(self.fields.metadata) if self.fields is not None and self.fields.metadata else 0
+        return _BASE_SIZE + metadata + (len(self.failure.message) if self.failure is not None else 0)
 
     def is_whole(self, *, rendered: bool = False) -> bool:
         """Whether everything below has ended, or been rendered, too: a stream may outlive the block that it began in."""

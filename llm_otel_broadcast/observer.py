@@ -29,8 +29,10 @@ from llm_otel_broadcast.generation import NO_FIELDS, Block, Fields, Generation
 from llm_otel_broadcast.guard import Guard
 from llm_otel_broadcast.overlap import overlap
 from llm_otel_broadcast.settings.options import Options
+from llm_otel_broadcast.sizes import text_size
 
 _ALL_CONTENT: Final = frozenset({"inputs", "outputs", "system", "tools"})
+_SMALL: Final = frozenset({int, float, bool})
 _QUEUE_SHARE: Final = 8
 """One answer may take this part of a queue; a character has up to four bytes."""
 _KEY = Guard("reading which key a call is made with")
@@ -213,6 +215,11 @@ class CallObserver:
         """Hand a record over to the lanes."""
         record.wants_content &= self.wants_content
         limit_answer(record)
+        if record.failure is not None:
+            record.size += len(record.failure.message)
+        for held in (*record.parameters.values(), record.fields.metadata):
+            if held and type(held) not in _SMALL:
+                record.size += text_size(held)
         if self._unwanted and record.wants_content:
             record.unwanted |= self._unwanted
             narrow(record)

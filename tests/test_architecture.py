@@ -18,7 +18,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 MAY_IMPORT = {
     "span": set(),
-    "generation": {"totals", "usage"},
+    "generation": {"sizes", "totals", "usage"},
+    "sizes": set(),
     "totals": set(),
     "usage": set(),
     "version": set(),
@@ -27,7 +28,7 @@ MAY_IMPORT = {
     "media": set(),
     "suppression": set(),
     "fields": {"generation", "guard", "span", "totals", "usage"},
-    "clients": {"generation", "guard", "media", "usage"},
+    "clients": {"generation", "guard", "media", "sizes", "usage"},
     "app_metrics": {"generation", "span", "usage"},
     "app_spans": {"fields", "generation", "overlap", "span", "usage"},
     "overlap": {"generation", "usage"},
@@ -42,6 +43,7 @@ MAY_IMPORT = {
         "overlap",
         "running",
         "settings",
+        "sizes",
         "span",
         "usage",
     },

@@ -48,6 +48,7 @@ PARAMETERS: Final = {
     "top_p": "top_p",
 }
 """Arguments that go on the span, and what the record calls them."""
+_CALL_SIZE: Final = 200
 _MAX_CHOICES: Final = 1_024
 """The API allows 128; a stream with ever new numbers must not fill the memory."""
 
@@ -85,7 +86,7 @@ class ChatReader:
         record.choices = [_read_choice(record, choice, at) for at, choice in enumerate(items_of(said, "choices"))]
         for choice in record.choices:
             record.tool_call_count += len(choice.tool_calls)
-            record.size += len(choice.content or "") + len(choice.reasoning or "")
+            record.size += _size_of(choice)
         note_error(record, said)
         if "openrouter_metadata" in said:
             record.attempts = read_attempts(said["openrouter_metadata"])
@@ -176,7 +177,7 @@ class ChatFold:
         record.choices = [self._open[index].close(audio_format) for index in sorted(self._open)]
         for choice in record.choices:
             record.tool_call_count += len(choice.tool_calls)
-            record.size += len(choice.content or "") + len(choice.reasoning or "")
+            record.size += _size_of(choice)
         note_broken_choice(record)
 
 
@@ -264,6 +265,11 @@ class _OpenChoice:
         if self.media is not None:
             self.media.close(choice, audio_format)
         return choice
+
+
+def _size_of(choice: Choice) -> int:
+    texts = (choice.content, choice.reasoning, choice.refusal, *(call.arguments for call in choice.tool_calls))
+    return sum(len(text) for text in texts if isinstance(text, str)) + _CALL_SIZE * len(choice.tool_calls)
 
 
 def _key(value: object) -> object:
