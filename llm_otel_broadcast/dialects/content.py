@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from llm_otel_broadcast import media
-from llm_otel_broadcast.fields.json_text import plain
+from llm_otel_broadcast.fields.json_text import Budget, plain
 from llm_otel_broadcast.generation import Choice, ServerCall, ToolCall
 from llm_otel_broadcast.media import Part
 
@@ -18,13 +18,15 @@ _REASONING: Final = ("reasoning", "reasoning_content")
 _LINKS: Final = {"image_url": "image", "video_url": "video", "audio_url": "audio"}
 _TEXTS: Final = frozenset({"text", "input_text", "output_text", "summary_text", "reasoning_text"})
 _NO_DETAIL: Final = frozenset({"id", "call_id", "type", "status", "result", "encrypted_content"})
+_MAX_PARTS: Final = 1_000_000
+_MAX_PARTS_OF_ONE: Final = 100_000
 _SECRETS: Final = frozenset({"authorization", "headers"})
 """What the definition of a remote tool carries for the provider alone."""
 
 
 def input_messages(messages: Sequence[object]) -> list[Part]:
     """Return the request's messages: role, parts and, if given, name. An item of the responses API is a message of its own."""
-    made = (_item_or_message(plain(message)) for message in list(messages))
+    made = (_item_or_message(message) for message in _plain_each(messages))
     return [message for message in made if message is not None]
 
 
@@ -48,7 +50,20 @@ def system_instructions(text: str | None) -> list[Part]:
 
 def tool_definitions(tools: Sequence[object]) -> list[Part]:
     """Return the tools the request offers, each with its own members one level up from where the API has them."""
-    return [_tool(plain(tool)) for tool in list(tools)]
+    return [_tool(tool) for tool in _plain_each(tools)]
+
+
+def _plain_each(things: Sequence[object]) -> list[Any]:
+    """Return each as JSON's own types, the newest first served where there are too many parts in all of them together."""
+    left = _MAX_PARTS
+    made: list[Any] = []
+    for thing in reversed(list(things)):
+        budget = Budget(nodes=min(_MAX_PARTS_OF_ONE, left))
+        before = budget.nodes
+        made.append(plain(thing, budget))
+        left = max(0, left - (before - budget.nodes))
+    made.reverse()
+    return made
 
 
 def _item_or_message(given: Any) -> Part | None:

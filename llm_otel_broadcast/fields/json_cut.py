@@ -116,16 +116,12 @@ def _cut_list(items: list[Any], room: int) -> list[Any]:
 
 def _omitted(left_out: list[Any], name: str) -> int:
     """Return how many elements are left out, those included that were before, which a marker at the end says."""
-    mark = left_out[-1] if left_out else None
-    said = (
-        dict([mark]).get("truncated")
-        if isinstance(mark, tuple)
-        else mark.get("truncated")
-        if isinstance(mark, dict)
-        else None
-    )
-    before = said.get(name) if isinstance(said, dict) else None
-    return len(left_out) - 1 + before if isinstance(before, int) else len(left_out)
+    last = left_out[-1] if left_out else None
+    if isinstance(last, tuple):
+        last = {last[0]: last[1]}
+    mark = last.get("truncated") if isinstance(last, dict) else None
+    earlier = mark.get(name) if isinstance(mark, dict) else None
+    return len(left_out) - 1 + earlier if isinstance(earlier, int) else len(left_out)
 
 
 def _are_messages(items: list[Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -265,3 +266,15 @@ def test_a_link_without_a_secret_stays_as_it_is(url):
 def test_the_address_of_a_remote_tool_is_told_without_its_key():
     (tool,) = tool_definitions([{"type": "mcp", "server_url": f"https://mcp.example/sse?token={SECRET}"}])
     assert tool["server_url"] == "https://mcp.example/sse"
+
+
+def test_messages_that_share_their_parts_are_not_written_out_whole():
+    shared: object = "x"
+    for _ in range(24):
+        shared = [shared, shared]
+    messages = [{"role": "user", "content": f"text {number}", "more": shared} for number in range(200)]
+    begun = time.process_time()
+    made = input_messages([{"role": "user", "content": "first"}, *messages, {"role": "user", "content": "newest"}])
+    assert time.process_time() - begun < 20
+    assert made[-1]["parts"] == [{"type": "text", "content": "newest"}]
+    assert len(made) == 202
