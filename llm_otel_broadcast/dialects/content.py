@@ -18,7 +18,7 @@ _REASONING: Final = ("reasoning", "reasoning_content")
 _LINKS: Final = {"image_url": "image", "video_url": "video", "audio_url": "audio"}
 _TEXTS: Final = frozenset({"text", "input_text", "output_text", "summary_text", "reasoning_text"})
 _NO_DETAIL: Final = frozenset({"id", "call_id", "type", "status", "result", "encrypted_content"})
-_MAX_PARTS: Final = 1_000_000
+_MAX_PARTS: Final = 400_000
 _MAX_PARTS_OF_ONE: Final = 100_000
 _SECRETS: Final = frozenset({"authorization", "headers"})
 """What the definition of a remote tool carries for the provider alone."""
