@@ -189,6 +189,7 @@ def stacked(session: nox.Session, other: tuple[str, ...]) -> None:
         nox.param("opentelemetry-instrumentation-openai>=0.60", id="openllmetry"),
         nox.param("opentelemetry-instrumentation-genai-openai", id="official"),
         nox.param(FRAMEWORKS["pydantic-ai"], id="pydantic-ai"),
+        nox.param(FRAMEWORKS["litellm"], id="litellm"),
     ],
 )
 def others(session: nox.Session, other: str) -> None:

@@ -234,6 +234,7 @@ def _parts_maker(
             delay=retry.delay,
             chooses=rendering.chooses,
             shrink=rendering.shrink,
+            withheld=rendering.withheld,
         )
 
     return make

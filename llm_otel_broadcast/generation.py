@@ -1,7 +1,7 @@
 """The record of one call to a model: what was asked, what came back, when, and how it ended.
 
-Filled on the host's thread, read on the lanes' threads once `ended` is set. Imports nothing of ours but `totals` and no
-client library; holds plain scalars and shallow copies only, never a response or chunk object.
+Filled on the host's thread, read on the lanes' threads once `ended` is set. Imports only values of ours, and no client
+library; holds plain scalars and shallow copies only, never a response or chunk object.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
+from llm_otel_broadcast.server import UNKNOWN_SERVER
+from llm_otel_broadcast.sizes import text_size
 from llm_otel_broadcast.totals import Spent, Totals
 from llm_otel_broadcast.usage import Cost, Usage
 
@@ -39,6 +41,7 @@ class Fields(NamedTuple):  # a frozen dataclass takes three times as long to mak
 
 NO_FIELDS = Fields()
 NOTHING: Final[frozenset[str]] = frozenset()
+_MAX_CHARACTERS: Final = 1_000_000
 _BASE_SIZE: Final = 2_000
 
 
@@ -82,7 +85,12 @@ class Block:
     failure: Failure | None = None
     app_span: Any = None
     """The courtesy span of a scoped block; it ends with the block."""
-    size: ClassVar[int] = _BASE_SIZE
+
+    @property
+    def size(self) -> int:
+        """Estimate of the bytes held."""
+        metadata = text_size(self.fields.metadata) if self.fields is not None and self.fields.metadata else 0
+        return _BASE_SIZE + metadata + (len(self.failure.message) if self.failure is not None else 0)
 
     def is_whole(self, *, rendered: bool = False) -> bool:
         """Whether everything below has ended, or been rendered, too: a stream may outlive the block that it began in."""
@@ -153,23 +161,6 @@ class Failure:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Who answers: provider name as the GenAI conventions spell it, and where."""
-
-    provider: str
-    address: str
-    port: int | None = None
-    is_openrouter: bool = False
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the provider is known by a name of its own, not by its host only."""
-        return self.provider != self.address
-
-
-UNKNOWN_SERVER = Server(provider="openai", address="")
-
 _settling = threading.Lock()  # several lanes may meet the same record; reading it twice would fold it twice
 
 
@@ -210,7 +201,9 @@ class Generation:
         "in_scope",
         "instructions",
         "is_measured",
+        "max_characters",
         "messages",
+        "omitted_characters",
         "operation",
         "parameters",
         "parent_span_id",
@@ -314,6 +307,10 @@ class Generation:
         """We asked for usage in the stream: the chunk that only carries it is kept from the caller."""
         self.size = _BASE_SIZE
         """Estimate of the bytes held: readers add the length of the texts they keep."""
+        self.max_characters = _MAX_CHARACTERS
+        """How much of an answer's texts may be kept: more could not be sent."""
+        self.omitted_characters = 0
+        """How much of the answer's texts was left out, because it was more."""
         self.pending: Callable[[], None] | None = None
         """What is left to read (a raw response's body); `settle` runs it on a lane's thread."""
 

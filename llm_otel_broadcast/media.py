@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, TypeAlias
+from urllib.parse import unquote_plus
 
 Part: TypeAlias = dict[str, Any]
 """A part of a message, in the shape of the GenAI conventions."""
@@ -11,6 +13,18 @@ _IMAGE_STARTS: Final = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "UklGR
 """How the first bytes of images read in base64."""
 _KINDS: Final = frozenset({"audio", "image", "video"})
 _LONGEST_HEAD: Final = 1_024
+
+_USER: Final = re.compile(r"\A([a-zA-Z][a-zA-Z0-9+.-]{0,15}://)[^/?#@]*@")
+# AWS (versions 2 and 4), CloudFront, Google, Azure, Alibaba, Tencent, and what others call a secret
+_SIGNED: Final = re.compile(
+    r"(x-(amz|goog|oss|ms|cos)-.*|q-(ak|sign.*|signature|key-time|header-list|url-param-list)|.*token|.*signature|.*secret.*"
+    r"|.*password|passwd|pwd|sig|sign|hmac|jwt|auth|authorization|credentials?|policy|expires|key-pair-id|hdnts|hdnea|hdntl"
+    r"|awsaccesskeyid|googleaccessid|ossaccesskeyid|(api|access|subscription|private)?[-_.]?key|code|ticket)\Z"
+)
+_AZURE: Final = frozenset(
+    ["se", "si", "sip", "ske", "skoid", "sks", "skt", "sktid", "skv", "sp", "spr", "sr", "srt", "ss", "st", "sv"]
+)
+"""What stands beside the `sig` of a shared access signature."""
 
 
 def blob(modality: str, mime_type: str | None, size: int | None, **more: object) -> Part:
@@ -55,8 +69,24 @@ def data_url(url: str, modality: str | None = None) -> Part | None:
     return inline(mime_type or "text/plain", size, modality)
 
 
+def unsigned(url: str) -> str:
+    """Return a link without what lets whoever has it in: signatures, tokens and keys of its query, and a password."""
+    url = _USER.sub(r"\1", url, count=1)
+    url, hash_mark, fragment = url.partition("#")
+    path, mark, query = url.partition("?")
+    pairs = query.split("&")
+    names = [unquote_plus(pair.partition("=")[0]).lower() for pair in pairs]
+    azure = _AZURE if "sig" in names else frozenset[str]()
+    kept = [pair for pair, name in zip(pairs, names, strict=True) if not (_SIGNED.match(name) or name in azure)]
+    if len(kept) < len(pairs):
+        mark, query = ("?", "&".join(kept)) if kept else ("", "")
+    if any(_SIGNED.match(pair.partition("=")[0].lower()) for pair in fragment.split("&")):
+        hash_mark = fragment = ""
+    return f"{path}{mark}{query}{hash_mark}{fragment}"
+
+
 def link(url: str, modality: str, **more: object) -> Part:
-    """Return a link as it is, unless it carries the thing itself."""
-    described = data_url(url, modality) or {"type": "uri", "modality": modality, "uri": url}
+    """Return a link without its signature, unless it carries the thing itself."""
+    described = data_url(url, modality) or {"type": "uri", "modality": modality, "uri": unsigned(url)}
     described.update({name: value for name, value in more.items() if value is not None})
     return described

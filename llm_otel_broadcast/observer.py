@@ -17,6 +17,7 @@ from llm_otel_broadcast.app_spans import AppSpans, bare
 from llm_otel_broadcast.clients.openai.keys import client_of, default_headers_of, key_of, learns_late
 from llm_otel_broadcast.clients.openai.server import server_of
 from llm_otel_broadcast.clients.openai.stream_usage import request_usage
+from llm_otel_broadcast.clients.texts import limit_answer
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.privacy import narrow
 from llm_otel_broadcast.delivery.selection import KeyWatch
@@ -30,8 +31,12 @@ from llm_otel_broadcast.guard import Guard
 from llm_otel_broadcast.late_spans import LateSpans
 from llm_otel_broadcast.overlap import overlap
 from llm_otel_broadcast.settings.options import Options
+from llm_otel_broadcast.sizes import text_size
 
 _ALL_CONTENT: Final = frozenset({"inputs", "outputs", "system", "tools"})
+_SMALL: Final = frozenset({int, float, bool})
+_QUEUE_SHARE: Final = 8
+"""One answer may take this part of a queue; a character has up to four bytes."""
 _KEY = Guard("reading which key a call is made with")
 _FIELDS = Guard("reading the trace fields")
 _COURTESY = Guard("making the app's own span")
@@ -61,6 +66,7 @@ class CallObserver:
         self.wants_content = not unwanted >= _ALL_CONTENT
         self._unwanted = unwanted
         self._key_watch = key_watch
+        self._max_characters = min(options.max_content_chars, options.max_queue_bytes // _QUEUE_SHARE)
         self.joins = options.join_app_traces
         self.successor: CallObserver | None = None
         """Whose settings have replaced these: calls that were under way then end there."""
@@ -69,6 +75,7 @@ class CallObserver:
         """Read the call's fields, and return the arguments the client is to be called with."""
         options = self._options
         record.server = server_of(instance)
+        record.max_characters = self._max_characters
         record.is_measured = self._meter_provider() is not None
         if self._unwanted and record.wants_content:
             record.unwanted = self._unwanted
@@ -202,6 +209,12 @@ class CallObserver:
     def put(self, record: Generation) -> None:
         """Hand a record over to the lanes."""
         record.wants_content &= self.wants_content
+        limit_answer(record)
+        if record.failure is not None:
+            record.size += len(record.failure.message)
+        for held in (*record.parameters.values(), record.fields.metadata):
+            if held and type(held) not in _SMALL:
+                record.size += text_size(held)
         if self._unwanted and record.wants_content:
             record.unwanted |= self._unwanted
             narrow(record)

@@ -134,6 +134,10 @@ class Rendering:
         except WithheldError:
             return semconv.block_span(block, told, content=False)
 
+    def withheld(self) -> int:
+        """Return how many values of other instrumentations' spans were kept back, as they may be content."""
+        return self._foreign.withheld
+
     def chooses(self, block: Block) -> bool:
         """Return whether a block without generations is in the sample."""
         fields = block.fields or NO_FIELDS

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from genai_prices import Usage as PriceList
 
-from llm_otel_broadcast.generation import Generation, Server
+from llm_otel_broadcast.generation import Generation
 from llm_otel_broadcast.pricing import estimate
+from llm_otel_broadcast.server import Server
 from llm_otel_broadcast.stand_in.answers import completion, message, usage_of
 from llm_otel_broadcast.usage import Usage
 from tests.clients.calling import chat

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+from llm_otel_broadcast.sizes import text_size
+
+_PLAIN_MEMBERS: Final = 2
+"""Role and content: most messages have no other members."""
 
 
 def keep(value: Any) -> tuple[list[object] | None, int]:
@@ -17,8 +22,7 @@ def keep(value: Any) -> tuple[list[object] | None, int]:
     for item in value:
         if type(item) is not dict:
             kept.append(item)
-            if type(item) is str:
-                size += len(item)
+            size += len(item) if type(item) is str else text_size(item)
             continue
         copy = item.copy()
         text = copy.get("content")
@@ -27,6 +31,9 @@ def keep(value: Any) -> tuple[list[object] | None, int]:
         elif type(text) is list:
             copy["content"] = [part.copy() if type(part) is dict else part for part in text]
             size += sum(length(part) for part in text)
+        if len(copy) > _PLAIN_MEMBERS or "content" not in copy:
+            # calls of tools, what tools answered, definitions: everything but what has been measured above
+            size += text_size([value for name, value in copy.items() if name != "content" or type(text) is dict])
         kept.append(copy)
     return kept, size
 

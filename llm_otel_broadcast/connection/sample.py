@@ -11,8 +11,9 @@ from llm_otel_broadcast.assembly import parts_for
 from llm_otel_broadcast.connection.patience import within
 from llm_otel_broadcast.connection.report import SentTrace
 from llm_otel_broadcast.delivery.parts import LeftOut, Outcome
-from llm_otel_broadcast.generation import Block, Choice, Fields, Generation, Server
+from llm_otel_broadcast.generation import Block, Choice, Fields, Generation
 from llm_otel_broadcast.guard import Caught
+from llm_otel_broadcast.server import Server
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.presets import where_to_look
 from llm_otel_broadcast.span import Span

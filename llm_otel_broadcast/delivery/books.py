@@ -21,8 +21,10 @@ class LaneStatus:
     """One destination's books: produced = delivered + dropped + left out + queued.
 
     Records are generations, spans of `trace_context` and of `BroadcastSpanProcessor`; bytes are an estimate of what they hold in
-    memory. `left_out` counts what the destination does not ask for: `api_key`, `filtered` (its rules), `sampled`; and of other
-    instrumentations' spans those of calls that are `recorded` already, and those that are out `with_its_trace`.
+    memory. `left_out` counts what the destination does not ask for: `api_key`, `filtered` (its rules), `rule_timeout` (a regex rule that could not be decided in time), `sampled`; and of other
+    instrumentations' spans those of calls that are `recorded` already, and those that are out `with_its_trace`. `withheld` counts
+    the values (attributes, events, names, status texts) of such spans that a destination in privacy mode was not sent, because they
+    are not known to be free of content.
     """
 
     name: str
@@ -35,6 +37,7 @@ class LaneStatus:
     last_error: str | None
     last_success: float | None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    withheld: int = 0
 
 
 class Books:
@@ -52,7 +55,7 @@ class Books:
         """Drops to be told by `say`."""
         self._said: set[str] = set()
 
-    def status(self, waiting: int, size: int) -> LaneStatus:
+    def status(self, waiting: int, size: int, withheld: int = 0) -> LaneStatus:
         return LaneStatus(
             name=self.name,
             produced=self.produced,
@@ -64,6 +67,7 @@ class Books:
             last_error=self.last_error,
             last_success=self.last_success,
             left_out=dict(self.left_out),
+            withheld=withheld,
         )
 
     def drop(self, reason: str, count: int, message: str = "", *, told: bool = False) -> None:

@@ -219,8 +219,10 @@ class Lane:
 
     def status(self) -> LaneStatus:
         self._replace_blocked()
+        parts = self._parts
+        withheld = 0 if parts is None else parts.withheld()
         with self._held():
-            return self._books.status(len(self._queue) + self._in_flight, self._bytes + self._in_flight_bytes)
+            return self._books.status(len(self._queue) + self._in_flight, self._bytes + self._in_flight_bytes, withheld)
 
     # -- the lane's thread ------------------------------------------------------------------------------------------
 

@@ -91,6 +91,7 @@ class LaneParts:
         delay: says how long to wait before the next try.
         chooses: whether a block without generations is sent; any other is sent with what is below it.
         shrink: makes the spans of a record again, smaller than they are; None: they cannot be.
+        withheld: how many values of other instrumentations' spans were kept back, as they may be content.
     """
 
     transport: Transport
@@ -99,3 +100,4 @@ class LaneParts:
     delay: RetryPolicy
     chooses: Callable[[Block], bool] = every
     shrink: Callable[[Any, list[Span]], list[Span] | None] = never_smaller
+    withheld: Callable[[], int] = int

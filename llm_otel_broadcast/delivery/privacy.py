@@ -106,6 +106,10 @@ class Privacy:
         allowed = self._allow is None or any(fnmatchcase(key, pattern) for pattern in self._allow)
         return allowed and not any(fnmatchcase(key, pattern) for pattern in self._deny)
 
+    def allows_by_name(self, key: str) -> bool:
+        """Return whether `metadata_allow` has a pattern for a key: without that setting nothing is allowed by name."""
+        return self._allow is not None and self.lets(key)
+
     @property
     def hashes_user(self) -> bool:
         return self._hash_user

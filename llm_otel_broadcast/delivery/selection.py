@@ -1,16 +1,18 @@
 """Which generations a destination is sent: API keys, then filter rules, then sampling. Pure.
 
-Asked in the background, before privacy takes anything away: a rule may look at content that is not sent.
+Asked in the background, before privacy takes anything away: a rule may look at content that is not sent. The time that a
+regular expression may take is bounded, and other threads run meanwhile.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from llm_otel_broadcast.logs import log
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.selecting import COMPARISONS, is_digest, number_of
 
@@ -18,6 +20,12 @@ Facts: TypeAlias = Callable[[str], Sequence[object]]
 """Returns what is known of a rule's field: nothing, one value, or several (two names of a model, a reason for each choice)."""
 
 _ALL: Final = 2**64
+_REGEX_TIMEOUT_S: Final = 0.25
+"""A sensible expression takes some milliseconds for a million characters; one that backtracks never ends."""
+_TIMEOUT_TEXT: Final = (
+    'destination "%s": the regex rule on `%s` took longer than %s s and was stopped. What it cannot decide is not sent there '
+    "(left out as rule_timeout). Simplify the expression. Said once; status() counts further ones."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +67,26 @@ class Selection:
         keys = destination.api_keys or {}
         self._included, self._excluded = frozenset(keys.get("include", ())), frozenset(keys.get("exclude", ()))
         self._groups = groups_of(destination.filter_rules)
+        self._has_told_timeout = False
         self.fields = frozenset(rule["field"] for group in self._groups for rule in group["rules"])
 
     def reason_against(self, candidate: Candidate) -> str | None:
         """Return why the destination is not sent it, None when it is."""
         if self._excluded & candidate.api_keys or (self._included and not self._included & candidate.api_keys):
             return "api_key"
-        if self._groups and not any(_holds(group, candidate.facts) for group in self._groups):
-            return "filtered"
+        timeouts: list[str] = []
+        if self._groups and not any(_holds(group, candidate.facts, timeouts) for group in self._groups):
+            if timeouts:
+                self._tell_timeout(timeouts[0])
+            return "rule_timeout" if timeouts else "filtered"
         if not ((candidate.failed and self._errors_always) or self.samples(candidate.key)):
             return "sampled"
         return None
+
+    def _tell_timeout(self, field: str) -> None:
+        if not self._has_told_timeout:
+            self._has_told_timeout = True
+            log(logging.WARNING, _TIMEOUT_TEXT, self._name, field, _REGEX_TIMEOUT_S)
 
     def samples(self, key: str) -> bool:
         """Return whether what has this key is in the sample."""
@@ -83,15 +100,27 @@ def groups_of(filter_rules: Mapping[str, Any] | None) -> Sequence[Mapping[str, A
     return [group for group in filter_rules["groups"] if group["rules"]]
 
 
-def _holds(group: Mapping[str, Any], facts: Facts) -> bool:
+def _holds(group: Mapping[str, Any], facts: Facts, timeouts: list[str]) -> bool:
+    """Return whether a group holds. A rule that cannot be decided in time does not, and its field is added to `timeouts`."""
+
+    def holds(rule: Mapping[str, Any]) -> bool:
+        try:
+            return rule_holds(rule, facts(rule["field"]))
+        except TimeoutError:
+            timeouts.append(rule["field"])
+            return False
+
     every = all if group["logic"] == "and" else any
-    return every(rule_holds(rule, facts(rule["field"])) for rule in group["rules"])
+    return every(map(holds, group["rules"]))
 
 
 def rule_holds(rule: Mapping[str, Any], values: Sequence[object]) -> bool:
     """Return whether a rule holds: of several values one has to fit, and for `not_` none may.
 
     What is missing does not exist, equals nothing and contains nothing; empty text is missing.
+
+    Raises:
+        TimeoutError: a regular expression took too long.
     """
     operator = rule["operator"]
     known = [value for value in values if value is not None and value != ""]
@@ -114,7 +143,17 @@ def _fits(operator: str, value: object, wanted: Any) -> bool:
         return text.startswith(sought)
     if operator == "ends_with":
         return text.endswith(sought)
-    return re.search(sought, text) is not None
+    return _matches(sought, text)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Search for a regular expression, for a bounded time and without keeping other threads from running.
+
+    Python's own `re` can do neither. `regex` has the same syntax; it is imported only where there is such a rule.
+    """
+    import regex
+
+    return regex.search(pattern, text, timeout=_REGEX_TIMEOUT_S, concurrent=True) is not None
 
 
 def _compares(operator: str, number: float | None, bound: float | None) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from llm_otel_broadcast import media
-from llm_otel_broadcast.fields.json_text import plain
+from llm_otel_broadcast.fields.json_text import Budget, plain
 from llm_otel_broadcast.generation import Choice, ServerCall, ToolCall
 from llm_otel_broadcast.items import (
     APPROVAL_RESPONSE,
@@ -31,13 +31,15 @@ _THINKING: Final = frozenset({"reasoning", "reasoning.summary", "reasoning.text"
 _TEXT_MEMBERS: Final = ("text", "thinking", "reasoning", "content", "summary")
 _NO_DETAIL: Final = frozenset({"id", "call_id", "type", "status", "result", "encrypted_content", "fingerprint"})
 _NO_ARGUMENTS: Final = _NO_DETAIL | {"caller", "created_by", "environment", "execution", *ORIGINS}
+_MAX_PARTS: Final = 400_000
+_MAX_PARTS_OF_ONE: Final = 100_000
 _SECRETS: Final = frozenset({"authorization", "headers"})
 """What the definition of a remote tool carries for the provider alone."""
 
 
 def input_messages(messages: Sequence[object]) -> list[Part]:
     """Return the request's messages: role, parts and, if given, name. An item of the responses API is a message of its own."""
-    made = (_item_or_message(plain(message)) for message in list(messages))
+    made = (_item_or_message(message) for message in _plain_each(messages))
     return [message for message in made if message is not None]
 
 
@@ -61,7 +63,20 @@ def system_instructions(text: str | None) -> list[Part]:
 
 def tool_definitions(tools: Sequence[object]) -> list[Part]:
     """Return the tools the request offers, each with its own members one level up from where the API has them."""
-    return [_tool(plain(tool)) for tool in list(tools)]
+    return [_tool(tool) for tool in _plain_each(tools)]
+
+
+def _plain_each(things: Sequence[object]) -> list[Any]:
+    """Return each as JSON's own types, the newest first served where there are too many parts in all of them together."""
+    left = _MAX_PARTS
+    made: list[Any] = []
+    for thing in reversed(list(things)):
+        budget = Budget(nodes=min(_MAX_PARTS_OF_ONE, left))
+        before = budget.nodes
+        made.append(plain(thing, budget))
+        left = max(0, left - (before - budget.nodes))
+    made.reverse()
+    return made
 
 
 def _item_or_message(given: Any) -> Part | None:
@@ -239,7 +254,7 @@ def _file(file: Mapping[str, Any]) -> Part:
     if not data:
         return {"type": "file", "modality": "document", "file_id": file.get("file_id"), **name}
     if data.startswith(("http://", "https://")):
-        return {"type": "uri", "modality": "document", "uri": data, **name}
+        return {**media.link(data, "document"), **name}
     described = media.data_url(data, "document")
     return {**(described or media.blob("document", "application/octet-stream", media.base64_size(data))), **name}
 
@@ -247,7 +262,7 @@ def _file(file: Mapping[str, Any]) -> Part:
 def _described(value: Any) -> Any:
     """Describe inline media anywhere in a part of a kind that nobody knows here."""
     if isinstance(value, str):
-        return media.data_url(value) or value
+        return media.data_url(value) or (media.unsigned(value) if value.startswith(("http://", "https://")) else value)
     if isinstance(value, list):
         return [_described(item) for item in value]
     if not isinstance(value, Mapping):
@@ -315,6 +330,8 @@ def _tool(tool: Any) -> Part:
     if not isinstance(tool, Mapping):
         return {"type": "unknown", "name": "unknown", "definition": tool}
     members = dict(tool)
+    if isinstance(members.get("server_url"), str):
+        members["server_url"] = media.unsigned(members["server_url"])
     kind = members.pop("type", None)
     if not isinstance(kind, str):
         only = next(iter(members), None) if len(members) == 1 else None

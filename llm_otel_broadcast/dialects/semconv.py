@@ -18,7 +18,7 @@ from llm_otel_broadcast.dialects.content import (
 )
 from llm_otel_broadcast.dialects.usage import cost_attributes, usage_attributes
 from llm_otel_broadcast.fields.ids import derive_span_id
-from llm_otel_broadcast.fields.json_text import MAX_CHARACTERS, bounded_json
+from llm_otel_broadcast.fields.json_text import MAX_CHARACTERS, plain_json
 from llm_otel_broadcast.fields.metadata import MAX_VALUE, metadata_attributes
 from llm_otel_broadcast.generation import Attempt, Block, Failure, Fields, Generation
 from llm_otel_broadcast.span import KIND_CLIENT, KIND_INTERNAL, STATUS_ERROR, STATUS_UNSET, AttributeValue, Event, Span
@@ -308,9 +308,12 @@ def _content_attributes(record: Generation, max_chars: int, view: View | None) -
     for key, what, things in told:
         shown = view.shown(what, things) if view and things else things
         if shown:
-            attributes[key], cut = bounded_json(shown, max_chars)
+            attributes[key], cut = plain_json(shown, max_chars)
             if cut:
                 attributes[f"{key}.truncated"] = True
+    if record.omitted_characters and "gen_ai.output.messages" in attributes:
+        attributes["gen_ai.output.messages.truncated"] = True
+        attributes["gen_ai.output.messages.omitted_characters"] = record.omitted_characters
     return attributes
 
 

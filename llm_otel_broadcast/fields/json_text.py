@@ -1,139 +1,197 @@
-"""Any value as JSON text of bounded length: always valid JSON, never an error, whatever the caller's objects do."""
+"""Any value as JSON text of bounded length: always valid JSON, never an error, whatever the caller's objects do.
+
+Bounded while it is made, too: a few small lists with shared parts may stand for millions of elements.
+"""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Final
 
+from llm_otel_broadcast.fields.json_cut import CUT, cut, encoder
 from llm_otel_broadcast.guard import ask
 
 MAX_CHARACTERS: Final = 1_000_000
 _MAX_DEPTH: Final = 32
 _MAX_REPR: Final = 256
-_WORTH_CUTTING: Final = 64
-"""Below this many characters left, an element is left out whole."""
-_CUT: Final = "[truncated]"
-_SIMPLE: Final = frozenset({type(None), str, bool})
+_MAX_NODES: Final = 100_000
+_MAX_REPR_NODES: Final = 10_000
+_MAX_TEXT_CHARACTERS: Final = 20_000_000
+_MAX_KEY_CHARACTERS: Final = 1_024
+_MAX_KEY_PARTS: Final = 64
+_SIMPLE: Final = frozenset({type(None), bool})
 _MAX_BITS: Final = 1_024
 """Python refuses to write integers of more than some thousand digits."""
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_FAILED: Final[Any] = object()
+_TOO_LARGE: Final = '{"truncated":{"reason":"too_large"}}'
+
+
+class Budget:
+    """How much may still be written, of one value or of several together."""
+
+    __slots__ = ("characters", "nodes")
+
+    def __init__(self, nodes: int = _MAX_NODES, characters: int = _MAX_TEXT_CHARACTERS) -> None:
+        self.nodes = nodes
+        self.characters = characters
+
+    def text(self, text: str) -> str:
+        """Return a text, or both its ends where there is no room for all of it."""
+        room = max(self.characters, 0)
+        self.characters -= len(text)
+        if len(text) <= room:
+            return text
+        return f"{text[: room // 2]}{CUT}{text[len(text) - room // 2 :] if room > 1 else ''}"
 
 
 def shown(value: object) -> str:
     """Return the `repr` of what cannot be serialised, cut at 256 characters (DESIGN, section 3)."""
+    # the repr of a list or a dataclass is made whole, in one go that lets no other thread run
+    if _parts_of(value, _MAX_REPR_NODES) is None:
+        return f"<{type(value).__name__}>"
     return ask(lambda: repr(value)[:_MAX_REPR], f"<{type(value).__name__}>")
 
 
-def plain(value: object) -> Any:
-    """Return the value as JSON's own types. Cycles and what is nested over 32 deep become a marker, models are dumped."""
+def _parts_of(value: object, limit: int) -> int | None:
+    """Return how many parts a value has, long texts counting as several; None: more than `limit`."""
+    nodes = limit
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        nodes -= 1
+        if isinstance(item, str | bytes | bytearray):
+            nodes -= len(item) // 1_000
+        elif isinstance(item, dict):
+            pending.extend(islice(ask(lambda item=item: list(item.items()), []), max(nodes, 0) + 1))  # type: ignore[misc]
+        elif isinstance(item, list | tuple | set | frozenset):
+            pending.extend(islice(ask(lambda item=item: list(item), []), max(nodes, 0) + 1))  # type: ignore[misc]
+        elif not isinstance(item, type):
+            pending.extend(_state(item))
+        if nodes < len(pending):
+            return None
+    return limit - nodes
+
+
+def _state(item: object) -> list[object]:
+    """Return what an object holds: its members, those a model does not know, and what stands in slots."""
+    names = [name for kind in type(item).__mro__ for name in _slots_of(kind)]
+    held = [ask(lambda name=name: object.__getattribute__(item, name), None) for name in names]  # type: ignore[misc]
+    members = ask(lambda: object.__getattribute__(item, "__dict__"), None)
+    return [thing for thing in (members, *held) if thing is not None]
+
+
+def _slots_of(kind: type) -> tuple[str, ...]:
+    slots = kind.__dict__.get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots) if isinstance(slots, tuple | list) else ()
+
+
+def plain(value: object, budget: Budget | None = None) -> Any:
+    """Return the value as JSON's own types. Cycles and what is nested over 32 deep become a marker, models are dumped.
+
+    Args:
+        value: anything.
+        budget: how much may be written; 100,000 parts and 20 million characters unless given. What is more is left out, and a
+            marker says so.
+    """
     if type(value) in _SIMPLE:
         return value
-    return ask(lambda: _plain(value, (), 0), shown(value))
+    budget = Budget() if budget is None else budget
+    made = ask(lambda: _plain(value, (), 0, budget), _FAILED)
+    return shown(value) if made is _FAILED else made
 
 
-def _plain(value: Any, above: tuple[int, ...], depth: int) -> Any:
+def _plain(value: Any, above: tuple[int, ...], depth: int, budget: Budget) -> Any:
+    budget.nodes -= 1
     if type(value) in _SIMPLE:
         return value
     if isinstance(value, str | int | float):
-        return _scalar(value)
+        return _scalar(value, budget)
     if id(value) in above or depth >= _MAX_DEPTH:
         return "<cycle>" if id(value) in above else "<nested too deep>"
     inside = (*above, id(value))
-    members = _members(value)
+    members = _members(value, budget)
     if members is not None:
-        return {_key(key): _plain(item, inside, depth + 1) for key, item in members}
+        return _plain_object(value, members, inside, budget)
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item, inside, depth + 1) for item in list(value)]
+        return _plain_list(value, inside, budget)
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>"
-    return shown(value)
+    text = shown(value)
+    budget.nodes -= _parts_of(value, _MAX_REPR_NODES) or 0
+    return text
 
 
-def _scalar(value: str | float) -> str | int | float:
+def _plain_object(
+    value: Any, members: Iterable[tuple[Any, Any]], inside: tuple[int, ...], budget: Budget
+) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for done, (key, item) in enumerate(members):
+        if budget.nodes <= 0:
+            made["truncated"] = {"omitted_keys": len(value) - done} if isinstance(value, Mapping) else {}
+            break
+        made[_key(key, budget)] = _plain(item, inside, len(inside), budget)
+    return made
+
+
+def _plain_list(value: Any, inside: tuple[int, ...], budget: Budget) -> list[Any]:
+    made: list[Any] = []
+    for item in list(islice(value, max(budget.nodes, 0) + 1)):
+        if budget.nodes <= 0:
+            break
+        made.append(_plain(item, inside, len(inside), budget))
+    omitted = len(value) - len(made)
+    return [*made, {"truncated": {"omitted_items": omitted}}] if omitted > 0 else made
+
+
+def _scalar(value: str | float, budget: Budget) -> str | int | float:
     """Make subclasses (enums, numpy's floats) plain, and text of numbers that JSON cannot carry."""
     if isinstance(value, str):
-        return str.__str__(value)
+        return budget.text(str.__str__(value))
     if isinstance(value, int):
         return int(value) if value.bit_length() <= _MAX_BITS else "<huge number>"
     return float(value) if math.isfinite(value) else str(float(value))
 
 
-def _members(value: Any) -> Iterable[tuple[Any, Any]] | None:
+def _members(value: Any, budget: Budget) -> Iterable[tuple[Any, Any]] | None:
     """Return the members of a mapping or of a client library's model, None when the value is neither."""
     if isinstance(value, Mapping):
-        return list(value.items())
+        return list(islice(value.items(), max(budget.nodes, 0) + 1))
     dump = getattr(type(value), "model_dump", None)
-    if dump is None:
+    # dumping cannot be stopped: what is too large for it becomes a marker
+    if dump is None or _parts_of(value, max(budget.nodes, 0)) is None:
         return None
     dumped = ask(lambda: dump(value, exclude_none=True, warnings=False), None)
     return list(dumped.items()) if isinstance(dumped, dict) else None
 
 
-def _key(key: object) -> str:
+def _key(key: object, budget: Budget) -> str:
     if isinstance(key, str):
-        return str.__str__(key)
-    return ask(lambda: str(key), f"<{type(key).__name__}>")
+        key = str.__str__(key)
+        return key if len(key) <= _MAX_KEY_CHARACTERS else key[:_MAX_KEY_CHARACTERS] + CUT
+    parts = _parts_of(key, _MAX_KEY_PARTS)
+    if parts is None:
+        return f"<{type(key).__name__}>"
+    budget.nodes -= parts
+    return ask(lambda: str(key), f"<{type(key).__name__}>")[:_MAX_KEY_CHARACTERS]
 
 
 def bounded_json(value: object, limit: int = MAX_CHARACTERS) -> tuple[str, bool]:
-    """Return the value as JSON text of at most `limit` characters, and whether it had to be cut for that.
+    """Return the value as JSON text of at most `limit` characters (120 or more), and whether it had to be cut for that.
 
-    A cut list ends in `{"truncated":{"omitted_items":N}}`, a cut object in `"truncated":{"omitted_keys":N}`, a cut string in
-    `[truncated]`: the markers of OpenRouter's Broadcast (spec, section 5.1) without its name.
+    Messages lose those between the first and the newest, and a message says how many; other lists end in
+    `{"truncated":{"omitted_items":N}}`, objects that lose keys in `"truncated":{"omitted_keys":N}`; a text has `[truncated]` in its
+    middle: the markers of OpenRouter's Broadcast (spec, section 8) without its name.
     """
-    simple = plain(value)
-    text = _encoder.encode(simple)
-    if len(text) <= limit:
-        return text, False
-    return _encoder.encode(_shrunk(simple, limit)), True
+    # a part takes two characters at least
+    budget = Budget(nodes=min(_MAX_NODES, 2 * limit))
+    simple = plain(value, budget)
+    return plain_json(simple, limit, is_cut=budget.nodes <= 0 or budget.characters < 0)
 
 
-def _shrunk(value: Any, room: int) -> Any:
-    """Return as much of the value, from its beginning, as fits into `room` characters of JSON."""
-    if isinstance(value, str):
-        return _shrunk_text(value, room)
-    if isinstance(value, dict):
-        return _shrunk_object(value, room - len('"truncated":{"omitted_keys":1234567890},{}'))
-    if isinstance(value, list):
-        return _shrunk_list(value, room - len('{"truncated":{"omitted_items":1234567890}},[]'))
-    return None
-
-
-def _shrunk_text(text: str, room: int) -> str:
-    room -= len(_CUT) + 2
-    kept = text[: max(0, room)]
-    while kept and len(_encoder.encode(kept)) - 2 > room:  # escapes take more than one character
-        excess = len(_encoder.encode(kept)) - 2 - room
-        kept = kept[: -max(1, excess // 6)]
-    return kept + _CUT
-
-
-def _shrunk_list(items: list[Any], room: int) -> list[Any]:
-    kept: list[Any] = []
-    for item in items:
-        size = len(_encoder.encode(item)) + 1
-        if size > room:
-            if room > _WORTH_CUTTING and isinstance(item, str | list | dict):
-                kept.append(_shrunk(item, room - 1))
-            break
-        kept.append(item)
-        room -= size
-    omitted = len(items) - len(kept)
-    return [*kept, {"truncated": {"omitted_items": omitted}}] if omitted else kept
-
-
-def _shrunk_object(members: dict[str, Any], room: int) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    for key, item in members.items():
-        name = len(_encoder.encode(key)) + 2
-        size = name + len(_encoder.encode(item))
-        if size > room:
-            if room - name > _WORTH_CUTTING and isinstance(item, str | list | dict):
-                kept[key] = _shrunk(item, room - name)
-            break
-        kept[key] = item
-        room -= size
-    omitted = len(members) - len(kept)
-    return {**kept, "truncated": {"omitted_keys": omitted}} if omitted else kept
+def plain_json(simple: Any, limit: int = MAX_CHARACTERS, *, is_cut: bool = False) -> tuple[str, bool]:
+    """Do the same with a value that has JSON's own types only."""
+    kept = cut(simple, limit)
+    text = encoder.encode(kept)
+    return (text if len(text) <= limit else _TOO_LARGE), is_cut or kept is not simple

@@ -11,8 +11,9 @@ from typing import Any, Final
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.json_text import bounded_json
 from llm_otel_broadcast.fields.scope import Scope, current_place, sinks
-from llm_otel_broadcast.generation import Block, Choice, Generation, Server
+from llm_otel_broadcast.generation import Block, Choice, Generation
 from llm_otel_broadcast.guard import Guard, ask
+from llm_otel_broadcast.server import Server
 from llm_otel_broadcast.usage import Usage
 
 _REPORTING: Final = Guard("reporting a generation")

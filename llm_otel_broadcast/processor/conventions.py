@@ -1,7 +1,7 @@
 """The conventions of GenAI instrumentations: which spans are theirs, and which of their attributes and events are content.
 
-OpenTelemetry's GenAI conventions old and new, OpenInference, OpenLLMetry (traceloop), and what frameworks and SDKs add. Where a
-name is not known, its words decide: a private destination is rather sent too little.
+OpenTelemetry's GenAI conventions old and new, OpenInference, OpenLLMetry (traceloop), and what frameworks and SDKs add. A text
+under a name that neither this file nor the allow-list has may be content of any kind.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
+
+from llm_otel_broadcast.processor.allow_list import is_fact_name
 
 INPUTS, OUTPUTS, SYSTEM, TOOLS, ARGUMENTS, EITHER, ERROR = (
     "inputs",
@@ -144,66 +146,7 @@ _FAMILIES: Final = (
     ("trace.output", OUTPUTS),
     ("traceloop.prompt", INPUTS),
 )
-_SAYING: Final = frozenset({".role", ".finish_reason", ".mime_type"})
-"""How attributes end that tell of content, and are none."""
-_KNOWN: Final = re.compile(
-    r"gen_ai\.(request|usage|agent|workflow|data_source|conversation|provider|operation|token|server|image|embeddings|moderation)\."
-    r"|gen_ai\.(system|output\.type|tool\.(name|type|call\.id)|response\.(?!image|text|content))|llm\.(model_name|provider|system"
-    r"|token_count|usage|cost|request\.type|is_streaming|headers|top_k|temperature)|(embedding|reranker)\.model_name|ai\.model\."
-    r"|ai\.response\.(id|model|finishReason|timestamp|ms|avg)|ai\.operationId|trace\.(name|id|metadata)|metadata"
-    r"|(embedding|llm)\.invocation_parameters\.|session\.|user\.|openinference\.|error\.type|exception\.(type|escaped)"
-    r"|langfuse\.(observation\.(type|level|model|usage|cost|metadata)|trace\.(name|tags|metadata)|session|user|environment|release)"
-    r"|traceloop\.(span\.kind|entity\.(name|path|version)|workflow\.name|association)|logfire\.(span_type|json_schema)"
-)
-"""Names that are no content although a word of theirs may sound like it."""
-_WORDS: Final = frozenset(
-    [
-        "input",
-        "inputs",
-        "output",
-        "outputs",
-        "prompt",
-        "prompts",
-        "completion",
-        "completions",
-        "message",
-        "messages",
-        "content",
-        "contents",
-        "text",
-        "texts",
-        "argument",
-        "arguments",
-        "args",
-        "kwargs",
-        "query",
-        "question",
-        "answer",
-        "document",
-        "documents",
-        "instruction",
-        "instructions",
-        "result",
-        "results",
-        "response",
-        "body",
-        "statement",
-        "chunk",
-        "chunks",
-        "transcript",
-        "thinking",
-        "reasoning",
-        "task",
-        "goal",
-        "backstory",
-        "data",
-        "payload",
-        "value",
-        "values",
-        "msg",
-    ]
-)
-_SPLIT: Final = re.compile(r"[._\-/]|(?<=[a-z])(?=[A-Z])")
+_MAX_NAME_CHARACTERS: Final = 256
 _EVENTS: Final = {
     "gen_ai.assistant.message": INPUTS,
     "gen_ai.choice": OUTPUTS,
@@ -217,18 +160,19 @@ _EVENTS: Final = {
 }
 
 
-@lru_cache(maxsize=4096)
 def content_of(key: str) -> str | None:
-    """Return what an attribute's text is, None when it is no content."""
-    found = _EXACT.get(key)
-    if found is not None:
-        return found
-    if key[key.rfind(".") :] in _SAYING:
+    """Return what an attribute's text is, None when it is known to be no content; what nobody knows may be any."""
+    return _content_of(key if len(key) <= _MAX_NAME_CHARACTERS else key[:_MAX_NAME_CHARACTERS])
+
+
+@lru_cache(maxsize=4096)
+def _content_of(key: str) -> str | None:
+    exact = _EXACT.get(key)
+    if exact is not None:
+        return exact
+    if is_fact_name(key) or key in METADATA_AS_JSON or METADATA.match(key):
         return None
-    if _KNOWN.match(key):
-        return None
-    found = next((part for start, part in _FAMILIES if key.startswith(start)), None)
-    return found or (EITHER if any(word.lower() in _WORDS for word in _SPLIT.split(key)) else None)
+    return next((part for start, part in _FAMILIES if key.startswith(start)), EITHER)
 
 
 def content_of_event(name: str) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from llm_otel_broadcast.generation import NO_FIELDS, Block, Fields
+from llm_otel_broadcast.sizes import text_size
 
 _BASE_SIZE: Final = 2_000
 
@@ -36,6 +37,10 @@ class ForeignSpan:
             value = attributes[key]
             if type(value) is str:
                 size += len(value)
+            elif type(value) is tuple:
+                size += text_size(value)
+        for event in span.events:
+            size += text_size(dict(event.attributes or {}))
         self.size = size
         self.blocks: tuple[Block, ...] = ()
         self.fields = NO_FIELDS

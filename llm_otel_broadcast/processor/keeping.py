@@ -1,4 +1,8 @@
-"""What of another instrumentation's span one destination may have: its content in every convention recognised. Pure."""
+"""What of another instrumentation's span one destination may have. Runs on the lane's thread only.
+
+A destination that may have no content gets what the allow-list knows to be none; from others what they hide is kept back, in
+every convention recognised.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from llm_otel_broadcast.delivery.privacy import SYSTEM_ROLES, Privacy, View, WithheldError, hash_of
+from llm_otel_broadcast.fields.json_cut import CUT
 from llm_otel_broadcast.fields.json_text import bounded_json
+from llm_otel_broadcast.processor.allow_list import SPAN_NAME_WORDS, is_harmless, is_identifier
 from llm_otel_broadcast.processor.conventions import (
     ARGUMENTS,
     EITHER,
@@ -39,7 +45,7 @@ _BLOCKING: Final = {
     EITHER: {INPUTS, OUTPUTS, SYSTEM, TOOLS, ARGUMENTS, "images", "reasoning"},
 }
 """What must not be hidden for content to be sent that cannot be looked into: it may have any of it."""
-_CUT: Final = "[truncated]"
+_MAX_NAME_CHARACTERS: Final = 256
 _PARTS_OF_MESSAGES: Final = (
     (re.compile(r"tool_call.*arguments|function_call.*arguments"), ARGUMENTS),
     (re.compile(r"image"), "images"),
@@ -53,40 +59,69 @@ class Keeping:
     Args:
         privacy: what it keeps back.
         max_chars: length of one content attribute, at most.
+
+    Attributes:
+        withheld: how many values a private destination was not sent: attributes, events, names and status texts.
     """
 
     def __init__(self, privacy: Privacy, max_chars: int) -> None:
         self._privacy = privacy
         self._max_chars = max_chars
+        self.withheld = 0
 
-    def kept(self, span: Span, *, content: bool, operation: str) -> Span:
+    def kept(
+        self, span: Span, *, content: bool, operation: str, own: Mapping[str, AttributeValue] | None = None
+    ) -> Span:
         """Return the span as it is sent.
 
         Args:
             span: the whole span.
             content: whether it may have any content at all.
             operation: `embeddings`, or any other.
+            own: attributes that the program gave to us, not to the other instrumentation; what the span has is stronger.
         """
-        try:
-            return self._made(span, content=content, operation=operation)
-        except WithheldError:
-            return self._made(span, content=False, operation=operation)
+        own = {} if own is None else self._known(own)
+        if content:
+            try:
+                return self._viewed_span(span, own, self._privacy.view(operation))
+            except WithheldError:
+                pass
+        return self._private_span(span, own)
 
-    def _made(self, span: Span, *, content: bool, operation: str) -> Span:
-        view = self._privacy.view(operation) if content else None
-        attributes = self._known(span.attributes)
-        if not content:
-            return replace(
-                span,
-                attributes=_bare(attributes),
-                status_message="",
-                events=tuple(
-                    Event(one.name, one.time_ns, _bare(one.attributes))
-                    for one in span.events
-                    if content_of_event(one.name) is None
-                ),
-                links=tuple(replace(one, attributes=_bare(one.attributes)) for one in span.links),
-            )
+    def _private_span(self, span: Span, own: _Attributes) -> Span:
+        attributes = self._bare(self._known(span.attributes))
+        events = [
+            Event(event.name, event.time_ns, self._bare(event.attributes))
+            for event in span.events
+            if content_of_event(event.name) is None and is_identifier(event.name)
+        ]
+        name = span.name if _is_telling_nothing(span.name, attributes) else _conventional_name(attributes)
+        self.withheld += len(span.events) - len(events) + bool(span.status_message) + (name != span.name)
+        return replace(
+            span,
+            name=name,
+            attributes={**own, **attributes},
+            status_message="",
+            events=tuple(events),
+            links=tuple(replace(link, attributes=self._bare(link.attributes)) for link in span.links),
+        )
+
+    def _bare(self, attributes: Mapping[str, AttributeValue]) -> _Attributes:
+        """Return the attributes that are known to be no content; of the metadata what the settings let by name."""
+        bare = {key: value for key, value in attributes.items() if is_harmless(key, value) or self._names(key, value)}
+        self.withheld += len(attributes) - len(bare)
+        return bare
+
+    def _names(self, key: str, value: AttributeValue) -> bool:
+        """Return whether the destination's `metadata_allow` names a key of another instrumentation's metadata."""
+        if key in METADATA_AS_JSON:
+            table = parsed(str(value))
+            return isinstance(table, dict) and all(map(self._privacy.allows_by_name, table))
+        metadata = METADATA.match(key)
+        return metadata is not None and self._privacy.allows_by_name(metadata["key"])
+
+    def _viewed_span(self, span: Span, own: _Attributes, view: View | None) -> Span:
+        attributes = {**own, **self._known(span.attributes)}
         if view is None:
             return replace(span, attributes=self._cut(attributes))
         return replace(
@@ -134,15 +169,32 @@ class Keeping:
         long = [key for key, value in attributes.items() if isinstance(value, str) and len(value) > self._max_chars]
         for key in long:
             value = parsed(str(attributes[key]))
-            text = str(attributes[key])[: self._max_chars - len(_CUT)] + _CUT
-            attributes[key] = text if value is None else bounded_json(value, self._max_chars)[0]
+            attributes[key] = (
+                _both_ends(str(attributes[key]), self._max_chars)
+                if value is None
+                else bounded_json(value, self._max_chars)[0]
+            )
             attributes[f"{key}.truncated"] = True
         return attributes
 
 
-def _bare(attributes: Mapping[str, AttributeValue]) -> _Attributes:
-    """Return attributes without content. Counts and truth values are none."""
-    return {key: value for key, value in attributes.items() if _is_number(value) or content_of(key) is None}
+def _is_telling_nothing(name: str, facts: Mapping[str, AttributeValue]) -> bool:
+    """Return whether a span's name is a program's own, or has only words of the span's facts and of instrumentations."""
+    if is_identifier(name):
+        return True
+    known = {word for value in facts.values() if isinstance(value, str) for word in value.split()}
+    return all(word in SPAN_NAME_WORDS or word in known or word.isdecimal() for word in name.split())
+
+
+def _conventional_name(facts: Mapping[str, AttributeValue]) -> str:
+    """Return the name that the GenAI conventions give a span: operation and model, agent or tool."""
+    words = [facts[key] for key in ("gen_ai.operation.name", "gen_ai.request.model") if key in facts]
+    return " ".join(map(str, words)) or "span"
+
+
+def _both_ends(text: str, limit: int) -> str:
+    kept = limit - len(CUT)
+    return f"{text[: kept - kept // 2]}{CUT}{text[len(text) - kept // 2 :]}"
 
 
 def _is_number(value: object) -> bool:
@@ -174,7 +226,7 @@ def _of_message(
     role = attributes.get(f"{stem}.message.role", attributes.get(f"{stem}.role"))
     if part in view.hides or (role in SYSTEM_ROLES and view.hides & {SYSTEM}):
         return None
-    finer = [name for pattern, name in _PARTS_OF_MESSAGES if pattern.search(found["rest"])]
+    finer = [name for pattern, name in _PARTS_OF_MESSAGES if pattern.search(found["rest"][:_MAX_NAME_CHARACTERS])]
     inside = parsed(value) if isinstance(value, str) else None
     if inside is not None and not finer:  # parts as JSON: they cannot be told apart
         finer = ["images", "reasoning", ARGUMENTS]

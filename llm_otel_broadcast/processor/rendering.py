@@ -60,19 +60,25 @@ class ForeignRendering:
         inference = is_inference(span.attributes)
         if self._endpoint in record.sent_to or (inference and self._is_recorded(span.attributes)):
             return LeftOut("recorded")
-        span = replace(span, attributes={**_told(record.fields), **span.attributes})
-        against = self._reason_against(span, inference=inference)
+        own = _own_attributes(record.fields)
+        against = self._reason_against(replace(span, attributes={**own, **span.attributes}), inference=inference)
         if against is not None:
             return LeftOut(against)
         content = self._content and not record.fields.private
-        return [self._keeping.kept(span, content=content, operation=_operation_of(span))]
+        return [self._keeping.kept(span, content=content, operation=_operation_of(span), own=own)]
 
     def shortened(self, record: ForeignSpan, max_chars: int) -> Span:
         """Return the span of a record that is sent once more, with shorter content; 0 characters: without any."""
         span = read(record.span, self._origins.of(record.span))
-        span = replace(span, attributes={**_told(record.fields), **span.attributes})
+        own = _own_attributes(record.fields)
+        span = replace(span, attributes={**own, **span.attributes})
         content = max_chars > 0 and self._content and not record.fields.private
-        return Keeping(self._privacy, max_chars).kept(span, content=content, operation=_operation_of(span))
+        return Keeping(self._privacy, max_chars).kept(span, content=content, operation=_operation_of(span), own=own)
+
+    @property
+    def withheld(self) -> int:
+        """How many values of other instrumentations' spans the destination was not sent, as they may be content."""
+        return self._keeping.withheld
 
     def _is_recorded(self, attributes: Mapping[str, Any]) -> bool:
         return any(attributes.get(key) in self._answers for key in _RESPONSE_IDS if key in attributes)
@@ -98,7 +104,7 @@ def _operation_of(span: Span) -> str:
     return "embeddings" if embeds else ""
 
 
-def _told(fields: Fields) -> dict[str, AttributeValue]:
+def _own_attributes(fields: Fields) -> dict[str, AttributeValue]:
     """Return what the program's contexts say round a span; what the span says itself is stronger."""
     told: dict[str, AttributeValue] = {}
     if fields.user:

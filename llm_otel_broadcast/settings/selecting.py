@@ -128,10 +128,20 @@ def _value_faults(where: str, operator: str, value: Any) -> list[str]:
     if operator in COMPARISONS and number_of(value) is None:
         return [f"{where}.value must be a number for {operator}, got {value!r}"]
     if operator == "regex":
-        try:
-            re.compile(str(value))
-        except (re.error, RecursionError, OverflowError) as error:
-            return [f"{where}.value {value!r} is not a regular expression of Python's: {error}"]
+        return _regex_faults(where, str(value))
+    return []
+
+
+def _regex_faults(where: str, pattern: str) -> list[str]:
+    try:
+        import regex
+    except ImportError:
+        return [f"{where}.operator regex needs the package `regex`: pip install regex, or use contains"]
+    try:
+        re.compile(pattern)
+        regex.compile(pattern)
+    except (re.error, regex.error, RecursionError, OverflowError) as error:
+        return [f"{where}.value {pattern!r} is not a regular expression of Python's: {error}"]
     return []
 
 

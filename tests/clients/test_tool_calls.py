@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_otel_broadcast.clients.openai.call_pieces import CallPieces
+from llm_otel_broadcast.clients.texts import Allowance
 from llm_otel_broadcast.stand_in.answers import Answer, completion, event, message
 from tests.clients.calling import KINDS, MESSAGES, chat
 
@@ -283,7 +284,7 @@ def _owner(one: dict[str, Any], indexed: str) -> int:
 @given(cut_calls())
 def test_calls_come_back_whole_however_they_are_cut(cut):
     calls, cut_into = cut
-    fold = CallPieces()
+    fold = CallPieces(Allowance(1_000_000))
     for pieces in cut_into:
         fold.add(pieces, content=True)
     assert [(call.name, call.arguments) for call in fold.close()] == calls
@@ -291,7 +292,7 @@ def test_calls_come_back_whole_however_they_are_cut(cut):
 
 def test_many_calls_cost_no_more_each_than_few():
     """15,000 ids in one chunk cost the square of that once: 100,000 would take minutes."""
-    fold = CallPieces()
+    fold = CallPieces(Allowance(1_000_000))
     begun = time.process_time()
     fold.add((piece("f", "{}", index=0, id=f"id{number}") for number in range(100_000)), content=True)
     assert len(fold.close()) == 100_000

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from hypothesis import given
@@ -239,6 +242,66 @@ def test_keys_come_before_rules_and_rules_before_the_sample():
     assert against(made, api_keys=["cdef"]) == "api_key"
     assert against(made, total_cost=(0.1,)) == "filtered"
     assert against(made, total_cost=(2,), key="1") == "sampled"
+
+
+BACKTRACKING = {"field": "input", "operator": "regex", "value": "^(a|aa)+$"}
+PROMPT = "a" * 60 + "!"
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (rules(("and", BACKTRACKING)), "rule_timeout"),
+        (rules(("or", BACKTRACKING, IS_DEAR)), "rule_timeout"),
+        (rules(("or", BACKTRACKING, IS_GPT)), None),
+        (rules(("and", IS_DEAR, BACKTRACKING)), "filtered"),
+        (rules(("and", BACKTRACKING), ("and", IS_GPT)), None),
+    ],
+)
+def test_a_rule_that_takes_too_long_does_not_hold_and_is_told_once(asked, reason, caplog):
+    """A prompt of 28 letters stopped every thread of the program."""
+    made = selection(filter_rules=asked)
+    for _ in range(2):
+        begun = time.monotonic()
+        assert against(made, input=PROMPT, model="gpt-4o", total_cost=0.1) == reason
+        assert time.monotonic() - begun < 5
+    assert against(made, input="aaa", model="gpt-4o", total_cost=0.1) == (None if reason != "filtered" else reason)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (reason == "rule_timeout")
+    assert PROMPT not in "".join(said)
+
+
+def test_other_threads_run_while_a_rule_is_searched_for():
+    made = selection(filter_rules=rules(("and", BACKTRACKING)))
+    against(made, input="a")  # what is imported with the first one is imported
+    ended = threading.Event()
+    beats = []
+
+    def beat():
+        while not ended.wait(0.001):
+            beats.append(time.monotonic())
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    reason = against(made, input=PROMPT)
+    ended.set()
+    thread.join()
+    assert reason == "rule_timeout"
+    assert len(beats) > 20
+
+
+def test_the_search_for_regular_expressions_is_imported_only_where_a_rule_needs_it():
+    program = (
+        "import sys, llm_otel_broadcast as lob\n"
+        "rule = {'field': 'model', 'operator': sys.argv[1], 'value': 'x'}\n"
+        "lob.instrument(destinations=[lob.Destination(endpoint='http://127.0.0.1:9', filter_rules={'groups': [{'rules': [rule]}]})])\n"
+        "print('regex' in sys.modules)"
+    )
+    environment = {**os.environ, "LLM_OTEL_BROADCAST_CONFIG": os.devnull}
+    for operator, expected in (("contains", "False"), ("regex", "True")):
+        command = [sys.executable, "-c", program, operator]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+        assert told.strip() == expected
 
 
 VALUES = st.one_of(st.none(), st.text(max_size=5), st.integers(), st.floats(allow_nan=True))

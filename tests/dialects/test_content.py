@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -225,3 +226,62 @@ def test_whatever_a_caller_sends_becomes_messages(messages):
 @given(st.lists(anything, max_size=5))
 def test_whatever_a_caller_offers_becomes_tools(tools):
     json.loads(bounded_json(tool_definitions(tools))[0])
+
+
+SECRET = "canary-secret"
+SIGNED = [
+    f"https://bucket.s3.amazonaws.com/cat.png?v=2&X-Amz-Credential={SECRET}&X-Amz-Signature={SECRET}&X-Amz-Security-Token={SECRET}",
+    f"https://storage.googleapis.com/b/cat.png?X-Goog-Credential={SECRET}&v=2&x-goog-signature={SECRET}",
+    f"https://a.blob.core.windows.net/c/cat.png?sv={SECRET}&se={SECRET}&sr={SECRET}&sp={SECRET}&sig={SECRET}&v=2",
+    f"https://d1.cloudfront.net/cat.png?v=2&Expires={SECRET}&Signature={SECRET}&Key-Pair-Id={SECRET}",
+    f"https://files.example/cat.png?v=2&token={SECRET}",
+    f"https://files.example/cat.png?access_token={SECRET}&v=2",
+    f"https://files.example/cat.png?v=2&api_key={SECRET}&key={SECRET}",
+    f"https://files.example/cat.png?v=2&%73ig={SECRET}",
+    f"https://ann:{SECRET}@files.example/cat.png?v=2",
+    f"https://files.example/cat.png?v=2#access_token={SECRET}",
+]
+
+
+@pytest.mark.parametrize("url", SIGNED)
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda url: {"type": "image_url", "image_url": {"url": url}},
+        lambda url: {"type": "input_image", "image_url": url},
+        lambda url: {"type": "video_url", "video_url": {"url": url}},
+        lambda url: {"type": "file", "file": {"file_data": url}},
+        lambda url: {"type": "input_file", "file_url": url},
+        lambda url: {"type": "their_own", "source": {"url": url}},
+    ],
+    ids=["image", "input_image", "video", "file", "input_file", "other"],
+)
+def test_what_lets_into_a_link_is_cut_and_the_rest_stays(url, part):
+    made = json.dumps(parts([part(url)]))
+    assert SECRET not in made
+    assert url.partition("/cat.png")[0].rpartition("@")[2].removeprefix("https://") + "/cat.png?v=2" in made
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://x.example/a?size=large&page=2#top", "https://x.example/a?sv=1&st=2", "https://x.example/a?", "cat.png"],
+)
+def test_a_link_without_a_secret_stays_as_it_is(url):
+    assert parts([{"type": "image_url", "image_url": {"url": url}}])[0]["uri"] == url
+
+
+def test_the_address_of_a_remote_tool_is_told_without_its_key():
+    (tool,) = tool_definitions([{"type": "mcp", "server_url": f"https://mcp.example/sse?token={SECRET}"}])
+    assert tool["server_url"] == "https://mcp.example/sse"
+
+
+def test_messages_that_share_their_parts_are_not_written_out_whole():
+    shared: object = "x"
+    for _ in range(24):
+        shared = [shared, shared]
+    messages = [{"role": "user", "content": f"text {number}", "more": shared} for number in range(20)]
+    begun = time.process_time()
+    made = input_messages([{"role": "user", "content": "first"}, *messages, {"role": "user", "content": "newest"}])
+    assert time.process_time() - begun < 20
+    assert made[-1]["parts"] == [{"type": "text", "content": "newest"}]
+    assert len(made) == 22

@@ -10,11 +10,13 @@ import openai
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import llm_otel_broadcast
 from llm_otel_broadcast import BroadcastSpanProcessor, Destination, instrument
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.stand_in.answers import completion, message, stream, usage_of
+from tests.delivery.lanes import until
 
 # what the official ones need to be told to have content on their spans at all
 os.environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "span_only"
@@ -51,8 +53,11 @@ def is_there(module: str) -> bool:
 
 INSTALLED = [name for name, (module, _) in INSTRUMENTORS.items() if is_there(module)]
 PYDANTIC_AI = is_there("pydantic_ai.models.openai")
+LITELLM = is_there("litellm.integrations.opentelemetry")
 pytestmark = [
-    pytest.mark.skipif(not (INSTALLED or PYDANTIC_AI), reason="needs another instrumentation: nox -s others"),
+    pytest.mark.skipif(
+        not (INSTALLED or PYDANTIC_AI or LITELLM), reason="needs another instrumentation: nox -s others"
+    ),
     pytest.mark.filterwarnings("ignore"),  # what they warn of is theirs
 ]
 
@@ -184,3 +189,31 @@ def test_an_agent_frameworks_own_spans_make_one_tree(with_ours, provider, stand_
     assert len(private.store.spans()) == len(spans)
     assert "canary" not in sent(private)
     assert trace.get_current_span() is trace.INVALID_SPAN
+
+
+@pytest.mark.skipif(not LITELLM, reason="needs litellm")
+def test_the_raw_span_of_a_gateway_tells_a_private_destination_no_content(
+    provider, stand_in, receiver, private, monkeypatch
+):
+    """It has the whole request and the whole answer, under names that differ by provider (`llm.openai.choices`)."""
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    monkeypatch.delenv("OTEL_SEMCONV_STABILITY_OPT_IN")  # with it there is no raw span
+    import litellm
+    from litellm.integrations.opentelemetry import OpenTelemetry, OpenTelemetryConfig
+
+    processor = BroadcastSpanProcessor(destinations=destinations(receiver, private), all_spans=True)
+    provider.add_span_processor(processor)
+    config = OpenTelemetryConfig(exporter=InMemorySpanExporter())
+    monkeypatch.setattr(litellm, "callbacks", [OpenTelemetry(config=config, tracer_provider=provider)])
+    stand_in.script(completion(ANSWERED, usage=usage_of(9, 3)))
+    asked = {**ASKED, "model": f"openai/{ASKED['model']}", "num_retries": 0}
+    litellm.completion(api_base=stand_in.base_url, api_key="k", **asked)
+    # litellm calls back on a thread of its own
+    until(lambda: provider.force_flush(10_000) and len(private.store.spans()) >= 2, timeout=30)
+    assert "raw_gen_ai_request" in [span.name for span in private.store.spans()]
+    assert len(private.store.spans()) == len(receiver.store.spans())
+    for word in ("system", "prompt", "answer", "argument", "definition"):
+        assert f"canary-{word}" in sent(receiver), word
+    assert "canary" not in sent(private)
+    assert "gpt-4o-mini" in sent(private)
+    assert {books.name: bool(books.withheld) for books in processor.status()} == {"open": False, "private": True}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from llm_otel_broadcast import BroadcastSpanProcessor, Destination
 from llm_otel_broadcast.delivery.privacy import Privacy
+from llm_otel_broadcast.processor import allow_list
 from llm_otel_broadcast.processor.conventions import content_of
 from llm_otel_broadcast.processor.keeping import Keeping
 from llm_otel_broadcast.receiver import OtlpReceiver
@@ -22,7 +24,8 @@ from tests.processor.spans import CANARY, CONVENTIONS, EVENTS, OPENINFERENCE, SE
 from tests.wire.spans import SPANS
 
 ALL = {key: value for _, content in CONVENTIONS.values() for key, value in content.items()}
-FACTS = {**SEMCONV, **OPENINFERENCE, **TRACELOOP}
+METADATA = ("metadata", "traceloop.association.properties.email")
+FACTS = {key: value for key, value in {**SEMCONV, **OPENINFERENCE, **TRACELOOP}.items() if key not in METADATA}
 
 
 def kept(span, *, content=True, operation="", max_chars=1_000_000, **settings):
@@ -46,6 +49,72 @@ def test_what_is_no_content_stays_in_a_private_span(key):
     assert made.attributes == {key: FACTS[key]}
 
 
+@pytest.mark.parametrize("key", METADATA)
+def test_metadata_of_others_is_in_a_private_span_only_if_the_settings_name_it(key):
+    whole = span_of({key: {**OPENINFERENCE, **TRACELOOP}[key], "trace.metadata.team": "search"})
+    assert kept(whole, content=False).attributes == {}
+    made = kept(whole, content=False, metadata_allow=["team"]).attributes
+    assert made.pop("metadata", '{"team":"search"}') == '{"team":"search"}'
+    assert made == {"trace.metadata.team": "search"}
+
+
+def test_what_the_program_gave_to_us_is_in_a_private_span_and_the_others_are_not_taken_for_it():
+    whole = span_of({"trace.metadata.team": said()})
+    privacy = Privacy(Destination(endpoint="http://backend.example"))
+    made = Keeping(privacy, 1_000).kept(whole, content=False, operation="", own={"trace.metadata.team": "search"})
+    assert made.attributes == {"trace.metadata.team": "search"}
+
+
+NAMES = st.builds(
+    "".join,
+    st.lists(
+        st.sampled_from(
+            sorted({*allow_list.FACTS, "gen_ai.", "llm.", "user.", "request.", "N.", ".0.", "messages", "text"})
+        )
+        | st.text(max_size=8),
+        min_size=1,
+        max_size=4,
+    ),
+).filter(lambda name: name not in allow_list.FACTS)
+TEXTS = st.text(max_size=10).map(lambda text: f"{CANARY} {text}")
+VALUES = TEXTS | st.lists(TEXTS, min_size=1, max_size=3) | TEXTS.map(lambda text: json.dumps({"team": [text]}))
+ATTRIBUTES = st.dictionaries(NAMES, VALUES, max_size=4)
+
+
+@given(NAMES | TEXTS, ATTRIBUTES, ATTRIBUTES, TEXTS)
+def test_no_text_under_an_invented_name_is_in_a_private_span_and_each_is_counted(name, attributes, more, status):
+    events = (Event("retry", 1, more), Event(status, 1, more))
+    whole = span_of(attributes, events, links=(Link(1, 2, more),), status_message=status)
+    keeping = Keeping(Privacy(Destination(endpoint="http://backend.example")), 1_000_000)
+    made = keeping.kept(replace(whole, name=status), content=False, operation="")
+    assert CANARY not in repr(made)
+    assert keeping.withheld == len(attributes) + 2 * len(more) + 3
+    assert CANARY not in repr(kept(replace(whole, name="x"), hide=PARTS).attributes)
+
+
+@given(st.text(max_size=40))
+def test_a_spans_name_that_may_quote_a_prompt_is_replaced_by_the_conventions_name(text):
+    whole = replace(span_of(SEMCONV), name=f"{CANARY}: {text}")
+    assert kept(whole, content=False).name == "chat gpt-4o"
+    assert kept(whole).name == whole.name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["chat gpt-4o", "execute_tool look", "agent run", "running 2 tools", "RunnableSequence", "raw_gen_ai_request"],
+)
+def test_names_that_instrumentations_give_spans_stay(name):
+    whole = replace(span_of({**SEMCONV, "gen_ai.tool.name": "look"}), name=name)
+    assert kept(whole, content=False).name == name
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * 300, [0.5] * 1_536, ["stop", "y" * 300], {"role": CANARY}.__repr__() * 20], ids=type
+)
+def test_what_is_no_short_fact_is_withheld_under_a_known_name_too(value):
+    assert kept(span_of({"gen_ai.response.id": value}), content=False).attributes == {}
+
+
 COUNTS = st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False))
 
 
@@ -61,12 +130,12 @@ def test_events_that_are_all_content_are_gone(name):
 
 def test_an_errors_text_is_content_wherever_it_stands():
     event = Event("exception", 1, {"exception.type": "E", "exception.message": said(), "exception.stacktrace": said()})
-    link = Link(1, 2, {"their.query": said(), "why": "retry"})
+    link = Link(1, 2, {"their.query": said(), "why": "retry", "error.type": "E"})
     whole = span_of({}, (event,), status_code=STATUS_ERROR, status_message=said(), links=(link,))
     made = kept(whole, content=False)
     assert CANARY not in repr(made)
     assert made.events == (Event("exception", 1, {"exception.type": "E"}),)
-    assert made.links == (Link(1, 2, {"why": "retry"}),)
+    assert made.links == (Link(1, 2, {"error.type": "E"}),)
     assert made.status_code == STATUS_ERROR
 
 
@@ -106,6 +175,11 @@ def test_no_byte_of_content_reaches_a_private_destination(receiver, convention, 
     assert {key for key in content if CANARY in str(whole.attributes[key])} == set(content)
     for name, each in receivers.items():
         assert len(each.store.spans()) == 2, name
+    withheld = {books.name: books.withheld for books in processor.status()}
+    assert withheld.pop("privacy_mode") >= 2 * len(content)
+    assert withheld.pop("broken") >= 2 * len(content)
+    assert set(withheld.values()) == {0}
+    for name, each in receivers.items():
         assert CANARY.encode() not in b"".join(request.body for request in each.requests), name
         each.stop()
     provider.shutdown()
@@ -192,7 +266,8 @@ def test_what_is_too_long_is_cut_and_says_so():
     made = kept(span_of(attributes), max_chars=500).attributes
     assert json.loads(made["gen_ai.input.messages"])
     assert len(made["gen_ai.input.messages"]) <= 500
-    assert made["input.value"].endswith("[truncated]")
+    assert made["input.value"].strip("y") == "[truncated]"
+    assert made["input.value"][0] == made["input.value"][-1] == "y"
     assert len(made["input.value"]) == 500
     assert made["gen_ai.input.messages.truncated"] is made["input.value.truncated"] is True
 

@@ -17,17 +17,19 @@ from collections.abc import Iterable
 from typing import Any
 
 from llm_otel_broadcast.clients.reading import Members, all_members_of, json_text, members_of, text_of
+from llm_otel_broadcast.clients.texts import Allowance
 from llm_otel_broadcast.generation import ToolCall
 
 
 class OpenCall:
     """One call, still coming in."""
 
-    __slots__ = ("arguments", "call", "has_arguments", "is_empty_object")
+    __slots__ = ("_allowance", "arguments", "call", "has_arguments", "is_empty_object")
 
-    def __init__(self) -> None:
+    def __init__(self, allowance: Allowance) -> None:
         self.call = ToolCall()
-        self.arguments: list[str] = []
+        self._allowance = allowance
+        self.arguments = allowance.texts()
         self.has_arguments = False
         """Some have come, kept or not."""
         self.is_empty_object = False
@@ -47,20 +49,27 @@ class OpenCall:
         if isinstance(arguments, dict) and not arguments:
             self.is_empty_object = True
         else:
-            self.arguments.append(json_text(arguments))
+            text = json_text(arguments)
+            self.arguments.append(text)
+            self._allowance.take(text)
 
     def close(self) -> ToolCall:
         """Return the call."""
-        self.call.arguments = "".join(self.arguments) or ("{}" if self.is_empty_object else "")
+        self.call.arguments = self.arguments.joined() or ("{}" if self.is_empty_object else "")
         return self.call
 
 
 class CallPieces:
-    """The calls of one streamed choice."""
+    """The calls of one streamed choice.
 
-    __slots__ = ("_by_id", "_by_index", "_calls", "_function_call", "_last")
+    Args:
+        allowance: how much their arguments may hold, together with all texts of the answer.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_allowance", "_by_id", "_by_index", "_calls", "_function_call", "_last")
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
         self._calls: list[OpenCall] = []
         self._by_index: dict[int, OpenCall] = {}
         """The call that each index had last."""
@@ -79,7 +88,7 @@ class CallPieces:
             identity = id_of(raw_id)
             open_call = self._find(index, identity, name, may_go_on=raw_id is None and index is not None)
             if open_call is None:
-                open_call = OpenCall()
+                open_call = OpenCall(self._allowance)
                 self._calls.append(open_call)
             if identity and open_call.call.id is None:
                 open_call.call.id = identity
@@ -94,7 +103,7 @@ class CallPieces:
         """Take a piece of the one call that the deprecated functions API knows."""
         members = members_of(piece)
         if self._function_call is None:
-            self._function_call = OpenCall()
+            self._function_call = OpenCall(self._allowance)
         self._function_call.add(text_of(members.get("name")), _arguments_of(members), content=content)
 
     def close(self) -> list[ToolCall]:

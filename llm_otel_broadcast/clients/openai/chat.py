@@ -10,7 +10,7 @@ from llm_otel_broadcast.clients.gateways import note_routing
 from llm_otel_broadcast.clients.keeping import keep_argument
 from llm_otel_broadcast.clients.openai.call_pieces import CallPieces, read_call, read_function_call
 from llm_otel_broadcast.clients.openai.chat_media import Media, is_media
-from llm_otel_broadcast.clients.openai.content_parts import Texts, joined
+from llm_otel_broadcast.clients.openai.content_parts import MessageTexts
 from llm_otel_broadcast.clients.openai.openrouter import (
     native_reason_of,
     note_broken_choice,
@@ -32,6 +32,7 @@ from llm_otel_broadcast.clients.reading import (
     text_of,
     text_within,
 )
+from llm_otel_broadcast.clients.texts import Allowance
 from llm_otel_broadcast.generation import Choice, Generation
 
 PARAMETERS: Final = {
@@ -54,6 +55,9 @@ PARAMETERS: Final = {
 """Arguments that go on the span, and what the record calls them."""
 _WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderation"})
 """Operations whose total is that of the input."""
+_CALL_SIZE: Final = 200
+_MAX_CHOICES: Final = 1_024
+"""The API allows 128; a stream with ever new numbers must not fill the memory."""
 
 
 class ChatReader:
@@ -90,7 +94,7 @@ class ChatReader:
         record.choices = [_read_choice(record, choice, at) for at, choice in enumerate(items_of(said, "choices"))]
         for choice in record.choices:
             record.tool_call_count += len(choice.tool_calls)
-            record.size += len(choice.content or "") + len(choice.reasoning or "")
+            record.size += _size_of(choice)
         note_error(record, said)
         note_broken_choice(record, items_of(said, "choices"))
 
@@ -104,12 +108,24 @@ class ChatReader:
 class ChatFold:
     """Adds up the chunks of a streamed chat completion, the way the whole answer would have read."""
 
-    __slots__ = ("_content", "_ends", "_headed", "_hides_usage", "_is_routed", "_open", "_record", "_started", "_usage")
+    __slots__ = (
+        "_allowance",
+        "_content",
+        "_ends",
+        "_headed",
+        "_hides_usage",
+        "_is_routed",
+        "_open",
+        "_record",
+        "_started",
+        "_usage",
+    )
 
     def __init__(self, record: Generation) -> None:
         self._record = record
         self._started = record.started
         self._content = record.wants_answer
+        self._allowance = Allowance(record.max_characters)
         self._open: dict[int, _OpenChoice] = {}
         self._headed = False
         self._ends = False
@@ -175,19 +191,27 @@ class ChatFold:
         if not self._content:
             return
         if text:
-            take = mine.content.append if type(text) is str else mine.take
-            take(text)
+            if type(text) is str:
+                mine.content.append(text)
+                self._allowance.take(text)
+            else:
+                mine.take(text)
         if reasoning:
             mine.reasoning.append(reasoning)
+            self._allowance.take(reasoning)
         if refusal:
-            mine.refusal.append(text_within(refusal))
+            refusal = text_within(refusal)
+            mine.refusal.append(refusal)
+            self._allowance.take(refusal)
 
     def _find(self, index: Any, position: int) -> _OpenChoice:
         """Return the choice that a piece belongs to; without a usable index its place among the pieces tells."""
         known = index if type(index) is int else position
         mine = self._open.get(known)
         if mine is None:
-            mine = self._open[known] = _OpenChoice(known)
+            if len(self._open) >= _MAX_CHOICES:
+                return next(reversed(self._open.values()))
+            mine = self._open[known] = _OpenChoice(known, self._allowance)
         return mine
 
     def finish(self) -> None:
@@ -195,20 +219,21 @@ class ChatFold:
         if self._usage is not None:
             record.usage = read_usage(self._usage)
         audio_format = audio_format_of(record)
+        self._allowance.note(record)
         record.choices = [self._open[index].close(audio_format) for index in sorted(self._open)]
         for choice in record.choices:
             record.tool_call_count += len(choice.tool_calls)
-            record.size += len(choice.content or "") + len(choice.reasoning or "")
+            record.size += _size_of(choice)
         note_broken_choice(record)
 
 
-class _OpenChoice(Texts):
+class _OpenChoice(MessageTexts):
     """One choice of a stream, still coming in."""
 
     __slots__ = ("calls", "finish_reason", "index", "media", "native_finish_reason")
 
-    def __init__(self, index: int) -> None:
-        super().__init__()
+    def __init__(self, index: int, allowance: Allowance) -> None:
+        super().__init__(allowance)
         self.index = index
         self.finish_reason: str | None = None
         self.native_finish_reason: str | None = None
@@ -218,7 +243,7 @@ class _OpenChoice(Texts):
     def add_calls(self, calls: Any, function_call: Any, *, content: bool) -> None:
         """Take pieces of tool calls, and of the deprecated `function_call`."""
         if self.calls is None:
-            self.calls = CallPieces()
+            self.calls = CallPieces(self.allowance)
         self.calls.add(calls, content=content)
         if function_call is not None:
             self.calls.add_function_call(function_call, content=content)
@@ -228,7 +253,7 @@ class _OpenChoice(Texts):
         if not is_media(audio, extra):
             return False
         if content:
-            self.media = self.media or Media()
+            self.media = self.media or Media(self.allowance)
             self.media.add(audio, extra)
         return True
 
@@ -237,15 +262,20 @@ class _OpenChoice(Texts):
             index=self.index,
             finish_reason=self.finish_reason,
             native_finish_reason=self.native_finish_reason,
-            content=joined(self.content),
-            reasoning=joined(self.reasoning),
-            refusal=joined(self.refusal),
+            content=self.content.joined(),
+            reasoning=self.reasoning.joined(),
+            refusal=self.refusal.joined(),
             tool_calls=self.calls.close() if self.calls else [],
             media=list(self.others),
         )
         if self.media is not None:
             self.media.close(choice, audio_format)
         return choice
+
+
+def _size_of(choice: Choice) -> int:
+    texts = (choice.content, choice.reasoning, choice.refusal, *(call.arguments for call in choice.tool_calls))
+    return sum(len(text) for text in texts if isinstance(text, str)) + _CALL_SIZE * len(choice.tool_calls)
 
 
 def read_head(record: Generation, said: Members) -> None:
@@ -288,14 +318,15 @@ def _read_choice(record: Generation, choice: Any, position: int) -> Choice:
     read.role = text_of(told.get("role")) or "assistant"
     extra = extras_of(message)
     reasoning = reasoning_of(extra)
-    texts = Texts()
+    texts = MessageTexts(Allowance(record.max_characters))
     texts.take(told.get("content"))
-    read.content = joined(texts.content)
-    read.reasoning = reasoning or joined(texts.reasoning)
-    read.refusal = text_within(told.get("refusal")) or joined(texts.refusal)
+    texts.allowance.note(record)
+    read.content = texts.content.joined()
+    read.reasoning = reasoning or texts.reasoning.joined()
+    read.refusal = text_within(told.get("refusal")) or texts.refusal.joined()
     read.media += texts.others
     if is_media(told.get("audio"), extra):
-        media = Media()
+        media = Media(Allowance(record.max_characters))
         media.add(told.get("audio"), extra)
         media.close(read, audio_format_of(record))
     return read

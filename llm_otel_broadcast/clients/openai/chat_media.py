@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from llm_otel_broadcast.clients.reading import Members, items_of, members_of, text_of
+from llm_otel_broadcast.clients.texts import Allowance
 from llm_otel_broadcast.generation import Choice
 from llm_otel_broadcast.media import Part, base64_size, blob, link
+
+_MAX_IMAGES: Final = 1_024
 
 
 class Media:
     """The audio and the images of one choice, in one piece (a message) or in many (the deltas of a stream)."""
 
-    __slots__ = ("_bytes", "_heard", "_id", "_images", "_transcript")
+    __slots__ = ("_allowance", "_bytes", "_heard", "_id", "_images", "_transcript")
 
-    def __init__(self) -> None:
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
         self._heard = False
         self._bytes = 0
         self._id: str | None = None
-        self._transcript: list[str] = []
+        self._transcript = allowance.texts()
         self._images: list[Part] = []
 
     def add(self, audio: object, extras: Members) -> None:
@@ -28,14 +34,17 @@ class Media:
             self._heard = True
             self._id = text_of(said.get("id")) or self._id
             self._bytes += base64_size(data) if data else 0
-            self._transcript += [words] if words else []
+            if words:
+                self._transcript.append(words)
+                self._allowance.take(words)
         for image in items_of(extras, "images"):
             url = text_of(members_of(members_of(image).get("image_url")).get("url"))
-            self._images += [link(url, "image")] if url else []
+            if url and len(self._images) < _MAX_IMAGES:
+                self._images.append(link(url, "image"))
 
     def close(self, choice: Choice, audio_format: object) -> None:
         """Put what came into the choice: the words as its text, unless it has a text of its own."""
-        transcript = "".join(self._transcript) or None
+        transcript = self._transcript.joined() or None
         if self._heard:
             mime_type = f"audio/{audio_format}" if audio_format else None
             beside = transcript if choice.content else None

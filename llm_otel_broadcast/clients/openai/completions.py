@@ -7,7 +7,6 @@ import time
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
-from llm_otel_broadcast.clients.openai.content_parts import joined
 from llm_otel_broadcast.clients.openai.inputs import note_inputs
 from llm_otel_broadcast.clients.openai.openrouter import native_reason_of, note_broken_choice, note_error, reasoning_of
 from llm_otel_broadcast.clients.reading import (
@@ -20,6 +19,7 @@ from llm_otel_broadcast.clients.reading import (
     text_of,
     text_within,
 )
+from llm_otel_broadcast.clients.texts import Allowance, Texts
 from llm_otel_broadcast.generation import Choice, Generation
 
 PARAMETERS: Final = {
@@ -36,6 +36,8 @@ PARAMETERS: Final = {
         "top_p",
     )
 }
+_MAX_CHOICES: Final = 1_024
+"""A stream with ever new numbers must not fill the memory."""
 
 
 class CompletionReader:
@@ -73,11 +75,12 @@ class CompletionReader:
 class CompletionFold:
     """Adds up the chunks of a streamed completion: each is a completion with a piece of the text."""
 
-    __slots__ = ("_open", "_record")
+    __slots__ = ("_allowance", "_open", "_record")
 
     def __init__(self, record: Generation) -> None:
         self._record = record
-        self._open: dict[int, tuple[Choice, list[str], list[str]]] = {}
+        self._allowance = Allowance(record.max_characters)
+        self._open: dict[int, tuple[Choice, Texts, Texts]] = {}
 
     def add(self, chunk: Any) -> bool:
         said = all_members_of(chunk)
@@ -92,20 +95,28 @@ class CompletionFold:
 
     def _add_choice(self, piece: Choice) -> None:
         record = self._record
-        choice, texts, thoughts = self._open.setdefault(piece.index, (Choice(piece.index), [], []))
+        opened = self._open.get(piece.index)
+        if opened is None:
+            if len(self._open) >= _MAX_CHOICES:
+                return
+            opened = self._open[piece.index] = (Choice(piece.index), self._allowance.texts(), self._allowance.texts())
+        choice, texts, thoughts = opened
         choice.finish_reason = piece.finish_reason or choice.finish_reason
         choice.native_finish_reason = piece.native_finish_reason or choice.native_finish_reason
         if record.first_chunk_ns is None and (piece.content or piece.reasoning):
             record.first_chunk_ns = time.perf_counter_ns() - record.started
         if record.wants_answer:
-            texts += [piece.content] if piece.content else []
-            thoughts += [piece.reasoning] if piece.reasoning else []
+            for kept, text in ((texts, piece.content), (thoughts, piece.reasoning)):
+                if text:
+                    kept.append(text)
+                    self._allowance.take(text)
 
     def finish(self) -> None:
         record = self._record
         record.choices = []
+        self._allowance.note(record)
         for _, (choice, texts, thoughts) in sorted(self._open.items()):
-            choice.content, choice.reasoning = joined(texts), joined(thoughts)
+            choice.content, choice.reasoning = texts.joined(), thoughts.joined()
             record.choices.append(choice)
             record.size += len(choice.content or "")
         note_broken_choice(record)

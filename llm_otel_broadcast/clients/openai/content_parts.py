@@ -6,31 +6,37 @@ from typing import Any, Final
 
 from llm_otel_broadcast.clients.openai.response_items import shallow
 from llm_otel_broadcast.clients.reading import Members, all_members_of, json_text, members_of, text_of, text_within
+from llm_otel_broadcast.clients.texts import Allowance, Texts
 from llm_otel_broadcast.media import Part, link
 
 _REASONING: Final = frozenset({"reasoning", "reasoning_content", "reasoning_text", "summary_text", "thinking"})
 _TEXTS: Final = frozenset({"input_text", "output_text", "text"})
 _UNREADABLE: Final = frozenset({"redacted_thinking", "reasoning.encrypted"})
 """Reasoning that only the provider can read."""
+_MAX_OTHERS: Final = 1_024
 
 
-class Texts:
-    """The texts of one choice, and what else its content has; whole or in pieces."""
+class MessageTexts:
+    """The texts of one choice, and what else its content has; whole or in pieces.
 
-    __slots__ = ("content", "others", "reasoning", "refusal")
+    Args:
+        allowance: how much they may hold, together with the other choices'.
+    """
 
-    def __init__(self) -> None:
-        self.content: list[str] = []
-        self.reasoning: list[str] = []
-        self.refusal: list[str] = []
+    __slots__ = ("allowance", "content", "others", "reasoning", "refusal")
+
+    def __init__(self, allowance: Allowance) -> None:
+        self.allowance = allowance
+        self.content = allowance.texts()
+        self.reasoning = allowance.texts()
+        self.refusal = allowance.texts()
         self.others: list[Part] = []
         """Parts that are no text: links to images, citations."""
 
     def take(self, content: Any) -> None:
         """Take a message's content, or a piece of it."""
         if isinstance(content, str):
-            if content:
-                self.content.append(content)
+            self._add(self.content, content)
         elif isinstance(content, list | tuple):
             for part in content:
                 self._take_part(part)
@@ -43,31 +49,24 @@ class Texts:
         if not isinstance(kind, str):
             self._take_untyped(part, members)
         elif kind in _REASONING:
-            text = text_within(members)
-            if text:
-                self.reasoning.append(text)
+            self._add(self.reasoning, text_within(members))
         elif kind == "refusal":
-            refusal = text_within(members.get("refusal")) or text_within(members)
-            if refusal:
-                self.refusal.append(refusal)
+            self._add(self.refusal, text_within(members.get("refusal")) or text_within(members))
         elif kind in _TEXTS or isinstance(members.get("text"), str):
-            text = text_within(members)
-            if text:
-                self.content.append(text)
+            self._add(self.content, text_within(members))
         elif kind == "image_url":
             url = members.get("image_url")
             url = text_of(url) or text_of(members_of(url).get("url"))
             self.others += [link(url, "image")] if url else []
-        elif kind not in _UNREADABLE:
+        elif kind not in _UNREADABLE and len(self.others) < _MAX_OTHERS:
             self.others.append({str(name): shallow(value) for name, value in members.items() if value is not None})
 
     def _take_untyped(self, part: Any, members: Members) -> None:
         """Take a text, a part that does not say what it is, or a value: that as JSON, never as Python writes it."""
         text = part if isinstance(part, str) else text_of(members.get("text")) or json_text(members or part)
-        if text:
-            self.content.append(text)
+        self._add(self.content, text)
 
-
-def joined(pieces: list[str]) -> str | None:
-    """Return pieces as one text, None where none came."""
-    return "".join(pieces) if pieces else None
+    def _add(self, texts: Texts, piece: str | None) -> None:
+        if piece:
+            texts.append(piece)
+            self.allowance.take(piece)

@@ -9,6 +9,7 @@ from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.response_items import Output
 from llm_otel_broadcast.clients.openai.usage import read_usage
 from llm_otel_broadcast.clients.reading import Members, all_members_of, items_of, members_of, note, text_of
+from llm_otel_broadcast.clients.texts import Allowance
 from llm_otel_broadcast.generation import Failure, Generation
 
 FETCH: Final = "fetch_response"
@@ -40,7 +41,7 @@ def read_answer(record: Generation, said: Members) -> Output:
         record.usage = read_usage(usage)
     if "openrouter_metadata" in said:
         note_routing(record, said["openrouter_metadata"])
-    output = Output(wanted=record.wants_answer)
+    output = Output(Allowance(record.max_characters), wanted=record.wants_answer)
     for item in items_of(said, "output"):
         output.take(item)
     if output.is_compacted:

@@ -27,6 +27,7 @@ from llm_otel_broadcast.clients.openai.response_items import (
     tool_call,
 )
 from llm_otel_broadcast.clients.reading import Members, all_members_of, extras_of, members_of
+from llm_otel_broadcast.clients.texts import Allowance, Texts
 from llm_otel_broadcast.generation import Failure, Generation, ServerCall, ToolCall
 from llm_otel_broadcast.items import is_server_call, waits_for_caller
 
@@ -55,14 +56,25 @@ class ResponseFold:
         settle: called with the record when they have been added up.
     """
 
-    __slots__ = ("_audio_bytes", "_calls", "_ended", "_output", "_record", "_server_calls", "_settle", "_wanted")
+    __slots__ = (
+        "_allowance",
+        "_audio_bytes",
+        "_calls",
+        "_ended",
+        "_output",
+        "_record",
+        "_server_calls",
+        "_settle",
+        "_wanted",
+    )
 
     def __init__(self, record: Generation, settle: Callable[[Generation], None]) -> None:
         self._record = record
         self._settle = settle
         self._wanted = record.wants_answer
-        self._output = Output(wanted=record.wants_answer)
-        self._calls: dict[object, tuple[ToolCall, list[str]]] = {}
+        self._allowance = Allowance(record.max_characters)
+        self._output = Output(self._allowance, wanted=record.wants_answer)
+        self._calls: dict[object, tuple[ToolCall, Texts]] = {}
         self._server_calls: dict[object, ServerCall] = {}
         self._audio_bytes = 0
         self._ended: Output | None = None
@@ -77,6 +89,7 @@ class ResponseFold:
             piece = self._piece(said, event)
             if piece and self._wanted:
                 getattr(self._output, name).append(piece)
+                self._allowance.take(piece)
             return False
         take = self._TAKES.get(kind)
         if take is not None:
@@ -91,9 +104,11 @@ class ResponseFold:
         record, ended = self._record, self._ended
         pieces = self._add_up()
         if ended is None:
+            self._allowance.note(record)
             put_choice(record, pieces, None)
         elif pieces.says_something and not ended.says_something:
             reason = record.choices[0].finish_reason if record.choices else None
+            self._allowance.note(record)
             put_choice(record, pieces, "tool_calls" if reason == "stop" and pieces.waits_for_caller else reason)
         if self._audio_bytes and self._wanted and record.choices:
             record.choices[0].media.append(blob("audio", None, self._audio_bytes))
@@ -102,9 +117,10 @@ class ResponseFold:
 
     def _add_up(self) -> Output:
         output = self._output
+        self._allowance.settle()
         for call, pieces in self._calls.values():
             if pieces:
-                call.arguments = "".join(pieces)
+                call.arguments = pieces.joined() or ""
             output.tool_calls.append(call)
         output.server_calls += self._server_calls.values()
         return output
@@ -127,8 +143,12 @@ class ResponseFold:
     def _take_arguments(self, said: Members, event: Any) -> None:
         piece = self._piece(said, event)
         if piece and self._wanted:
-            entry = self._calls.setdefault(_place(said), (ToolCall(), []))
+            place = _place(said)
+            entry = self._calls.get(place)
+            if entry is None:
+                entry = self._calls[place] = (ToolCall(), self._allowance.texts())
             entry[1].append(piece)
+            self._allowance.take(piece)
 
     def _take_audio(self, said: Members, event: Any) -> None:
         piece = self._piece(said, event)
@@ -145,7 +165,8 @@ class ResponseFold:
         if waits_for_caller(told):
             call = tool_call(item, content=self._wanted)
             begun = self._calls.get(place)
-            self._calls[place] = (call, begun[1] if begun and not call.arguments else [])
+            pieces = begun[1] if begun and not call.arguments else self._allowance.texts()
+            self._calls[place] = (call, pieces)
             # who runs it may be known only when the item is whole
             self._server_calls.pop(place, None)
         elif is_server_call(kind):

@@ -18,6 +18,7 @@ from llm_otel_broadcast.clients.reading import (
     text_of,
     text_within,
 )
+from llm_otel_broadcast.clients.texts import Allowance
 from llm_otel_broadcast.generation import Choice, ServerCall, ToolCall
 from llm_otel_broadcast.items import FUNCTION_CALLS, ORIGINS, is_output, is_server_call, tool_of, waits_for_caller
 
@@ -47,12 +48,12 @@ class Output:
         "wanted",
     )
 
-    def __init__(self, *, wanted: bool) -> None:
+    def __init__(self, allowance: Allowance, *, wanted: bool) -> None:
         self.wanted = wanted
         """Whether content may be kept."""
-        self.text: list[str] = []
-        self.reasoning: list[str] = []
-        self.refusal: list[str] = []
+        self.text = allowance.texts()
+        self.reasoning = allowance.texts()
+        self.refusal = allowance.texts()
         self.tool_calls: list[ToolCall] = []
         self.server_calls: list[ServerCall] = []
         self.media: list[Mapping[str, object]] = []
@@ -155,9 +156,9 @@ class Output:
         """Return the answer that the items are."""
         return Choice(
             finish_reason=finish_reason,
-            content=_joined(self.text),
-            reasoning=_joined(self.reasoning),
-            refusal=_joined(self.refusal),
+            content=self.text.joined(),
+            reasoning=self.reasoning.joined(),
+            refusal=self.refusal.joined(),
             tool_calls=self.tool_calls,
             media=self.media,
         )
@@ -227,7 +228,3 @@ def blob(modality: str, mime_type: str | None, size: int) -> Mapping[str, object
     """Describe inline media instead of carrying them."""
     named = {"mime_type": mime_type} if mime_type else {}
     return {"type": "blob", "modality": modality, **named, "stripped": True, "bytes": size}
-
-
-def _joined(pieces: list[str]) -> str | None:
-    return "".join(pieces) if pieces else None

@@ -7,7 +7,6 @@ import time
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
-from llm_otel_broadcast.clients.openai.content_parts import joined
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.uploads import note_uploads
 from llm_otel_broadcast.clients.reading import (
@@ -19,6 +18,7 @@ from llm_otel_broadcast.clients.reading import (
     text_of,
     text_within,
 )
+from llm_otel_broadcast.clients.texts import Allowance
 from llm_otel_broadcast.generation import Choice, Generation
 from llm_otel_broadcast.usage import Usage
 
@@ -79,11 +79,12 @@ class TranscriptionReader:
 class TranscriptionFold:
     """Takes the events of a streamed transcription: pieces of text, and at the end the whole."""
 
-    __slots__ = ("_pieces", "_record")
+    __slots__ = ("_allowance", "_pieces", "_record")
 
     def __init__(self, record: Generation) -> None:
         self._record = record
-        self._pieces: list[str] = []
+        self._allowance = Allowance(record.max_characters)
+        self._pieces = self._allowance.texts()
 
     def add(self, chunk: Any) -> bool:
         said = members_of(chunk)
@@ -95,16 +96,21 @@ class TranscriptionFold:
             record.complete = True
             _read_usage(record, said)
             piece = said.get("text")
-            self._pieces.clear()
+            # the whole text stands in for its pieces
+            self._allowance = Allowance(record.max_characters)
+            self._pieces = self._allowance.texts()
         elif kind != "transcript.text.delta":  # a segment repeats the text of its deltas
             note_error(record, all_members_of(chunk))
             return False
         if record.wants_answer and piece:
-            self._pieces.append(text_within(piece))
+            text = text_within(piece)
+            self._pieces.append(text)
+            self._allowance.take(text)
         return False
 
     def finish(self) -> None:
-        text = joined(self._pieces)
+        self._allowance.note(self._record)
+        text = self._pieces.joined()
         if text:
             self._record.choices = [Choice(content=text)]
             self._record.size += len(text)
