@@ -148,7 +148,8 @@ def _output_type(api: str, request: Json) -> str | None:
 
 def _tool_name(tool: Json) -> str | None:
     nested = tool.get(tool.get("type", ""))
-    name: str | None = (nested if isinstance(nested, Mapping) else tool).get("name")
+    # A built-in tool is called by its type: the conventions' schema asks for a name.
+    name: str | None = (nested if isinstance(nested, Mapping) else tool).get("name") or tool.get("type")
     return name
 
 
@@ -256,10 +257,13 @@ def _read_head(span: Expected, answer: Json) -> None:
         if name not in span.attributes:
             span.say(name, answer.get(member))
     for name in ("service_tier", "system_fingerprint"):
-        if PROVIDERS.get(span.attributes["server.address"]) == "openai":
-            span.say(f"openai.response.{name}", answer.get(name))
-        elif answer.get(name):
-            span.open.add(f"openai.response.{name}")
+        span.say(_vendor_name(span, name), answer.get(name))
+
+
+def _vendor_name(span: Expected, name: str) -> str:
+    """Return the attribute of a fact that OpenAI's API names: `openai.*` is for OpenAI and hosts that nobody knows."""
+    provider = PROVIDERS.get(span.attributes["server.address"], "openai")
+    return f"{'openai' if provider == 'openai' else 'gen_ai'}.response.{name}"
 
 
 def _read_usage(span: Expected, usage: Any) -> None:
@@ -350,8 +354,7 @@ def _read_response(span: Expected, response: Json, *, is_fetch: bool, is_compact
     say("gen_ai.response.id", response.get("id"))
     say("gen_ai.response.model", response.get("model"))
     say("gen_ai.response.status", status)
-    if PROVIDERS.get(span.attributes["server.address"]) == "openai":
-        say("openai.response.service_tier", response.get("service_tier"))
+    say(_vendor_name(span, "service_tier"), response.get("service_tier"))
     if is_fetch:
         # Counted by whoever sees the end of a background response first.
         span.open |= {name for name in ABSENT if name.startswith(USAGE)}
@@ -367,7 +370,9 @@ def _read_response(span: Expected, response: Json, *, is_fetch: bool, is_compact
         say("gen_ai.response.finish_reasons", ("length" if reason == "max_output_tokens" else reason,))
     elif status == "failed":
         say("gen_ai.response.finish_reasons", ("error",))
-    span.output = [part for item in output for part in _output_parts(item)]
+    parts = [part for item in output for part in _output_parts(item)]
+    # What is no text of the answer comes behind it.
+    span.output = sorted(parts, key=lambda part: part[0] == "compaction")
 
 
 def _output_parts(item: Json) -> list[Part]:
@@ -383,6 +388,12 @@ def _output_parts(item: Json) -> list[Part]:
         case "reasoning":
             texts = _texts(item.get("summary")) + _texts(item.get("content"))
             return [("reasoning", "\n\n".join(texts))] if texts else []
+        case kind if kind in CALLS_OF_CALLER:
+            # A built-in tool that the caller runs: what it is to do stands beside what every item has.
+            arguments = {name: value for name, value in item.items() if name not in ("id", "type", "status", "call_id")}
+            return [("call", item["call_id"], kind.removesuffix("_call"), arguments)]
+        case "compaction":
+            return [("compaction",)]
         case kind if kind.endswith("_call") or kind.startswith("mcp_"):
             return [("server call", kind.removesuffix("_call"))]
     return []
