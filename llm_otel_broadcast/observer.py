@@ -182,6 +182,10 @@ class CallObserver:
             elif block.app_span is not None:
                 self._app_spans.rename(block.app_span, record)
                 record.app_spans = (block.app_span,)
+            # At once: what the program reports of its own is no answer that is still to be read.
+            spans, record.app_spans = record.app_spans, ()
+            if spans:
+                self._app_spans.end(record, spans)
         self.closed(record)
 
     def around(self, said: Mapping[Any, Any]) -> Mapping[Any, Any]:

@@ -42,6 +42,9 @@ class Interruption:
             return
         if module.startswith((f"{PACKAGE}.stand_in", f"{PACKAGE}.receiver")):
             return
+        # nor what is raised while `any` and its like close the generator that they leave
+        if frame.f_code.co_name == "<genexpr>" and event == "call":
+            return
         self.left -= 1
         if self.left < 0:
             sys.setprofile(None)
