@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from llm_otel_broadcast.connection.sample import send_test_trace
     from llm_otel_broadcast.connection.testing import test_connection
     from llm_otel_broadcast.delivery.announcing import FinishedGeneration
+    from llm_otel_broadcast.delivery.books import DestinationStatus
     from llm_otel_broadcast.fields.context import TraceHandle, current_trace_fields, propagate, trace_context
     from llm_otel_broadcast.fields.decorate import GenerationHandle, current_generation, traced_generation
     from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id
     from llm_otel_broadcast.instrumentation import (
-        DestinationStatus,
         Handle,
         flush,
         instrument,
@@ -33,7 +33,7 @@ _HOMES = {
     "ConfigError": "settings.errors",
     "ConnectionReport": "connection.report",
     "Destination": "settings.destination",
-    "DestinationStatus": "instrumentation",
+    "DestinationStatus": "delivery.books",
     "FinishedGeneration": "delivery.announcing",
     "GenerationHandle": "fields.decorate",
     "Handle": "instrumentation",

@@ -104,8 +104,9 @@ def assemble(
         lane.max_bytes = share
     if not lanes and app_spans.provider() is None and not options.destinations:
         logger.warning(
-            "instrument() has nowhere to send traces: pass endpoint=..., set LLM_OTEL_BROADCAST_ENDPOINT or "
-            "OTEL_EXPORTER_OTLP_ENDPOINT, or set up an OpenTelemetry tracer provider"
+            "there is nowhere to send traces to: pass endpoint=... to instrument(), give `run --endpoint URL`, set "
+            "LLM_OTEL_BROADCAST_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, add a destination to the settings file "
+            "(llm-otel-broadcast destinations add), or set up an OpenTelemetry tracer provider"
         )
     observer = CallObserver(
         options,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from llm_otel_broadcast import ending
 from llm_otel_broadcast.clients.openai.choosing import covering
 from llm_otel_broadcast.clients.streams import open_streams
-from llm_otel_broadcast.delivery.books import LaneStatus
+from llm_otel_broadcast.delivery.books import DestinationStatus
 from llm_otel_broadcast.delivery.broadcaster import flush_all
 from llm_otel_broadcast.guard import errors
 from llm_otel_broadcast.logs import drain, logger
@@ -31,14 +31,17 @@ if TYPE_CHECKING:
 
     from llm_otel_broadcast.delivery.announcing import FinishedGeneration
 
-DestinationStatus = LaneStatus
-
 
 class Handle:
     """What `instrument()` returns; as a context manager it shuts down at the end of the block. `life` None: does nothing."""
 
     def __init__(self, life: Life | None) -> None:
         self._life = life
+
+    def __repr__(self) -> str:
+        status = self.status()
+        names = ", ".join(destination.name for destination in status.destinations) or "no destination"
+        return f"<Handle: {'recording' if status.instrumented else 'not recording'}, {names}>"
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Send everything recorded so far; wait at most `timeout` seconds for all destinations side by side.
@@ -236,7 +239,7 @@ def shutdown(timeout: float | None = None) -> None:
     _shut_down((*current, *(other for other in _state.running if other not in current)), timeout)
 
 
-def _waiting_in(replaced: Sequence[Run]) -> Iterator[LaneStatus]:
+def _waiting_in(replaced: Sequence[Run]) -> Iterator[DestinationStatus]:
     """Yield the figures of those destinations of replaced settings for which something still waits."""
     for run in replaced:
         broadcaster = run.assembly.broadcaster

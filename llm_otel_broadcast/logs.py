@@ -15,7 +15,23 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
+_PRODUCT: Final = "llm-otel-broadcast"
 logger: Final = logging.getLogger("llm_otel_broadcast")
+
+
+class _Unconfigured(logging.Handler):
+    """Writes warnings where the program has configured no logging: Python's own last resort does not say whose they are."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        others = [handler for handler in logger.handlers if handler is not self]
+        last_resort = logging.lastResort
+        if others or last_resort is None or (logger.propagate and logging.getLogger().hasHandlers()):
+            return
+        record = logging.makeLogRecord({**vars(record), "msg": f"{_PRODUCT}: {record.getMessage()}", "args": ()})
+        last_resort.handle(record)
+
+
+logger.addHandler(_Unconfigured(logging.WARNING))
 
 _Line: TypeAlias = tuple[int, str, tuple[object, ...], Any]
 _MAX_LINES: Final = 100

@@ -78,7 +78,7 @@ class Life:
             options = self._settled(file)
         except FileError as wrong:
             # The words of `zero_code.start`: without a handler of the program's this is the same line on stderr.
-            logger.error("llm-otel-broadcast: %s; the program runs untraced", "; ".join(wrong.faults))
+            logger.error("%s; the program runs untraced", "; ".join(wrong.faults))
         with state.lock:
             if self._covers is None:
                 for life in watcher.lives:

@@ -9,7 +9,7 @@ from typing import Any
 
 from llm_otel_broadcast.assembly import Assembly
 from llm_otel_broadcast.clients.openai.targets import Patches
-from llm_otel_broadcast.delivery.books import LaneStatus
+from llm_otel_broadcast.delivery.books import DestinationStatus
 from llm_otel_broadcast.fields.scope import sinks
 from llm_otel_broadcast.guard import errors
 
@@ -25,8 +25,14 @@ class Status:
     """
 
     instrumented: bool
-    destinations: tuple[LaneStatus, ...]
+    destinations: tuple[DestinationStatus, ...]
     internal_errors: Mapping[str, int]
+
+    def __str__(self) -> str:
+        lines = ["calls are being recorded" if self.instrumented else "no calls are being recorded"]
+        lines += [f"  {destination}" for destination in self.destinations] or ["  no destination"]
+        lines += [f"  errors kept from your calls, {place}: {count}" for place, count in self.internal_errors.items()]
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -150,7 +150,7 @@ def test_shutdown_is_bounded_with_a_destination_that_hangs(stand_in, receiver):
     handle.shutdown(timeout=0.3)
     assert time.monotonic() - started < 1.5
     (books,) = handle.status().destinations
-    assert books.dropped == {"stopped": 1}
+    assert books.dropped == {"unanswered": 1}
 
 
 def test_shutdown_twice_is_harmless(receiver):
@@ -365,3 +365,16 @@ def test_disabled_means_that_nothing_is_patched_and_the_handle_does_nothing(
     (said,) = caplog.records
     assert (said.levelno, variable in said.getMessage()) == (logging.DEBUG, True)
     assert not receiver.requests
+
+
+def test_figures_are_printed_for_people(receiver, stand_in, instrumented):
+    handle = instrumented()
+    assert repr(handle).startswith("<Handle: recording, ")
+    chat("sync", stand_in.base_url)
+    assert handle.flush()
+    first, second = str(handle.status()).splitlines()
+    assert first == "calls are being recorded"
+    assert second.endswith(": 1 produced, 1 delivered")
+    handle.shutdown()
+    assert repr(handle).startswith("<Handle: not recording, ")
+    assert str(handle.status()).startswith("no calls are being recorded\n")

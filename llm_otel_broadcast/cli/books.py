@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from llm_otel_broadcast.instrumentation import DestinationStatus
+from llm_otel_broadcast.delivery.books import UNANSWERED, DestinationStatus
 from llm_otel_broadcast.running import Status
 
 
@@ -35,6 +35,10 @@ def books(status: Status) -> Group:
 
 def _troubles(lane: DestinationStatus) -> Iterable[str]:
     if lane.dropped:
-        yield f"{lane.name}: dropped " + ", ".join(f"{count} {reason}" for reason, count in lane.dropped.items())
+        lost = [f"{count} {reason}" for reason, count in lane.dropped.items() if reason != UNANSWERED]
+        if lost:
+            yield f"{lane.name}: dropped {', '.join(lost)}"
+        if UNANSWERED in lane.dropped:
+            yield f"{lane.name}: no answer for {lane.dropped[UNANSWERED]} in time; they may have arrived"
     if lane.last_error and (lane.dropped or lane.queued_records):
         yield f"{lane.name}: {lane.last_error}"

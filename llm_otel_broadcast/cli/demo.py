@@ -15,6 +15,7 @@ from rich.text import Text
 
 from llm_otel_broadcast.cli.books import books
 from llm_otel_broadcast.cli.trees import trace_trees
+from llm_otel_broadcast.delivery.books import UNANSWERED
 from llm_otel_broadcast.instrumentation import Handle, instrument
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.settings.destination import Destination
@@ -77,7 +78,8 @@ def run(console: Console, endpoint: str | None, headers: Mapping[str, str]) -> b
     status = handle.status()
     delivered = all(lane.delivered == lane.produced for lane in status.destinations)
     console.print(books(status))
-    console.print(_closing(endpoint, delivered=delivered))
+    lost = any(set(lane.dropped) - {UNANSWERED} for lane in status.destinations)
+    console.print(_closing(endpoint, delivered=delivered, lost=lost))
     return delivered
 
 
@@ -102,8 +104,10 @@ def _opening(stand_in: StandIn, receiver: OtlpReceiver) -> Text:
     )
 
 
-def _closing(endpoint: str | None, *, delivered: bool) -> Text:
+def _closing(endpoint: str | None, *, delivered: bool, lost: bool) -> Text:
     if not delivered:
+        if not lost:
+            return Text("\nYour backend has not answered in time; it may have everything.", "yellow")
         return Text("\nNot everything has arrived.", "red")
     if endpoint is not None:
         return Text(f"\nYour backend has the same now: look for the service {_SERVICE}.")

@@ -11,18 +11,20 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from llm_otel_broadcast.guard import without_text
 from llm_otel_broadcast.logs import log
 
 
 @dataclass(frozen=True, slots=True)
-class LaneStatus:
+class DestinationStatus:
     """One destination's books: produced = delivered + dropped + left out + queued.
 
     Records are generations, spans of `trace_context` and of `BroadcastSpanProcessor`; bytes are an estimate of what they hold in
-    memory. `left_out` counts what the destination does not ask for: `api_key`, `filtered` (its rules), `rule_timeout` (a regex rule that could not be decided in time), `sampled`; and of other
-    instrumentations' spans those of calls that are `recorded` already, and those that are out `with_its_trace`. `withheld` counts
+    memory. Of what is `dropped`, `unanswered` may have arrived: its request was out when sending ended. `left_out` counts what the
+    destination does not ask for: `api_key`, `filtered` (its rules), `rule_timeout` (a regex rule that could not be decided in time),
+    `sampled`; and of other instrumentations' spans those of calls that are `recorded` already, and those that are out `with_its_trace`. `withheld` counts
     the values (attributes, events, names, status texts) of such spans that a destination in privacy mode was not sent, because they
     are not known to be free of content.
     """
@@ -38,6 +40,20 @@ class LaneStatus:
     last_success: float | None
     left_out: Mapping[str, int] = field(default_factory=dict)
     withheld: int = 0
+
+    def __str__(self) -> str:
+        figures = [f"{self.produced} produced", f"{self.delivered} delivered"]
+        figures += [f"{count} dropped ({reason})" for reason, count in self.dropped.items()]
+        figures += [f"{count} left out ({reason})" for reason, count in self.left_out.items()]
+        figures += [f"{self.withheld} values withheld"] if self.withheld else []
+        figures += [f"{self.queued_records} queued"] if self.queued_records else []
+        figures += [f"{self.retried} retried"] if self.retried else []
+        error = f"; last error: {self.last_error}" if self.last_error else ""
+        return f"{self.name}: {', '.join(figures)}{error}"
+
+
+UNANSWERED: Final = "unanswered"
+"""Why records are counted as dropped that may have arrived."""
 
 
 class Books:
@@ -55,8 +71,8 @@ class Books:
         """Drops to be told by `say`."""
         self._said: set[str] = set()
 
-    def status(self, waiting: int, size: int, withheld: int = 0) -> LaneStatus:
-        return LaneStatus(
+    def status(self, waiting: int, size: int, withheld: int = 0) -> DestinationStatus:
+        return DestinationStatus(
             name=self.name,
             produced=self.produced,
             delivered=self.delivered,
@@ -89,9 +105,10 @@ class Books:
                 # the thread and `stop` came here at the same moment
                 return
             shown = f": {message}" if message else ""
-            self._tell(
-                logging.WARNING, f"{count} generation(s) dropped ({reason}{shown}). status() counts further ones."
-            )
+            text = f"{count} generation(s) dropped ({reason}{shown})"
+            if reason == UNANSWERED:
+                text = f"no answer for {count} generation(s) before sending ended: they may have arrived"
+            self._tell(logging.WARNING, f"{text}. status() counts further ones.")
 
     def succeeded(self) -> None:
         self.last_success = time.time()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from llm_otel_broadcast.delivery.books import LaneStatus
+from llm_otel_broadcast.delivery.books import DestinationStatus
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.parts import Finished, Record
 from llm_otel_broadcast.generation import Block, Generation
@@ -162,7 +162,7 @@ class Broadcaster:
         for lane in self.all:
             lane.after_fork()
 
-    def status(self) -> tuple[LaneStatus, ...]:
+    def status(self) -> tuple[DestinationStatus, ...]:
         return tuple(lane.status() for lane in self.lanes)
 
 

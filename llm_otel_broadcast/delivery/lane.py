@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 from llm_otel_broadcast.blocking import objects
 from llm_otel_broadcast.delivery.blocks import BlockBook
-from llm_otel_broadcast.delivery.books import Books, LaneStatus
+from llm_otel_broadcast.delivery.books import UNANSWERED, Books, DestinationStatus
 from llm_otel_broadcast.delivery.parts import Item, LaneParts, LeftOut, Outcome, Record
 from llm_otel_broadcast.delivery.rendering import Rendering, ReplacedError, Unreadable, Withdrawn, render, shrink
 from llm_otel_broadcast.delivery.retrying import Retrying, close_transport, flush_transport
@@ -205,19 +205,21 @@ class Lane:
         self.hurry()
         self._worker.join(deadline)
         with self._held():
-            left = len(self._queue) + self._in_flight
+            unanswered = self._in_flight if self._retrying.is_sending else 0
+            left = len(self._queue) + self._in_flight - unanswered
             self._closed = True
             self._queue.clear()
             self._bytes = self._in_flight = self._in_flight_bytes = 0
-            if left:
-                self._books.drop("stopped", left)
+            for reason, count in (("stopped", left), (UNANSWERED, unanswered)):
+                if count:
+                    self._books.drop(reason, count)
         self._books.say()
 
     def after_fork(self) -> None:
         """In a child: the queue's content stays with the parent, the thread is not there, the books begin anew."""
         self._fresh()
 
-    def status(self) -> LaneStatus:
+    def status(self) -> DestinationStatus:
         self._replace_blocked()
         parts = self._parts
         withheld = 0 if parts is None else parts.withheld()

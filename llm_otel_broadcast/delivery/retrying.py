@@ -83,6 +83,8 @@ class Retrying:
         self._stopping = stopping
         self._hurried = hurried
         self._backoff = Backoff()
+        self.is_sending = False
+        """A request is under way: whether it has arrived is not known."""
 
     def send(self, parts: LaneParts, spans: Sequence[Span], records: int) -> Outcome | None:
         """Send until it works, is refused, or time is up; None when the lane was stopped meanwhile.
@@ -94,7 +96,11 @@ class Retrying:
         first = time.monotonic()
         is_last = False
         while not self._stopping.is_set():
-            outcome = parts.transport.send(spans, divisible=records > 1)
+            self.is_sending = True
+            try:
+                outcome = parts.transport.send(spans, divisible=records > 1)
+            finally:
+                self.is_sending = False
             if outcome.kind != "retry":
                 backoff.succeed()
                 return outcome

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from llm_otel_broadcast import ending
 from llm_otel_broadcast.clients.observe import is_under_way
-from llm_otel_broadcast.delivery.books import LaneStatus
+from llm_otel_broadcast.delivery.books import DestinationStatus
 from llm_otel_broadcast.fields.scope import current_scope
 from llm_otel_broadcast.guard import Guard
 from llm_otel_broadcast.overlap import Mark, overlap, parent_of, tells_of_a_call
@@ -144,7 +144,7 @@ class BroadcastSpanProcessor(SpanProcessor):
         if run is not None:
             run.assembly.broadcaster.flush(run.exit_timeout)
 
-    def status(self) -> tuple[LaneStatus, ...]:
+    def status(self) -> tuple[DestinationStatus, ...]:
         """Return the books of the destinations that it sends to."""
         run = self._run()
         return () if run is None else run.assembly.broadcaster.status()

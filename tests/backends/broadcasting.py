@@ -12,7 +12,7 @@ import openai
 
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination
-from llm_otel_broadcast.delivery.lane import LaneStatus
+from llm_otel_broadcast.delivery.lane import DestinationStatus
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
 from llm_otel_broadcast.receiver.requests import ReceivedRequest
 from llm_otel_broadcast.stand_in.routes import ERROR_WORDS
@@ -38,7 +38,7 @@ class Broadcast:
     result: Any
     spans: list[ReceivedSpan]
     requests: list[ReceivedRequest]
-    books: LaneStatus
+    books: DestinationStatus
 
     def span(self, name: str) -> ReceivedSpan:
         (found,) = (span for span in self.spans if span.name == name)

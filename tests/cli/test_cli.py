@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import socket
@@ -10,7 +11,9 @@ import sys
 import time
 
 import pytest
+from rich.console import Console
 
+from llm_otel_broadcast.cli import demo as demo_module
 from llm_otel_broadcast.receiver.server import Reply
 
 
@@ -100,6 +103,16 @@ def test_the_demo_waits_for_a_backend_that_answers_late(receiver):
     done = run("demo", "--endpoint", receiver.endpoint)
     assert done.returncode == 0, done.stdout
     assert "dropped" not in done.stdout.splitlines()[-3]
+
+
+def test_the_demo_speaks_of_no_loss_where_the_answer_was_only_late(receiver, monkeypatch):
+    monkeypatch.setattr(demo_module, "_LATE_WAIT_S", -9.0)
+    receiver.script(*[Reply(200, delay=20, store=True)] * 3)
+    console = Console(file=io.StringIO(), width=120)
+    assert not demo_module.run(console, receiver.endpoint, {})
+    shown = console.file.getvalue()
+    assert "they may have arrived" in shown
+    assert shown.endswith("Your backend has not answered in time; it may have everything.\n")
 
 
 def test_a_second_demo_makes_traces_of_its_own(receiver):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from llm_otel_broadcast import Destination
-from llm_otel_broadcast.delivery.books import LaneStatus
+from llm_otel_broadcast.delivery.books import DestinationStatus
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.parts import LaneParts
 from llm_otel_broadcast.dialects import semconv
@@ -80,7 +80,7 @@ def flushed(lane: Lane, timeout: float = 5.0) -> bool:
     return lane.wait(lane.hurry(), time.monotonic() + timeout)
 
 
-def balanced(books: LaneStatus) -> bool:
+def balanced(books: DestinationStatus) -> bool:
     known = books.delivered + sum(books.dropped.values()) + sum(books.left_out.values()) + books.queued_records
     return books.produced == known
 

@@ -230,7 +230,7 @@ def test_a_dead_destination_holds_no_such_end_up_for_longer_than_exit_timeout(en
     code, seconds, errors = results[name]
     assert code == DEAD[name][1]
     assert seconds < EXIT_TIMEOUT_S + MARGIN_S
-    assert "1 generation(s) dropped (stopped)" in errors
+    assert "no answer for 1 generation(s) before sending ended" in errors
 
 
 def test_what_leaves_a_process_is_put_back(receiver):

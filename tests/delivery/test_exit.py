@@ -107,7 +107,8 @@ def test_a_program_with_one_call_delivers_it_however_it_ends(ended, name):
     assert code == usual
     assert arrived.count(name) == 1
     assert seconds < EXIT_TIMEOUT + MARGIN
-    assert "llm" not in errors
+    # that settings without a destination send nowhere is said
+    assert "llm" not in "".join(line for line in errors.splitlines() if "nowhere to send" not in line)
     assert ("Traceback" in errors) == (name in ("raises", "is interrupted"))
 
 
@@ -119,7 +120,7 @@ def test_dead_destinations_hold_the_end_up_for_no_longer_than_exit_timeout(ended
     assert code == usual
     assert EXIT_TIMEOUT - 0.1 < seconds < EXIT_TIMEOUT + MARGIN
     assert arrived.count(name) == 1
-    assert errors.count("dropped (stopped") == 3
+    assert errors.count("dropped (stopped") + errors.count("no answer for 1 generation(s)") == 3
     assert "Fatal" not in errors
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -181,3 +184,39 @@ def test_retrying_with_the_real_policy_is_said_once(receiver, caplog):
         assert flushed(lane)
         assert lane.status().retried == 2
     assert len(said(caplog)) == 1
+
+
+@pytest.mark.parametrize(
+    ("configured", "line"),
+    [
+        ("", 'llm-otel-broadcast: destination "backend": gone'),
+        ("logging.basicConfig(format='%(name)s|%(message)s')", 'llm_otel_broadcast|destination "backend": gone'),
+        (
+            "logging.getLogger('llm_otel_broadcast').propagate = False",
+            'llm-otel-broadcast: destination "backend": gone',
+        ),
+    ],
+)
+def test_a_program_without_logging_sees_whose_a_warning_is(configured, line):
+    """Python's last resort writes the bare message: nobody knew which library it came from."""
+    program = f"""
+import logging
+{configured}
+from llm_otel_broadcast.logs import logger
+logger.warning('destination "%s": gone', "backend")
+logger.info("not shown")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert (done.stdout, done.stderr.splitlines()) == ("", [line])
+
+
+def test_what_was_not_answered_before_the_end_is_not_called_lost(caplog):
+    """MLflow's first answer takes 7 s: what it had stored was told as dropped."""
+    with backend(backends.hangs) as seen, running(seen.endpoint) as lane:
+        lane.put(record())
+        until(lambda: seen.requests)
+        lane.stop(time.monotonic() + 0.1)
+        seen.stopped.set()
+        assert lane.status().dropped == {"unanswered": 1}
+    line = said(caplog)[-1]
+    assert "no answer for 1 generation(s) before sending ended: they may have arrived" in line

@@ -233,7 +233,7 @@ def test_stopping_counts_what_is_left_once():
         seen.stopped.set()
         until(lambda: not lane.is_running)
         books = lane.status()
-    assert (books.produced, books.dropped, books.queued_records) == (4, {"stopped": 4}, 0)
+    assert (books.produced, books.dropped, books.queued_records) == (4, {"unanswered": 1, "stopped": 3}, 0)
 
 
 def test_what_a_stopped_lane_still_gets_through_comes_too_late_for_the_books(receiver):
@@ -244,7 +244,7 @@ def test_what_a_stopped_lane_still_gets_through_comes_too_late_for_the_books(rec
         lane.stop(time.monotonic())
         receiver.hang.set()
         until(lambda: not lane.is_running)
-        assert (lane.status().delivered, lane.status().dropped) == (0, {"stopped": 1})
+        assert (lane.status().delivered, lane.status().dropped) == (0, {"unanswered": 1})
 
 
 def test_a_lane_that_was_stopped_sends_no_second_half():
@@ -266,7 +266,7 @@ def test_a_lane_that_was_stopped_sends_no_second_half():
         stopped.set()
         until(lambda: not lane.is_running)
         assert len(transport.sent) == 1
-        assert lane.status().dropped == {"stopped": 2}
+        assert lane.status().dropped == {"unanswered": 2}
 
 
 def test_a_record_is_kept_when_no_thread_can_be_started(receiver, monkeypatch):
