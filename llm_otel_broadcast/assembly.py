@@ -16,7 +16,8 @@ from llm_otel_broadcast.delivery.parts import LaneParts
 from llm_otel_broadcast.delivery.privacy import allows_content, unwanted_by_all
 from llm_otel_broadcast.delivery.selection import KeyWatch, Selection
 from llm_otel_broadcast.generation import NO_FIELDS, Block, Generation
-from llm_otel_broadcast.guard import ask, logger
+from llm_otel_broadcast.guard import ask
+from llm_otel_broadcast.logs import logger
 from llm_otel_broadcast.observer import CallObserver
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.options import Options
@@ -86,6 +87,7 @@ def assemble(
                 share,
                 _parts_maker(destination, options, app_spans, keeps, announcer),
                 _book_of(destination, before),
+                closes=destination.exporter is not None,
             )
             for destination in lanes
         ],

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-logger: Final = logging.getLogger("llm_otel_broadcast")
+from llm_otel_broadcast.interruption import is_from_signal_handler, is_from_timer
+from llm_otel_broadcast.logs import is_own_thread, log
+
 errors: Counter[str] = Counter()
 """Errors of ours, and of functions that the program gave us, that were stopped, by place."""
 
@@ -19,6 +21,17 @@ told: Final[set[str]] = set()
 
 raise_again = False
 """Private switch of our own test suite: stopped errors are raised after all, so that no test passes over one."""
+
+
+def _stays_here(error: BaseException) -> bool:
+    """Return whether an exception of a foreign object or function must go no further.
+
+    On a thread of ours everything stops. On the host's, what a signal handler raised is for the host, and so is what is no
+    `Exception`: an interrupt, a cancellation.
+    """
+    if is_own_thread():
+        return not isinstance(error, GeneratorExit)
+    return isinstance(error, Exception) and not is_from_signal_handler(error)
 
 
 class Guard:
@@ -35,7 +48,7 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        return isinstance(error, Exception) and self._stops(error)
+        return error is not None and self._stops(error)
 
     def around(self, look: Callable[[Any], Value], otherwise: Value) -> Callable[[Any], Value]:
         """Return `look`, guarded: `otherwise` when it fails. For what runs at every chunk, where a `with` costs too much."""
@@ -43,15 +56,15 @@ class Guard:
         def guarded(thing: Any) -> Value:
             try:
                 return look(thing)
-            except Exception as error:
+            except BaseException as error:
                 if not self._stops(error):
                     raise
                 return otherwise
 
         return guarded
 
-    def _stops(self, error: Exception) -> bool:
-        if raise_again:
+    def _stops(self, error: BaseException) -> bool:
+        if raise_again or not _stays_here(error) or (is_from_timer(error) and not is_own_thread()):
             return False
         errors[self._place] += 1
         if errors[self._place] == 1:
@@ -69,7 +82,7 @@ class Caught:
     __slots__ = ("error",)
 
     def __init__(self) -> None:
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def __enter__(self) -> Caught:
         return self
@@ -77,7 +90,7 @@ class Caught:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self.error = error if isinstance(error, Exception) else None
+        self.error = error if error is not None and _stays_here(error) else None
         return self.error is not None
 
 
@@ -95,11 +108,13 @@ class Callback:
         """Call it; return whether that went well, and what it returned."""
         try:
             return True, self._function(*given)
-        except Exception as error:  # noqa: BLE001  # whatever the program's function raises
+        except BaseException as error:
+            if not _stays_here(error):
+                raise
             self.fails(type(error).__name__, error)
             return False, None
 
-    def fails(self, how: str, error: Exception | None = None) -> None:
+    def fails(self, how: str, error: BaseException | None = None) -> None:
         """Count a failure and say so the first time; an error's text is not shown, as it may quote content."""
         errors[self._name] += 1
         if errors[self._name] == 1:
@@ -107,10 +122,10 @@ class Callback:
             _warn(text, self._name, how, self._consequence, error=error)
 
 
-def _warn(text: str, *args: object, error: Exception | None) -> None:
-    """Log a failure with its traceback, but without the error's text. A filter or handler of the host's may fail."""
+def _warn(text: str, *args: object, error: BaseException | None) -> None:
+    """Log a failure with its traceback, but without the error's text."""
     trace = None if error is None else (type(error), without_text(error), error.__traceback__)
-    ask(lambda: logger.warning(text, *args, exc_info=trace), None)
+    log(logging.WARNING, text, *args, exc_info=trace)
 
 
 def without_text(error: BaseException) -> Exception:
@@ -125,7 +140,9 @@ def ask(question: Callable[[], Value], otherwise: Value) -> Value:
     """
     try:
         return question()
-    except Exception:  # noqa: BLE001  # whatever a foreign object raises
+    except BaseException as error:
+        if not _stays_here(error):
+            raise
         return otherwise
 
 
@@ -133,7 +150,9 @@ def consult(question: Callable[[], Value], otherwise: Value, whose: str) -> Valu
     """Return what a function of the program's yields, `otherwise` when it fails; the first failure of each is logged."""
     try:
         return question()
-    except Exception as error:  # noqa: BLE001  # whatever the program's function raises
+    except BaseException as error:
+        if not _stays_here(error):
+            raise
         if whose not in told:
             told.add(whose)
             text = "%s failed (%s): what it should say is left out. Said once."

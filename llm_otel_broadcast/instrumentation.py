@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from llm_otel_broadcast import ending
 from llm_otel_broadcast.clients.openai.choosing import covering
-from llm_otel_broadcast.clients.streams import end_open_streams
+from llm_otel_broadcast.clients.streams import open_streams
 from llm_otel_broadcast.delivery.books import LaneStatus
 from llm_otel_broadcast.delivery.broadcaster import flush_all
-from llm_otel_broadcast.guard import errors, logger
+from llm_otel_broadcast.guard import errors
+from llm_otel_broadcast.logs import drain, logger
 from llm_otel_broadcast.reloading import Life, watcher
 from llm_otel_broadcast.running import Run, Status
 from llm_otel_broadcast.running import state as _state
@@ -52,14 +52,15 @@ class Handle:
         """Stop recording, deliver what is left for at most `timeout` seconds (default: `exit_timeout`), end the threads."""
         if self._life is not None:
             self._life.end()
-        for run in self._runs():
-            run.shutdown(timeout)
+        _shut_down(self._runs(), timeout)
 
     def status(self) -> Status:
         """Return the figures of this handle's destinations."""
         if self._life is None or self._life.run is None:
             return Status(instrumented=False, destinations=(), internal_errors={})
-        return self._life.run.status()
+        newest, *before = self._runs()
+        status = newest.status()
+        return replace(status, destinations=(*status.destinations, *_waiting_in(before)))
 
     def _runs(self) -> tuple[Run, ...]:
         """Return the newest of this handle's, and those before it that still deliver."""
@@ -192,7 +193,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
     life.begin()
     for warning in misspelt(os.environ):
         logger.warning("%s", warning)
-    _watch_multiprocessing()
+    ending.watch()
     return Handle(life)
 
 
@@ -209,6 +210,8 @@ def uninstrument() -> None:
     _forget_the_file()
     for run in _state.current():
         _state.release(run)
+        run.assembly.broadcaster.hurry()
+    ending.unwatch()
 
 
 def flush(timeout: float = 10.0) -> bool:
@@ -223,8 +226,25 @@ def shutdown(timeout: float | None = None) -> None:
     """Stop recording, deliver what is left and end the threads; see `Handle.shutdown`."""
     _forget_the_file()
     current = _state.current()
-    for run in (*current, *(other for other in _state.running if other not in current)):
+    _shut_down((*current, *(other for other in _state.running if other not in current)), timeout)
+
+
+def _waiting_in(replaced: Sequence[Run]) -> Iterator[LaneStatus]:
+    """Yield the figures of those destinations of replaced settings for which something still waits."""
+    for run in replaced:
+        broadcaster = run.assembly.broadcaster
+        for lane, figures in zip(broadcaster.lanes, broadcaster.status(), strict=True):
+            if figures.queued_records and lane in broadcaster.all:
+                yield figures
+
+
+def _shut_down(runs: Sequence[Run], timeout: float | None) -> None:
+    begun = time.monotonic()
+    for run in runs:
         run.shutdown(timeout)
+    longest = max((run.exit_timeout for run in runs), default=0.0) if timeout is None else timeout
+    drain(begun + longest)
+    ending.unwatch()
 
 
 def _forget_the_file() -> None:
@@ -233,63 +253,28 @@ def _forget_the_file() -> None:
 
 
 def status() -> Status:
-    """Return the figures of the newest `instrument()`, and of those for single clients."""
-    told = [run.status() for run in _state.current()]
+    """Return the figures of the newest `instrument()`, of those for single clients, and of settings that were replaced.
+
+    Destinations of replaced settings are there, under the same name as before, until nothing waits for them any more.
+    """
+    current = _state.current()
+    statuses = [run.status() for run in current]
+    replaced = [run for run in _state.running if run not in current and run.life is not None]
     return Status(
-        instrumented=any(one.instrumented for one in told),
-        destinations=tuple(lane for one in told for lane in one.destinations),
+        instrumented=any(status.instrumented for status in statuses),
+        destinations=(*(lane for status in statuses for lane in status.destinations), *_waiting_in(replaced)),
         internal_errors=dict(errors),
     )
 
 
-def _at_exit() -> None:
-    """Deliver what any run still has, replaced ones included, all within the longest `exit_timeout`."""
-    end_open_streams()
-    runs = _state.running
-    deadline = time.monotonic() + max((run.exit_timeout for run in runs), default=0.0)
-    for run in runs:
-        _state.release(run)
-        run.assembly.broadcaster.hurry()
-    for run in runs:
-        run.shutdown(min(run.exit_timeout, max(0.0, deadline - time.monotonic())))
-    if getattr(sys, "last_type", None) is KeyboardInterrupt:
-        _stay_interrupted()
-
-
-def _stay_interrupted() -> None:
-    """Have a program that was interrupted end by that signal, as its shell expects.
-
-    CPython forgets it when code is made from text before the end, as for each named tuple or dataclass that our threads
-    import (`run_eval_code_obj` in Python/pythonrun.c); running out of such code interrupted reminds it.
-    """
-    with suppress(KeyboardInterrupt):
-        exec("raise KeyboardInterrupt")  # noqa: S102
-
-
 def _after_fork() -> None:
     _state.lock = threading.RLock()
+    # the parent ends their records; the child's end would end them once more
+    open_streams.clear()
     watcher.after_fork()
     for run in _state.running:
         run.assembly.broadcaster.after_fork()
-    _watch_multiprocessing(in_child=True)
+    ending.watch_in_child()
 
 
-def _watch_multiprocessing(*, in_child: bool = False) -> None:
-    """Deliver at the end of multiprocessing's children, which leave by `os._exit` and forget the `atexit` of their parents.
-
-    `in_child`: just forked; only if it turns out to be a child of multiprocessing does that run what is registered.
-    """
-    util: Any = sys.modules.get("multiprocessing.util")
-    if util is None:
-        return
-
-    def at_end(_: object) -> None:
-        util.Finalize(None, _at_exit, exitpriority=0)
-
-    util.register_after_fork(_state, at_end)
-    if not in_child and sys.modules["multiprocessing.process"].parent_process() is not None:
-        at_end(None)
-
-
-atexit.register(_at_exit)
 os.register_at_fork(after_in_child=_after_fork)

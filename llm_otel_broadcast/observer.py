@@ -219,12 +219,14 @@ class CallObserver:
             with _KEY:
                 record.api_keys = self._key_watch.names_of(key_of(client, None) or "")
         spans, record.app_spans = record.app_spans, ()
-        if spans:
-            with _COURTESY:
-                self._app_spans.end(record, spans)
         last = self
         while last.successor is not None:
             last = last.successor
-        last.put(record)
+        try:
+            if spans:
+                with _COURTESY:
+                    self._app_spans.end(record, spans)
+        finally:
+            last.put(record)
         for block in record.blocks:
             block.settle()

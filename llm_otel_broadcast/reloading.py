@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llm_otel_broadcast.assembly import assemble
 from llm_otel_broadcast.forks import importing
-from llm_otel_broadcast.guard import Guard, logger
+from llm_otel_broadcast.guard import Guard
+from llm_otel_broadcast.logs import logger, own
 from llm_otel_broadcast.running import Run, state
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.layers import FileFound, file_at, names_destination, settle
@@ -90,7 +91,7 @@ class Life:
         """Record nothing more; what has been recorded is still delivered."""
         if run is not None and state.is_active(run):
             state.release(run)
-            _retire(run, _GRACE, _PATIENCE)
+            _retire(run)
 
     def _is_watching(self) -> bool:
         """Return whether a change of the file could matter."""
@@ -109,6 +110,10 @@ class Life:
     def _install(self, options: Options) -> None:
         """Have these options watch, and those before deliver what they have without anybody waiting for it."""
         before = self.run
+        newest = state.newest
+        if before is None and self._covers is None and newest and not newest.assembly.broadcaster.stopped:
+            # `instrument()` again: a destination that stays as it is keeps its lane, with what waits there
+            before = newest
         exporters = tuple(made.exporter for made in options.destinations if made.enabled and made.exporter)
         assembly = assemble(options, state.keeps, before.assembly if before else None, watcher.start)
         run = Run(assembly, options.exit_timeout, self._covers, exporters, self)
@@ -116,7 +121,7 @@ class Life:
         self.run = run
         if previous is not None:
             previous.assembly.broadcaster.hand_over(assembly.taken)
-            _retire(previous, _GRACE, _PATIENCE) if previous is before else _retire(previous)
+            _retire(previous)
 
     # -- the watcher's thread ---------------------------------------------------------------------------------------
 
@@ -198,8 +203,12 @@ class _Watcher:
             return
         try:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._watch, name="llm-otel-broadcast settings", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=own(self._watch), name="llm-otel-broadcast settings", daemon=True)
+                thread.start()
+                self._thread = thread
+        except RuntimeError:
+            # no thread is to be had now: the next record tries again
+            return
         finally:
             self._starting.release()
 
@@ -225,14 +234,20 @@ class _Watcher:
 watcher: Final = _Watcher()
 
 
-def _retire(previous: Run, grace: float = 0.0, patience: float | None = None) -> None:
-    """Let the lanes of replaced settings deliver what they have, without anybody waiting for it."""
+def _retire(previous: Run) -> None:
+    """Let the lanes of replaced settings deliver what they have, without anybody waiting for it.
+
+    Until then `status()` shows them, and the end of the process waits for them.
+    """
     if previous.assembly.broadcaster.stopped:
         return
 
     def finish() -> None:
-        if grace:
-            time.sleep(grace)
-        previous.shutdown(patience)
+        time.sleep(_GRACE)
+        previous.shutdown(_PATIENCE)
 
-    threading.Thread(target=finish, name="llm-otel-broadcast retiring", daemon=True).start()
+    try:
+        threading.Thread(target=own(finish), name="llm-otel-broadcast retiring", daemon=True).start()
+    except RuntimeError:
+        # no thread is to be had: the end of the process delivers it, or `shutdown()`
+        return

@@ -6,14 +6,17 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast import ConfigError, Destination
-from llm_otel_broadcast.receiver import Reply
+from llm_otel_broadcast.receiver import OtlpReceiver, Reply
+from llm_otel_broadcast.wire import retry
 from tests.clients.calling import chat
+from tests.delivery.lanes import until
 
 
 def test_the_handle_is_a_context_manager_that_delivers_and_stops(stand_in, receiver):
@@ -64,8 +67,6 @@ def test_before_instrument_everything_is_quiet():
 
 
 def test_instrumenting_again_delivers_what_the_old_settings_had(stand_in, receiver):
-    from llm_otel_broadcast.receiver import OtlpReceiver
-
     with OtlpReceiver() as other:
         llm_otel_broadcast.instrument(endpoint=receiver.endpoint)
         chat("sync", stand_in.base_url)
@@ -74,6 +75,31 @@ def test_instrumenting_again_delivers_what_the_old_settings_had(stand_in, receiv
         assert llm_otel_broadcast.flush()
         assert len(other.store.spans()) == 1
         assert len(receiver.store.wait_for(1)) == 1
+
+
+def test_instrumenting_again_with_the_same_arguments_keeps_what_waits(client, receiver, monkeypatch):
+    monkeypatch.setattr(retry, "delay", lambda *_: 0.05)
+    receiver.script(*[Reply(503)] * 5)
+    for _ in range(3):
+        llm_otel_broadcast.instrument(endpoint=receiver.endpoint, exit_timeout=0.01)
+        client.chat.completions.create(model="gpt-4o", messages=[])
+    assert llm_otel_broadcast.flush()
+    (books,) = llm_otel_broadcast.status().destinations
+    assert (books.produced, books.delivered, books.dropped) == (3, 3, {})
+
+
+def test_a_destination_that_is_no_longer_wanted_is_in_the_status_until_nothing_waits(client, receiver):
+    receiver.hang = threading.Event()
+    llm_otel_broadcast.instrument(endpoint=receiver.endpoint, exit_timeout=0.01)
+    client.chat.completions.create(model="gpt-4o", messages=[])
+    with OtlpReceiver() as other:
+        llm_otel_broadcast.instrument(endpoint=other.endpoint)
+        receiver.wait_for_requests(1)
+        waiting = [(books.name, books.queued_records) for books in llm_otel_broadcast.status().destinations]
+        assert waiting == [(other.endpoint.split("/")[2], 0), (receiver.endpoint.split("/")[2], 1)]
+        receiver.hang.set()
+        until(lambda: len(llm_otel_broadcast.status().destinations) == 1)
+        assert len(receiver.store.spans()) == 1
 
 
 def test_a_stream_open_at_the_end_of_the_process_is_delivered_as_abandoned(stand_in, receiver):
@@ -90,8 +116,6 @@ def test_a_stream_open_at_the_end_of_the_process_is_delivered_as_abandoned(stand
 
 
 def test_a_stream_open_while_settings_change_ends_under_the_new_ones(client, receiver):
-    from llm_otel_broadcast.receiver import OtlpReceiver
-
     with OtlpReceiver() as other:
         old = llm_otel_broadcast.instrument(endpoint=receiver.endpoint)
         asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}], "stream": True}

@@ -58,7 +58,8 @@ class CloseHook:
             self._ended()
 
     def __del__(self) -> None:
-        self._ended()
+        if hasattr(self, "_ended"):  # not where a signal handler has interrupted its making
+            self._ended()
 
 
 def hook_close(response: Any, ended: Callable[[], None]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from types import FunctionType
 from typing import Any, Protocol
 
@@ -79,7 +79,20 @@ class Switch:
 class Call:
     """One call under way: its record, its arguments, and the context made current for it."""
 
-    __slots__ = ("_attached", "_before", "_encloses", "_inside", "_observer", "_token", "kwargs", "reader", "record")
+    __slots__ = (
+        "_attached",
+        "_before",
+        "_encloses",
+        "_inside",
+        "_is_closed",
+        "_is_placed",
+        "_observer",
+        "_outer",
+        "_token",
+        "kwargs",
+        "reader",
+        "record",
+    )
 
     def __init__(
         self, observer: Observer, reader: Reader, record: Generation, kwargs: dict[str, Any], *, encloses: bool
@@ -93,12 +106,19 @@ class Call:
         self._token: Any = None
         self._attached: Any = None
         self._inside: Any = None
+        self._outer: int | None = None
+        self._is_placed = self._is_closed = False
 
     def enter(self) -> None:
-        """Make the call's span current, and keep watched methods that this one may go through from being counted."""
+        """Make the call's span current, and keep watched methods that this one may go through from being counted.
+
+        A signal handler may raise between any two steps: what `leave` needs is noted before each step.
+        """
         with _ENTERING:
+            self._outer = _inside.get()
             self._inside = _inside.set(2 if self._encloses else 1)
             context = self._observer.opened(self.record)
+            self._is_placed = True
             if context is not None:
                 self._before = otel_context.get_current()
                 self._attached = context
@@ -108,42 +128,58 @@ class Call:
         """Give the record its place in the trace without making anything current."""
         with _ENTERING:
             self._observer.opened(self.record)
+            self._is_placed = True
 
     def leave(self) -> None:
-        """Take the call's span back, unless control has moved to another context meanwhile (then it is not there)."""
-        inside, self._inside = self._inside, None
-        if inside is not None:
-            try:  # noqa: SIM105  # a `with` costs several times as much, at every call
-                _inside.reset(inside)
-            except ValueError:  # set in another context
-                pass
-        attached, self._attached = self._attached, None
+        """Take the call's span back, unless control has moved to another context meanwhile (then it is not there).
+
+        May be called again where a signal handler has interrupted it.
+        """
+        if self._inside is not None:
+            _reset(self._inside)
+        elif self._outer is not None:
+            _inside.set(self._outer)
+        self._inside = self._outer = None
+        attached = self._attached
         if attached is None:
             return
         current = otel_context.get_current()
         if current is attached:
-            otel_context.detach(self._token)
+            if type(self._token) is Token:
+                # not by `detach`, which swallows what a signal handler raises meanwhile
+                _reset(self._token)
+            elif self._token is None:
+                otel_context.attach(self._before)
+            else:
+                otel_context.detach(self._token)
         elif trace.get_current_span(current) is trace.get_current_span(attached):
             # somebody has left a context of his own behind, made from ours: his values stay, our span does not
             otel_context.attach(trace.set_span_in_context(trace.get_current_span(self._before), current))
+        self._attached = None
 
     def finish(self, failure: Failure | None = None) -> None:
         """End the record, once."""
         with _ENDING:
-            if self.record.end(failure):
+            self.record.end(failure)
+            # not placed: a signal handler has interrupted the call before it had begun
+            if self._is_placed and not self._is_closed:
+                self._is_closed = True
                 self._observer.closed(self.record)
 
     def failed(self, error: BaseException) -> None:
         """Describe the error that the call raised, and end."""
         failure = Failure(type(error).__qualname__)
-        with _ENDING:
+        try:
+            with _ENDING:
+                self.leave()
+                failure = describe(error)
+                self.record.retries = retries_of(error)
+                answer = answer_of(error)
+                if answer is not None:  # the model answered, and the client found the answer wanting (`parse`)
+                    self.reader.read_response(self.record, answer)
+        finally:
             self.leave()
-            failure = describe(error)
-            self.record.retries = retries_of(error)
-            answer = answer_of(error)
-            if answer is not None:  # the model answered, and the client found the answer wanting (`parse`)
-                self.reader.read_response(self.record, answer)
-        self.finish(failure)
+            self.finish(failure)
 
     def returned(self, result: Any) -> Any:
         """Read the answer, or watch the stream; return what the caller gets."""
@@ -166,6 +202,14 @@ class Call:
         if ended:
             self.finish()
         return outcome
+
+
+def _reset(token: Token[Any]) -> None:
+    """Put back what a context variable had before."""
+    try:  # noqa: SIM105  # a `with` costs several times as much, at every call
+        token.var.reset(token)
+    except (RuntimeError, ValueError):  # done already, or set in another context
+        pass
 
 
 def begin(
@@ -264,34 +308,36 @@ def _call_bound(original: Any, /, *args: Any, **kwargs: Any) -> Any:
 
 def _watch_call(method: Callable[..., Any], post: Post) -> Callable[..., Any]:
     def create(*args: Any, **kwargs: Any) -> Any:
-        call = post.begin(args, kwargs)
-        if call is not None:
-            call.enter()
-        try:
+        call = None
+        try:  # round our own steps too: a signal handler may raise in each of them
+            call = post.begin(args, kwargs)
+            if call is not None:
+                call.enter()
             result = method(*args, **(kwargs if call is None else call.kwargs))
+            return result if call is None else call.returned(result)
         except BaseException as error:
             if call is not None:
                 call.failed(error)
             unseen(error)
             raise
-        return result if call is None else call.returned(result)
 
     return create
 
 
 def _watch_coroutine(method: Callable[..., Any], post: Post) -> Callable[..., Any]:
     async def create(*args: Any, **kwargs: Any) -> Any:
-        call = post.begin(args, kwargs)
-        if call is not None:
-            call.enter()
+        call = None
         try:
+            call = post.begin(args, kwargs)
+            if call is not None:
+                call.enter()
             result = await method(*args, **(kwargs if call is None else call.kwargs))
+            return result if call is None else call.returned(result)
         except BaseException as error:
             if call is not None:
                 call.failed(error)
             unseen(error)
             raise
-        return result if call is None else call.returned(result)
 
     return create
 
@@ -300,19 +346,19 @@ def _watch_later(method: Callable[..., Any], post: Post, original: Any) -> Calla
     """Watch a plain function that returns a coroutine: what it checks and announces at once, it still does at once."""
 
     async def follow(call: Call, made: _Made) -> Any:
-        call.record.restart()
-        call.enter()
         try:
-            result = await made.take()
+            call.record.restart()
+            call.enter()
+            return call.returned(await made.take())
         except BaseException as error:
             call.failed(error)
             unseen(error)
             raise
-        return call.returned(result)
 
     def create(*args: Any, **kwargs: Any) -> Any:
-        call = post.begin(args, kwargs)
+        call = None
         try:
+            call = post.begin(args, kwargs)
             made = method(*args, **(kwargs if call is None else call.kwargs))
         except BaseException as error:
             if call is not None:

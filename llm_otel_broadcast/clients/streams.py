@@ -81,7 +81,7 @@ class Watch:
             self.look = _CHUNK.around(self._fold.add, otherwise=False)
             if self._record.is_measured:
                 self.look = _timed(self.look, self._record)
-        _open.add(self)
+        open_streams.add(self)
         self.reading = False
         """True while the stream's `__next__` is under way: then the iterator decides how the record ends, not `close`."""
 
@@ -114,12 +114,12 @@ class Watch:
         return failure
 
 
-_open: WeakSet[Watch] = WeakSet()
+open_streams: WeakSet[Watch] = WeakSet()
 
 
 def end_open_streams() -> None:
     """End the records of all streams that are still open: the process ends, and with it nobody reads on."""
-    for watch in list(_open):
+    for watch in list(open_streams):
         watch.abandoned()
 
 
@@ -176,7 +176,8 @@ class WatchedIterator:
         self._watch.abandoned()
 
     def __del__(self) -> None:
-        self._watch.abandoned()
+        if hasattr(self, "_watch"):  # not where a signal handler has interrupted its making
+            self._watch.abandoned()
 
 
 class WatchedAsyncIterator:
@@ -217,7 +218,8 @@ class WatchedAsyncIterator:
         self._watch.abandoned()
 
     def __del__(self) -> None:
-        self._watch.abandoned()
+        if hasattr(self, "_watch"):  # not where a signal handler has interrupted its making
+            self._watch.abandoned()
 
 
 class StreamProxy(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]  # its stubs differ by version

@@ -149,7 +149,7 @@ def _unexported(destination: Destination, answer: Answer) -> str:
     return "" if destination.exporter is None else f"{answer.message}{_of_grpc(destination)}"
 
 
-def _raised(destination: Destination, error: Exception) -> str:
+def _raised(destination: Destination, error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {destination.timeout:g} s{_of_grpc(destination)}"
     return f"{type(destination.exporter).__name__} raised {type(error).__name__}{_of_grpc(destination)}"

@@ -12,7 +12,8 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from llm_otel_broadcast.guard import ask, logger, without_text
+from llm_otel_broadcast.guard import without_text
+from llm_otel_broadcast.logs import log
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,11 @@ class Books:
     def say(self) -> None:
         """Tell the log what was noted. Not for use under the lock."""
         while self.unsaid:
-            reason, count, message = self.unsaid.popleft()
+            try:
+                reason, count, message = self.unsaid.popleft()
+            except IndexError:
+                # the thread and `stop` came here at the same moment
+                return
             shown = f": {message}" if message else ""
             self._tell(
                 logging.WARNING, f"{count} generation(s) dropped ({reason}{shown}). status() counts further ones."
@@ -94,13 +99,14 @@ class Books:
     def failed(self, message: str, consequence: str, error: BaseException | None = None) -> None:
         """Note a failure of the destination and tell the log of the first since it last worked."""
         self.last_error = message
+        self.say()
         if self.failing:
             return
         self.failing = True
         self._tell(logging.WARNING, f"{message}; {consequence}", error)
 
     def _tell(self, level: int, text: str, error: BaseException | None = None) -> None:
-        """Log; the app's handlers may raise whatever they like. Network errors of an exporter need no stack."""
+        """Log. Network errors of an exporter need no stack."""
         shown = error is not None and not isinstance(error, OSError)
         trace = (type(error), without_text(error), error.__traceback__) if shown and error is not None else None
-        ask(lambda: logger.log(level, 'destination "%s": %s', self.name, text, exc_info=trace), None)
+        log(level, 'destination "%s": %s', self.name, text, exc_info=trace)

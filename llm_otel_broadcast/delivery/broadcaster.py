@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from llm_otel_broadcast.delivery.books import LaneStatus
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.parts import Finished, Record
 from llm_otel_broadcast.generation import Block, Generation
+from llm_otel_broadcast.logs import drain
+
+_MIN_LATE_S: Final = 0.5
+"""Seconds for what exit handlers after ours record, where the destinations have used up their time."""
+_LATE_LOG_S: Final = 0.1
 
 
 class Broadcaster:
@@ -28,8 +33,9 @@ class Broadcaster:
         self._metrics = metrics
         self._beside = beside
         self.all = self.lanes if metrics is None else (*self.lanes, metrics)
-        self._started = self._measuring = False
-        self._starting = threading.Lock()
+        self._starting = self._has_begun = False
+        self._late_s: float | None = None
+        """Seconds that are left at the end of the process for what is still recorded then; None: it has not come."""
         self.stopped = False
 
     def put_block(self, block: Block) -> None:
@@ -45,33 +51,58 @@ class Broadcaster:
         self._put(span)
 
     def _put(self, record: Record) -> None:
+        remaining = iter(self.lanes)
         try:
-            if not self._started:
-                self._started = self._start(self.lanes)
-        finally:  # where no thread can be started now, the next record tries again
-            for lane in self.lanes:
+            self._start_what_does_not_run()
+            for lane in remaining:
                 lane.put(record)
+        except BaseException:
+            # a signal handler has raised: its exception is the host's, and the record is for the other lanes too
+            for lane in remaining:
+                lane.put(record)
+            raise
+        if self._late_s is not None:
+            self._deliver_late(self._late_s)
+
+    def _start_what_does_not_run(self) -> None:
+        # also where there is no lane: a settings file may name a destination later
+        is_missing = not self._has_begun
+        for lane in self.lanes:
+            if not lane.is_running:
+                is_missing = True
+        if is_missing:
+            self._start(self.lanes)
+            self._has_begun = True
+
+    def _deliver_late(self, seconds: float) -> None:
+        """Deliver what an exit handler after ours has recorded: nobody would later."""
+        begun = time.monotonic()
+        self.end(begun + seconds)
+        self._late_s = max(0.0, seconds - (time.monotonic() - begun))
+        drain(time.monotonic() + _LATE_LOG_S)
 
     def put(self, record: Generation) -> None:
         """Hand a finished record over. Takes microseconds, waits for nobody. After `stop` it is counted as dropped."""
         self._put(record)
         if record.is_measured and self._metrics is not None:
-            if not self._measuring:
-                self._measuring = self._start((self._metrics,))
+            if not self._metrics.is_running:
+                self._start((self._metrics,))
             self._metrics.put(record)
 
-    def _start(self, lanes: Sequence[Lane]) -> bool:
-        """Start threads, without waiting for who is at it: a finalizer may come here on top of a call that is."""
-        if self.stopped or not self._starting.acquire(blocking=False):
-            return False
+    def _start(self, lanes: Sequence[Lane]) -> None:
+        """Start threads that do not run, without waiting for who is at it: a finalizer may come here on top of a call that is."""
+        if self.stopped or self._starting:
+            return
+        # Not a lock: an exception of a signal handler's can come between taking a lock and `try`, but not here. Two threads
+        # that come here at once do no harm, as a lane has one thread whoever starts it.
+        self._starting = True
         try:
             for lane in lanes:
                 lane.start()
             if self._beside is not None:
                 self._beside()
         finally:
-            self._starting.release()
-        return True
+            self._starting = False
 
     def hand_over(self, lanes: Sequence[Lane]) -> None:
         """Leave lanes to another broadcaster, which has taken them: this one no longer stops them."""
@@ -104,10 +135,17 @@ class Broadcaster:
         for lane in self.all:
             lane.stop(deadline)
 
+    def end(self, deadline: float) -> None:
+        """At the end of the process, deliver until the deadline (monotonic). What is recorded later is delivered at once."""
+        self.hurry()
+        for lane in self.all:
+            lane.end(deadline)
+        self._late_s = max(_MIN_LATE_S, deadline - time.monotonic())
+
     def after_fork(self) -> None:
         """In a child process: begin anew; what was queued belongs to the parent."""
-        self._starting = threading.Lock()
-        self._started = self._measuring = False
+        self._late_s = None
+        self._starting = self._has_begun = False
         for lane in self.all:
             lane.after_fork()
 

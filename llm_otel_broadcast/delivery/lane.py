@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 from llm_otel_broadcast.delivery.blocks import BlockBook, key_of
 from llm_otel_broadcast.delivery.books import Books, LaneStatus
 from llm_otel_broadcast.delivery.parts import Item, LaneParts, LeftOut, Outcome, Record
+from llm_otel_broadcast.delivery.worker import Worker
 from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.generation import NO_FIELDS, Block
 from llm_otel_broadcast.span import Span
@@ -47,8 +48,12 @@ class Lane:
         max_bytes: int,
         parts: Callable[[], LaneParts],
         blocks: BlockBook | None = None,
+        *,
+        closes: bool = False,
     ) -> None:
         self.name = name
+        self._closes = closes
+        """What it sends with has an end of its own, which a process must not leave out: an exporter."""
         self._batch_delay = batch_delay
         self.max_bytes = max_bytes
         self._make_parts = parts
@@ -72,23 +77,20 @@ class Lane:
         self._hurried = threading.Event()
         self._stopping = threading.Event()
         self._parts: LaneParts | None = None
-        self._thread: threading.Thread | None = None
+        self._worker = Worker(f"llm-otel-broadcast {self.name}", self._run)
 
     # -- the host's thread ------------------------------------------------------------------------------------------
 
     def put(self, record: Record) -> None:
         """Take a finished record. Never waits for a lock: this may run in a finalizer, anywhere in the host's code."""
-        if self._lock.acquire(blocking=False):
+        self._strays.append(record)
+        lock = self._lock
+        if lock.acquire(blocking=False):
             try:
                 while self._strays:
                     self._accept(self._strays.popleft())
-                self._accept(record)
             finally:
-                self._lock.release()
-        else:
-            self._strays.append(record)
-        if self._books.unsaid:
-            self._books.say()
+                lock.release()
         if not self._rung:
             self._rung = True
             self._bell.put("record")
@@ -107,6 +109,10 @@ class Lane:
             books.drop("stopped", 1)
             return
         size = record.size
+        if size + self._in_flight_bytes > self.max_bytes:
+            # no room could be made for it: what waits is not dropped in vain
+            books.drop("too_large" if size > self.max_bytes else "queue_full", 1)
+            return
         self._queue.append((record, size))
         self._bytes += size
         while self._bytes + self._in_flight_bytes > self.max_bytes and self._queue:
@@ -115,9 +121,12 @@ class Lane:
 
     def start(self) -> None:
         """Start the thread unless it runs."""
-        if not self._alive():
-            self._thread = threading.Thread(target=self._run, name=f"llm-otel-broadcast {self.name}", daemon=True)
-            self._thread.start()
+        self._worker.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread runs."""
+        return self._worker.is_running
 
     # -- flushing and stopping --------------------------------------------------------------------------------------
 
@@ -127,14 +136,18 @@ class Lane:
 
         Where that takes too long, a signal handler has interrupted `put` on this very thread: going on beats a deadlock.
         """
-        got = self._lock.acquire(timeout=_PATIENCE)
+        lock = self._lock
+        got = lock.acquire(timeout=_PATIENCE)
+        if not got:
+            # or an exception of a signal handler's came between taking and giving back: nobody will give it back
+            self._lock = threading.Lock()
         try:
             while self._strays:
                 self._accept(self._strays.popleft())
             yield
         finally:
             if got:
-                self._lock.release()
+                lock.release()
 
     def hurry(self) -> Ticket:
         """Have the thread send what it has without waiting for more; `wait` for what is returned."""
@@ -145,7 +158,9 @@ class Lane:
 
     def wait(self, ticket: Ticket, deadline: float) -> bool:
         """Wait until all that was queued when `hurry` gave the ticket has been sent; False: the deadline came first."""
-        while self._alive() or self._waiting():  # not alive, but something waits: the thread is just being started
+        while self.is_running or self._waiting():
+            # not running, but something waits: the thread is just being started, has died, or could not be started before
+            self._worker.start()
             left = deadline - time.monotonic()
             try:
                 return ticket.get(timeout=max(0.0, min(left, 0.1)))
@@ -154,20 +169,22 @@ class Lane:
                     return False
         return True
 
-    def _alive(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
-
     def _waiting(self) -> int:
         with self._held():
             return len(self._queue) + self._in_flight
+
+    def end(self, deadline: float) -> None:
+        """At the end of the process, send what is queued until the deadline, and stop unless what comes later can be sent."""
+        self.wait(self.hurry(), deadline)
+        if self._closes or self._waiting():
+            self.stop(deadline)
 
     def stop(self, deadline: float) -> None:
         """Send what is queued until the deadline (monotonic); count the rest as dropped."""
         self.wait(self.hurry(), deadline)
         self._stopping.set()
         self.hurry()
-        if self._thread is not None:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
+        self._worker.join(deadline)
         with self._held():
             left = len(self._queue) + self._in_flight
             self._closed = True
@@ -258,7 +275,7 @@ class Lane:
                 return False
             item.spans = made
             item.blocks = [parts.block(due, due.fields or record.fields) for due in self.blocks.due(record.blocks)]
-        except Exception as error:  # noqa: BLE001  # one odd record must not take its neighbours along
+        except BaseException as error:  # noqa: BLE001  # one odd record must not take its neighbours along
             self._give_up([item], "unreadable", f"a record cannot be rendered ({type(error).__name__})")
             return False
         return True

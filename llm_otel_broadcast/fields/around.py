@@ -82,10 +82,13 @@ class _Whole:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.step.leave()
-        if error is None:
-            self.step.took(self.result)
-        self.step.close(error)
+        try:
+            self.step.leave()
+            if error is None:
+                self.step.took(self.result)
+        finally:  # once more where a signal handler has raised in between
+            self.step.leave()
+            self.step.close(error)
 
 
 class _Stretch:
@@ -102,7 +105,11 @@ class _Stretch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._step.leave()
+        try:
+            self._step.leave()
+        except BaseException:  # a signal handler has raised in between
+            self._step.leave()
+            raise
 
 
 def _plain(function: Callable[..., Any], open_scope: Opener) -> Callable[..., Any]:

@@ -136,23 +136,40 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's own 
 
     def __enter__(self) -> TraceHandle:
         opened = OpenScope(self._given)
-        opened.enter()
-        self._open[opened.scope] = opened
-        return TraceHandle(opened.scope)
+        handle = TraceHandle(opened.scope)
+        try:
+            self._open[opened.scope] = opened
+            opened.enter()
+        except BaseException as error:  # a signal handler has raised: there will be no `__exit__`
+            self._leave(opened, error)
+            raise
+        return handle
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        opened = self._left()
-        if opened is not None:
-            opened.leave()
-            opened.close(error)
+        opened = None
+        try:
+            opened = self._left()
+            if opened is not None:
+                self._leave(opened, error)
+        except BaseException:  # a signal handler has raised in between: nobody will come back
+            opened = opened or self._left()
+            if opened is not None:
+                self._leave(opened, error)
+            raise
+
+    def _leave(self, opened: OpenScope, error: BaseException | None) -> None:
+        opened.leave()
+        opened.close(error)
+        self._open.pop(opened.scope, None)
 
     def _left(self) -> OpenScope | None:
-        """Take out the one that is being left: tasks and threads may share the object, and leave in any order."""
+        """Return the one that is being left: tasks and threads may share the object, and leave in any order."""
         here = current_scope()
-        if here in self._open:
-            return self._open.pop(here, None)
+        opened = None if here is None else self._open.get(here)
+        if opened is not None:
+            return opened
         with suppress(KeyError):  # left more often than entered
             return self._open.popitem()[1]
         return None

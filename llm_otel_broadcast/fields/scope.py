@@ -211,29 +211,32 @@ class Stay:
     def enter(self) -> None:
         """Make the scope, the context and its innermost span current."""
         self._previous = _current.get()
-        _current.set(self.scope)
-        self._before = before = otel_context.get_current()
-        inside = before if self.context is None else self.context
-        if self._span is not None:
-            inside = trace.set_span_in_context(self._span, inside)
-        if inside is not before:
-            self._attached = inside
-            otel_context.attach(inside)
+        try:
+            _current.set(self.scope)
+            self._before = before = otel_context.get_current()
+            inside = before if self.context is None else self.context
+            if self._span is not None:
+                inside = trace.set_span_in_context(self._span, inside)
+            if inside is not before:
+                self._attached = inside
+                otel_context.attach(inside)
+        except BaseException:  # a signal handler has raised: nobody will leave what was not entered
+            self.leave()
+            raise
 
     def leave(self) -> None:
         """Put back what was current, unless control has moved to another context meanwhile (then ours is not there)."""
         if _current.get() is self.scope:
             _current.set(self._previous)
-        attached, self._attached = self._attached, None
-        before, self._before = self._before, None
-        self._previous = None
-        if attached is None:
-            return
+        attached, before = self._attached, self._before
         now = otel_context.get_current()
-        if now is attached:
+        if attached is None:
+            pass
+        elif now is attached:
             otel_context.attach(before)  # no detach: its token belongs to the context that `enter` ran in
         elif _shows(now, attached):  # the program left something of its own behind: that stays, our span does not
             otel_context.attach(trace.set_span_in_context(trace.get_current_span(before), now))
+        self._attached = self._before = self._previous = None
 
     def took(self, value: Any) -> None:
         """Take what a decorated function returned: nothing to a plain context."""

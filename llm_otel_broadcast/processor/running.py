@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
+from llm_otel_broadcast import ending
 from llm_otel_broadcast.assembly import assemble
-from llm_otel_broadcast.instrumentation import _watch_multiprocessing
 from llm_otel_broadcast.running import Run, state
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.layers import settle
@@ -34,7 +34,7 @@ def deliver_beside(given: Mapping[str, object]) -> Run | None:
     run = Run(assemble(options, state.keeps), options.exit_timeout, None, exporters)
     with state.lock:
         state.running = (*state.running, run)
-    _watch_multiprocessing()
+    ending.watch()
     return run
 
 

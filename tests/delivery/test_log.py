@@ -95,10 +95,11 @@ def test_each_destination_speaks_for_itself(stand_in, receiver, caplog):
     assert "it usually ends in /v1/traces" in second
 
 
-def test_a_log_handler_that_raises_stops_nothing(receiver):
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt])
+def test_a_log_handler_that_raises_stops_nothing(receiver, error):
     class Raising(logging.Handler):
         def emit(self, record):
-            raise RuntimeError("disk full")
+            raise error("disk full")
 
     handler = Raising()
     logging.getLogger("llm_otel_broadcast").addHandler(handler)
@@ -110,7 +111,7 @@ def test_a_log_handler_that_raises_stops_nothing(receiver):
             flushed(lane)
             lane.put(record())
             assert flushed(lane)
-            assert (lane.status().delivered, lane.status().dropped) == (1, {"queue_full": 1, "refused": 1})
+            assert (lane.status().delivered, lane.status().dropped) == (1, {"too_large": 1, "refused": 1})
     finally:
         logging.getLogger("llm_otel_broadcast").removeHandler(handler)
 

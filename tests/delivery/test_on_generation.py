@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import openai
@@ -115,6 +116,31 @@ def test_one_that_fails_is_counted_and_the_span_is_sent(client, instrumented, ar
     (said,) = [record for record in caplog.records if record.name == "llm_otel_broadcast"]
     assert "your on_generation failed (KeyError): what it added is left out" in said.getMessage()
     assert "canary" not in caplog.text
+
+
+class Odd:
+    def __init__(self, error):
+        self.error = error
+
+    def __repr__(self):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit, KeyboardInterrupt])
+def test_what_the_programs_functions_raise_on_our_threads_stops_there(error, client, instrumented, arrived):
+    """None of these is meant for our threads: a batch was lost with it, neighbours included."""
+
+    def fail(_):
+        raise error
+
+    handle = instrumented(on_generation=fail, redact=fail)
+    for metadata in (1, Odd(error), 2):
+        with trace_context(value=metadata):
+            client.chat.completions.create(model="gpt-4o-mini", messages=ASKED["messages"])
+    spans = arrived(3)
+    assert [span.attributes["trace.metadata.value"] for span in spans] == [1, "<Odd>", 2]
+    assert "canary" not in repr(spans)
+    assert handle.status().destinations[0].dropped == {}
 
 
 def test_calls_of_its_own_are_not_recorded(client, instrumented, arrived):

@@ -52,7 +52,7 @@ def test_a_record_over_the_bound_is_dropped_and_counted(receiver):
     with running(receiver.endpoint, max_bytes=100_000) as lane:
         lane.put(record(size=100_001))
         assert flushed(lane)
-        assert lane.status().dropped == {"queue_full": 1}
+        assert lane.status().dropped == {"too_large": 1}
 
 
 def test_memory_stays_bounded_with_a_dead_destination():
@@ -231,7 +231,7 @@ def test_stopping_counts_what_is_left_once():
         lane.stop(time.monotonic() + 0.1)
         lane.put(record())
         seen.stopped.set()
-        until(lambda: not lane._alive())
+        until(lambda: not lane.is_running)
         books = lane.status()
     assert (books.produced, books.dropped, books.queued_records) == (4, {"stopped": 4}, 0)
 
@@ -243,7 +243,7 @@ def test_what_a_stopped_lane_still_gets_through_comes_too_late_for_the_books(rec
         receiver.wait_for_requests(1)
         lane.stop(time.monotonic())
         receiver.hang.set()
-        until(lambda: not lane._alive())
+        until(lambda: not lane.is_running)
         assert (lane.status().delivered, lane.status().dropped) == (0, {"stopped": 1})
 
 
@@ -264,7 +264,7 @@ def test_a_lane_that_was_stopped_sends_no_second_half():
         sending.wait(5.0)
         lane.stop(time.monotonic())
         stopped.set()
-        until(lambda: not lane._alive())
+        until(lambda: not lane.is_running)
         assert len(transport.sent) == 1
         assert lane.status().dropped == {"stopped": 2}
 
@@ -278,12 +278,73 @@ def test_a_record_is_kept_when_no_thread_can_be_started(receiver, monkeypatch):
                 raise RuntimeError("can't start new thread")
 
             patched.setattr(threading.Thread, "start", full)
-            with pytest.raises(RuntimeError):  # which the guard round the hand-over counts
-                broadcaster.put(record())
+            broadcaster.put(record())
         broadcaster.put(record())
         assert broadcaster.flush(5.0)
         assert lane.status().delivered == 2
         broadcaster.stop(1.0)
+
+
+def test_a_record_that_is_too_large_leaves_alone_what_waits(receiver):
+    with running(receiver.endpoint, max_bytes=100_000, started=False) as lane:
+        for size in (10_000, 10_000, 100_001, 10_000):
+            lane.put(record(size=size))
+        assert (lane.status().queued_records, lane.status().dropped) == (3, {"too_large": 1})
+        lane.start()
+        assert flushed(lane)
+        assert lane.status().delivered == 3
+
+
+def test_a_record_beside_which_too_much_is_in_flight_leaves_alone_what_waits(receiver):
+    receiver.hang = threading.Event()
+    with running(receiver.endpoint, max_bytes=100_000) as lane:
+        lane.put(record(size=60_000))
+        receiver.wait_for_requests(1)
+        lane.put(record(size=10_000))
+        lane.put(record(size=50_000))
+        assert (lane.status().queued_records, lane.status().dropped) == (2, {"queue_full": 1})
+        receiver.hang.set()
+        assert flushed(lane)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_has_died_is_started_again_by_the_next_record(receiver, monkeypatch):
+    with running(receiver.endpoint, started=False) as lane:
+        broadcaster = Broadcaster([lane])
+        with monkeypatch.context() as patched:
+
+            def die():
+                raise SystemExit
+
+            patched.setattr(lane, "_drain", die)
+            broadcaster.put(record("first"))
+            until(lambda: not lane.is_running)
+        broadcaster.put(record("second"))
+        receiver.store.wait_for(2)
+
+
+def test_a_lane_may_be_stopped_while_its_thread_is_being_started(receiver, monkeypatch):
+    """`shutdown()` raised: a thread cannot be joined before it has been started."""
+    starting, go = threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    def slowly(thread):
+        if threading.current_thread() is calling:
+            starting.set()
+            go.wait(5.0)
+        start(thread)
+
+    with running(receiver.endpoint, started=False) as lane:
+        broadcaster = Broadcaster([lane])
+        monkeypatch.setattr(threading.Thread, "start", slowly)
+        calling = threading.Thread(target=broadcaster.put, args=(record(),))
+        calling.start()
+        assert starting.wait(5.0)
+        broadcaster.stop(0.2)
+        go.set()
+        calling.join(5.0)
+        until(lambda: not lane.is_running)
+        assert balanced(lane.status())
 
 
 def test_the_thread_makes_its_parts_anew_after_a_failure(receiver):

@@ -128,7 +128,7 @@ def test_a_destination_that_stays_keeps_its_books_and_its_thread(file, stand_in,
     assert llm_otel_broadcast.flush()
     assert len(receiver.store.spans()) == 3
     write(file, destinations(two=other.endpoint))
-    until(lambda: not lane._alive())
+    until(lambda: not lane.is_running)
 
 
 def test_a_destination_that_is_replaced_still_gets_what_is_queued_for_it_however_short_the_exit(

@@ -1,0 +1,55 @@
+"""A thread of ours that is there once, whoever starts it at the same moment, and that starts again after it has died."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from llm_otel_broadcast.logs import own
+
+
+class Worker:
+    """The thread of one lane.
+
+    Args:
+        name: what it is called in a list of threads.
+        work: what it runs.
+    """
+
+    def __init__(self, name: str, work: Callable[[], None]) -> None:
+        self._name = name
+        self._work = work
+        self._thread: threading.Thread | None = None
+        # The thread holds it for its life. No thread that starts it has to wait or to put anything back, so that neither a
+        # finalizer nor an exception of a signal handler's can leave it half started.
+        self._running = threading.Lock()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread runs."""
+        return self._running.locked()
+
+    def start(self) -> None:
+        """Start the thread unless it runs. Where none is to be had (the system's limit, the interpreter's end), do nothing."""
+        if self.is_running:
+            return
+        try:
+            threading.Thread(target=own(self._run), name=self._name, daemon=True).start()
+        except RuntimeError:
+            return
+
+    def join(self, deadline: float) -> None:
+        """Wait for the thread's end until the deadline (monotonic)."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _run(self) -> None:
+        if not self._running.acquire(blocking=False):
+            return
+        try:
+            self._thread = threading.current_thread()
+            self._work()
+        finally:
+            self._running.release()
