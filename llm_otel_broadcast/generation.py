@@ -7,7 +7,6 @@ client library; holds plain scalars and shallow copies only, never a response or
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
+from llm_otel_broadcast.flavors import Exclusion
 from llm_otel_broadcast.totals import Spent, Totals
 from llm_otel_broadcast.usage import Cost, Usage
 
@@ -163,15 +163,9 @@ class Server:
 
 UNKNOWN_SERVER = Server(provider="openai", address="")
 
-_settling = threading.Lock()  # several lanes may meet the same record; reading it twice would fold it twice
-
-
-def _after_fork() -> None:
-    global _settling  # noqa: PLW0603  # a thread that is not in the child may hold the old one
-    _settling = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+# several lanes may meet the same record; reading it twice would fold it twice
+_settling: Final = Exclusion()
+os.register_at_fork(after_in_child=_settling.begin_anew)
 
 Message: TypeAlias = object
 """A message as the caller gave it, its containers copied: a dict, or an object of the client library."""
@@ -327,7 +321,7 @@ class Generation:
         Raises:
             Exception: whatever the reading raises; the record then stays as it was.
         """
-        with _settling:
+        with _settling.only_here():
             pending, self.pending = self.pending, None
             if pending is not None:
                 pending()
@@ -337,7 +331,7 @@ class Generation:
         totals = self.blocks[0].totals if self.blocks else None
         if totals is None:
             return
-        with _settling:
+        with _settling.only_here():
             if not self.accounted:
                 self.accounted = True
                 totals[1].add(self._spent(cost))

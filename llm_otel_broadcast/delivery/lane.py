@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import Empty, SimpleQueue
+from queue import Empty
 from random import random
 from typing import Final, TypeAlias
 
@@ -19,6 +19,7 @@ from llm_otel_broadcast.delivery.blocks import BlockBook, key_of
 from llm_otel_broadcast.delivery.books import Books, LaneStatus
 from llm_otel_broadcast.delivery.parts import Item, LaneParts, LeftOut, Outcome, Record
 from llm_otel_broadcast.delivery.worker import Worker
+from llm_otel_broadcast.flavors import Mailbox, flavor, mailbox
 from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.generation import NO_FIELDS, Block
 from llm_otel_broadcast.span import Span
@@ -34,7 +35,7 @@ _PATIENCE: Final = 1.0
 _OF_RECORDS: Final = frozenset({"stopped", "too_large", "unreadable"})
 """Reasons that say nothing of the destination."""
 
-Ticket: TypeAlias = "SimpleQueue[bool]"
+Ticket: TypeAlias = "Mailbox[bool]"
 """Gets one answer, True when everything has been sent; a queue because waiting for it is safe in a signal handler."""
 
 
@@ -66,18 +67,33 @@ class Lane:
     def _fresh(self) -> None:
         """Make what a process needs of its own: locks, queue, bell, books, thread."""
         self._books = Books(self.name)
-        self._lock = threading.Lock()
         self._queue: deque[tuple[Record, int]] = deque()  # with the size at hand-over: late reading adds to it
         self._strays: deque[Record] = deque()
         self._bytes = 0
         self._in_flight = 0
         self._in_flight_bytes = 0
-        self._bell: SimpleQueue[str | Ticket] = SimpleQueue()
+        self._parts: LaneParts | None = None
+        self._make_thread()
+
+    def _make_thread(self, before: Worker | None = None) -> None:
+        """Make the thread, to go on after `before`, and what it waits in, all of the kind that threads have now."""
+        self._flavor = flavor()
+        self._lock = threading.Lock()
+        self._bell: Mailbox[str | Ticket] = mailbox()
         self._rung = False
         self._hurried = threading.Event()
         self._stopping = threading.Event()
-        self._parts: LaneParts | None = None
-        self._worker = Worker(f"llm-otel-broadcast {self.name}", self._run)
+        self._worker = Worker(f"llm-otel-broadcast {self.name}", self._run, before)
+
+    def _change_flavor(self) -> None:
+        """Go on with a thread of the kind that threads have now; one of the former kind sends what it has in hand, and ends."""
+        worker, bell, was_stopping = self._worker, self._bell, self._stopping.is_set()
+        self._make_thread(worker)
+        if was_stopping:
+            self._stopping.set()
+        # wakes it
+        bell.put("record")
+        self._bell.put("record")
 
     # -- the host's thread ------------------------------------------------------------------------------------------
 
@@ -120,13 +136,15 @@ class Lane:
             books.drop("queue_full", 1)
 
     def start(self) -> None:
-        """Start the thread unless it runs."""
+        """Start the thread unless it runs, or is of another kind than threads are now."""
+        if self._flavor is not flavor():
+            self._change_flavor()
         self._worker.start()
 
     @property
     def is_running(self) -> bool:
         """Whether the thread runs."""
-        return self._worker.is_running
+        return self._worker.is_running and self._flavor is flavor()
 
     # -- flushing and stopping --------------------------------------------------------------------------------------
 
@@ -151,7 +169,9 @@ class Lane:
 
     def hurry(self) -> Ticket:
         """Have the thread send what it has without waiting for more; `wait` for what is returned."""
-        ticket: Ticket = SimpleQueue()
+        if self._flavor is not flavor():
+            self.start()
+        ticket: Ticket = mailbox()
         self._bell.put(ticket)
         self._hurried.set()
         return ticket
@@ -160,7 +180,7 @@ class Lane:
         """Wait until all that was queued when `hurry` gave the ticket has been sent; False: the deadline came first."""
         while self.is_running or self._waiting():
             # not running, but something waits: the thread is just being started, has died, or could not be started before
-            self._worker.start()
+            self.start()
             left = deadline - time.monotonic()
             try:
                 return ticket.get(timeout=max(0.0, min(left, 0.1)))
@@ -205,14 +225,17 @@ class Lane:
     # -- the lane's thread ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        stopping = self._stopping
+        bell, stopping = self._bell, self._stopping
         while not stopping.is_set():
-            rung: list[str | Ticket] = [self._bell.get()]
+            rung: list[str | Ticket] = [bell.get()]
             if rung[0] == "record" and self._batch_delay and not stopping.is_set():
-                self._wait_for_company(rung)
+                self._wait_for_company(bell, rung)
+            if bell is not self._bell:
+                self._make_way(rung)
+                return
             self._hurried.clear()
-            while not self._bell.empty():
-                rung.append(self._bell.get())
+            while not bell.empty():
+                rung.append(bell.get())
             self._rung = False  # from here on `put` rings again; what it appended before is sent in this round
             self._drain()
             tickets = [one for one in rung if not isinstance(one, str)]
@@ -222,9 +245,18 @@ class Lane:
                     ticket.put(done)
         self._close_transport()
 
-    def _wait_for_company(self, rung: list[str | Ticket]) -> None:
+    def _make_way(self, rung: list[str | Ticket]) -> None:
+        """End, as a thread of another kind goes on, with connections of its own; who waits for an answer asks that one."""
+        for ticket in rung:
+            if not isinstance(ticket, str):
+                ticket.put(False)  # noqa: FBT003  # the queue's own signature
+        if not self._closes:
+            self._close_transport()
+            self._parts = None
+
+    def _wait_for_company(self, bell: Mailbox[str | Ticket], rung: list[str | Ticket]) -> None:
         try:
-            rung.append(self._bell.get(timeout=self._batch_delay))
+            rung.append(bell.get(timeout=self._batch_delay))
         except Empty:
             return
 

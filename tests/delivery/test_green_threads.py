@@ -1,0 +1,131 @@
+"""Programs that gevent or eventlet patches, at whatever moment: every call arrives, nothing waits for good."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from textwrap import dedent
+
+import pytest
+
+import llm_otel_broadcast
+from llm_otel_broadcast.receiver import OtlpReceiver
+from tests.delivery import backends
+from tests.delivery.backends import backend
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+DEADLINE_S = 60.0
+PATCHES = {
+    "gevent": "from gevent import monkey; monkey.patch_all()",
+    "eventlet": "import eventlet; eventlet.monkey_patch()",
+}
+MOMENTS = ("before the import", "after the import", "after instrument()", "after the first call", "after a fork")
+PROGRAM = """
+import os, sys, threading, time, warnings
+warnings.simplefilter("ignore")
+base_url, endpoint, moment, library, patch = sys.argv[1:]
+def at(now):
+    if now == moment:
+        exec(patch)
+at("before the import")
+import openai
+import llm_otel_broadcast
+at("after the import")
+llm_otel_broadcast.instrument(endpoint=endpoint, exit_timeout=2.0)
+client = openai.OpenAI(api_key="x", base_url=base_url, max_retries=0)
+def call(name):
+    client.with_options(max_retries=0).chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}])
+at("after instrument()")
+if moment == "after the first call":
+    call("0")
+    client.close()
+    client = openai.OpenAI(api_key="x", base_url=base_url, max_retries=0)
+    at(moment)
+if moment == "after a fork":
+    child = os.fork()
+    if child:
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    at(moment)
+"""
+CALLS = """
+threads = [threading.Thread(target=call, args=(str(number),)) for number in range(1, 5)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("flushed", llm_otel_broadcast.flush(10.0), flush=True)
+call("5")
+status = llm_otel_broadcast.status()
+print(status.internal_errors, status.destinations[0].dropped, flush=True)
+"""
+
+
+def run(library, moment, program, base_url, endpoint, deadline_s=DEADLINE_S):
+    """Run a program that the library patches at this moment; return seconds and standard output."""
+    pytest.importorskip(library)
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM + dedent(program), base_url, endpoint, moment, library, PATCHES[library]],
+        capture_output=True,
+        text=True,
+        timeout=deadline_s,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return time.monotonic() - begun, done.stdout
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("library", PATCHES)
+def test_every_call_arrives_whenever_the_program_is_patched(stand_in, receiver, library, moment):
+    _, output = run(library, moment, CALLS, stand_in.base_url, receiver.endpoint)
+    assert output.splitlines() == ["flushed True", "{} {}"]
+    calls = range(0 if moment == "after the first call" else 1, 6)
+    assert sorted(span.name for span in receiver.store.spans()) == [f"chat {number}" for number in calls]
+
+
+TICKS = """
+ticks = []
+def tick():
+    while True:
+        ticks.append(0)
+        time.sleep(0.02)
+threading.Thread(target=tick, daemon=True).start()
+call("1")
+ticks.clear()
+begun = time.monotonic()
+flushed = llm_otel_broadcast.flush(1.0)
+print(flushed, len(ticks), time.monotonic() - begun, flush=True)
+"""
+
+
+@pytest.mark.parametrize("moment", ["before the import", "after instrument()", "after the first call", "after a fork"])
+@pytest.mark.parametrize("library", PATCHES)
+def test_greenlets_of_the_program_go_on_while_flush_waits_for_a_dead_destination(stand_in, library, moment):
+    with backend(backends.hangs) as dead:
+        seconds, output = run(library, moment, TICKS, stand_in.base_url, dead.endpoint)
+    flushed, ticks, waited_s = output.split()
+    assert flushed == "False"
+    assert int(ticks) > 10
+    assert float(waited_s) < 4.0
+    # the end of the process waits for no longer than exit_timeout
+    assert seconds < 30.0
+
+
+APPLICATION = """
+import openai
+import llm_otel_broadcast
+
+client = openai.OpenAI(api_key="x", base_url={base_url!r}, max_retries=0)
+llm_otel_broadcast.instrument(endpoint={endpoint!r})
+
+def application(environ, start_response):
+    client.chat.completions.create(model="gpt-4o", messages=[{{"role": "user", "content": "Hi"}}])
+    start_response("200 OK", [])
+    return [b"ok"]
+"""
+REQUESTS = 7
