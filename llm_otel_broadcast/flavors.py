@@ -35,6 +35,17 @@ def is_native() -> bool:
     return isinstance(_thread.start_new_thread, BuiltinFunctionType)
 
 
+def rest() -> None:
+    """Stand still for good: for a thread of the system's whose program has been patched since it was started.
+
+    At its end `threading` would look for it under the number of a greenlet, and print a KeyError.
+    """
+    if is_native():
+        return
+    never: SimpleQueue[None] = SimpleQueue()
+    never.get()
+
+
 class _GreenQueue(Generic[T]):
     """A queue for one reader among greenlets.
 

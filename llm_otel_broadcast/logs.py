@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
+from llm_otel_broadcast.flavors import flavor, rest
+
 logger: Final = logging.getLogger("llm_otel_broadcast")
 
 _Line: TypeAlias = tuple[int, str, tuple[object, ...], Any]
@@ -31,12 +33,14 @@ def own(work: Callable[..., None]) -> Callable[..., None]:
     """Return the function for a thread of ours to run: no exception that reaches us there is meant for the host."""
 
     def run(*args: Any) -> None:
-        ident = threading.get_ident()
+        started_as, ident = flavor(), threading.get_ident()
         _own_threads.add(ident)
         try:
             work(*args)
         finally:
             _own_threads.discard(ident)
+            if started_as is not flavor():
+                rest()
 
     return run
 

@@ -6,17 +6,18 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from textwrap import dedent
 
 import pytest
 
-import llm_otel_broadcast
-from llm_otel_broadcast.receiver import OtlpReceiver
 from tests.delivery import backends
 from tests.delivery.backends import backend
+from tests.middleware.serving import get, program
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
+GUNICORN = ("gunicorn", "--bind", "127.0.0.1:PORT", "--log-level", "warning", "--graceful-timeout", "10")
 DEADLINE_S = 60.0
 PATCHES = {
     "gevent": "from gevent import monkey; monkey.patch_all()",
@@ -26,6 +27,8 @@ MOMENTS = ("before the import", "after the import", "after instrument()", "after
 PROGRAM = """
 import os, sys, threading, time, warnings
 warnings.simplefilter("ignore")
+# eventlet's sockets lack what trio looks for as it is imported, which httpx does where it is installed
+sys.modules["trio"] = None
 base_url, endpoint, moment, library, patch = sys.argv[1:]
 def at(now):
     if now == moment:
@@ -117,6 +120,8 @@ def test_greenlets_of_the_program_go_on_while_flush_waits_for_a_dead_destination
 
 
 APPLICATION = """
+import sys
+sys.modules["trio"] = None
 import openai
 import llm_otel_broadcast
 
@@ -129,3 +134,17 @@ def application(environ, start_response):
     return [b"ok"]
 """
 REQUESTS = 7
+
+
+def test_gunicorn_preloads_the_program_and_patches_its_workers(stand_in, receiver, tmp_path, monkeypatch):
+    pytest.importorskip("gevent")
+    source = APPLICATION.format(base_url=stand_in.base_url, endpoint=receiver.endpoint)
+    (tmp_path / "green_application.py").write_text(source, encoding="utf-8")
+    words = [*GUNICORN, "--preload", "-k", "gevent", "--pythonpath", str(tmp_path), "green_application:application"]
+    with program(words, {}, tmp_path / "output.log") as running:
+        with ThreadPoolExecutor(REQUESTS) as pool:
+            answers = list(pool.map(lambda _: get(running.url), range(REQUESTS)))
+        assert [answer.status for answer in answers] == [200] * REQUESTS
+        assert running.end() == 0, running.said()
+    # the first ones are asked for until the server listens
+    assert len(receiver.store.spans()) == len(stand_in.requests) >= REQUESTS
