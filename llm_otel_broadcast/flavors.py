@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from types import BuiltinFunctionType
 from typing import Generic, TypeAlias, TypeVar, cast
@@ -111,3 +111,9 @@ Mailbox: TypeAlias = SimpleQueue
 def mailbox() -> Mailbox[T]:
     """Return a queue for one reader, in which a thread that is started now may wait."""
     return SimpleQueue() if is_native() and SimpleQueue.__module__ == "_queue" else cast("Mailbox[T]", _GreenQueue())
+
+
+def wait_for_company(bell: Mailbox[T], rung: list[T], delay_s: float) -> None:
+    """Wait for one more item, so that what comes shortly after the first goes out with it."""
+    with suppress(Empty):
+        rung.append(bell.get(timeout=delay_s))

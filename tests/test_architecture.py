@@ -20,13 +20,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 MAY_IMPORT = {
     "span": set(),
-    "generation": {"totals", "usage"},
+    "generation": {"flavors", "totals", "usage"},
     "totals": set(),
     "usage": set(),
     "version": set(),
     "guard": {"interruption", "logs"},
     "interruption": set(),
-    "logs": set(),
+    "logs": {"flavors"},
+    "flavors": set(),
     "forks": set(),
     "media": set(),
     "suppression": set(),
@@ -53,7 +54,7 @@ MAY_IMPORT = {
     "pricing": {"generation", "usage"},
     "connection": {"assembly", "delivery", "generation", "guard", "settings", "span", "usage", "version", "wire"},
     "dialects": {"fields", "generation", "media", "span", "usage"},
-    "delivery": {"forks", "generation", "guard", "logs", "settings", "span", "suppression", "usage"},
+    "delivery": {"flavors", "forks", "generation", "guard", "logs", "settings", "span", "suppression", "usage"},
     "wire": {"forks", "settings", "span", "suppression"},
     "settings": {"forks"},
     "zero_code": {"guard", "instrumentation", "settings"},
@@ -163,6 +164,7 @@ def test_errors_of_any_kind_are_stopped_in_few_places_only():
     assert stopping == {
         f"{NAME}.logs",
         f"{NAME}.delivery.lane",
+        f"{NAME}.delivery.transports",
         f"{NAME}.fields.around",
         f"{NAME}.zero_code.on_path.sitecustomize",
     }

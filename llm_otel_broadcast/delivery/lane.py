@@ -18,8 +18,9 @@ from typing import Final, TypeAlias
 from llm_otel_broadcast.delivery.blocks import BlockBook, key_of
 from llm_otel_broadcast.delivery.books import Books, LaneStatus
 from llm_otel_broadcast.delivery.parts import Item, LaneParts, LeftOut, Outcome, Record
+from llm_otel_broadcast.delivery.transports import close_transport, flush_transport
 from llm_otel_broadcast.delivery.worker import Worker
-from llm_otel_broadcast.flavors import Mailbox, flavor, mailbox
+from llm_otel_broadcast.flavors import Mailbox, flavor, mailbox, wait_for_company
 from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.generation import NO_FIELDS, Block
 from llm_otel_broadcast.span import Span
@@ -91,7 +92,6 @@ class Lane:
         self._make_thread(worker)
         if was_stopping:
             self._stopping.set()
-        # wakes it
         bell.put("record")
         self._bell.put("record")
 
@@ -114,9 +114,8 @@ class Lane:
         if waiting == BATCH:
             self._bell.put("full")
         if waiting >= _CROWDED and not waiting % _EVERY and not self._books.failing:
-            time.sleep(
-                _BREATH
-            )  # a host that computes without pause starves the lane's thread of the GIL (performance, case 9)
+            # a host that computes without pause starves the lane's thread of the GIL (performance, case 9)
+            time.sleep(_BREATH)
 
     def _accept(self, record: Record) -> None:
         books = self._books
@@ -170,7 +169,7 @@ class Lane:
     def hurry(self) -> Ticket:
         """Have the thread send what it has without waiting for more; `wait` for what is returned."""
         if self._flavor is not flavor():
-            self.start()
+            self._change_flavor()
         ticket: Ticket = mailbox()
         self._bell.put(ticket)
         self._hurried.set()
@@ -229,7 +228,7 @@ class Lane:
         while not stopping.is_set():
             rung: list[str | Ticket] = [bell.get()]
             if rung[0] == "record" and self._batch_delay and not stopping.is_set():
-                self._wait_for_company(bell, rung)
+                wait_for_company(bell, rung, self._batch_delay)
             if bell is not self._bell:
                 self._make_way(rung)
                 return
@@ -240,25 +239,18 @@ class Lane:
             self._drain()
             tickets = [one for one in rung if not isinstance(one, str)]
             if tickets:
-                done = self._flush_transport() and not self._waiting()
+                done = flush_transport(self._parts, self._books) and not self._waiting()
                 for ticket in tickets:
                     ticket.put(done)
-        self._close_transport()
+        close_transport(self._parts, self._books)
 
     def _make_way(self, rung: list[str | Ticket]) -> None:
         """End, as a thread of another kind goes on, with connections of its own; who waits for an answer asks that one."""
-        for ticket in rung:
-            if not isinstance(ticket, str):
-                ticket.put(False)  # noqa: FBT003  # the queue's own signature
+        for ticket in (waiting for waiting in rung if not isinstance(waiting, str)):
+            ticket.put(False)  # noqa: FBT003  # the queue's own signature
         if not self._closes:
-            self._close_transport()
+            close_transport(self._parts, self._books)
             self._parts = None
-
-    def _wait_for_company(self, bell: Mailbox[str | Ticket], rung: list[str | Ticket]) -> None:
-        try:
-            rung.append(bell.get(timeout=self._batch_delay))
-        except Empty:
-            return
 
     def _drain(self) -> None:
         while items := self._take():
@@ -406,22 +398,3 @@ class Lane:
         if told:
             self._books.failed(message, f"{len(items)} generation(s) lost", error)
         self._books.say()
-
-    # -- the exporter's own life cycle ------------------------------------------------------------------------------
-
-    def _flush_transport(self) -> bool:
-        if self._parts is None:
-            return True
-        try:
-            return self._parts.transport.flush()
-        except BaseException as error:  # noqa: BLE001  # an exporter's fault is told, and the thread goes on
-            self._books.failed(f"flushing failed ({type(error).__name__})", "going on", error)
-            return False
-
-    def _close_transport(self) -> None:
-        if self._parts is None:
-            return
-        try:
-            self._parts.transport.close()
-        except BaseException as error:  # noqa: BLE001  # likewise
-            self._books.failed(f"closing failed ({type(error).__name__})", "it is not used any more", error)

@@ -21,7 +21,8 @@ GUNICORN = ("gunicorn", "--bind", "127.0.0.1:PORT", "--log-level", "warning", "-
 DEADLINE_S = 60.0
 PATCHES = {
     "gevent": "from gevent import monkey; monkey.patch_all()",
-    "eventlet": "import eventlet; eventlet.monkey_patch()",
+    # without what it does to locks that are there already, which hangs or fails once openai has been imported, also without us
+    "eventlet": ("import eventlet; eventlet.patcher._green_existing_locks = lambda *_: None; eventlet.monkey_patch()"),
 }
 MOMENTS = ("before the import", "after the import", "after instrument()", "after the first call", "after a fork")
 PROGRAM = """
@@ -38,14 +39,13 @@ import openai
 import llm_otel_broadcast
 at("after the import")
 llm_otel_broadcast.instrument(endpoint=endpoint, exit_timeout=2.0)
-client = openai.OpenAI(api_key="x", base_url=base_url, max_retries=0)
+# a client for each call: the locks of one that was made before are not those of greenlets
 def call(name):
-    client.with_options(max_retries=0).chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}])
+    with openai.OpenAI(api_key="x", base_url=base_url, max_retries=0) as client:
+        client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}])
 at("after instrument()")
 if moment == "after the first call":
     call("0")
-    client.close()
-    client = openai.OpenAI(api_key="x", base_url=base_url, max_retries=0)
     at(moment)
 if moment == "after a fork":
     child = os.fork()
