@@ -179,7 +179,7 @@ class Lane:
         """Wait until all that was queued when `hurry` gave the ticket has been sent; False: the deadline came first."""
         while self.is_running or self._waiting():
             # not running, but something waits: the thread is just being started, has died, or could not be started before
-            self.start()
+            self._worker.start()
             left = deadline - time.monotonic()
             try:
                 return ticket.get(timeout=max(0.0, min(left, 0.1)))
