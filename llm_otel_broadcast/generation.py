@@ -7,7 +7,6 @@ library; holds plain scalars and shallow copies only, never a response or chunk 
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from llm_otel_broadcast.flavors import Exclusion
 from llm_otel_broadcast.server import UNKNOWN_SERVER
 from llm_otel_broadcast.sizes import text_size
 from llm_otel_broadcast.totals import Spent, Totals
@@ -161,15 +161,9 @@ class Failure:
     request_id: str | None = None
 
 
-_settling = threading.Lock()  # several lanes may meet the same record; reading it twice would fold it twice
-
-
-def _after_fork() -> None:
-    global _settling  # noqa: PLW0603  # a thread that is not in the child may hold the old one
-    _settling = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+# several lanes may meet the same record; reading it twice would fold it twice
+_settling: Final = Exclusion()
+os.register_at_fork(after_in_child=_settling.begin_anew)
 
 Message: TypeAlias = object
 """A message as the caller gave it, its containers copied: a dict, or an object of the client library."""
@@ -337,7 +331,7 @@ class Generation:
         Raises:
             Exception: whatever the reading raises; the record then stays as it was.
         """
-        with _settling:
+        with _settling.only_here():
             pending, self.pending = self.pending, None
             if pending is not None:
                 pending()
@@ -348,23 +342,21 @@ class Generation:
         Raises:
             Exception: whatever the reading raises; it is then still put off.
         """
-        if self.pending is None or not _settling.acquire(blocking=False):
+        if self.pending is None:
             return False
-        try:
-            if self.pending is None:
+        with _settling.if_free() as is_free:
+            if not is_free or self.pending is None:
                 return False
             read()
             self.pending = None
             return True
-        finally:
-            _settling.release()
 
     def account(self, cost: Cost | None) -> None:
         """Add what the generation took to the outermost block's totals, once. Called in the background only."""
         totals = self.blocks[0].totals if self.blocks else None
         if totals is None:
             return
-        with _settling:
+        with _settling.only_here():
             if not self.accounted:
                 self.accounted = True
                 totals[1].add(self._spent(cost))

@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
+from llm_otel_broadcast.flavors import flavor, rest
+
 _PRODUCT: Final = "llm-otel-broadcast"
 logger: Final = logging.getLogger("llm_otel_broadcast")
 
@@ -38,13 +40,8 @@ _MAX_LINES: Final = 100
 _POLL_INTERVAL_S: Final = 0.01
 
 
-class _Threads(threading.local):
-    """Whether the current thread is one of ours."""
-
-    is_own = False
-
-
-_current: Final = _Threads()
+# By number, not in a `threading.local`: one that was made before gevent or eventlet patched the program is shared by all
+# greenlets of a thread, and those of the program would pass for ours.
 _own_threads: Final[set[int]] = set()
 
 
@@ -52,21 +49,26 @@ def own(work: Callable[..., None]) -> Callable[..., None]:
     """Return the function for a thread of ours to run: no exception that reaches us there is meant for the host."""
 
     def run(*args: Any) -> None:
-        ident = threading.get_ident()
-        _current.is_own = True
+        started_as, ident = flavor(), threading.get_ident()
         _own_threads.add(ident)
         try:
             work(*args)
         finally:
             _own_threads.discard(ident)
-            _current.is_own = False
+            if started_as is not flavor():
+                rest()
 
     return run
 
 
+def _forget_other_threads() -> None:
+    """In a child process, where there is but the thread that forked, and numbers are given anew."""
+    _own_threads.intersection_update({threading.get_ident()})
+
+
 def is_own_thread() -> bool:
     """Return whether the current thread is one of ours."""
-    return _current.is_own
+    return threading.get_ident() in _own_threads
 
 
 class _Log:
@@ -156,3 +158,4 @@ def free_handlers() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_log.begin_anew)
+    os.register_at_fork(after_in_child=_forget_other_threads)

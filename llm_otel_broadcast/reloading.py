@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import TYPE_CHECKING, Any, Final
 
 from llm_otel_broadcast.assembly import assemble
+from llm_otel_broadcast.flavors import Mailbox, flavor, mailbox
 from llm_otel_broadcast.forks import importing
 from llm_otel_broadcast.guard import Guard
 from llm_otel_broadcast.logs import logger, own
@@ -205,11 +206,16 @@ class _Watcher:
 
     def after_fork(self) -> None:
         """In a child: begin anew; the thread is not there."""
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
-        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._make_thread()
         if any(life.run is None for life in self.lives):
             self.start()
+
+    def _make_thread(self) -> None:
+        """Make what the thread waits in, of the kind that threads have now."""
+        self._flavor = flavor()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._bell: Mailbox[None] = mailbox()
 
     def follow(self, lives: tuple[Life, ...]) -> None:
         """Look for these from now on; a thread that is there looks at once, or ends when there are none."""
@@ -218,6 +224,8 @@ class _Watcher:
 
     def start(self) -> None:
         """Start the thread if it is needed and does not run. Never waits: a finalizer may come here on top of a call that is at it."""
+        if self._flavor is not flavor() and self._thread is None:
+            self._make_thread()
         if not self.lives or not self._starting.acquire(blocking=False):
             return
         try:

@@ -20,7 +20,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 MAY_IMPORT = {
     "span": set(),
-    "generation": {"server", "sizes", "totals", "usage"},
+    "generation": {"flavors", "server", "sizes", "totals", "usage"},
     "sizes": set(),
     "server": set(),
     "totals": set(),
@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "version": set(),
     "guard": {"interruption", "logs"},
     "interruption": set(),
-    "logs": set(),
+    "logs": {"flavors"},
+    "flavors": set(),
     "forks": set(),
     "items": set(),
     "media": set(),
@@ -73,7 +74,18 @@ MAY_IMPORT = {
         "wire",
     },
     "dialects": {"fields", "generation", "items", "media", "span", "usage"},
-    "delivery": {"blocking", "forks", "generation", "guard", "logs", "settings", "span", "suppression", "usage"},
+    "delivery": {
+        "blocking",
+        "flavors",
+        "forks",
+        "generation",
+        "guard",
+        "logs",
+        "settings",
+        "span",
+        "suppression",
+        "usage",
+    },
     "wire": {"forks", "guard", "logs", "settings", "span", "suppression"},
     "settings": {"forks"},
     "zero_code": {"guard", "instrumentation", "settings"},
@@ -183,6 +195,7 @@ def test_errors_of_any_kind_are_stopped_in_few_places_only():
     assert stopping == {
         f"{NAME}.logs",
         f"{NAME}.delivery.lane",
+        f"{NAME}.delivery.transports",
         f"{NAME}.fields.around",
         f"{NAME}.zero_code.on_path.sitecustomize",
     }

@@ -6,10 +6,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from queue import SimpleQueue
 from typing import Any, Final
 
 from llm_otel_broadcast.delivery.worker import Worker
+from llm_otel_broadcast.flavors import Mailbox, flavor, mailbox
 from llm_otel_broadcast.generation import Generation
 from llm_otel_broadcast.guard import Callback
 from llm_otel_broadcast.suppression import untraced
@@ -152,9 +152,9 @@ class Announcer:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self._process = os.getpid()
+        self._kind = (os.getpid(), flavor())
         self._lock = threading.Lock()
-        self._calls: SimpleQueue[_Call] = SimpleQueue()
+        self._calls: Mailbox[_Call] = mailbox()
         self._under_way: dict[int, _Call] = {}
         self._busy_since: float | None = None
         self._worker = Worker("llm-otel-broadcast on_generation", self._work)
@@ -166,7 +166,8 @@ class Announcer:
         """
         if record.attributes is not None:
             return
-        if self._process != os.getpid():
+        if self._kind != (os.getpid(), flavor()):
+            # a forked child, or gevent has patched since: what waits is sent without what would have been added
             self._begin_anew()
         call = self._enter(record, cost)
         if call is not None and not call.done.wait(self._patience()):

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from llm_otel_broadcast.delivery.parts import LeftOut, Outcome
+from llm_otel_broadcast.delivery.rendering import Unreadable, Withdrawn
 from llm_otel_broadcast.guard import without_text
 from llm_otel_broadcast.logs import log
 
@@ -95,6 +97,22 @@ class Books:
             self._said.add(reason)
             if not told:
                 self.unsaid.append((reason, count, message))
+
+    def note_unsent(self, unsent: LeftOut | Unreadable | Withdrawn) -> None:
+        """Count a record that is not to be sent, and why."""
+        if isinstance(unsent, LeftOut):
+            self.left_out[unsent.reason] += 1
+        elif isinstance(unsent, Unreadable):
+            self.drop("unreadable", 1, f"a record cannot be rendered ({unsent.error})")
+        else:
+            self.produced -= 1
+
+    def note_sent(self, count: int, outcome: Outcome) -> None:
+        """Count the records of a request that was taken, but for those that the backend rejected."""
+        rejected = min(outcome.rejected, count)
+        self.delivered += count - rejected
+        if rejected:
+            self.drop("rejected", rejected, f"{outcome.rejected} span(s) rejected: {outcome.message}")
 
     def say(self) -> None:
         """Tell the log what was noted. Not for use under the lock."""

@@ -11,21 +11,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Final, TypeAlias
 
 from llm_otel_broadcast.blocking import objects
 from llm_otel_broadcast.delivery.blocks import BlockBook
 from llm_otel_broadcast.delivery.books import UNANSWERED, Books, DestinationStatus
-from llm_otel_broadcast.delivery.parts import Item, LaneParts, LeftOut, Outcome, Record
-from llm_otel_broadcast.delivery.rendering import Rendering, ReplacedError, Unreadable, Withdrawn, render, shrink
+from llm_otel_broadcast.delivery.parts import Item, LaneParts, Outcome, Record
+from llm_otel_broadcast.delivery.rendering import BLOCKED, Rendering, ReplacedError, render, shrink
 from llm_otel_broadcast.delivery.retrying import Retrying, close_transport, flush_transport
 from llm_otel_broadcast.delivery.worker import Worker
+from llm_otel_broadcast.flavors import Mailbox, flavor, mailbox, wait_for_company
 from llm_otel_broadcast.forks import importing
 
 BATCH: Final = 512
+# by estimate; once encoded they mostly fit into a request, which may have 4 MB
 _BATCH_BYTES: Final = 3_000_000
-"""By estimate; once encoded they mostly fit into a request, which may have 4 MB."""
 _CROWDED: Final = 2 * BATCH
 _EVERY: Final = 16
 _BREATH: Final = 0.0002
@@ -33,10 +34,10 @@ _PATIENCE: Final = 1.0
 _OF_RECORDS: Final = frozenset({"stopped", "too_large", "unreadable"})
 """Reasons that say nothing of the destination."""
 
+# threads of a lane that are left behind, at most: each holds memory for good
 _MAX_REPLACED: Final = 8
-"""Threads of a lane that are left behind, at most: each holds memory for good."""
 
-Ticket: TypeAlias = "SimpleQueue[bool]"
+Ticket: TypeAlias = "Mailbox[bool]"
 """Gets one answer, True when everything has been sent; a queue because waiting for it is safe in a signal handler."""
 
 
@@ -68,25 +69,39 @@ class Lane:
     def _fresh(self) -> None:
         """Make what a process needs of its own: locks, queue, bell, books, thread."""
         self._books = Books(self.name)
-        self._lock = threading.Lock()
         self._queue: deque[tuple[Record, int]] = deque()  # with the size at hand-over: late reading adds to it
         self._strays: deque[Record] = deque()
         self._bytes = 0
         self._in_flight = 0
         self._in_flight_bytes = 0
-        self._bell: SimpleQueue[str | Ticket] = SimpleQueue()
+        self._parts: LaneParts | None = None
+        self._make_thread()
+
+    def _make_thread(self, before: Worker | None = None) -> None:
+        """Make the thread, to go on after `before`, and what it waits in, all of the kind that threads have now."""
+        self._flavor = flavor()
+        self._lock = threading.Lock()
+        self._bell: Mailbox[str | Ticket] = mailbox()
         self._rung = False
         self._hurried = threading.Event()
         self._stopping = threading.Event()
-        self._parts: LaneParts | None = None
         self._retrying = Retrying(self._books, self._stopping, self._hurried)
         self._rendering: Rendering | None = None
         self._replaced = 0
         self._ends = False
-        self._worker = self._new_worker()
+        self._worker = self._new_worker(before)
 
-    def _new_worker(self) -> Worker:
-        return Worker(f"llm-otel-broadcast {self.name}", self._run)
+    def _new_worker(self, before: Worker | None = None) -> Worker:
+        return Worker(f"llm-otel-broadcast {self.name}", self._run, before)
+
+    def _change_flavor(self) -> None:
+        """Go on with a thread of the kind that threads have now; one of the former kind sends what it has in hand, and ends."""
+        worker, bell, was_stopping = self._worker, self._bell, self._stopping.is_set()
+        self._make_thread(worker)
+        if was_stopping:
+            self._stopping.set()
+        bell.put("record")
+        self._bell.put("record")
 
     # -- the host's thread ------------------------------------------------------------------------------------------
 
@@ -109,9 +124,8 @@ class Lane:
         if waiting == BATCH:
             self._bell.put("full")
         if waiting >= _CROWDED and not waiting % _EVERY and not self._books.failing:
-            time.sleep(
-                _BREATH
-            )  # a host that computes without pause starves the lane's thread of the GIL (performance, case 9)
+            # a host that computes without pause starves the lane's thread of the GIL (performance, case 9)
+            time.sleep(_BREATH)
 
     def _accept(self, record: Record) -> None:
         books = self._books
@@ -131,13 +145,15 @@ class Lane:
             books.drop("queue_full", 1)
 
     def start(self) -> None:
-        """Start the thread unless it runs."""
+        """Start the thread unless it runs, or is of another kind than threads are now."""
+        if self._flavor is not flavor():
+            self._change_flavor()
         self._worker.start()
 
     @property
     def is_running(self) -> bool:
         """Whether the thread runs."""
-        return self._worker.is_running
+        return self._worker.is_running and self._flavor is flavor()
 
     # -- flushing and stopping --------------------------------------------------------------------------------------
 
@@ -162,7 +178,9 @@ class Lane:
 
     def hurry(self) -> Ticket:
         """Have the thread send what it has without waiting for more; `wait` for what is returned."""
-        ticket: Ticket = SimpleQueue()
+        if self._flavor is not flavor():
+            self._change_flavor()
+        ticket: Ticket = mailbox()
         self._bell.put(ticket)
         self._hurried.set()
         return ticket
@@ -229,14 +247,17 @@ class Lane:
     # -- the lane's thread ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        stopping = self._stopping
+        bell, stopping = self._bell, self._stopping
         while not stopping.is_set():
-            rung: list[str | Ticket] = [self._bell.get()]
+            rung: list[str | Ticket] = [bell.get()]
             if rung[0] == "record" and self._batch_delay and not stopping.is_set():
-                self._wait_for_company(rung)
+                wait_for_company(bell, rung, self._batch_delay)
+            if bell is not self._bell:
+                self._make_way(rung)
+                return
             self._hurried.clear()
-            while not self._bell.empty():
-                rung.append(self._bell.get())
+            while not bell.empty():
+                rung.append(bell.get())
             self._rung = False  # from here on `put` rings again; what it appended before is sent in this round
             try:
                 self._drain()
@@ -249,11 +270,13 @@ class Lane:
                     ticket.put(done)
         close_transport(self._parts, self._books)
 
-    def _wait_for_company(self, rung: list[str | Ticket]) -> None:
-        try:
-            rung.append(self._bell.get(timeout=self._batch_delay))
-        except Empty:
-            return
+    def _make_way(self, rung: list[str | Ticket]) -> None:
+        """End, as a thread of another kind goes on, with connections of its own; who waits for an answer asks that one."""
+        for ticket in (waiting for waiting in rung if not isinstance(waiting, str)):
+            ticket.put(False)  # noqa: FBT003  # the queue's own signature
+        if not self._closes:
+            close_transport(self._parts, self._books)
+            self._parts = None
 
     def _drain(self) -> None:
         while items := self._take():
@@ -297,22 +320,12 @@ class Lane:
                     raise ReplacedError
                 if unsent is None:
                     ready.append(item)
-                else:
-                    self._account(item, unsent)
+                elif not self._closed:
+                    self._settle([item])
+                    self._books.note_unsent(unsent)
         self._books.say()
         if ready:
             self._deliver(parts, ready)
-
-    def _account(self, item: Item, unsent: LeftOut | Unreadable | Withdrawn) -> None:
-        if self._closed:
-            return
-        self._settle([item])
-        if isinstance(unsent, LeftOut):
-            self._books.left_out[unsent.reason] += 1
-        elif isinstance(unsent, Unreadable):
-            self._books.drop("unreadable", 1, f"a record cannot be rendered ({unsent.error})")
-        else:
-            self._books.produced -= 1
 
     def _replace_blocked(self) -> None:
         """Have another thread go on where this one has been at one record for too long: what it holds blocks."""
@@ -333,14 +346,11 @@ class Lane:
         self._bell.put("record")
 
     def _leave_blocked(self, rendering: Rendering) -> None:
-        self._rendering = None
-        self._replaced += 1
+        self._rendering, self._replaced = None, self._replaced + 1
         # Without the object that blocks, the record can be rendered after all.
         if not objects.give_up(self._worker.ident or 0):
             self._settle([rendering.item])
-            self._books.drop(
-                "unreadable", 1, "a function or an object of the program's blocks while a record is rendered"
-            )
+            self._books.drop("unreadable", 1, BLOCKED)
         left = [item for item in rendering.items if not item.done]
         self._queue.extendleft((item.record, item.size) for item in reversed(left))
         self._bytes += sum(item.size for item in left)
@@ -367,14 +377,11 @@ class Lane:
             self._give_up(items, "retries_exhausted" if outcome.kind == "retry" else outcome.kind, outcome.message)
 
     def _succeed(self, items: list[Item], outcome: Outcome) -> None:
-        rejected = min(outcome.rejected, len(items))
         with self._held():
             if self._closed:
                 return
             self._settle(items)
-            self._books.delivered += len(items) - rejected
-            if rejected:
-                self._books.drop("rejected", rejected, f"{outcome.rejected} span(s) rejected: {outcome.message}")
+            self._books.note_sent(len(items), outcome)
         self._books.succeeded()
         self._books.say()
 

@@ -15,6 +15,7 @@ _TIMEOUT_S: Final = 10.0
 """Rendering takes microseconds to milliseconds; a thread that is at one record for so long waits for something."""
 _LAST_TIMEOUT_S: Final = 1.0
 """The same when the process ends, which must leave time for the records behind it."""
+BLOCKED: Final = "a function or an object of the program's blocks while a record is rendered"
 _SHRINKING: Final = Guard("cutting a record that is too large")
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 from llm_otel_broadcast.logs import own
+
+_POLL_INTERVAL_S: Final = 0.01
 
 
 class Worker:
@@ -15,11 +18,13 @@ class Worker:
     Args:
         name: what it is called in a list of threads.
         work: what it runs.
+        before: the thread that it follows, whose end it waits for.
     """
 
-    def __init__(self, name: str, work: Callable[[], None]) -> None:
+    def __init__(self, name: str, work: Callable[[], None], before: Worker | None = None) -> None:
         self._name = name
         self._work = work
+        self._before = before
         self._thread: threading.Thread | None = None
         # The thread holds it for its life. No thread that starts it has to wait or to put anything back, so that neither a
         # finalizer nor an exception of a signal handler's can leave it half started.
@@ -60,6 +65,13 @@ class Worker:
             return
         try:
             self._thread = threading.current_thread()
+            self._wait_for_former()
             self._work()
         finally:
             self._running.release()
+
+    def _wait_for_former(self) -> None:
+        # by looking: it is of another kind, and none of both can wait in a lock of the other's
+        while self._before is not None and self._before.is_running:
+            time.sleep(_POLL_INTERVAL_S)
+        self._before = None

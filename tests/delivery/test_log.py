@@ -218,5 +218,4 @@ def test_what_was_not_answered_before_the_end_is_not_called_lost(caplog):
         lane.stop(time.monotonic() + 0.1)
         seen.stopped.set()
         assert lane.status().dropped == {"unanswered": 1}
-    line = said(caplog)[-1]
-    assert "no answer for 1 generation(s) before sending ended: they may have arrived" in line
+    assert any("no answer for 1 generation(s) before sending ended: they may have" in line for line in said(caplog))

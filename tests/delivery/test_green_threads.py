@@ -1,0 +1,150 @@
+"""Programs that gevent or eventlet patches, at whatever moment: every call arrives, nothing waits for good."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from textwrap import dedent
+
+import pytest
+
+from tests.delivery import backends
+from tests.delivery.backends import backend
+from tests.middleware.serving import get, program
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+GUNICORN = ("gunicorn", "--bind", "127.0.0.1:PORT", "--log-level", "warning", "--graceful-timeout", "10")
+DEADLINE_S = 60.0
+PATCHES = {
+    "gevent": "from gevent import monkey; monkey.patch_all()",
+    # without what it does to locks that are there already, which hangs or fails once openai has been imported, also without us
+    "eventlet": ("import eventlet; eventlet.patcher._green_existing_locks = lambda *_: None; eventlet.monkey_patch()"),
+}
+MOMENTS = ("before the import", "after the import", "after instrument()", "after the first call", "after a fork")
+PROGRAM = """
+import os, sys, threading, time, warnings
+warnings.simplefilter("ignore")
+# eventlet's sockets lack what trio looks for as it is imported, which httpx does where it is installed
+sys.modules["trio"] = None
+base_url, endpoint, moment, library, patch = sys.argv[1:]
+def at(now):
+    if now == moment:
+        exec(patch)
+at("before the import")
+import openai
+import llm_otel_broadcast
+at("after the import")
+llm_otel_broadcast.instrument(endpoint=endpoint, exit_timeout=2.0)
+# a client for each call: the locks of one that was made before are not those of greenlets
+def call(name):
+    with openai.OpenAI(api_key="x", base_url=base_url, max_retries=0) as client:
+        client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}])
+at("after instrument()")
+if moment == "after the first call":
+    call("0")
+    at(moment)
+if moment == "after a fork":
+    child = os.fork()
+    if child:
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    at(moment)
+"""
+CALLS = """
+threads = [threading.Thread(target=call, args=(str(number),)) for number in range(1, 5)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("flushed", llm_otel_broadcast.flush(10.0), flush=True)
+call("5")
+status = llm_otel_broadcast.status()
+print(status.internal_errors, status.destinations[0].dropped, flush=True)
+"""
+
+
+def run(library, moment, program, base_url, endpoint, deadline_s=DEADLINE_S):
+    """Run a program that the library patches at this moment; return seconds and standard output."""
+    pytest.importorskip(library)
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM + dedent(program), base_url, endpoint, moment, library, PATCHES[library]],
+        capture_output=True,
+        text=True,
+        timeout=deadline_s,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return time.monotonic() - begun, done.stdout
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("library", PATCHES)
+def test_every_call_arrives_whenever_the_program_is_patched(stand_in, receiver, library, moment):
+    _, output = run(library, moment, CALLS, stand_in.base_url, receiver.endpoint)
+    assert output.splitlines() == ["flushed True", "{} {}"]
+    calls = range(0 if moment == "after the first call" else 1, 6)
+    assert sorted(span.name for span in receiver.store.spans()) == [f"chat {number}" for number in calls]
+
+
+TICKS = """
+ticks = []
+def tick():
+    while True:
+        ticks.append(0)
+        time.sleep(0.02)
+threading.Thread(target=tick, daemon=True).start()
+call("1")
+ticks.clear()
+begun = time.monotonic()
+flushed = llm_otel_broadcast.flush(1.0)
+print(flushed, len(ticks), time.monotonic() - begun, flush=True)
+"""
+
+
+@pytest.mark.parametrize("moment", ["before the import", "after instrument()", "after the first call", "after a fork"])
+@pytest.mark.parametrize("library", PATCHES)
+def test_greenlets_of_the_program_go_on_while_flush_waits_for_a_dead_destination(stand_in, library, moment):
+    with backend(backends.hangs) as dead:
+        seconds, output = run(library, moment, TICKS, stand_in.base_url, dead.endpoint)
+    flushed, ticks, waited_s = output.split()
+    assert flushed == "False"
+    assert int(ticks) > 10
+    assert float(waited_s) < 4.0
+    # the end of the process waits for no longer than exit_timeout
+    assert seconds < 30.0
+
+
+APPLICATION = """
+import sys
+sys.modules["trio"] = None
+import openai
+import llm_otel_broadcast
+
+client = openai.OpenAI(api_key="x", base_url={base_url!r}, max_retries=0)
+llm_otel_broadcast.instrument(endpoint={endpoint!r})
+
+def application(environ, start_response):
+    client.chat.completions.create(model="gpt-4o", messages=[{{"role": "user", "content": "Hi"}}])
+    start_response("200 OK", [])
+    return [b"ok"]
+"""
+REQUESTS = 7
+
+
+def test_gunicorn_preloads_the_program_and_patches_its_workers(stand_in, receiver, tmp_path, monkeypatch):
+    pytest.importorskip("gevent")
+    source = APPLICATION.format(base_url=stand_in.base_url, endpoint=receiver.endpoint)
+    (tmp_path / "green_application.py").write_text(source, encoding="utf-8")
+    words = [*GUNICORN, "--preload", "-k", "gevent", "--pythonpath", str(tmp_path), "green_application:application"]
+    with program(words, {}, tmp_path / "output.log") as running:
+        with ThreadPoolExecutor(REQUESTS) as pool:
+            answers = list(pool.map(lambda _: get(running.url), range(REQUESTS)))
+        assert [answer.status for answer in answers] == [200] * REQUESTS
+        assert running.end() == 0, running.said()
+    # the first ones are asked for until the server listens
+    assert len(receiver.store.spans()) == len(stand_in.requests) >= REQUESTS
