@@ -1,0 +1,156 @@
+"""Resource detectors of a whole fleet (`OTEL_EXPERIMENTAL_RESOURCE_DETECTORS`): one that hangs or fails holds nothing up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+DETECTORS = """
+import os, time
+from opentelemetry.sdk.resources import Resource, ResourceDetector
+
+class Sound(ResourceDetector):
+    def detect(self):
+        return Resource({"sound": "yes", "service.name": "of the detector"})
+
+class Hanging(ResourceDetector):
+    def detect(self):
+        time.sleep(1_000)
+
+class Raising(ResourceDetector):
+    def __init__(self):
+        super().__init__(raise_on_error=True)
+    def detect(self):
+        raise ConnectionError("no metadata server, and a secret")
+
+class Exiting(ResourceDetector):
+    def detect(self):
+        raise SystemExit(3)
+
+class Odd(ResourceDetector):
+    def detect(self):
+        return "text"
+"""
+HEAD = """
+import os, sys, time, openai, llm_otel_broadcast
+from llm_otel_broadcast import Destination
+base_url, endpoint = sys.argv[1:]
+llm_otel_broadcast.instrument(destinations=[Destination(endpoint=endpoint, batch_delay=0.0)])
+with openai.OpenAI(api_key="x", base_url=base_url) as client:
+    client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hi"}])
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, stand_in, receiver):
+    """Run a program with these detectors; return what it printed, what it logged, and how long it took."""
+    info = tmp_path / "fleet-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fleet\nVersion: 1.0\n")
+    names = ("sound", "hanging", "raising", "exiting", "odd")
+    points = "".join(f"{name} = fleet:{name.title()}\n" for name in names)
+    (info / "entry_points.txt").write_text(f"[opentelemetry_resource_detector]\n{points}")
+    (tmp_path / "fleet.py").write_text(DETECTORS)
+
+    def run(detectors: str, program: str = "assert llm_otel_broadcast.flush(20)") -> tuple[str, str, float]:
+        path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+        environ = {
+            **os.environ,
+            "PYTHONPATH": path,
+            "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": detectors,
+            "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
+            "OTEL_SERVICE_NAME": "of the environment",
+        }
+        begun = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", HEAD + program, stand_in.base_url, receiver.endpoint],
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+            env=environ,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout, done.stderr, time.monotonic() - begun
+
+    return run
+
+
+def resource(receiver) -> dict[str, object]:
+    (span,) = receiver.store.spans()
+    return dict(span.resource)
+
+
+@pytest.mark.parametrize("name", ["hanging", "raising", "exiting", "odd", "missing"])
+def test_a_detector_that_fails_is_left_out_and_said_and_the_rest_holds(run, receiver, name):
+    """One that raised had every generation of the process lost."""
+    _, log, _ = run(f"{name},sound")
+    attributes = resource(receiver)
+    assert attributes["sound"] == "yes"
+    assert attributes["service.name"] == "of the environment"
+    assert attributes["deployment.environment.name"] == "test"
+    assert attributes["telemetry.sdk.name"] == "opentelemetry"
+    assert log.count(f"'{name}'") == 1
+    assert "secret" not in log
+
+
+def test_a_program_ends_in_time_with_a_detector_that_hangs(run, receiver):
+    """It waited for the detector: 27 s, or for ever."""
+    printed, _, _ = run(
+        "hanging",
+        """
+begun = time.monotonic()
+llm_otel_broadcast.shutdown()
+print(time.monotonic() - begun)
+""",
+    )
+    assert float(printed) < 5
+    assert resource(receiver)["service.name"] == "of the environment"
+
+
+def test_the_end_of_the_process_does_not_wait_for_a_detector(run, receiver):
+    _, _, seconds = run("hanging", "")
+    assert seconds < 25
+    assert resource(receiver)["service.name"] == "of the environment"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_does_not_wait_for_a_detector(run, receiver):
+    """It waited 5 s, as the detectors ran under the lock that keeps forks and imports apart."""
+    printed, _, _ = run(
+        "hanging",
+        """
+import threading
+deadline = time.monotonic() + 10
+while not any("detector" in thread.name for thread in threading.enumerate()) and time.monotonic() < deadline:
+    time.sleep(0.01)
+begun = time.monotonic()
+child = os.fork()
+if not child:
+    os._exit(0)
+print(time.monotonic() - begun)
+os.waitpid(child, 0)
+assert llm_otel_broadcast.flush(20)
+""",
+    )
+    assert float(printed) < 1
+
+
+def test_all_destinations_ask_the_detectors_once(run, receiver):
+    """Each lane asked by itself, and said the same of each."""
+    _, log, _ = run(
+        "raising",
+        """
+llm_otel_broadcast.instrument(destinations=[Destination(name=n, endpoint=endpoint, batch_delay=0.0) for n in "abc"])
+with openai.OpenAI(api_key="x", base_url=base_url) as client:
+    client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hi"}])
+assert llm_otel_broadcast.flush(20)
+""",
+    )
+    assert log.count("'raising'") == 1
+    assert len(receiver.store.spans()) == 4
