@@ -195,7 +195,6 @@ def test_errors_of_any_kind_are_stopped_in_few_places_only():
     assert stopping == {
         f"{NAME}.logs",
         f"{NAME}.delivery.lane",
-        f"{NAME}.delivery.transports",
         f"{NAME}.fields.around",
         f"{NAME}.zero_code.on_path.sitecustomize",
     }

@@ -31,12 +31,10 @@ _CROWDED: Final = 2 * BATCH
 _EVERY: Final = 16
 _BREATH: Final = 0.0002
 _PATIENCE: Final = 1.0
+# reasons that say nothing of the destination
 _OF_RECORDS: Final = frozenset({"stopped", "too_large", "unreadable"})
-"""Reasons that say nothing of the destination."""
-
 # threads of a lane that are left behind, at most: each holds memory for good
 _MAX_REPLACED: Final = 8
-
 Ticket: TypeAlias = "Mailbox[bool]"
 """Gets one answer, True when everything has been sent; a queue because waiting for it is safe in a signal handler."""
 
@@ -55,8 +53,8 @@ class Lane:
         closes: bool = False,
     ) -> None:
         self.name = name
+        # what it sends with has an end of its own, which a process must not leave out: an exporter
         self._closes = closes
-        """What it sends with has an end of its own, which a process must not leave out: an exporter."""
         self._batch_delay = batch_delay
         self.max_bytes = max_bytes
         self._make_parts = parts
