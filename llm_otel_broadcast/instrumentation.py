@@ -163,8 +163,8 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
         tracer_provider: the provider for those spans; default: the global one, looked up at each call.
         capture_content_in_app_spans: True puts content on those spans too. Default: False.
         on_generation: is shown each finished generation in the background, before anything is sent, and may add attributes:
-            `on_generation=lambda generation: generation.attributes.update(team="search")`. It should be quick; if it fails,
-            the span is sent without. Default: none.
+            `on_generation=lambda generation: generation.attributes.update(team="search")`. If it fails or takes over 2
+            seconds, the span is sent without. Default: none.
         forward_trace_fields: default: OpenRouter gets the fields a call carries, other hosts none; True: merged fields go
             to any host; False: to none.
         link_gateway: True: OpenRouter's own broadcast spans are told to hang below ours. Default: False.
