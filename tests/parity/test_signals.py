@@ -17,7 +17,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from llm_otel_broadcast import guard, trace_context, traced_generation
 from tests.clients.calling import MESSAGES
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs signals")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs signals"),
+    # where the client is interrupted, its sockets are closed by garbage collection, with us and without us
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 PACKAGE = "llm_otel_broadcast"
 UNGUARDED = "__exit__, call"

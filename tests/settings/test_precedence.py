@@ -176,7 +176,7 @@ def test_a_file_that_is_wrong_is_one_logged_error_and_the_program_runs_untraced(
     handle = llm_otel_broadcast.instrument(service_name="shop")
     assert not handle.status().instrumented
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert record.getMessage().startswith(f'llm-otel-broadcast: {config}: "x" is no setting')
+    assert record.getMessage().startswith(f'{config}: "x" is no setting')
     assert f"{config}: [defaults]: timeout must be" in record.getMessage()
     assert record.getMessage().endswith("; the program runs untraced")
 
