@@ -25,21 +25,23 @@ _PACKAGE: Final = "genai_prices"
 _UPDATES: Final = f"{_PACKAGE}.update_prices"
 PLACE: Final = "importing genai-prices"
 """Where `status()` counts that there is no price list."""
+_prices: ModuleType | None = None
 _failed = False
 
 
 def price_list() -> ModuleType | None:
     """Return the module `genai_prices`; None where it cannot be imported, which is logged and counted once."""
-    global _failed  # noqa: PLW0603  # what cannot be imported is not tried again at each record
-    module = sys.modules.get(_PACKAGE)
-    if module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False):
-        return module
-    if _failed:
-        return None
+    global _failed, _prices  # noqa: PLW0603  # one list for the process, and what cannot be imported is not tried again
+    if _prices is not None or _failed:
+        return _prices
     with importing:
         # A pruned image or a frozen program may lack its metadata or its data; a broken one may raise anything.
         with Caught() as caught:
-            return _import()
+            module = _import()
+            # The prices themselves are a module that the first look-up imports: now, while forks wait for it.
+            module.data_snapshot.get_snapshot()
+            _prices = module
+            return module
         _failed = True
         errors[PLACE] += 1
         log(

@@ -1,0 +1,184 @@
+"""Objects and functions of the program's that block: no destination stands still for long, and no fork waits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+import llm_otel_broadcast
+from llm_otel_broadcast import Destination, trace_context
+from llm_otel_broadcast.delivery import announcing, rendering
+from llm_otel_broadcast.receiver import OtlpReceiver
+from tests.clients.calling import chat
+from tests.delivery.lanes import balanced, until
+
+PLACEHOLDER = "<Stuck: not read, it blocks>"
+
+
+class Stuck:
+    """Blocks whoever wants its text, until it is let go."""
+
+    def __init__(self):
+        self.asked = threading.Event()
+        self.free = threading.Event()
+
+    def __repr__(self):
+        self.asked.set()
+        self.free.wait(30)
+        return "its text"
+
+
+@pytest.fixture
+def stuck():
+    made = Stuck()
+    yield made
+    made.free.set()
+
+
+@pytest.fixture
+def other():
+    with OtlpReceiver() as running:
+        yield running
+
+
+@pytest.fixture
+def both(receiver, other):
+    """Two destinations; what is wanted of them is the same."""
+
+    def instrument(**options):
+        destinations = [
+            Destination(name=name, endpoint=to.endpoint, batch_delay=0.0)
+            for name, to in (("one", receiver), ("two", other))
+        ]
+        return llm_otel_broadcast.instrument(destinations=destinations, **options)
+
+    return instrument
+
+
+@contextmanager
+def a_blocked_lane(stand_in, stuck):
+    with trace_context(trace_name="Blocked", key=stuck):
+        chat("sync", stand_in.base_url, model="blocked")
+    assert stuck.asked.wait(10)
+    yield
+
+
+def names(receiver):
+    return [span.name for span in receiver.store.spans()]
+
+
+def books_are_right():
+    return all(balanced(destination) for destination in llm_otel_broadcast.status().destinations)
+
+
+def test_an_object_that_blocks_stops_one_destination_and_the_other_sends_everything(
+    both, stand_in, receiver, other, stuck
+):
+    both()
+    with a_blocked_lane(stand_in, stuck):
+        for number in range(5):
+            chat("sync", stand_in.base_url, model=f"free-{number}")
+        quick = until(lambda: next((to for to in (receiver, other) if len(names(to)) == 7), None), 20)
+        slow = other if quick is receiver else receiver
+        assert not names(slow)
+        (blocked,) = [span for span in quick.store.spans() if span.name == "chat blocked"]
+        assert blocked.attributes["trace.metadata.key"] == PLACEHOLDER
+        assert books_are_right()
+
+
+def test_the_destination_that_was_blocked_goes_on_without_the_object_and_sends_nothing_twice(
+    both, stand_in, receiver, other, stuck, monkeypatch
+):
+    monkeypatch.setattr(rendering, "_TIMEOUT_S", 0.2)
+    handle = both()
+    with a_blocked_lane(stand_in, stuck):
+        time.sleep(0.3)
+        chat("sync", stand_in.base_url, model="free")
+        assert handle.flush(10)
+        stuck.free.set()
+        chat("sync", stand_in.base_url, model="last")
+        assert handle.flush(10)
+    for to in (receiver, other):
+        assert sorted(names(to)) == ["Blocked", "chat blocked", "chat free", "chat last"]
+    assert books_are_right()
+    assert all(destination.delivered == 4 for destination in handle.status().destinations)
+
+
+def test_a_function_that_blocks_costs_its_record_alone_and_that_is_said(
+    instrumented, stand_in, receiver, monkeypatch, caplog
+):
+    monkeypatch.setattr(rendering, "_TIMEOUT_S", 0.2)
+    asked, free = threading.Event(), threading.Event()
+
+    def redact(text):
+        if text == "Hello" and not asked.is_set():
+            asked.set()
+            free.wait(30)
+        return text
+
+    handle = instrumented(redact=redact)
+    chat("sync", stand_in.base_url, model="blocked", messages=[{"role": "user", "content": "Hello"}])
+    assert asked.wait(10)
+    time.sleep(0.3)
+    chat("sync", stand_in.base_url, model="free", messages=[{"role": "user", "content": "Bye"}])
+    assert until(lambda: names(receiver) == ["chat free"], 10)
+    free.set()
+    until(lambda: not handle.status().destinations[0].queued_records)
+    (books,) = handle.status().destinations
+    assert (books.dropped, books.delivered) == ({"unreadable": 1}, 1)
+    assert "blocks while a record is rendered" in caplog.text
+
+
+def test_on_generation_that_blocks_adds_nothing_and_holds_up_nobody(
+    both, stand_in, receiver, other, monkeypatch, caplog
+):
+    monkeypatch.setattr(announcing, "TIMEOUT_S", 0.2)
+    free = threading.Event()
+
+    def look(generation):
+        if generation.model == "blocked":
+            free.wait(30)
+        generation.attributes["team"] = generation.model
+
+    caplog.set_level(logging.WARNING, "llm_otel_broadcast")
+    handle = both(on_generation=look)
+    for model in ("first", "blocked", "later"):
+        chat("sync", stand_in.base_url, model=model)
+    assert handle.flush(10)
+    free.set()
+    until(lambda: not handle.status().destinations[0].queued_records)
+    chat("sync", stand_in.base_url, model="last")
+    assert handle.flush(10)
+    for to in (receiver, other):
+        teams = {span.name: span.attributes.get("team") for span in to.store.spans()}
+        assert teams == {"chat first": "first", "chat blocked": None, "chat later": None, "chat last": "last"}
+    assert handle.status().internal_errors["on_generation"] >= 1
+    assert caplog.text.count("it has not returned within") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_does_not_wait_for_an_object_that_blocks(instrumented, stand_in, stuck):
+    instrumented()
+    with a_blocked_lane(stand_in, stuck):
+        began = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert time.monotonic() - began < 2
+
+
+def test_an_end_leaves_a_record_that_blocks_behind_and_sends_the_others(instrumented, stand_in, receiver, stuck):
+    handle = instrumented(redact=lambda text: text, exit_timeout=3.0)
+    with a_blocked_lane(stand_in, stuck):
+        chat("sync", stand_in.base_url, model="free")
+        began = time.monotonic()
+        handle.shutdown(3.0)
+        assert time.monotonic() - began < 5
+        assert {"chat free", "chat blocked"} <= set(names(receiver))
+        assert balanced(handle.status().destinations[0])
