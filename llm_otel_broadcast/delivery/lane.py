@@ -126,18 +126,18 @@ class Lane:
             time.sleep(_BREATH)
 
     def _accept(self, record: Record) -> None:
-        books = self._books
+        # first, as a signal handler may raise while it is worked out: a record is counted where nothing can come between
+        size, books = record.size, self._books
         books.produced += 1
         if self._closed:
             books.drop("stopped", 1)
             return
-        size = record.size
         if size + self._in_flight_bytes > self.max_bytes:
             # no room could be made for it: what waits is not dropped in vain
             books.drop("too_large" if size > self.max_bytes else "queue_full", 1)
             return
-        self._queue.append((record, size))
         self._bytes += size
+        self._queue.append((record, size))
         while self._bytes + self._in_flight_bytes > self.max_bytes and self._queue:
             self._bytes -= self._queue.popleft()[1]
             books.drop("queue_full", 1)
