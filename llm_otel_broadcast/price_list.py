@@ -60,7 +60,8 @@ def _import() -> ModuleType:
     finally:
         sys.meta_path.remove(finder)
     # The prices themselves, and more, are modules that the first calculation imports: now, while forks wait for it.
-    with suppress(LookupError):
+    # What a calculation may raise says nothing of the list.
+    with suppress(ArithmeticError, LookupError, TypeError, ValueError):
         module.calc_price(module.Usage(input_tokens=1, output_tokens=1), model_ref="gpt-4o", provider_id="openai")
     return module
 
