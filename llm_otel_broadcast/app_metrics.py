@@ -36,6 +36,7 @@ _HISTOGRAMS: Final = {
         _SECONDS,
     ),
 }
+_MAX_TEXT_CHARS: Final = 256
 _API: Final = "opentelemetry.metrics._internal"
 _UNKNOWN: Final = object()
 
@@ -103,7 +104,12 @@ def _attributes(record: Generation) -> dict[str, str | int]:
         "server.address": record.server.address or None,
         "server.port": record.server.port,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    # A meter provider keeps each set of attributes for good, and the answering server chooses one of these texts.
+    return {
+        name: value[:_MAX_TEXT_CHARS] if isinstance(value, str) else value
+        for name, value in told.items()
+        if value is not None
+    }
 
 
 def _tokens(record: Generation) -> Iterable[tuple[str, int]]:

@@ -12,6 +12,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -57,9 +58,14 @@ def _import() -> ModuleType:
     finder = _WithoutUpdates(threading.get_ident())
     sys.meta_path.insert(0, finder)
     try:
-        return importlib.import_module(_PACKAGE)
+        module = importlib.import_module(_PACKAGE)
     finally:
         sys.meta_path.remove(finder)
+    # The prices themselves, and more, are modules that the first calculation imports: now, while forks wait for it.
+    # What a calculation may raise says nothing of the list.
+    with suppress(ArithmeticError, LookupError, TypeError, ValueError):
+        module.calc_price(module.Usage(input_tokens=1, output_tokens=1), model_ref="gpt-4o", provider_id="openai")
+    return module
 
 
 class _WithoutUpdates(MetaPathFinder):

@@ -83,6 +83,37 @@ print(price_list() is genai_prices)
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
+def test_threads_that_need_the_prices_at_once_get_the_same_whole_list():
+    """Among them one of the program's own that imports genai-prices the plain way meanwhile, newer prices and all."""
+    done = run("""
+import threading
+from llm_otel_broadcast.price_list import price_list
+barrier, found = threading.Barrier(5), []
+
+def ours():
+    barrier.wait()
+    prices = price_list()
+    usage = prices.Usage(input_tokens=1_000_000, output_tokens=0)
+    found.append((prices, prices.calc_price(usage, model_ref="gpt-4o", provider_id="openai").total_price > 0))
+
+def theirs():
+    barrier.wait()
+    import genai_prices
+    from genai_prices import UpdatePrices
+    import genai_prices.update_prices as updates
+    found.append((genai_prices, UpdatePrices is updates.UpdatePrices))
+
+threads = [threading.Thread(target=target, daemon=True) for target in (ours, ours, theirs, ours, theirs)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(30)
+modules, well = zip(*found)
+print(len(found), len(set(map(id, modules))), all(well))
+""")
+    assert (done.stdout, done.stderr) == ("5 1 True\n", "")
+
+
 NO_METADATA = """
 import importlib.metadata
 whole = importlib.metadata.version
@@ -96,9 +127,15 @@ NO_PACKAGE = """
 import sys
 sys.modules["genai_prices"] = None
 """
+NO_PRICES = """
+import sys
+sys.modules["genai_prices.data"] = None
+"""
 
 
-@pytest.mark.parametrize("how", [NO_METADATA, NO_PACKAGE], ids=["without its metadata", "not there"])
+@pytest.mark.parametrize(
+    "how", [NO_METADATA, NO_PACKAGE, NO_PRICES], ids=["without its metadata", "not there", "without its prices"]
+)
 def test_a_price_list_that_cannot_be_imported_is_said_once_and_costs_nothing_else(how, stand_in, receiver):
     """PyInstaller and pruned images leave package metadata out: no cost, and nobody knew why."""
     done = run(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from functools import partial
+
 import pytest
 from genai_prices import Usage as PriceList
 
@@ -11,6 +14,7 @@ from llm_otel_broadcast.server import Server
 from llm_otel_broadcast.stand_in.answers import completion, message, usage_of
 from llm_otel_broadcast.usage import Usage
 from tests.clients.calling import chat
+from tests.collecting import collect
 
 OPENAI = Server("openai", "api.openai.com", 443)
 AT_HOME = Server("127.0.0.1", "127.0.0.1", 11434)
@@ -203,3 +207,24 @@ def test_a_price_that_cannot_be_made_out_does_not_lose_the_call(stand_in, instru
     instrumented()
     chat("sync", stand_in.base_url, model="gpt-4o-never-asked-for-before")
     assert not [key for key in arrived(1)[0].attributes if "cost" in key]
+
+
+def test_names_that_a_server_makes_up_are_cut_on_the_span_and_kept_nowhere(stand_in, instrumented, arrived):
+    """The cache of names that were looked up held each of them for good."""
+    instrumented()
+    call = partial(chat, "sync", stand_in.base_url)
+    call()
+    arrived(1)
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            stand_in.script(completion(message("Hi"), usage=usage_of(1, 1), model=f"{number:02}" + "m" * 1_000_000))
+            call()
+        spans = arrived(21)[1:]
+        collect()
+        # The stand-in keeps what it has answered.
+        grown = tracemalloc.get_traced_memory()[0] - 20 * 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert {len(span.attributes["gen_ai.response.model"]) for span in spans} == {16_384}
+    assert grown < 5_000_000

@@ -142,3 +142,12 @@ def test_without_a_provider_nothing_is_measured(stand_in, instrumented):
     chat("sync", stand_in.base_url, stream=True)
     assert llm_otel_broadcast.flush(5.0)
     assert "llm-otel-broadcast metrics" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_name_that_a_server_makes_up_is_not_kept_at_any_length(stand_in, instrumented, reader):
+    """A meter provider keeps each set of attributes for good."""
+    stand_in.script(completion(STORY, model="m" * 1_000_000))
+    instrumented()
+    chat("sync", stand_in.base_url)
+    (point,) = points(reader, "gen_ai.client.operation.duration")
+    assert point.attributes["gen_ai.response.model"] == "m" * 256

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -47,8 +48,8 @@ with openai.OpenAI(api_key="x", base_url=base_url) as client:
 
 
 @pytest.fixture
-def run(tmp_path: Path, stand_in, receiver):
-    """Run a program with these detectors; return what it printed, what it logged, and how long it took."""
+def installed(tmp_path: Path) -> Path:
+    """Install a package with the detectors into a folder."""
     info = tmp_path / "fleet-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fleet\nVersion: 1.0\n")
@@ -57,25 +58,51 @@ def run(tmp_path: Path, stand_in, receiver):
     (info / "entry_points.txt").write_text(f"[opentelemetry_resource_detector]\n{points}")
     (tmp_path / "fleet.py").write_text(DETECTORS)
 
+    return tmp_path
+
+
+def environment(folder: Path, detectors: str) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": detectors,
+        "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
+    }
+
+
+def started(program: str, *arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        env=environ,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture
+def fleet(installed):
+    """Run a program with these detectors; return what it printed."""
+
+    def run(program: str, detectors: str, *, named: bool) -> str:
+        name = {"OTEL_SERVICE_NAME": "of the environment"} if named else {}
+        return started(program, environ={**environment(installed, detectors), **name}).stdout
+
+    return run
+
+
+@pytest.fixture
+def run(installed, stand_in, receiver):
+    """Run a traced program with these detectors; return what it printed, what it logged, and how long it took."""
+
     def run(detectors: str, program: str = "assert llm_otel_broadcast.flush(20)") -> tuple[str, str, float]:
-        path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
-        environ = {
-            **os.environ,
-            "PYTHONPATH": path,
-            "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": detectors,
-            "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
-            "OTEL_SERVICE_NAME": "of the environment",
-        }
+        environ = {**environment(installed, detectors), "OTEL_SERVICE_NAME": "of the environment"}
         begun = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", HEAD + program, stand_in.base_url, receiver.endpoint],
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-            env=environ,
-        )
-        assert done.returncode == 0, done.stderr
+        done = started(HEAD + program, stand_in.base_url, receiver.endpoint, environ=environ)
         return done.stdout, done.stderr, time.monotonic() - begun
 
     return run
@@ -154,3 +181,67 @@ assert llm_otel_broadcast.flush(20)
     )
     assert log.count("'raising'") == 1
     assert len(receiver.store.spans()) == 4
+
+
+WHERE_ALL_BEHAVE = """
+import json, sys
+from opentelemetry.sdk.resources import Resource
+from llm_otel_broadcast.wire.detectors import default_resource
+ours, theirs = default_resource(), Resource.create()
+assert ours.schema_url == theirs.schema_url, (ours.schema_url, theirs.schema_url)
+print(json.dumps([dict(ours.attributes), dict(theirs.attributes)], default=list))
+"""
+
+
+@pytest.mark.parametrize("detectors", ["", "sound", "sound,otel", " sound , process,os", "sound,sound,,"])
+@pytest.mark.parametrize("named", [True, False])
+def test_where_all_detectors_behave_the_resource_is_opentelemetrys_own(fleet, detectors, named):
+    """`Resource.create()`, of whichever release is installed."""
+    ours, theirs = json.loads(fleet(WHERE_ALL_BEHAVE, detectors, named=named))
+    assert ours == theirs
+
+
+def test_a_star_means_every_detector_that_is_installed(run, receiver):
+    """Those among them that fail are left out, like any."""
+    _, log, _ = run("*")
+    attributes = resource(receiver)
+    assert attributes["sound"] == "yes"
+    assert attributes["service.name"] == "of the environment"
+    assert "process.pid" in attributes
+    assert {name for name in ("hanging", "raising", "exiting", "odd", "sound") if f"'{name}'" in log} == {
+        "hanging",
+        "raising",
+        "exiting",
+        "odd",
+    }
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_has_one_instance_at_all_destinations_and_a_forked_child_another(run, receiver):
+    """`service.instance.id`, which newer releases of the SDK have; older ones tell processes apart by their id."""
+    run(
+        "process",
+        """
+names = "ab"
+llm_otel_broadcast.instrument(destinations=[Destination(name=n, endpoint=endpoint, batch_delay=0.0) for n in names])
+def call(model):
+    with openai.OpenAI(api_key="x", base_url=base_url) as client:
+        client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}])
+    assert llm_otel_broadcast.flush(20)
+call("parent")
+child = os.fork()
+if not child:
+    call("child")
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+call("parent")
+""",
+    )
+    instances: dict[str, set[object]] = {}
+    for span in receiver.store.spans():
+        key = "service.instance.id" if "service.instance.id" in span.resource else "process.pid"
+        instances.setdefault(span.name, set()).add(span.resource[key])
+    # The first call of all is that of `run` itself, by the same process.
+    assert instances["chat parent"] == instances["chat gpt-4o"]
+    assert [len(found) for found in instances.values()] == [1, 1, 1]
+    assert instances["chat child"] != instances["chat parent"]
