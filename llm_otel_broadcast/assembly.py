@@ -196,8 +196,12 @@ def _block_renderer(options: Options) -> Callable[[Block], Span]:
 
 def _cost_reader(options: Options) -> Callable[[Generation], Cost | None]:
     """Return what makes out a record's cost; a price that cannot be made out must not lose the record."""
+    from llm_otel_broadcast.price_list import price_list
     from llm_otel_broadcast.pricing import cost_of
 
+    # Before the first record: importing takes a second on a busy machine, for which rendering would pass for blocked.
+    if options.estimate_cost:
+        price_list()
     return lambda record: ask(lambda: cost_of(record, estimated=options.estimate_cost), None)
 
 
