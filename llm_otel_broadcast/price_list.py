@@ -38,11 +38,8 @@ def price_list() -> ModuleType | None:
     with importing:
         # A pruned image or a frozen program may lack its metadata or its data; a broken one may raise anything.
         with Caught() as caught:
-            module = _import()
-            # The prices themselves are a module that the first look-up imports: now, while forks wait for it.
-            module.data_snapshot.get_snapshot()
-            _prices = module
-            return module
+            _prices = _import()
+            return _prices
         _failed = True
         errors[PLACE] += 1
         log(
