@@ -196,7 +196,7 @@ def others(session: nox.Session, other: str) -> None:
     """Send spans that other instrumentations make through `BroadcastSpanProcessor`; one: `nox -s "others(official)"`."""
     session.install("--upgrade", "--upgrade-strategy=eager", "-e", ".[cli]", *GROUPS["tests"], other)
     # what they warn of is theirs
-    session.run("pytest", "--timeout=300", "-W", "ignore", "tests/processor/test_others.py", *session.posargs)
+    session.run("pytest", "--timeout=300", "-W", "ignore", "tests/other_spans/test_others.py", *session.posargs)
 
 
 @nox.session

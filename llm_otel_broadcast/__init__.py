@@ -6,13 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llm_otel_broadcast.connection.check import test_connection
     from llm_otel_broadcast.connection.report import ConnectionReport, SentTrace, Step
-    from llm_otel_broadcast.connection.sample import send_test_trace
-    from llm_otel_broadcast.connection.testing import test_connection
-    from llm_otel_broadcast.delivery.announcing import FinishedGeneration
-    from llm_otel_broadcast.delivery.books import DestinationStatus
-    from llm_otel_broadcast.fields.context import TraceHandle, current_trace_fields, propagate, trace_context
-    from llm_otel_broadcast.fields.decorate import GenerationHandle, current_generation, traced_generation
+    from llm_otel_broadcast.connection.test_trace import send_test_trace
+    from llm_otel_broadcast.delivery.ledger import DestinationStatus
+    from llm_otel_broadcast.delivery.on_generation import FinishedGeneration
     from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id
     from llm_otel_broadcast.instrumentation import (
         Handle,
@@ -22,39 +20,41 @@ if TYPE_CHECKING:
         status,
         uninstrument,
     )
-    from llm_otel_broadcast.processor.processor import BroadcastSpanProcessor
-    from llm_otel_broadcast.running import Status
+    from llm_otel_broadcast.other_spans.span_processor import BroadcastSpanProcessor
+    from llm_otel_broadcast.runtime.runs import Status
     from llm_otel_broadcast.settings.destination import Destination
     from llm_otel_broadcast.settings.errors import ConfigError
+    from llm_otel_broadcast.tracing.trace_context import TraceHandle, current_trace_fields, propagate, trace_context
+    from llm_otel_broadcast.tracing.traced_generation import GenerationHandle, current_generation, traced_generation
     from llm_otel_broadcast.version import __version__
 
 _HOMES = {
-    "BroadcastSpanProcessor": "processor.processor",
+    "BroadcastSpanProcessor": "other_spans.span_processor",
     "ConfigError": "settings.errors",
     "ConnectionReport": "connection.report",
     "Destination": "settings.destination",
-    "DestinationStatus": "delivery.books",
-    "FinishedGeneration": "delivery.announcing",
-    "GenerationHandle": "fields.decorate",
+    "DestinationStatus": "delivery.ledger",
+    "FinishedGeneration": "delivery.on_generation",
+    "GenerationHandle": "tracing.traced_generation",
     "Handle": "instrumentation",
     "SentTrace": "connection.report",
-    "Status": "running",
+    "Status": "runtime.runs",
     "Step": "connection.report",
-    "TraceHandle": "fields.context",
+    "TraceHandle": "tracing.trace_context",
     "__version__": "version",
-    "current_generation": "fields.decorate",
-    "current_trace_fields": "fields.context",
+    "current_generation": "tracing.traced_generation",
+    "current_trace_fields": "tracing.trace_context",
     "derive_span_id": "fields.ids",
     "derive_trace_id": "fields.ids",
     "flush": "instrumentation",
     "instrument": "instrumentation",
-    "propagate": "fields.context",
-    "send_test_trace": "connection.sample",
+    "propagate": "tracing.trace_context",
+    "send_test_trace": "connection.test_trace",
     "shutdown": "instrumentation",
     "status": "instrumentation",
-    "test_connection": "connection.testing",
-    "trace_context": "fields.context",
-    "traced_generation": "fields.decorate",
+    "test_connection": "connection.check",
+    "trace_context": "tracing.trace_context",
+    "traced_generation": "tracing.traced_generation",
     "uninstrument": "instrumentation",
 }
 

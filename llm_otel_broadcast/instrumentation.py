@@ -10,26 +10,26 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from llm_otel_broadcast import ending
 from llm_otel_broadcast.clients.openai.choosing import covering
 from llm_otel_broadcast.clients.streams import open_streams
-from llm_otel_broadcast.delivery.books import DestinationStatus
 from llm_otel_broadcast.delivery.broadcaster import flush_all
-from llm_otel_broadcast.guard import errors
-from llm_otel_broadcast.logs import drain, logger
-from llm_otel_broadcast.reloading import Life, watcher
-from llm_otel_broadcast.running import Run, Status
-from llm_otel_broadcast.running import state as _state
+from llm_otel_broadcast.delivery.ledger import DestinationStatus
+from llm_otel_broadcast.host.guard import errors
+from llm_otel_broadcast.host.logs import drain, logger
+from llm_otel_broadcast.runtime import process_end
+from llm_otel_broadcast.runtime.reload import Life, watcher
+from llm_otel_broadcast.runtime.runs import Run, Status
+from llm_otel_broadcast.runtime.runs import state as _state
 from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding
+from llm_otel_broadcast.settings.environment import disabling, notices
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.options import AppSpans as AppSpansMode
-from llm_otel_broadcast.settings.variables import disabling, notices
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import TracerProvider
 
-    from llm_otel_broadcast.delivery.announcing import FinishedGeneration
+    from llm_otel_broadcast.delivery.on_generation import FinishedGeneration
 
 
 class Handle:
@@ -203,7 +203,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
     life.begin()
     for warning in notices(os.environ):
         logger.warning("%s", warning)
-    ending.watch()
+    process_end.watch()
     return Handle(life)
 
 
@@ -221,7 +221,7 @@ def uninstrument() -> None:
     for run in _state.current():
         _state.release(run)
         run.assembly.broadcaster.hurry()
-    ending.unwatch()
+    process_end.unwatch()
 
 
 def flush(timeout: float = 10.0) -> bool:
@@ -254,7 +254,7 @@ def _shut_down(runs: Sequence[Run], timeout: float | None) -> None:
         run.shutdown(timeout)
     longest = max((run.exit_timeout for run in runs), default=0.0) if timeout is None else timeout
     drain(begun + longest)
-    ending.unwatch()
+    process_end.unwatch()
 
 
 def _forget_the_file() -> None:
@@ -284,7 +284,7 @@ def _after_fork() -> None:
     watcher.after_fork()
     for run in _state.running:
         run.assembly.broadcaster.after_fork()
-    ending.watch_in_child()
+    process_end.watch_in_child()
 
 
 os.register_at_fork(after_in_child=_after_fork)

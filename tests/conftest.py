@@ -12,16 +12,18 @@ import openai
 import pytest
 
 import llm_otel_broadcast
-from llm_otel_broadcast import ending, guard, instrumentation
+from llm_otel_broadcast import instrumentation
+from llm_otel_broadcast.app.other_tracers import overlap
 from llm_otel_broadcast.clients.streams import end_open_streams
-from llm_otel_broadcast.fields.lineage import roots
-from llm_otel_broadcast.overlap import overlap
+from llm_otel_broadcast.host import guard
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
-from llm_otel_broadcast.reloading import watcher
+from llm_otel_broadcast.runtime import process_end
+from llm_otel_broadcast.runtime.reload import watcher
 from llm_otel_broadcast.settings.destination import SHORTHAND
-from llm_otel_broadcast.settings.places import CONFIG
-from llm_otel_broadcast.settings.variables import DISABLED, variables
+from llm_otel_broadcast.settings.environment import DISABLED, variables
+from llm_otel_broadcast.settings.locations import CONFIG
 from llm_otel_broadcast.stand_in.server import StandIn
+from llm_otel_broadcast.tracing.placement import roots
 
 NAMED = (
     "openai",
@@ -79,7 +81,7 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         life.end()
     for run in instrumentation._state.running:  # replaced settings that still deliver included
         run.shutdown(0.2)
-    ending.unwatch()
+    process_end.unwatch()
     guard.errors.clear()
     guard.told.clear()
     overlap.clear()

@@ -9,7 +9,7 @@ import sys
 def main() -> None:
     """Run the command line."""
     try:
-        from llm_otel_broadcast.cli.commands import cli
+        from llm_otel_broadcast.cli.app import cli
     except ModuleNotFoundError as missing:
         if missing.name not in ("click", "rich"):
             raise

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.reading import (
+from llm_otel_broadcast.clients.reader import (
     NOTHING,
     Members,
     all_members_of,
@@ -21,8 +21,8 @@ from llm_otel_broadcast.clients.reading import (
     retries_of,
     text_of,
 )
-from llm_otel_broadcast.generation import Attempt, Generation
-from llm_otel_broadcast.guard import ask
+from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.record.generation import Attempt, Generation
 
 _GENERATION_ID: Final = "x-generation-id"
 """OpenRouter's id of the generation: on all its routes, failed calls too. The body of `/responses` has another id."""

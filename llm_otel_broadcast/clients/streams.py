@@ -15,16 +15,17 @@ from weakref import WeakSet
 
 import wrapt
 
-from llm_otel_broadcast.clients.bodies import ParsedAnswer, keep_body
-from llm_otel_broadcast.clients.closing import hook_close
+from llm_otel_broadcast.clients.close_hook import hook_close
 from llm_otel_broadcast.clients.gateways import note_refusal
-from llm_otel_broadcast.clients.reading import Fold, describe
-from llm_otel_broadcast.clients.unseen import unseen
-from llm_otel_broadcast.generation import Failure, Generation
-from llm_otel_broadcast.guard import Guard
+from llm_otel_broadcast.clients.raw_responses import ParsedAnswer, keep_body
+from llm_otel_broadcast.clients.reader import Fold, describe
+from llm_otel_broadcast.clients.tracebacks import unseen
+from llm_otel_broadcast.host.guard import Guard
+from llm_otel_broadcast.record.failure import Failure
+from llm_otel_broadcast.record.generation import Generation
 
 if TYPE_CHECKING:
-    from llm_otel_broadcast.clients.observe import Call
+    from llm_otel_broadcast.clients.call import Call
 
 _CHUNK = Guard("reading a chunk")
 _OPENING = Guard("starting to watch a stream")

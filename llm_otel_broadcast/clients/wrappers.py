@@ -8,8 +8,8 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from llm_otel_broadcast.clients.observe import Call, Post
-from llm_otel_broadcast.clients.unseen import passed_over, unseen
+from llm_otel_broadcast.clients.call import Call, Post
+from llm_otel_broadcast.clients.tracebacks import passed_over, unseen
 
 
 def watch(original: Any, post: Post, *, is_async: bool) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from typing import Final
 from llm_otel_broadcast.collector import sizing
 from llm_otel_broadcast.collector.plan import Plan, PlanError, Role
 from llm_otel_broadcast.collector.sizing import MIB, Load
-from llm_otel_broadcast.collector.tail import tail_sampling
+from llm_otel_broadcast.collector.tail_sampling import tail_sampling
 
 OLDEST: Final = "0.144"
 """The first version that has every name used here: `otlp_http` came with it."""

@@ -11,8 +11,8 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from llm_otel_broadcast.settings.destination import TRACES_PATH, Destination, endpoint_faults, redact_url
-from llm_otel_broadcast.wire.faults import cause, is_http2, is_timeout
 from llm_otel_broadcast.wire.http import Answer
+from llm_otel_broadcast.wire.network_errors import cause, is_http2, is_timeout
 
 _GRPC_PORT: Final = 4317
 _HTTP_PORT: Final = 4318

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from llm_otel_broadcast.delivery.books import DestinationStatus
 from llm_otel_broadcast.delivery.lane import Lane
-from llm_otel_broadcast.delivery.parts import Finished, Record
-from llm_otel_broadcast.generation import Block, Generation
-from llm_otel_broadcast.logs import drain
+from llm_otel_broadcast.delivery.ledger import DestinationStatus
+from llm_otel_broadcast.delivery.seams import Finished, Record
+from llm_otel_broadcast.host.logs import drain
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.generation import Generation
 
 _MIN_LATE_S: Final = 0.5
 """Seconds for what exit handlers after ours record, where the destinations have used up their time."""
@@ -44,13 +45,13 @@ class Broadcaster:
         """Seconds that are left at the end of the process for what is still recorded then; None: it has not come."""
         self.stopped = False
 
-    def put_block(self, block: Block) -> None:
+    def put_enclosing_span(self, enclosing_span: EnclosingSpan) -> None:
         """Hand over a block that has ended; a lane sends it if a generation below it went there, or if there was none.
 
         Once stopped, nothing: settings that replaced these get it too.
         """
-        if not self.stopped and (block.generations or not block.with_calls_only):
-            self._put(block)
+        if not self.stopped and (enclosing_span.generations or not enclosing_span.with_calls_only):
+            self._put(enclosing_span)
 
     def put_span(self, span: Finished) -> None:
         """Hand over a span of somebody else's."""

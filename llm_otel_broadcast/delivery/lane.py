@@ -14,15 +14,15 @@ from contextlib import contextmanager
 from queue import Empty
 from typing import Final, TypeAlias
 
-from llm_otel_broadcast.blocking import objects
-from llm_otel_broadcast.delivery.blocks import BlockBook
-from llm_otel_broadcast.delivery.books import UNANSWERED, Books, DestinationStatus
-from llm_otel_broadcast.delivery.parts import Item, LaneParts, Outcome, Record
+from llm_otel_broadcast.delivery.ledger import UNANSWERED, Books, DestinationStatus
 from llm_otel_broadcast.delivery.rendering import BLOCKED, Rendering, ReplacedError, render, shrink
-from llm_otel_broadcast.delivery.retrying import Retrying, close_transport, flush_transport
+from llm_otel_broadcast.delivery.retry import Retrying, close_transport, flush_transport
+from llm_otel_broadcast.delivery.seams import Item, LaneParts, Outcome, Record
+from llm_otel_broadcast.delivery.sent_spans import SentSpans
 from llm_otel_broadcast.delivery.worker import Worker
-from llm_otel_broadcast.flavors import Mailbox, flavor, mailbox, wait_for_company
-from llm_otel_broadcast.forks import importing
+from llm_otel_broadcast.host.blocked_objects import objects
+from llm_otel_broadcast.host.forks import importing
+from llm_otel_broadcast.host.green_threads import Mailbox, flavor, mailbox, wait_for_company
 
 BATCH: Final = 512
 # by estimate; once encoded they mostly fit into a request, which may have 4 MB
@@ -48,7 +48,7 @@ class Lane:
         batch_delay: float,
         max_bytes: int,
         parts: Callable[[], LaneParts],
-        blocks: BlockBook | None = None,
+        enclosing_spans: SentSpans | None = None,
         *,
         closes: bool = False,
     ) -> None:
@@ -58,7 +58,7 @@ class Lane:
         self._batch_delay = batch_delay
         self.max_bytes = max_bytes
         self._make_parts = parts
-        self.blocks = BlockBook() if blocks is None else blocks
+        self.enclosing_spans = SentSpans() if enclosing_spans is None else enclosing_spans
         """What the destination has already; a lane that takes over from another for the same place goes on with its book."""
         self._closed = False
         """`stop` has counted what was left: whatever the thread still does comes too late for the books."""
@@ -311,7 +311,7 @@ class Lane:
         ready = []
         for item in items:
             self._rendering = Rendering(item, items, time.monotonic())
-            unsent = render(parts, self.blocks, item)
+            unsent = render(parts, self.enclosing_spans, item)
             with self._held():
                 self._rendering = None
                 if self._worker is not worker:
@@ -356,15 +356,17 @@ class Lane:
         self._worker = self._new_worker()
 
     def _deliver(self, parts: LaneParts, items: list[Item]) -> None:
-        blocks = self.blocks.missing(block for item in items for block in item.blocks)
-        spans = [*(span for item in items for span in item.spans), *blocks.values()]
+        enclosing_spans = self.enclosing_spans.missing(
+            enclosing_span for item in items for enclosing_span in item.enclosing_spans
+        )
+        spans = [*(span for item in items for span in item.spans), *enclosing_spans.values()]
         outcome = self._retrying.send(parts, spans, len(items))
         if outcome is None:
             self._give_up(items, "stopped", "")
         elif outcome.kind == "ok":
             self._succeed(items, outcome)
             if not outcome.rejected:
-                self.blocks.remember(blocks)
+                self.enclosing_spans.remember(enclosing_spans)
         elif outcome.kind == "too_large" and len(items) > 1:
             middle = len(items) // 2
             self._deliver(parts, items[:middle])

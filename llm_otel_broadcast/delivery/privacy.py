@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from llm_otel_broadcast.generation import NO_FIELDS, Choice, Fields, Generation
-from llm_otel_broadcast.guard import Callback
+from llm_otel_broadcast.host.guard import Callback
+from llm_otel_broadcast.host.suppression import untraced
+from llm_otel_broadcast.record.generation import Choice, Generation
+from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 from llm_otel_broadcast.settings.destination import Destination
-from llm_otel_broadcast.settings.private import PARTS
-from llm_otel_broadcast.suppression import untraced
+from llm_otel_broadcast.settings.privacy import PARTS
 
 SYSTEM_ROLES: Final = frozenset({"system", "developer"})
 _URL: Final = re.compile(r"""\b[a-zA-Z][a-zA-Z0-9+.-]{1,15}://[^\s"'<>`\\]+""")

@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from llm_otel_broadcast.delivery.blocks import BlockBook, key_of
-from llm_otel_broadcast.delivery.parts import Item, LaneParts, LeftOut
-from llm_otel_broadcast.generation import NO_FIELDS, Block
-from llm_otel_broadcast.guard import Caught, Guard
+from llm_otel_broadcast.delivery.seams import Item, LaneParts, LeftOut
+from llm_otel_broadcast.delivery.sent_spans import SentSpans, key_of
+from llm_otel_broadcast.host.guard import Caught, Guard
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.trace_fields import NO_FIELDS
 
 _TIMEOUT_S: Final = 10.0
 """Rendering takes microseconds to milliseconds; a thread that is at one record for so long waits for something."""
@@ -52,30 +53,35 @@ class Withdrawn(NamedTuple):
     """A block that is not sent by itself: what was below it has been dropped, and counted, or brings it along later."""
 
 
-def render(parts: LaneParts, blocks: BlockBook, item: Item) -> LeftOut | Unreadable | Withdrawn | None:
+def render(parts: LaneParts, enclosing_spans: SentSpans, item: Item) -> LeftOut | Unreadable | Withdrawn | None:
     """Make an item's spans and blocks; return why it is not to be sent, None: it is."""
     record = item.record
     # One odd record must not take its neighbours along.
     with Caught() as caught:
-        if isinstance(record, Block):
-            return _render_block(parts, blocks, item, record)
+        if isinstance(record, EnclosingSpan):
+            return _render_enclosing_span(parts, enclosing_spans, item, record)
         record.settle()
         spans = parts.render(record)
         if isinstance(spans, LeftOut):
             return spans
         item.spans = spans
-        item.blocks = [parts.block(due, due.fields or record.fields) for due in blocks.due(record.blocks)]
+        item.enclosing_spans = [
+            parts.enclosing_span(due, due.fields or record.fields)
+            for due in enclosing_spans.due(record.enclosing_spans)
+        ]
         return None
     return Unreadable(type(caught.error).__name__)
 
 
-def _render_block(parts: LaneParts, blocks: BlockBook, item: Item, block: Block) -> LeftOut | Withdrawn | None:
-    if not blocks.follows(block):
+def _render_enclosing_span(
+    parts: LaneParts, enclosing_spans: SentSpans, item: Item, enclosing_span: EnclosingSpan
+) -> LeftOut | Withdrawn | None:
+    if not enclosing_spans.follows(enclosing_span):
         return Withdrawn()
-    if not block.generations and not parts.chooses(block):
+    if not enclosing_span.generations and not parts.chooses(enclosing_span):
         return LeftOut("sampled")
-    if not blocks.has(key_of(block)):
-        item.blocks = [parts.block(block, block.fields or NO_FIELDS)]
+    if not enclosing_spans.has(key_of(enclosing_span)):
+        item.enclosing_spans = [parts.enclosing_span(enclosing_span, enclosing_span.fields or NO_FIELDS)]
     return None
 
 

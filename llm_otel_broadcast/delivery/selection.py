@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from llm_otel_broadcast.logs import log
+from llm_otel_broadcast.host.logs import log
 from llm_otel_broadcast.settings.destination import Destination
-from llm_otel_broadcast.settings.selecting import COMPARISONS, is_digest, number_of
+from llm_otel_broadcast.settings.rules import COMPARISONS, is_digest, number_of
 
 Facts: TypeAlias = Callable[[str], Sequence[object]]
 """Returns what is known of a rule's field: nothing, one value, or several (two names of a model, a reason for each choice)."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from llm_otel_broadcast.logs import own
+from llm_otel_broadcast.host.logs import own
 
 _POLL_INTERVAL_S: Final = 0.01
 

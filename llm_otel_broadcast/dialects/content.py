@@ -9,10 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from llm_otel_broadcast import media
-from llm_otel_broadcast.fields.json_text import Budget, plain
-from llm_otel_broadcast.generation import Choice, ServerCall, ToolCall
-from llm_otel_broadcast.items import (
+from llm_otel_broadcast.clients.openai.responses.item_types import (
     APPROVAL_RESPONSE,
     FUNCTION_CALLS,
     ORIGINS,
@@ -21,7 +18,10 @@ from llm_otel_broadcast.items import (
     tool_of,
     waits_for_caller,
 )
-from llm_otel_broadcast.media import Part
+from llm_otel_broadcast.fields.json_text import Budget, plain
+from llm_otel_broadcast.record import media
+from llm_otel_broadcast.record.generation import Choice, ServerCall, ToolCall
+from llm_otel_broadcast.record.media import Part
 
 _REASONING: Final = ("reasoning", "reasoning_content")
 _LINKS: Final = {"image_url": "image", "video_url": "video", "audio_url": "audio"}

@@ -20,9 +20,20 @@ from llm_otel_broadcast.dialects.usage import cost_attributes, usage_attributes
 from llm_otel_broadcast.fields.ids import derive_span_id
 from llm_otel_broadcast.fields.json_text import MAX_CHARACTERS, plain_json
 from llm_otel_broadcast.fields.metadata import MAX_VALUE, metadata_attributes
-from llm_otel_broadcast.generation import Attempt, Block, Failure, Fields, Generation
-from llm_otel_broadcast.span import KIND_CLIENT, KIND_INTERNAL, STATUS_ERROR, STATUS_UNSET, AttributeValue, Event, Span
-from llm_otel_broadcast.usage import Cost
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.failure import Failure
+from llm_otel_broadcast.record.generation import Attempt, Generation
+from llm_otel_broadcast.record.span_data import (
+    KIND_CLIENT,
+    KIND_INTERNAL,
+    STATUS_ERROR,
+    STATUS_UNSET,
+    AttributeValue,
+    Event,
+    SpanData,
+)
+from llm_otel_broadcast.record.trace_fields import Fields
+from llm_otel_broadcast.record.usage import Cost
 
 _Attributes = dict[str, AttributeValue]
 _FIRST_ERROR_STATUS: Final = 400
@@ -83,7 +94,7 @@ def generation_span(
     max_chars: int = MAX_CHARACTERS,
     view: View | None = None,
     fields: Fields | None = None,
-) -> Span:
+) -> SpanData:
     """Return the span of a finished generation.
 
     Args:
@@ -104,7 +115,7 @@ def generation_span(
     if content:
         attributes |= _content_attributes(record, max_chars, view)
     said = _error_text(failure, view) if content else ""
-    return Span(
+    return SpanData(
         name=record.name,
         trace_id=record.trace_id,
         span_id=record.span_id,
@@ -119,7 +130,7 @@ def generation_span(
     )
 
 
-def attempt_spans(record: Generation, fields: Fields | None = None) -> list[Span]:
+def attempt_spans(record: Generation, fields: Fields | None = None) -> list[SpanData]:
     """Return a child span for each try of OpenRouter's at a provider.
 
     Only the order of the tries is known: each span has the times of the generation, within which the try was. Nothing in them
@@ -129,12 +140,12 @@ def attempt_spans(record: Generation, fields: Fields | None = None) -> list[Span
     return [_attempt_span(record, attempt, number, told) for number, attempt in enumerate(record.attempts, start=1)]
 
 
-def _attempt_span(record: Generation, attempt: Attempt, number: int, fields: Fields) -> Span:
+def _attempt_span(record: Generation, attempt: Attempt, number: int, fields: Fields) -> SpanData:
     attributes: _Attributes = {"openrouter.attempt.number": number, "openrouter.provider_name": attempt.provider}
     _put(attributes, "openrouter.attempt.model", attempt.model)
     _put(attributes, "openrouter.attempt.status", attempt.status)
     failed = isinstance(attempt.status, int) and attempt.status >= _FIRST_ERROR_STATUS
-    return Span(
+    return SpanData(
         name=f"provider attempt {number}: {attempt.provider}",
         trace_id=record.trace_id,
         span_id=derive_span_id(f"{record.span_id:016x}/attempt {number}"),
@@ -147,38 +158,40 @@ def _attempt_span(record: Generation, attempt: Attempt, number: int, fields: Fie
     )
 
 
-def block_span(block: Block, fields: Fields, *, content: bool, view: View | None = None) -> Span:
+def enclosing_span_data(
+    enclosing_span: EnclosingSpan, fields: Fields, *, content: bool, view: View | None = None
+) -> SpanData:
     """Return the span of a root or intermediate block; it says only whom and what it is for, and its totals.
 
     Args:
-        block: a scoped one must have ended.
+        enclosing_span: a scoped one must have ended.
         fields: those of the block, else of the generation it is sent with.
         content: whether the text of an exception that left the block may be in it.
         view: what that has to pass through; None: it is sent as it is.
     """
-    failure = block.failure
+    failure = enclosing_span.failure
     said = _error_text(failure, view) if content else ""
-    attributes = _common_attributes(fields) | _totals(block)
-    return Span(
-        name=block.name,
-        trace_id=block.trace_id,
-        span_id=block.span_id,
-        parent_span_id=block.parent_span_id,
+    attributes = _common_attributes(fields) | _totals(enclosing_span)
+    return SpanData(
+        name=enclosing_span.name,
+        trace_id=enclosing_span.trace_id,
+        span_id=enclosing_span.span_id,
+        parent_span_id=enclosing_span.parent_span_id,
         kind=KIND_INTERNAL,
-        start_ns=block.start_ns,
-        end_ns=block.end_ns,
+        start_ns=enclosing_span.start_ns,
+        end_ns=enclosing_span.end_ns,
         attributes=attributes | ({"error.type": failure.type} if failure else {}),
         status_code=STATUS_ERROR if failure else STATUS_UNSET,
         status_message=said,
-        events=(_exception(failure, said, block.end_ns),) if failure and content else (),
+        events=(_exception(failure, said, enclosing_span.end_ns),) if failure and content else (),
     )
 
 
-def _totals(block: Block) -> _Attributes:
+def _totals(enclosing_span: EnclosingSpan) -> _Attributes:
     """Return what all generations below the outermost block took; never under `gen_ai.*`, or it would count twice."""
     told: dict[str, float] = {}
     for totals in (
-        block.totals or ()
+        enclosing_span.totals or ()
     ):  # what went to no lane is in the first only, estimated costs are in the second only
         told |= {name: max(value, told.get(name, value)) for name, value in totals.told().items()}
     return {f"trace.totals.{name}": value for name, value in told.items()}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from llm_otel_broadcast.span import AttributeValue
-from llm_otel_broadcast.usage import Cost, Usage
+from llm_otel_broadcast.record.span_data import AttributeValue
+from llm_otel_broadcast.record.usage import Cost, Usage
 
 _Attributes = dict[str, AttributeValue]
 _USAGE: Final = (

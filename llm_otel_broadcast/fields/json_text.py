@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Final
 
 from llm_otel_broadcast.fields.json_cut import CUT, cut, encoder
-from llm_otel_broadcast.guard import ask
+from llm_otel_broadcast.host.guard import ask
 
 MAX_CHARACTERS: Final = 1_000_000
 _MAX_DEPTH: Final = 32

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llm_otel_broadcast.fields.ids import parse_traceparent
-from llm_otel_broadcast.generation import NO_FIELDS, Fields
-from llm_otel_broadcast.guard import ask
+from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 
 TEXT_KEYS: Final = ("trace_id", "parent_span_id", "trace_name", "span_name", "generation_name", "session_id", "user")
 ID_KEYS: Final = ("trace_id", "traceparent", "parent_span_id")

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from llm_otel_broadcast.blocking import objects
 from llm_otel_broadcast.fields.json_text import bounded_json, shown
-from llm_otel_broadcast.guard import ask
-from llm_otel_broadcast.span import AttributeValue
+from llm_otel_broadcast.host.blocked_objects import objects
+from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.record.span_data import AttributeValue
 
 MAX_KEYS: Final = 256
 MAX_VALUE: Final = 16_384

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from llm_otel_broadcast.fields.scope import sinks
-from llm_otel_broadcast.guard import Guard
+from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.middleware.request import Asking, RequestScope
 from llm_otel_broadcast.middleware.routes import asgi_route
+from llm_otel_broadcast.tracing.scope import sinks
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -12,10 +12,10 @@ from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.propagators.textmap import Getter
 
-from llm_otel_broadcast.fields.context import say
 from llm_otel_broadcast.fields.merge import as_text
-from llm_otel_broadcast.fields.scope import REQUEST, OpenScope, Stay, sinks, surroundings
-from llm_otel_broadcast.guard import Guard, ask, consult
+from llm_otel_broadcast.host.guard import Guard, ask, consult
+from llm_otel_broadcast.tracing.scope import REQUEST, OpenScope, Stay, sinks, surroundings
+from llm_otel_broadcast.tracing.trace_context import say
 
 _READING: Final = Guard("reading a web request")
 _FINDING_OUT: Final = Guard("finding out about a web request")
@@ -200,7 +200,7 @@ class RequestScope(OpenScope):
         if self.scope.is_over:
             return
         self.scope.is_over = True
-        if any(block.generations for block in self._opened):
+        if any(enclosing_span.generations for enclosing_span in self._opened):
             self._end_span(error)
         if otel_context.get_value(REQUEST) is self.scope:  # the program has put back what was current when it began
             otel_context.attach(self.scope.outside)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from llm_otel_broadcast.guard import ask
+from llm_otel_broadcast.host.guard import ask
 
 _MAX_LAYERS: Final = 30
 

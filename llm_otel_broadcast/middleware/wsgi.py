@@ -8,10 +8,10 @@ from typing import Any, Final, TypeAlias
 
 from opentelemetry import trace
 
-from llm_otel_broadcast.fields.scope import sinks
-from llm_otel_broadcast.guard import Guard
+from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.middleware.request import Asking, RequestScope
 from llm_otel_broadcast.middleware.routes import WsgiRoute
+from llm_otel_broadcast.tracing.scope import sinks
 
 Environ: TypeAlias = dict[str, Any]
 Application: TypeAlias = Callable[[Environ, Any], Iterable[bytes]]

@@ -11,7 +11,9 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import HEADERS_WRITTEN, header_faults, read_headers
-from llm_otel_broadcast.settings.kinds import (
+from llm_otel_broadcast.settings.privacy import DIALECT, HIDE, TEXTS_OR_NONE, callable_fault, plain_parts
+from llm_otel_broadcast.settings.rules import API_KEYS, FILTER_RULES, plain_keys, plain_rules
+from llm_otel_broadcast.settings.validators import (
     FILE_OR_NONE,
     TEXT,
     TEXTS,
@@ -23,8 +25,6 @@ from llm_otel_broadcast.settings.kinds import (
     seconds,
     share,
 )
-from llm_otel_broadcast.settings.private import DIALECT, HIDE, TEXTS_OR_NONE, callable_fault, plain_parts
-from llm_otel_broadcast.settings.selecting import API_KEYS, FILTER_RULES, plain_keys, plain_rules
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter

@@ -18,10 +18,10 @@ from typing import Any, Final
 
 from llm_otel_broadcast.settings.destination import SHORTHAND, Destination
 from llm_otel_broadcast.settings.errors import ConfigError
-from llm_otel_broadcast.settings.expanding import expanded, holds_plain_secrets
 from llm_otel_broadcast.settings.headers import shown_name
-from llm_otel_broadcast.settings.kinds import TRUTH, in_text, kinds_of, nearest
 from llm_otel_broadcast.settings.options import Options
+from llm_otel_broadcast.settings.references import expanded, holds_plain_secrets
+from llm_otel_broadcast.settings.validators import TRUTH, in_text, kinds_of, nearest
 
 TABLES: Final = "destinations"
 _TOP: Final = ("enabled", "defaults", TABLES)

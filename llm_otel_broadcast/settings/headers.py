@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from llm_otel_broadcast.settings.errors import ConfigError
-from llm_otel_broadcast.settings.kinds import read_json
+from llm_otel_broadcast.settings.validators import read_json
 
 # RFC 9110, 5.6.2.
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import shown_name
-from llm_otel_broadcast.settings.kinds import (
+from llm_otel_broadcast.settings.privacy import callable_fault
+from llm_otel_broadcast.settings.validators import (
     MAPPING_WRITTEN,
     TEXT_OR_NONE,
     TEXTS,
@@ -26,7 +27,6 @@ from llm_otel_broadcast.settings.kinds import (
     seconds,
     whole,
 )
-from llm_otel_broadcast.settings.private import callable_fault
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding, redact_url
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import shown_name
-from llm_otel_broadcast.settings.kinds import nearest
+from llm_otel_broadcast.settings.validators import nearest
 
 _SECRETS: Final = frozenset({"token", "secret_key", "password", "authorization"})
 _HOST: Final = re.compile(r"[\w.\-\[\]:]+\Z", re.ASCII)

@@ -20,9 +20,9 @@ from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from llm_otel_broadcast.forks import importing
+from llm_otel_broadcast.host.forks import importing
 from llm_otel_broadcast.wire.addresses import connect, resolve
-from llm_otel_broadcast.wire.route import PORTS, Proxy, ProxyError, bare_host
+from llm_otel_broadcast.wire.proxies import PORTS, Proxy, ProxyError, bare_host
 from llm_otel_broadcast.wire.stream import CLOSED, MAX_ANSWER_BYTES, READ_BYTES, Stream, remaining
 from llm_otel_broadcast.wire.tls import Certificates, default_context
 

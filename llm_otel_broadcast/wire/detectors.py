@@ -20,9 +20,9 @@ from opentelemetry.sdk import version
 from opentelemetry.sdk.environment_variables import OTEL_EXPERIMENTAL_RESOURCE_DETECTORS
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
-from llm_otel_broadcast.forks import importing
-from llm_otel_broadcast.guard import Caught
-from llm_otel_broadcast.logs import log, own
+from llm_otel_broadcast.host.forks import importing
+from llm_otel_broadcast.host.guard import Caught
+from llm_otel_broadcast.host.logs import log, own
 
 TIMEOUT_S: Final = 1.5
 """For all detectors side by side; well below the default `exit_timeout`, as a short program ends meanwhile."""

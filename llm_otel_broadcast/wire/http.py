@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl, urlsplit
 from llm_otel_broadcast.settings.destination import Destination, redact_url
 from llm_otel_broadcast.wire.answers import is_otlp, is_page, partial_success, text_of
 from llm_otel_broadcast.wire.connection import Connection, Response
-from llm_otel_broadcast.wire.faults import cause, is_proxy_login, reason_of
+from llm_otel_broadcast.wire.network_errors import cause, is_proxy_login, reason_of
+from llm_otel_broadcast.wire.proxies import Proxy, proxy_for
 from llm_otel_broadcast.wire.retry import RETRYABLE, asked_pause
-from llm_otel_broadcast.wire.route import Proxy, proxy_for
 from llm_otel_broadcast.wire.tls import Certificates
 
 Kind: TypeAlias = Literal["ok", "retry", "refused", "unsupported_media", "too_large"]

@@ -7,15 +7,15 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from llm_otel_broadcast.span import STATUS_UNSET, Attributes, Event, Link, Scope, Span
+from llm_otel_broadcast.record.span_data import STATUS_UNSET, Attributes, Event, Link, Scope, SpanData
 
 _INT64: Final = range(-(2**63), 2**63)
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def encode(resource: Attributes, scope: Scope, spans: Sequence[Span]) -> bytes:
+def encode(resource: Attributes, scope: Scope, spans: Sequence[SpanData]) -> bytes:
     """Return an ExportTraceServiceRequest as JSON bytes; resource and scope are those of our own spans."""
-    origins: dict[int, tuple[Attributes, dict[Scope, list[Span]]]] = {}
+    origins: dict[int, tuple[Attributes, dict[Scope, list[SpanData]]]] = {}
     for span in spans:
         made_by = span.origin
         around, inside = (resource, scope) if made_by is None else (made_by.resource, made_by.scope)
@@ -35,7 +35,7 @@ def encode(resource: Attributes, scope: Scope, spans: Sequence[Span]) -> bytes:
     return _encoder.encode(document).encode("utf-8", "replace")
 
 
-def _span(span: Span) -> dict[str, Any]:
+def _span(span: SpanData) -> dict[str, Any]:
     document: dict[str, Any] = {
         "traceId": f"{span.trace_id:032x}",
         "spanId": f"{span.span_id:016x}",

@@ -7,7 +7,7 @@ from typing import Any
 
 from opentelemetry.sdk.resources import Resource
 
-from llm_otel_broadcast.span import Attributes
+from llm_otel_broadcast.record.span_data import Attributes
 from llm_otel_broadcast.wire.detectors import default_resource
 from llm_otel_broadcast.wire.service_name import named_after_program
 

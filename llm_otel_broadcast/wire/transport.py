@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
-from llm_otel_broadcast.forks import importing
+from llm_otel_broadcast.host.forks import importing
+from llm_otel_broadcast.host.suppression import untraced
+from llm_otel_broadcast.record.span_data import Scope, SpanData
 from llm_otel_broadcast.settings.destination import Destination
-from llm_otel_broadcast.span import Scope, Span
-from llm_otel_broadcast.suppression import untraced
 from llm_otel_broadcast.wire import otlp_json
 from llm_otel_broadcast.wire.http import Answer, HttpSender
 from llm_otel_broadcast.wire.resource import ResourceSource, plain_attributes
@@ -24,7 +24,7 @@ _PROTOBUF: Final = "application/x-protobuf"
 class Transport(Protocol):
     """Sends spans; one thread only."""
 
-    def send(self, spans: Sequence[Span], *, divisible: bool = True) -> Answer:
+    def send(self, spans: Sequence[SpanData], *, divisible: bool = True) -> Answer:
         """Send; `divisible`: too many bytes at once are not sent, as the caller can send less."""
 
     def flush(self) -> bool:
@@ -70,7 +70,7 @@ class HttpTransport:
         self._may_switch = destination.encoding == "auto"
         self._last: Literal["json", "protobuf"] = "protobuf" if self._protobuf else "json"
 
-    def send(self, spans: Sequence[Span], *, divisible: bool = True) -> Answer:
+    def send(self, spans: Sequence[SpanData], *, divisible: bool = True) -> Answer:
         body = self._encode(spans)
         if len(body) > MAX_BODY and len(spans) > 1 and divisible:
             return Answer("too_large", None, f"a batch of {len(body)} bytes", None, 0)
@@ -88,12 +88,12 @@ class HttpTransport:
         """What the last request was encoded in."""
         return self._last
 
-    def _encode(self, spans: Sequence[Span]) -> bytes:
+    def _encode(self, spans: Sequence[SpanData]) -> bytes:
         if not self._protobuf:
             return otlp_json.encode(plain_attributes(self._source.resource()), self._scope, spans)
         with importing:
             from llm_otel_broadcast.wire import protobuf
-            from llm_otel_broadcast.wire.readable import to_readable
+            from llm_otel_broadcast.wire.sdk_span import to_readable
 
         resource = self._source.resource()
         return protobuf.encode([to_readable(span, resource, self._scope) for span in spans])
@@ -122,12 +122,12 @@ class ExporterTransport:
         self._timeout = timeout
         self._keep = keep
 
-    def send(self, spans: Sequence[Span], *, divisible: bool = True) -> Answer:
+    def send(self, spans: Sequence[SpanData], *, divisible: bool = True) -> Answer:
         del divisible  # how much goes into a request is the exporter's business too
         with importing:
             from opentelemetry.sdk.trace.export import SpanExportResult
 
-            from llm_otel_broadcast.wire.readable import to_readable
+            from llm_otel_broadcast.wire.sdk_span import to_readable
 
         resource = self._source.resource()
         with untraced():

@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from llm_otel_broadcast.settings.environment import disabling, variable_of, variables
 from llm_otel_broadcast.settings.errors import FileError
-from llm_otel_broadcast.settings.layers import file_found, is_about_one, names_destination, settle
-from llm_otel_broadcast.settings.variables import disabling, variable_of, variables
+from llm_otel_broadcast.settings.precedence import file_found, is_about_one, names_destination, settle
 
 DIRECTORY: Final = str(Path(__file__).parent / "on_path")
 _PATH: Final = "PYTHONPATH"

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from importlib.metadata import requires
 from typing import Any, Final
 
-from llm_otel_broadcast.guard import Guard
+from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.instrumentation import instrument, uninstrument
 from llm_otel_broadcast.zero_code.start import start
 

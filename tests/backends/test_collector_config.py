@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 
-from llm_otel_broadcast.collector.checking import check, failed
+from llm_otel_broadcast.collector.check.checking import check, failed
 from llm_otel_broadcast.collector.plan import Plan
 from llm_otel_broadcast.collector.roles import render
 from tests.collector.plans import plans

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from llm_otel_broadcast.cli.commands import cli
+from llm_otel_broadcast.cli.app import cli
 from tests.cli.terminal import converse
 from tests.connection.backends import Backend, serving
 from tests.connection.certificates import Authority

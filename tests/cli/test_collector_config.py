@@ -10,7 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from llm_otel_broadcast.cli.commands import cli
+from llm_otel_broadcast.cli.app import cli
 
 URL = "https://api.example/v1/traces"
 AGENT = ("agent", "--to", URL, "--header-from-env", "Authorization=KEY")
@@ -130,9 +130,7 @@ def test_the_help_of_every_option_is_there():
 
 
 def test_the_command_line_imports_no_yaml_until_something_is_checked():
-    program = (
-        "import sys; sys.modules['yaml'] = None; from llm_otel_broadcast.cli.commands import cli; cli(sys.argv[1:])"
-    )
+    program = "import sys; sys.modules['yaml'] = None; from llm_otel_broadcast.cli.app import cli; cli(sys.argv[1:])"
     made = subprocess.run(
         [sys.executable, "-c", program, "collector-config", *AGENT],
         capture_output=True,

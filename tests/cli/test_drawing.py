@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from llm_otel_broadcast import DestinationStatus, Status
-from llm_otel_broadcast.cli.books import books
-from llm_otel_broadcast.cli.trees import trace_trees
+from llm_otel_broadcast.cli.views.status import books
+from llm_otel_broadcast.cli.views.traces import trace_trees
 from llm_otel_broadcast.receiver import ReceivedSpan
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

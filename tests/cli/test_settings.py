@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import pytest
 
-from llm_otel_broadcast.cli.commands import cli
-from llm_otel_broadcast.settings.importing import _BY_PRESET
-from llm_otel_broadcast.settings.places import CONFIG
+from llm_otel_broadcast.cli.app import cli
+from llm_otel_broadcast.settings.locations import CONFIG
+from llm_otel_broadcast.settings.manage.editor import SettingsFile
+from llm_otel_broadcast.settings.manage.last_tests import remember
+from llm_otel_broadcast.settings.manage.openrouter_import import _BY_PRESET
 from llm_otel_broadcast.settings.presets import PRESETS
-from llm_otel_broadcast.settings.store import SettingsFile
-from llm_otel_broadcast.settings.tested import remember
 
 CANARY = "s3cr3t"
 TWO = f"""

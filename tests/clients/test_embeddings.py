@@ -8,7 +8,7 @@ import json
 import pytest
 
 from llm_otel_broadcast.clients.openai.embeddings import EmbeddingReader
-from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.stand_in.answers import Answer
 from llm_otel_broadcast.stand_in.texts import embeddings
 from tests.clients.calling import KINDS

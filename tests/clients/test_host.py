@@ -12,7 +12,7 @@ from openai.resources.chat.completions import AsyncCompletions, Completions
 from opentelemetry import context
 
 import llm_otel_broadcast
-from llm_otel_broadcast import guard
+from llm_otel_broadcast.host import guard
 from llm_otel_broadcast.stand_in.answers import completion, message, stream
 from tests.clients.calling import KINDS, MESSAGES, chat
 

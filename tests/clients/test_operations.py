@@ -10,8 +10,8 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination
-from llm_otel_broadcast.generation import Generation
 from llm_otel_broadcast.receiver import OtlpReceiver
+from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.stand_in import media, texts
 from llm_otel_broadcast.stand_in.answers import error
 from llm_otel_broadcast.stand_in.forms import is_form, read_form

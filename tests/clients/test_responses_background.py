@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import openai
 import pytest
 
-from llm_otel_broadcast.clients.openai.background import Background
+from llm_otel_broadcast.clients.openai.responses.background import Background
 from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.answers import error
 from tests.clients.calling import KINDS, needs_responses, respond

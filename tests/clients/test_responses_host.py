@@ -10,10 +10,10 @@ import pytest
 from opentelemetry import context
 
 import llm_otel_broadcast
-from llm_otel_broadcast import guard
-from llm_otel_broadcast.clients.openai.background import Background
-from llm_otel_broadcast.clients.openai.responses import ResponsesReader
-from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.clients.openai.responses.background import Background
+from llm_otel_broadcast.clients.openai.responses.reader import ResponsesReader
+from llm_otel_broadcast.host import guard
+from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.routes import ERROR_WORDS
 from tests.clients.calling import KINDS, needs_responses, respond
@@ -199,8 +199,8 @@ def test_what_a_remote_tool_is_called_with_for_the_provider_alone_is_never_recor
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_an_error_of_ours_reaches_nobody(kind, stand_in, instrumented, monkeypatch, arrived, streamed):
-    from llm_otel_broadcast.clients.openai.response_events import ResponseFold
-    from llm_otel_broadcast.clients.openai.responses import ResponsesReader
+    from llm_otel_broadcast.clients.openai.responses.events import ResponseFold
+    from llm_otel_broadcast.clients.openai.responses.reader import ResponsesReader
 
     def broken(*_args, **_kwargs):
         raise RuntimeError("broken")

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import llm_otel_broadcast
+from llm_otel_broadcast.clients.answer_texts import CUT, Allowance
 from llm_otel_broadcast.clients.openai.chat import ChatFold
-from llm_otel_broadcast.clients.texts import CUT, Allowance
-from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.stand_in.answers import completion, message, stream
 from llm_otel_broadcast.stand_in.responses import streamed
 from llm_otel_broadcast.stand_in.responses import text as said

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_otel_broadcast.clients.openai.call_pieces import CallPieces
-from llm_otel_broadcast.clients.texts import Allowance
+from llm_otel_broadcast.clients.answer_texts import Allowance
+from llm_otel_broadcast.clients.openai.tool_calls import CallPieces
 from llm_otel_broadcast.stand_in.answers import Answer, completion, event, message
 from tests.clients.calling import KINDS, MESSAGES, chat
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llm_otel_broadcast.items import waits_for_caller
+from llm_otel_broadcast.clients.openai.responses.item_types import waits_for_caller
 from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.answers import Answer
 from tests.clients.calling import KINDS, needs_responses, respond

@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 import llm_otel_broadcast
-from llm_otel_broadcast import guard
+from llm_otel_broadcast.host import guard
 from llm_otel_broadcast.stand_in import responses
 from tests.clients.calling import KINDS
 from tests.clients.conversing import (
@@ -341,7 +341,7 @@ def test_no_content_leaves_when_nobody_may_have_it(kind, receiver, instrumented,
 
 
 def test_an_error_of_ours_reaches_nobody(kind, instrumented, monkeypatch):
-    from llm_otel_broadcast.clients.openai.turns import Turns
+    from llm_otel_broadcast.clients.openai.sockets.turns import Turns
 
     def broken(*_args):
         raise RuntimeError("broken")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_otel_broadcast.collector.checking import check, failed
+from llm_otel_broadcast.collector.check.checking import check, failed
 from llm_otel_broadcast.collector.plan import Plan
 from llm_otel_broadcast.collector.roles import render
 

@@ -10,9 +10,9 @@ import yaml
 from click.testing import CliRunner
 from hypothesis import given, settings
 
-from llm_otel_broadcast.cli.commands import cli
+from llm_otel_broadcast.cli.app import cli
 from llm_otel_broadcast.collector import sizing
-from llm_otel_broadcast.collector.checking import check
+from llm_otel_broadcast.collector.check.checking import check
 from llm_otel_broadcast.collector.plan import Plan, PlanError
 from llm_otel_broadcast.collector.roles import render
 from tests.collector.plans import plans

@@ -9,31 +9,32 @@ from contextlib import contextmanager
 from typing import Any
 
 from llm_otel_broadcast import Destination
-from llm_otel_broadcast.delivery.books import DestinationStatus
 from llm_otel_broadcast.delivery.lane import Lane
-from llm_otel_broadcast.delivery.parts import LaneParts
+from llm_otel_broadcast.delivery.ledger import DestinationStatus
+from llm_otel_broadcast.delivery.seams import LaneParts
 from llm_otel_broadcast.dialects import semconv
-from llm_otel_broadcast.generation import Block, Generation
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.wire.transport import make_transport
 
 _numbers = itertools.count(1)
 
 
-def record(model: str = "gpt-4o", *, size: int | None = None, root: Block | None = None) -> Generation:
+def record(model: str = "gpt-4o", *, size: int | None = None, root: EnclosingSpan | None = None) -> Generation:
     """Return a finished generation called `chat MODEL`."""
     made = Generation("chat")
     made.request_model = model
     made.trace_id, made.span_id = root.trace_id if root else next(_numbers), next(_numbers)
     if root is not None:
-        made.blocks, made.parent_span_id = (root,), root.span_id
+        made.enclosing_spans, made.parent_span_id = (root,), root.span_id
     if size is not None:
         made.size = size
     made.end()
     return made
 
 
-def root(name: str = "root") -> Block:
-    return Block(name, next(_numbers), next(_numbers), 0, time.time_ns())
+def root(name: str = "root") -> EnclosingSpan:
+    return EnclosingSpan(name, next(_numbers), next(_numbers), 0, time.time_ns())
 
 
 def at_once(attempt: int, retry_after: float | None, random: Callable[[], float]) -> float:
@@ -44,7 +45,7 @@ def parts(transport: Any, delay: Any = at_once) -> LaneParts:
     return LaneParts(
         transport=transport,
         render=lambda made: [semconv.generation_span(made, None, content=True)],
-        block=lambda block, fields: semconv.block_span(block, fields, content=True),
+        enclosing_span=lambda enclosing_span, fields: semconv.enclosing_span_data(enclosing_span, fields, content=True),
         delay=delay,
     )
 

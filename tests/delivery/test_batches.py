@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from llm_otel_broadcast.generation import Choice
 from llm_otel_broadcast.receiver import Reply
+from llm_otel_broadcast.record.generation import Choice
 from llm_otel_broadcast.wire.http import Answer
 from llm_otel_broadcast.wire.transport import MAX_BODY
 from tests.delivery.lanes import balanced, flushed, record, root, running

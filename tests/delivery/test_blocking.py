@@ -12,7 +12,7 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination, trace_context
-from llm_otel_broadcast.delivery import announcing, rendering
+from llm_otel_broadcast.delivery import on_generation, rendering
 from llm_otel_broadcast.receiver import OtlpReceiver
 from tests.clients.calling import chat
 from tests.delivery.lanes import balanced, until
@@ -137,7 +137,7 @@ def test_a_function_that_blocks_costs_its_record_alone_and_that_is_said(
 def test_on_generation_that_blocks_adds_nothing_and_holds_up_nobody(
     both, stand_in, receiver, other, monkeypatch, caplog
 ):
-    monkeypatch.setattr(announcing, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(on_generation, "TIMEOUT_S", 0.2)
     free = threading.Event()
 
     def look(generation):

@@ -18,7 +18,7 @@ import llm_otel_broadcast
 from llm_otel_broadcast import Destination, trace_context
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.receiver.server import Reply
-from llm_otel_broadcast.settings.private import PARTS
+from llm_otel_broadcast.settings.privacy import PARTS
 from llm_otel_broadcast.stand_in.answers import Answer, error, mid_stream_error
 from tests.parity.operations import OPERATIONS, Scenario
 from tests.parity.using import client_of, run, settled, use

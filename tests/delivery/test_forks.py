@@ -145,7 +145,7 @@ def test_a_fork_waits_for_our_threads_imports(tmp_path):
     program = """
 import os, time
 from llm_otel_broadcast.delivery.lane import Lane
-from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.record.generation import Generation
 
 def parts():
     open("importing", "w").close()
@@ -182,7 +182,7 @@ def test_a_fork_that_waits_for_our_imports_has_nothing_to_say(tmp_path, stand_in
         receiver,
         """
 import threading
-from llm_otel_broadcast.forks import importing
+from llm_otel_broadcast.host.forks import importing
 
 held = threading.Event()
 

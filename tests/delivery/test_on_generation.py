@@ -10,9 +10,9 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination, trace_context, traced_generation
-from llm_otel_broadcast.generation import Generation
 from llm_otel_broadcast.receiver import OtlpReceiver
-from llm_otel_broadcast.settings.private import PARTS
+from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.settings.privacy import PARTS
 from llm_otel_broadcast.stand_in.answers import completion, error, message, stream, usage_of
 from tests.clients.calling import KINDS, chat, needs_responses, respond
 from tests.delivery.lanes import until
@@ -95,7 +95,7 @@ def test_a_slow_one_holds_up_neither_the_call_nor_a_fork(client, instrumented, r
     instrumented(on_generation=look)
     client.chat.completions.create(model="gpt-4o-mini", messages=[])
     assert inside.wait(5)
-    from llm_otel_broadcast.forks import importing
+    from llm_otel_broadcast.host.forks import importing
 
     with importing:  # what a fork takes too
         go.set()

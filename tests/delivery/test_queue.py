@@ -12,7 +12,7 @@ import pytest
 from llm_otel_broadcast.delivery import lane as lanes
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.lane import Lane
-from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.wire.http import Answer
 from tests.delivery import backends
 from tests.delivery.backends import backend, refusing

@@ -8,7 +8,7 @@ from email.utils import formatdate
 
 import pytest
 
-from llm_otel_broadcast.delivery import retrying
+from llm_otel_broadcast.delivery import retry as delivery_retry
 from llm_otel_broadcast.receiver import OtlpReceiver, Reply
 from llm_otel_broadcast.wire import retry
 from llm_otel_broadcast.wire.http import Answer
@@ -211,7 +211,7 @@ def test_what_waits_for_a_server_is_bounded_like_all_of_the_queue(receiver):
 
 
 def test_the_minute_of_a_batch_begins_when_it_may_be_sent(receiver, monkeypatch):
-    monkeypatch.setattr(retrying, "_MAX_RETRY_S", 0.5)
+    monkeypatch.setattr(delivery_retry, "_MAX_RETRY_S", 0.5)
     receiver.script(Reply(429, {"Retry-After": "1"}), Reply(429, {"Retry-After": "1"}), Reply(503))
     with running(receiver.endpoint, delay=lambda _, asked, __: asked or 0.01) as lane:
         lane.put(record())
@@ -253,7 +253,7 @@ def test_a_batch_is_not_dropped_by_the_number_of_its_tries():
 
 
 def test_after_a_minute_and_a_last_try_the_batch_is_dropped_and_the_next_has_its_turn(receiver, monkeypatch):
-    monkeypatch.setattr(retrying, "_MAX_RETRY_S", 0.1)
+    monkeypatch.setattr(delivery_retry, "_MAX_RETRY_S", 0.1)
     receiver.script(Reply(503), Reply(503, body=b"maintenance"))
     with running(receiver.endpoint, delay=lambda *_: 61.0) as lane:
         lane.put(record("lost"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination
+from llm_otel_broadcast.delivery import sent_spans
 from llm_otel_broadcast.receiver import OtlpReceiver, Reply
 from tests.clients.calling import chat
 from tests.delivery.lanes import flushed, record, root, running
@@ -85,14 +86,13 @@ def test_a_root_that_may_have_been_rejected_is_sent_again(receiver):
 
 
 def test_the_book_of_roots_is_bounded_and_forgets_the_least_used(receiver, monkeypatch):
-    from llm_otel_broadcast.delivery import blocks
 
-    monkeypatch.setattr(blocks, "_MAX", 3)
+    monkeypatch.setattr(sent_spans, "_MAX", 3)
     often = root("often")
     with running(receiver.endpoint) as lane:
         for _ in range(5):
             for above in (often, root("once")):
                 lane.put(record(root=above))
                 assert flushed(lane)
-        assert len(lane.blocks._sent) == 3
+        assert len(lane.enclosing_spans._sent) == 3
     assert names(receiver).count("often") == 1

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.delivery.selection import Candidate, KeyWatch, Selection, is_sampled, rule_holds
-from llm_otel_broadcast.settings.selecting import FIELDS, OPERATORS
+from llm_otel_broadcast.settings.rules import FIELDS, OPERATORS
 
 URL = "http://backend.example:4318"
 KEY = "sk-or-v1-0123456789abcdef"

@@ -11,9 +11,9 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import llm_otel_broadcast
 from llm_otel_broadcast import BroadcastSpanProcessor, Destination
-from llm_otel_broadcast.span import Span
+from llm_otel_broadcast.record.span_data import SpanData
 from tests.connection.backends import Backend, serving
-from tests.processor.spans import SEMCONV
+from tests.other_spans.spans import SEMCONV
 
 MARK = "llm_otel_broadcast.content.too_large"
 
@@ -132,7 +132,7 @@ def test_an_exporter_of_the_programs_own_decides_itself(client):
 
         def export(self, spans):
             self.calls += 1
-            assert not any(isinstance(span, Span) for span in spans)
+            assert not any(isinstance(span, SpanData) for span in spans)
 
         def shutdown(self):
             pass

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llm_otel_broadcast.dialects.content import input_messages, output_messages, tool_definitions
 from llm_otel_broadcast.fields.json_text import bounded_json
-from llm_otel_broadcast.generation import Choice, ToolCall
+from llm_otel_broadcast.record.generation import Choice, ToolCall
 
 
 def parts(content: object, **more: object) -> list[dict[str, object]]:

@@ -6,9 +6,12 @@ import json
 
 import pytest
 
-from llm_otel_broadcast.dialects.semconv import block_span, generation_span, request_attributes
-from llm_otel_broadcast.generation import Block, Choice, Failure, Fields, Generation
-from llm_otel_broadcast.usage import Cost, Usage
+from llm_otel_broadcast.dialects.semconv import enclosing_span_data, generation_span, request_attributes
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.failure import Failure
+from llm_otel_broadcast.record.generation import Choice, Generation
+from llm_otel_broadcast.record.trace_fields import Fields
+from llm_otel_broadcast.record.usage import Cost, Usage
 
 
 @pytest.fixture
@@ -116,12 +119,12 @@ def test_a_failure_without_content_says_no_words(record):
 
 
 def test_a_block_ends_with_the_last_generation_below_it(record):
-    block = Block("Root", 1, 2, 0, record.start_ns)
-    record.blocks = (block,)
+    enclosing_span = EnclosingSpan("Root", 1, 2, 0, record.start_ns)
+    record.enclosing_spans = (enclosing_span,)
     later = Generation("chat")
-    later.blocks = (block,)
+    later.enclosing_spans = (enclosing_span,)
     later.end()
-    assert block_span(block, record.fields, content=False).end_ns == later.end_ns
+    assert enclosing_span_data(enclosing_span, record.fields, content=False).end_ns == later.end_ns
 
 
 def test_what_is_known_at_the_start_holds_no_content(record):

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_otel_broadcast.clients.extra_body import read
 from llm_otel_broadcast.fields.merge import is_private, merge
-from llm_otel_broadcast.fields.wire import read
-from llm_otel_broadcast.generation import NO_FIELDS
+from llm_otel_broadcast.record.trace_fields import NO_FIELDS
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 ODD = st.recursive(

@@ -17,7 +17,7 @@ from llm_otel_broadcast.middleware import asgi, wsgi
 from tests.middleware.calling import Model
 from tests.middleware.serving import asgi_served, get, wsgi_served
 from tests.middleware.wsgi_apps import flask_app
-from tests.shaping.test_app_traces import App
+from tests.tracing.test_app_traces import App
 
 CALL = "chat gpt-4o-mini"
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -11,8 +11,8 @@ import pytest
 from starlette.middleware.gzip import GZipMiddleware
 
 import llm_otel_broadcast
-from llm_otel_broadcast.fields.lineage import roots
 from llm_otel_broadcast.middleware.asgi import TraceMiddleware
+from llm_otel_broadcast.tracing.placement import roots
 from tests.middleware.asgi_apps import LARGE, Gate, fastapi_app, starlette_app
 from tests.middleware.calling import Model
 from tests.middleware.serving import asgi_served, get, get_on

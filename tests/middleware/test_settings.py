@@ -8,8 +8,8 @@ import timeit
 import pytest
 from opentelemetry import context as otel_context
 
-from llm_otel_broadcast.fields.scope import current_scope
 from llm_otel_broadcast.middleware import asgi, wsgi
+from llm_otel_broadcast.tracing.scope import current_scope
 
 BOTH = pytest.mark.parametrize("middleware", [asgi.TraceMiddleware, wsgi.TraceMiddleware], ids=["asgi", "wsgi"])
 

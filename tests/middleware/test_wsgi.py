@@ -15,8 +15,8 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 import llm_otel_broadcast
-from llm_otel_broadcast.fields.scope import current_scope
 from llm_otel_broadcast.middleware.wsgi import TraceMiddleware
+from llm_otel_broadcast.tracing.scope import current_scope
 from tests.middleware.calling import Model
 from tests.middleware.serving import get, wsgi_served
 from tests.middleware.wsgi_apps import flask_app

@@ -9,8 +9,8 @@ import openai
 import pytest
 
 import llm_otel_broadcast
-from llm_otel_broadcast import guard
 from llm_otel_broadcast.clients.openai.targets import TARGETS, Target
+from llm_otel_broadcast.host import guard
 from tests.clients.calling import MESSAGES
 from tests.parity.operations import CHAT
 from tests.parity.using import client_of, each, entered, run, settled

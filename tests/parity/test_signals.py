@@ -14,7 +14,8 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from llm_otel_broadcast import guard, trace_context, traced_generation
+from llm_otel_broadcast import trace_context, traced_generation
+from llm_otel_broadcast.host import guard
 from tests.clients.calling import MESSAGES
 
 pytestmark = [

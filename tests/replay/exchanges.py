@@ -56,10 +56,10 @@ class Exchange:
     @property
     def events(self) -> list[dict[str, Any]]:
         """The JSON objects of a streamed answer."""
-        blocks = self.response["sse"].replace("\r\n", "\n").split("\n\n")
+        enclosing_spans = self.response["sse"].replace("\r\n", "\n").split("\n\n")
         data = [
-            "".join(line.removeprefix("data:") for line in block.split("\n") if line.startswith("data:"))
-            for block in blocks
+            "".join(line.removeprefix("data:") for line in enclosing_span.split("\n") if line.startswith("data:"))
+            for enclosing_span in enclosing_spans
         ]
         return [json.loads(text) for text in data if text.strip().startswith("{")]
 

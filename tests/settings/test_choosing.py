@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_otel_broadcast import ConfigError, Destination, instrument
-from llm_otel_broadcast.settings.layers import settle
-from llm_otel_broadcast.settings.private import PARTS
-from llm_otel_broadcast.settings.variables import PREFIX
+from llm_otel_broadcast.settings.environment import PREFIX
+from llm_otel_broadcast.settings.precedence import settle
+from llm_otel_broadcast.settings.privacy import PARTS
 
 URL = "http://backend.example:4318"
 RULE = {"field": "model", "operator": "equals", "value": "gpt-4o"}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from llm_otel_broadcast.settings.environment import destination_from
+from llm_otel_broadcast.settings.otel_environment import destination_from
 
 BASE = "http://backend:4318"
 

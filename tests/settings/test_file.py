@@ -12,10 +12,10 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast import ConfigError, Destination
-from llm_otel_broadcast.settings.effective import effective
 from llm_otel_broadcast.settings.file import FileSettings, default_names, read_file
-from llm_otel_broadcast.settings.places import CONFIG, FILE_NAME, candidates, look, user_directory
-from llm_otel_broadcast.settings.tested import last_test, remember
+from llm_otel_broadcast.settings.locations import CONFIG, FILE_NAME, candidates, look, user_directory
+from llm_otel_broadcast.settings.manage.last_tests import last_test, remember
+from llm_otel_broadcast.settings.manage.shown import effective
 
 ALL = """
 enabled = false
@@ -387,7 +387,7 @@ def test_a_file_of_another_user_does_not_count_and_that_is_said(lookup, what, ca
 @pytest.mark.parametrize(("owner", "counts"), [(0, "True\n"), (OTHER_USER, "True\n"), (OTHER_USER + 1, "False\n")])
 def test_for_each_user_the_files_of_root_and_his_own_count(owner, counts):
     program = (
-        "import os; from llm_otel_broadcast.settings.places import look\n"
+        "import os; from llm_otel_broadcast.settings.locations import look\n"
         f"os.setgroups([]); os.setgid({OTHER_USER}); os.setuid({OTHER_USER})\n"
         "print(bool(look(os.environ).stamp()))"
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from llm_otel_broadcast import ConfigError, Destination
-from llm_otel_broadcast.settings.layers import settle, settle_told
+from llm_otel_broadcast.settings.environment import PREFIX
 from llm_otel_broadcast.settings.options import Options
-from llm_otel_broadcast.settings.variables import PREFIX
+from llm_otel_broadcast.settings.precedence import settle, settle_told
 
 ARGUMENT, VARIABLE, OTLP = "http://argument/v1/traces", "http://variable/v1/traces", "http://otlp/v1/traces"
 PUT_IT = "put the {} into the destination that it is for"

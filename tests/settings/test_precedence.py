@@ -10,11 +10,11 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast import ConfigError, Destination
-from llm_otel_broadcast.settings.effective import effective
+from llm_otel_broadcast.settings.environment import PREFIX
 from llm_otel_broadcast.settings.file import read_file
-from llm_otel_broadcast.settings.layers import settle
-from llm_otel_broadcast.settings.places import CONFIG
-from llm_otel_broadcast.settings.variables import PREFIX
+from llm_otel_broadcast.settings.locations import CONFIG
+from llm_otel_broadcast.settings.manage.shown import effective
+from llm_otel_broadcast.settings.precedence import settle
 
 TWO = """
 [[destinations]]

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_otel_broadcast import ConfigError, Destination
-from llm_otel_broadcast.settings import store as store_room
-from llm_otel_broadcast.settings.places import CONFIG, FILE_NAME
-from llm_otel_broadcast.settings.store import SettingsFile
+from llm_otel_broadcast.settings.locations import CONFIG, FILE_NAME
+from llm_otel_broadcast.settings.manage import editor as store_room
+from llm_otel_broadcast.settings.manage.editor import SettingsFile
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="other systems have other permissions")
 WRITTEN = """\
@@ -237,7 +237,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from llm_otel_broadcast.settings.store import SettingsFile
+from llm_otel_broadcast.settings.manage.editor import SettingsFile
 file = SettingsFile(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()

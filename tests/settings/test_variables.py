@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llm_otel_broadcast import ConfigError, Destination, instrument
-from llm_otel_broadcast.settings.variables import DISABLED, PREFIX, disabling, misspelt, read_variables, variables
+from llm_otel_broadcast.settings.environment import DISABLED, PREFIX, disabling, misspelt, read_variables, variables
 
 README = Path(__file__).parent.parent.parent / "README.md"
 URL = "http://backend.example:4318"

@@ -6,7 +6,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from llm_otel_broadcast.span import KIND_CLIENT, KIND_INTERNAL, STATUS_ERROR, STATUS_OK, STATUS_UNSET, Event, Span
+from llm_otel_broadcast.record.span_data import (
+    KIND_CLIENT,
+    KIND_INTERNAL,
+    STATUS_ERROR,
+    STATUS_OK,
+    STATUS_UNSET,
+    Event,
+    SpanData,
+)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 KEYS = TEXT.filter(bool)
@@ -25,7 +33,7 @@ VALUES = st.one_of(
 ATTRIBUTES = st.dictionaries(KEYS, VALUES, max_size=5)
 MOMENTS = st.integers(1, 2**63 - 1)
 SPANS = st.builds(
-    Span,
+    SpanData,
     name=TEXT,
     trace_id=st.integers(1, 2**128 - 1),
     span_id=st.integers(1, 2**64 - 1),
@@ -39,7 +47,7 @@ SPANS = st.builds(
 )
 
 
-def span(**changed: Any) -> Span:
+def span(**changed: Any) -> SpanData:
     given: dict[str, Any] = {
         "name": "chat gpt-4o",
         "trace_id": 0xAB,
@@ -53,4 +61,4 @@ def span(**changed: Any) -> Span:
         "status_message": "refused",
         "events": (Event("exception", 1_700_000_000_400_000_000, {"exception.type": "APIError"}),),
     }
-    return Span(**{**given, **changed})
+    return SpanData(**{**given, **changed})

@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.receiver.server import Reply
-from llm_otel_broadcast.span import Scope
+from llm_otel_broadcast.record.span_data import Scope
 from llm_otel_broadcast.wire import otlp_json
 from llm_otel_broadcast.wire.answers import partial_success
 from llm_otel_broadcast.wire.http import HttpSender

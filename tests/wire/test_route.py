@@ -10,7 +10,7 @@ import pytest
 
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.wire.http import HttpSender
-from llm_otel_broadcast.wire.route import proxy_for
+from llm_otel_broadcast.wire.proxies import proxy_for
 from tests.connection.backends import serving, socket_serving
 from tests.connection.certificates import Authority
 

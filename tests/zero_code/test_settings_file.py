@@ -9,13 +9,13 @@ from contextlib import suppress
 import pytest
 
 from llm_otel_broadcast.receiver import OtlpReceiver
-from llm_otel_broadcast.settings.places import CONFIG
+from llm_otel_broadcast.settings.locations import CONFIG
 from tests.backends.asking import eventually
 from tests.zero_code.starting import CALL, RUN, start, with_directory
 
 FOLLOWING = """
 import sys
-import llm_otel_broadcast.reloading
+import llm_otel_broadcast.runtime.reload
 llm_otel_broadcast.reloading._EVERY = llm_otel_broadcast.reloading._SETTLING = 0.05
 import openai
 client = openai.OpenAI()

@@ -6,9 +6,9 @@ import json
 import time
 from typing import Any, Final
 
+from llm_otel_broadcast.clients.answer_texts import Allowance
+from llm_otel_broadcast.clients.arguments import keep_argument
 from llm_otel_broadcast.clients.gateways import note_routing
-from llm_otel_broadcast.clients.keeping import keep_argument
-from llm_otel_broadcast.clients.openai.call_pieces import CallPieces, read_call, read_function_call
 from llm_otel_broadcast.clients.openai.chat_media import Media, is_media
 from llm_otel_broadcast.clients.openai.content_parts import MessageTexts
 from llm_otel_broadcast.clients.openai.openrouter import (
@@ -17,9 +17,10 @@ from llm_otel_broadcast.clients.openai.openrouter import (
     note_error,
     reasoning_of,
 )
+from llm_otel_broadcast.clients.openai.tool_calls import CallPieces, read_call, read_function_call
 from llm_otel_broadcast.clients.openai.tools import note_tools
 from llm_otel_broadcast.clients.openai.usage import read_usage, usage_in
-from llm_otel_broadcast.clients.reading import (
+from llm_otel_broadcast.clients.reader import (
     Members,
     all_members_of,
     extras_of,
@@ -32,8 +33,7 @@ from llm_otel_broadcast.clients.reading import (
     text_of,
     text_within,
 )
-from llm_otel_broadcast.clients.texts import Allowance
-from llm_otel_broadcast.generation import Choice, Generation
+from llm_otel_broadcast.record.generation import Choice, Generation
 
 PARAMETERS: Final = {
     "frequency_penalty": "frequency_penalty",

@@ -6,10 +6,11 @@ import json
 import time
 from typing import Any, Final
 
+from llm_otel_broadcast.clients.answer_texts import Allowance, Texts
 from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
-from llm_otel_broadcast.clients.openai.inputs import note_inputs
 from llm_otel_broadcast.clients.openai.openrouter import native_reason_of, note_broken_choice, note_error, reasoning_of
-from llm_otel_broadcast.clients.reading import (
+from llm_otel_broadcast.clients.openai.text_inputs import note_inputs
+from llm_otel_broadcast.clients.reader import (
     all_members_of,
     extras_of,
     items_of,
@@ -19,8 +20,7 @@ from llm_otel_broadcast.clients.reading import (
     text_of,
     text_within,
 )
-from llm_otel_broadcast.clients.texts import Allowance, Texts
-from llm_otel_broadcast.generation import Choice, Generation
+from llm_otel_broadcast.record.generation import Choice, Generation
 
 PARAMETERS: Final = {
     name: name

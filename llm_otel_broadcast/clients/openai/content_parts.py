@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.openai.response_items import shallow
-from llm_otel_broadcast.clients.reading import Members, all_members_of, json_text, members_of, text_of, text_within
-from llm_otel_broadcast.clients.texts import Allowance, Texts
-from llm_otel_broadcast.media import Part, link
+from llm_otel_broadcast.clients.answer_texts import Allowance, Texts
+from llm_otel_broadcast.clients.openai.responses.items import shallow
+from llm_otel_broadcast.clients.reader import Members, all_members_of, json_text, members_of, text_of, text_within
+from llm_otel_broadcast.record.media import Part, link
 
 _REASONING: Final = frozenset({"reasoning", "reasoning_content", "reasoning_text", "summary_text", "thinking"})
 _TEXTS: Final = frozenset({"input_text", "output_text", "text"})

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from llm_otel_broadcast.clients.keeping import keep_argument
+from llm_otel_broadcast.clients.arguments import keep_argument
 from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import note_error
-from llm_otel_broadcast.clients.openai.response_items import shallow
-from llm_otel_broadcast.clients.reading import NoFold, all_members_of, items_of, note, text_of
-from llm_otel_broadcast.generation import Choice, Generation
+from llm_otel_broadcast.clients.openai.responses.items import shallow
+from llm_otel_broadcast.clients.reader import NoFold, all_members_of, items_of, note, text_of
+from llm_otel_broadcast.record.generation import Choice, Generation
 
 
 class DecisionReader:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.uploads import note_uploads
-from llm_otel_broadcast.clients.reading import (
+from llm_otel_broadcast.clients.reader import (
     Members,
     all_members_of,
     items_of,
@@ -18,8 +18,8 @@ from llm_otel_broadcast.clients.reading import (
     parameters_of,
     text_of,
 )
-from llm_otel_broadcast.generation import Choice, Generation
-from llm_otel_broadcast.media import base64_size, image, link
+from llm_otel_broadcast.record.generation import Choice, Generation
+from llm_otel_broadcast.record.media import base64_size, image, link
 
 _LOOKS: Final = {"output_format": "image_format", "quality": "image_quality", "size": "image_size"}
 """What an image is like: the request may say `auto`, the answer says what it became."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llm_otel_broadcast.clients.reading import NOTHING, ask_for, text_of
+from llm_otel_broadcast.clients.reader import NOTHING, ask_for, text_of
 
 _SCHEMES = ("bearer ", "basic ")
 

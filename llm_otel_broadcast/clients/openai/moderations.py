@@ -6,10 +6,10 @@ import json
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
-from llm_otel_broadcast.clients.openai.inputs import note_inputs
 from llm_otel_broadcast.clients.openai.openrouter import note_error
-from llm_otel_broadcast.clients.reading import NoFold, all_members_of, items_of, members_of, note, text_of
-from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.clients.openai.text_inputs import note_inputs
+from llm_otel_broadcast.clients.reader import NoFold, all_members_of, items_of, members_of, note, text_of
+from llm_otel_broadcast.record.generation import Generation
 
 _PYTHONIC: Final = str.maketrans("/-", "__")
 _MAX_CATEGORIES: Final = 32

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.gateways import note_error_metadata
-from llm_otel_broadcast.clients.reading import (
+from llm_otel_broadcast.clients.reader import (
     MAX_ERROR_TEXT,
     Members,
     all_members_of,
@@ -18,7 +18,8 @@ from llm_otel_broadcast.clients.reading import (
     text_of,
     text_within,
 )
-from llm_otel_broadcast.generation import Failure, Generation
+from llm_otel_broadcast.record.failure import Failure
+from llm_otel_broadcast.record.generation import Generation
 
 _CODE: Final = re.compile(r"[\w.:/-]{1,100}")
 """What an error's code or type looks like; a text with blanks is a message, and counts as content."""

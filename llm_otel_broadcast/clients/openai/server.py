@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from llm_otel_broadcast.server import UNKNOWN_SERVER, Server
+from llm_otel_broadcast.record.server import UNKNOWN_SERVER, Server
 
 _BY_DOMAIN: Final = (
     ("openrouter.ai", "openrouter"),

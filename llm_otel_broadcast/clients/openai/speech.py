@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.usage import read_usage
-from llm_otel_broadcast.clients.reading import NoFold, members_of, note, text_of
-from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.clients.reader import NoFold, members_of, note, text_of
+from llm_otel_broadcast.record.generation import Generation
 
 _DONE: Final = b'"speech.audio.done"'
 _LONGEST_EVENT: Final = 4_096

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.reading import NOTHING, is_set
-from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.clients.reader import NOTHING, is_set
+from llm_otel_broadcast.record.generation import Generation
 
 _OPTIONS: Final = "stream_options"
 _USAGE: Final = "include_usage"

@@ -12,24 +12,24 @@ from typing import Any, Final
 
 import wrapt
 
-from llm_otel_broadcast.clients.layers import is_traced_by_another, layers_of
-from llm_otel_broadcast.clients.observe import Post, Switch
-from llm_otel_broadcast.clients.openai.background import Background
+from llm_otel_broadcast.clients.call import Post, Switch
 from llm_otel_broadcast.clients.openai.chat import ChatReader
 from llm_otel_broadcast.clients.openai.completions import CompletionReader
 from llm_otel_broadcast.clients.openai.decisions import DecisionReader
 from llm_otel_broadcast.clients.openai.embeddings import EmbeddingReader
 from llm_otel_broadcast.clients.openai.images import ImageReader
 from llm_otel_broadcast.clients.openai.moderations import ModerationReader
-from llm_otel_broadcast.clients.openai.posting import Posts, Route
-from llm_otel_broadcast.clients.openai.realtime import RealtimeReader
-from llm_otel_broadcast.clients.openai.responses import CompactReader, FetchReader, ResponsesReader
-from llm_otel_broadcast.clients.openai.sockets import dialling, lane_sending, opening, queueing
+from llm_otel_broadcast.clients.openai.raw_post import Posts, Route
+from llm_otel_broadcast.clients.openai.responses.background import Background
+from llm_otel_broadcast.clients.openai.responses.reader import CompactReader, FetchReader, ResponsesReader
+from llm_otel_broadcast.clients.openai.sockets.connection import dialling, lane_sending, opening, queueing
+from llm_otel_broadcast.clients.openai.sockets.realtime import RealtimeReader
 from llm_otel_broadcast.clients.openai.speech import SpeechReader
 from llm_otel_broadcast.clients.openai.transcriptions import TranscriptionReader
-from llm_otel_broadcast.clients.reading import Reader
+from llm_otel_broadcast.clients.reader import Reader
+from llm_otel_broadcast.clients.wrapper_layers import is_traced_by_another, layers_of
 from llm_otel_broadcast.clients.wrappers import watch
-from llm_otel_broadcast.guard import Guard
+from llm_otel_broadcast.host.guard import Guard
 
 _PATCHING = Guard("patching the openai client")
 

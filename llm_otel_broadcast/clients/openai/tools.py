@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.keeping import keep_argument
-from llm_otel_broadcast.clients.reading import is_set, members_of, text_of
-from llm_otel_broadcast.generation import Generation
+from llm_otel_broadcast.clients.arguments import keep_argument
+from llm_otel_broadcast.clients.reader import is_set, members_of, text_of
+from llm_otel_broadcast.record.generation import Generation
 
 _MAX_NAMES: Final = 128
 

@@ -6,10 +6,11 @@ import json
 import time
 from typing import Any, Final
 
+from llm_otel_broadcast.clients.answer_texts import Allowance
 from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.uploads import note_uploads
-from llm_otel_broadcast.clients.reading import (
+from llm_otel_broadcast.clients.reader import (
     Members,
     all_members_of,
     members_of,
@@ -18,9 +19,8 @@ from llm_otel_broadcast.clients.reading import (
     text_of,
     text_within,
 )
-from llm_otel_broadcast.clients.texts import Allowance
-from llm_otel_broadcast.generation import Choice, Generation
-from llm_otel_broadcast.usage import Usage
+from llm_otel_broadcast.record.generation import Choice, Generation
+from llm_otel_broadcast.record.usage import Usage
 
 PARAMETERS: Final = {"temperature": "temperature"}
 

@@ -6,10 +6,10 @@ import os
 from pathlib import PurePath
 from typing import Any
 
-from llm_otel_broadcast.clients.reading import is_set, note
-from llm_otel_broadcast.generation import Generation
-from llm_otel_broadcast.guard import ask
-from llm_otel_broadcast.media import Part, blob
+from llm_otel_broadcast.clients.reader import is_set, note
+from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.media import Part, blob
 
 
 def note_uploads(record: Generation, *given: Any, modality: str) -> list[Part]:

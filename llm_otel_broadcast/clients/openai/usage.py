@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.reading import Members, all_members_of, items_of
-from llm_otel_broadcast.usage import Usage
+from llm_otel_broadcast.clients.reader import Members, all_members_of, items_of
+from llm_otel_broadcast.record.usage import Usage
 
 _COUNTS: Final = {
     # OpenAI's chat completions, completions and embeddings, and everybody who serves them

@@ -1,0 +1,1 @@
+"""The application's own telemetry: its spans, its metrics, other instrumentations."""

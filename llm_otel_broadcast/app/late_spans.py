@@ -1,0 +1,112 @@
+"""Ending the app's own span of a raw response when its facts are known: once the caller has parsed it, else in the background.
+
+A raw response's body is parsed off the host's thread, after the call has ended; the app's span waits for that and still ends
+with the time at which the call ended.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+from weakref import WeakSet
+
+from llm_otel_broadcast.host.guard import Guard
+from llm_otel_broadcast.record.generation import Generation
+
+_ENDING: Final = Guard("ending the app's own span")
+_MAX_WAITING: Final = 256
+"""Beyond this many at one time, spans end with their call, without what the body says."""
+
+Spans = tuple[Any, ...]
+
+
+class LateSpans:
+    """Spans that wait for their record to be read. Also what the lane that reads those records works with.
+
+    Args:
+        end: completes and ends the spans of a record.
+    """
+
+    def __init__(self, end: Callable[[Generation, Spans], None]) -> None:
+        self._end = end
+        self._waiting: dict[Generation, Spans] = {}
+        self._read: list[Generation] = []
+
+    def take(self, record: Generation, spans: Spans) -> bool:
+        """Keep the spans of a record whose body has yet to be read. False: too many wait."""
+        if len(self._waiting) >= _MAX_WAITING:
+            return False
+        self._waiting[record] = spans
+        if self not in _instances:
+            _instances.add(self)
+            _watch_exit()
+        return True
+
+    def end(self, record: Generation) -> None:
+        """End a record's spans, once, whoever comes first: the caller's thread or the lane's."""
+        spans = self._waiting.pop(record, None)
+        if spans is not None:
+            with _ENDING:
+                self._end(record, spans)
+
+    def forget(self) -> None:
+        """Drop all spans without ending them: in a child process they are the parent's."""
+        self._waiting.clear()
+        self._read.clear()
+
+    # -- on the lane's thread ---------------------------------------------------------------------------------------
+
+    def render(self, record: Generation) -> list[Any]:
+        """Note a record that the lane has read."""
+        self._read.append(record)
+        return []
+
+    def send(self, _spans: Sequence[object], *, divisible: bool) -> _Done:
+        """End the spans of what has been read. Not while rendering: the app's span processors may take their time."""
+        del divisible
+        while self._read:
+            self.end(self._read.pop())
+        return _Done()
+
+    def flush(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """End whatever is left."""
+        for record in list(self._waiting):
+            with _ENDING:
+                record.settle()
+            self.end(record)
+
+
+class _Done(NamedTuple):
+    kind: str = "ok"
+    message: str = ""
+    retry_after: float | None = None
+    rejected: int = 0
+
+
+_instances: WeakSet[LateSpans] = WeakSet()
+_watched_exits: Final[list[bool]] = []
+
+
+def _watch_exit() -> None:
+    """End what waits when the program ends: registered after the app's provider, which stops taking spans after that."""
+    if not _watched_exits:
+        _watched_exits.append(True)
+        atexit.register(_at_exit)
+
+
+def _at_exit() -> None:
+    for late in list(_instances):
+        late.close()
+
+
+def _after_fork() -> None:
+    for late in list(_instances):
+        late.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,119 @@
+"""The GenAI client metrics in the app's own meter provider, if the app has one; recorded in the background.
+
+Names, units and buckets are those of opentelemetry-util-genai 1.3b0 (spec/genai-conventions, "Metrics"); `gen_ai.client.cost` is
+ours. No attribute has a value of its own for each call.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any, Final
+
+from opentelemetry import metrics
+
+from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.span_data import SCOPE_NAME
+from llm_otel_broadcast.record.usage import Cost
+
+_SECONDS: Final = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
+_TOKENS: Final = [4**power for power in range(14)]
+_HISTOGRAMS: Final = {
+    "duration": ("gen_ai.client.operation.duration", "s", "Duration of a GenAI operation.", _SECONDS),
+    "tokens": ("gen_ai.client.token.usage", "{token}", "Number of input and output tokens used.", _TOKENS),
+    "first_chunk": (
+        "gen_ai.client.operation.time_to_first_chunk",
+        "s",
+        "Time from the request to the first chunk of a streamed answer.",
+        _SECONDS,
+    ),
+    "chunk": (
+        "gen_ai.client.operation.time_per_output_chunk",
+        "s",
+        "Time from one chunk of a streamed answer to the next.",
+        _SECONDS,
+    ),
+}
+_MAX_TEXT_CHARS: Final = 256
+_API: Final = "opentelemetry.metrics._internal"
+_UNKNOWN: Final = object()
+
+
+class AppMetrics:
+    """Records finished generations in the app's meter; looks the provider up at each call, because the app may set it late."""
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+        self._provider: Any = None
+        self._histograms: dict[str, Any] = {}
+        self._cost: Any = None
+
+    def provider(self) -> Any:
+        """Return the app's meter provider, None while it has none. Never makes the API load one."""
+        # the API's own variable: its function loads a provider when the environment names one, and costs more
+        found = getattr(sys.modules.get(_API), "_METER_PROVIDER", _UNKNOWN)
+        if found is not _UNKNOWN:
+            return found
+        if "OTEL_PYTHON_METER_PROVIDER" in os.environ:
+            return None
+        asked = metrics.get_meter_provider()
+        return asked if hasattr(asked, "force_flush") else None
+
+    def record(self, record: Generation, cost: Cost | None) -> None:
+        """Record a finished, settled generation; `cost` is what it costs, stated or estimated."""
+        provider = self.provider()
+        if provider is None:
+            return
+        if provider is not self._provider:
+            self._make(provider.get_meter(SCOPE_NAME, self._version))
+            self._provider = provider
+        told = _attributes(record)
+        ended = {**told, "error.type": record.failure.type} if record.failure else told
+        self._histograms["duration"].record((record.end_ns - record.start_ns) / 1e9, ended)
+        if record.first_chunk_ns is not None:
+            self._histograms["first_chunk"].record(record.first_chunk_ns / 1e9, told)
+        for before, after in pairwise(record.chunk_times or ()):
+            self._histograms["chunk"].record((after - before) / 1e9, told)
+        for kind, count in _tokens(record):
+            self._histograms["tokens"].record(count, {**told, "gen_ai.token.type": kind})
+        if cost is not None:
+            self._cost.add(cost.total, told)
+
+    def _make(self, meter: Any) -> None:
+        self._histograms = {name: _histogram(meter, *row) for name, row in _HISTOGRAMS.items()}
+        self._cost = meter.create_counter("gen_ai.client.cost", unit="USD", description="What GenAI operations cost.")
+
+
+def _histogram(meter: Any, name: str, unit: str, description: str, buckets: list[float]) -> Any:
+    try:
+        return meter.create_histogram(
+            name, unit=unit, description=description, explicit_bucket_boundaries_advisory=buckets
+        )
+    except TypeError:  # an older API takes no advice on buckets
+        return meter.create_histogram(name, unit=unit, description=description)
+
+
+def _attributes(record: Generation) -> dict[str, str | int]:
+    told = {
+        "gen_ai.operation.name": record.operation,
+        "gen_ai.provider.name": record.server.provider or None,
+        "gen_ai.request.model": record.request_model,
+        "gen_ai.response.model": record.response_model,
+        "server.address": record.server.address or None,
+        "server.port": record.server.port,
+    }
+    # A meter provider keeps each set of attributes for good, and the answering server chooses one of these texts.
+    return {
+        name: value[:_MAX_TEXT_CHARS] if isinstance(value, str) else value
+        for name, value in told.items()
+        if value is not None
+    }
+
+
+def _tokens(record: Generation) -> Iterable[tuple[str, int]]:
+    if record.usage is None:
+        return ()
+    counts = (("input", record.usage.input_tokens), ("output", record.usage.output_tokens))
+    return [(kind, count) for kind, count in counts if count is not None]

@@ -1,0 +1,217 @@
+"""The courtesy span: a standard span in the app's own tracer provider, if the app has one (DESIGN, section 2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from opentelemetry import trace
+
+from llm_otel_broadcast.app.other_tracers import TRACERS
+from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.span_data import SCOPE_NAME, Attributes, SpanData
+
+_SAMPLED: Final = trace.TraceFlags(trace.TraceFlags.SAMPLED)
+
+
+class AppSpans:
+    """Makes courtesy spans; looks the provider up at each call, because the app may set it late.
+
+    Args:
+        mode: `auto`, True or False as in `instrument(app_spans=)`.
+        provider: a provider to use instead of the app's global one.
+        describe: what is known at the start, as span attributes; never content.
+        conclude: the finished span as the dialect has it, without content unless the user asked for it there.
+        render_block: the same for a block.
+        joins: False: what is broadcast keeps its own ids, apart from the app's traces.
+        alone: no destination is configured: explicit ids are honoured here.
+    """
+
+    def __init__(
+        self,
+        *,
+        mode: str | bool,
+        provider: Any,
+        version: str,
+        describe: Callable[[Generation], Attributes],
+        conclude: Callable[[Generation], SpanData],
+        render_enclosing_span: Callable[[EnclosingSpan], SpanData],
+        alone: bool,
+        joins: bool,
+    ) -> None:
+        self._mode = mode
+        self._given = provider
+        self._version = version
+        self._describe = describe
+        self._conclude = conclude
+        self._render_enclosing_span = render_enclosing_span
+        self._alone = alone
+        self._joins = joins
+        self._provider: Any = None
+        self._tracer: Any = None
+        self._looked_at: Any = None
+        self._usable = False
+
+    def provider(self) -> Any:
+        """Return the app's SDK provider, None while it has none. Never makes the API load one."""
+        if self._given is not None:
+            return self._given
+        # the API's own variable: its function loads a provider when the environment names one, and costs more
+        found = getattr(trace, "_TRACER_PROVIDER", None)
+        if found is None:
+            return None
+        if found is not self._looked_at:
+            self._usable = hasattr(found, "resource") or hasattr(found, "add_span_processor")
+            self._looked_at = found
+        return found if self._usable else None
+
+    def _is_ready(self) -> bool:
+        """Return whether there are to be courtesy spans, and have the tracer for them."""
+        provider = self.provider()
+        if provider is None or self._mode is False:
+            return False
+        if provider is not self._provider:
+            self._tracer = provider.get_tracer(SCOPE_NAME, self._version)
+            self._provider = provider
+        return True
+
+    def open_enclosing_span(self, enclosing_span: EnclosingSpan, *, explicit: bool) -> None:
+        """Start the courtesy span of a context's block below what is current; the block takes over its ids unless given."""
+        if not self._is_ready():
+            return
+        current = trace.get_current_span()
+        if explicit and self._alone and enclosing_span.totals and enclosing_span.parent_span_id:
+            current = _remote(enclosing_span.trace_id, enclosing_span.parent_span_id)
+        enclosing_span.app_span = self._tracer.start_span(
+            enclosing_span.name,
+            context=trace.set_span_in_context(current),
+            kind=trace.SpanKind.INTERNAL,
+            attributes=dict(self._render_enclosing_span(enclosing_span).attributes),
+            start_time=enclosing_span.start_ns,
+        )
+        if not explicit or self._alone:
+            _adopt(enclosing_span, enclosing_span.app_span, current)
+
+    def rename(self, span: trace.Span, record: Generation) -> None:
+        """Make a block's courtesy span that of the generation which the block turned out to be."""
+        span.update_name(record.name)
+        span.set_attributes(dict(self._describe(record)))
+
+    def close_enclosing_span(self, enclosing_span: EnclosingSpan) -> None:
+        """End a block's courtesy span."""
+        span, enclosing_span.app_span = enclosing_span.app_span, None
+        if span is None:
+            return
+        finished = self._render_enclosing_span(enclosing_span)
+        span.update_name(enclosing_span.name)
+        span.set_attributes(dict(finished.attributes))
+        if enclosing_span.failure is not None:
+            span.set_status(trace.StatusCode.ERROR, finished.status_message)
+        span.end(enclosing_span.end_ns)
+
+    def start(self, record: Generation, current: trace.Span) -> tuple[trace.Span, ...]:
+        """Start the record's courtesy spans, enclosing blocks first; the record takes over their ids.
+
+        Returns:
+            The spans, the generation's last; empty when there is to be none.
+        """
+        if not self._is_ready():
+            return ()
+        if self._mode == "auto" and (record.traced_below or _is_foreign_generation(current)):
+            return ()
+        fields = record.fields
+        explicit = (
+            not self._joins
+            or bool(fields.trace_id or fields.parent_span_id)
+            or any(enclosing_span.is_apart for enclosing_span in record.enclosing_spans)
+        )
+        if explicit and not self._alone:
+            span = self._tracer.start_span(
+                record.name,
+                kind=trace.SpanKind.CLIENT,
+                attributes=dict(self._describe(record)),
+                start_time=record.start_ns,
+            )
+            record.span_id = span.get_span_context().span_id
+            return (span,)
+        return self._chain(record, current, explicit=explicit)
+
+    def _chain(self, record: Generation, current: trace.Span, *, explicit: bool) -> tuple[trace.Span, ...]:
+        """Start the blocks and the generation below one another in the app's provider."""
+        parent: trace.Span = current
+        if explicit and not any(enclosing_span.is_scoped for enclosing_span in record.enclosing_spans):
+            outer = record.enclosing_spans[0].parent_span_id if record.enclosing_spans else record.parent_span_id
+            stated = record.fields.trace_id
+            trace_id = derive_trace_id(stated) if stated else record.trace_id
+            if record.fields.parent_span_id:
+                outer = derive_span_id(record.fields.parent_span_id)
+            if outer:
+                parent = _remote(trace_id, outer)
+        spans: list[trace.Span] = []
+        for enclosing_span in record.enclosing_spans:
+            if enclosing_span.is_scoped:  # it is current, or above what is
+                continue
+            if enclosing_span.is_open:  # the root of an earlier call: its courtesy span is there already
+                parent = _remote(enclosing_span.trace_id, enclosing_span.span_id)
+                continue
+            span = self._tracer.start_span(
+                enclosing_span.name,
+                context=trace.set_span_in_context(parent),
+                kind=trace.SpanKind.INTERNAL,
+                start_time=record.start_ns,
+            )
+            _adopt(enclosing_span, span, parent)
+            spans.append(span)
+            parent = span
+        span = self._tracer.start_span(
+            record.name,
+            context=trace.set_span_in_context(parent),
+            kind=trace.SpanKind.CLIENT,
+            attributes=dict(self._describe(record)),
+            start_time=record.start_ns,
+        )
+        made, above = span.get_span_context(), parent.get_span_context()
+        record.trace_id, record.span_id = made.trace_id, made.span_id
+        record.parent_span_id = above.span_id if above.is_valid else 0
+        return (*spans, span)
+
+    def end(self, record: Generation, spans: tuple[trace.Span, ...]) -> None:
+        """Complete and end the record's courtesy spans."""
+        own = spans[-1]
+        finished = self._conclude(record)
+        own.set_attributes(dict(finished.attributes))
+        if record.failure is not None:
+            own.set_status(trace.StatusCode.ERROR, finished.status_message)
+        for event in finished.events:
+            own.add_event(event.name, dict(event.attributes), event.time_ns)
+        for span in reversed(spans):
+            span.end(record.end_ns)
+
+
+def _adopt(enclosing_span: EnclosingSpan, span: trace.Span, parent: trace.Span) -> None:
+    made, above = span.get_span_context(), parent.get_span_context()
+    enclosing_span.trace_id, enclosing_span.span_id = made.trace_id, made.span_id
+    enclosing_span.parent_span_id = above.span_id if above.is_valid and above.trace_id == made.trace_id else 0
+    enclosing_span.is_open = True
+
+
+def bare(trace_id: int, span_id: int) -> trace.Span:
+    """Return a span that is nothing but its context, for apps without a provider."""
+    return trace.NonRecordingSpan(trace.SpanContext(trace_id, span_id, is_remote=False, trace_flags=_SAMPLED))
+
+
+def _remote(trace_id: int, span_id: int) -> trace.Span:
+    return trace.NonRecordingSpan(trace.SpanContext(trace_id, span_id, is_remote=True, trace_flags=_SAMPLED))
+
+
+def _is_foreign_generation(span: trace.Span) -> bool:
+    """Return whether the current span is another instrumentation's span of this very call, and still under way."""
+    if getattr(span, "kind", None) is not trace.SpanKind.CLIENT or not span.is_recording():
+        return False
+    scope = getattr(getattr(span, "instrumentation_scope", None), "name", None) or ""
+    if scope == SCOPE_NAME:
+        return False
+    # some give their span its attributes only when it ends: those are known by their scope
+    return "gen_ai.operation.name" in (getattr(span, "attributes", None) or ()) or scope.startswith(TRACERS)

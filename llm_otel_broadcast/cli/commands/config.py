@@ -1,0 +1,66 @@
+"""`llm-otel-broadcast config | enable | disable`: the settings file as a whole."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from llm_otel_broadcast.cli.commands.destinations import complete_name
+from llm_otel_broadcast.cli.output import as_json, faults_told, say, say_json, warn
+
+
+@click.command()
+@as_json
+def config(*, as_json: bool) -> None:
+    """Show the settings in effect here and where each comes from, secrets hidden. Ends with 1 if something is wrong."""
+    from llm_otel_broadcast.cli.views.settings import effective_json, effective_lines
+    from llm_otel_broadcast.settings.manage.shown import effective
+
+    found = effective(os.environ)
+    if as_json:
+        say_json(effective_json(found))
+    elif not found.faults:
+        say(effective_lines(found))
+    if not as_json:
+        for fault in found.faults:
+            click.echo(f"Error: {fault}", err=True)
+        warn(found.warnings)
+    sys.exit(1 if found.faults else 0)
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete_name)
+@as_json
+def enable(*, name: str | None, as_json: bool) -> None:
+    """Switch broadcasting on, or only the destination NAME. Running programs follow within 30 seconds."""
+    _switch(name, enabled=True, as_json=as_json)
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete_name)
+@as_json
+def disable(*, name: str | None, as_json: bool) -> None:
+    """Switch broadcasting off, or only the destination NAME. Running programs follow within 30 seconds."""
+    _switch(name, enabled=False, as_json=as_json)
+
+
+def _switch(name: str | None, *, enabled: bool, as_json: bool) -> None:
+    from llm_otel_broadcast.settings.environment import DISABLED, SDK_DISABLED
+    from llm_otel_broadcast.settings.manage.editor import SettingsFile
+
+    with faults_told(json=as_json):
+        file = SettingsFile.found(os.environ)
+        if name is None:
+            file.enable(enabled)
+        else:
+            file.put(name, {**file.table(name), "enabled": enabled})
+    if as_json:
+        say_json({"ok": True, "file": str(file.path), "destination": name, "enabled": enabled})
+        return
+    what = "broadcasting" if name is None else f'"{name}"'
+    click.echo(f"{what} is {'on' if enabled else 'off'} in {file.path}; running programs follow within 30 seconds")
+    for variable in (DISABLED, SDK_DISABLED):
+        if name is None and os.environ.get(variable):
+            click.echo(f"Warning: {variable}={os.environ[variable]} is set here and counts more", err=True)

@@ -1,0 +1,142 @@
+"""The fields of a destination as options of a command: made from the fields themselves, so that none is forgotten."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import click
+
+from llm_otel_broadcast.settings.destination import Destination, endpoint_faults
+from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.headers import header_faults, read_pairs
+from llm_otel_broadcast.settings.validators import FILE_OR_NONE, TRUTH, Kind, kinds_of, read_json
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_APART: Final = ("name", "endpoint", "headers")
+_FLAGS: Final = {"enabled": "--enabled/--disabled", "privacy_mode": "--privacy-mode/--no-privacy-mode"}
+
+
+def destination_options(command: _Command) -> _Command:
+    """Give a command an option for each field; those that are not used arrive as None."""
+    for name, kind in reversed(kinds_of(Destination).items()):
+        if name not in _APART:
+            command = _option(name, kind)(command)
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _checked_endpoint(_context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    """Refuse what is no URL as what it is, wrong usage."""
+    faults = endpoint_faults(text) if text is not None else []
+    if faults:
+        raise click.BadParameter("; ".join(fault.removeprefix("endpoint ") for fault in faults), param=parameter)
+    return text
+
+
+def endpoint_option(text: str) -> Callable[[_Command], _Command]:
+    """Return the option for where to send."""
+    return click.option("--endpoint", "-e", metavar="URL", callback=_checked_endpoint, help=text)
+
+
+def header_option(text: str, name: str = "headers") -> Callable[[_Command], _Command]:
+    """Return the option for headers, which may be repeated; `-H 'Name: value'` is curl's way to say it."""
+    return click.option("--header", "-H", name, metavar="KEY=VALUE", multiple=True, help=text)
+
+
+_OPTIONS: Final = (
+    endpoint_option("URL of the OTLP/HTTP traces intake."),
+    header_option(
+        "An HTTP header, for instance the API key; 'Name: value' will do; may be repeated. '${VARIABLE}' stays a reference "
+        "to the environment.",
+        "pairs",
+    ),
+    click.option("--headers", "mapping", metavar="JSON", help="The headers as one JSON object."),
+)
+
+
+def _option(name: str, kind: Kind) -> Callable[[_Command], _Command]:
+    flag = f"--{name.replace('_', '-')}"
+    if kind is TRUTH:
+        pair = _FLAGS.get(name, f"{flag}/--no-{flag[2:]}")
+        return click.option(pair, name, default=None, help=_help(name))
+    if kind is FILE_OR_NONE:
+        file = click.Path(exists=True, dir_okay=False, resolve_path=True)
+        return click.option(flag, name, type=file, metavar="FILE", help=_help(name))
+    return click.option(flag, name, metavar="VALUE", callback=_reader(name, kind), help=_help(name))
+
+
+def _reader(name: str, kind: Kind) -> Callable[[click.Context, click.Parameter, str | None], object]:
+    def read(_context: click.Context, parameter: click.Parameter, text: str | None) -> object:
+        if text is None:
+            return None
+        try:
+            value = kind.read(text)
+        except ConfigError as wrong:
+            raise click.BadParameter("; ".join(wrong.faults), param=parameter) from None
+        except ValueError as reason:
+            raise click.BadParameter(str(reason), param=parameter) from None
+        faults = kind.faults(name, value)
+        if faults:
+            raise click.BadParameter("; ".join(faults), param=parameter)
+        return value
+
+    return read
+
+
+def _help(name: str) -> str:
+    """Return what the documentation of `Destination` says of a field."""
+    found = re.search(rf"^ +{name}: (.+?)(?=^ +\w+: |^ *$)", Destination.__doc__ or "", re.DOTALL | re.MULTILINE)
+    return re.sub(r"\s+", " ", found[1]).strip().replace("`", "") if found else ""
+
+
+def stated(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that the options state."""
+    table = {name: value for name, value in given.items() if name in kinds_of(Destination) and value is not None}
+    headers = read_headers(given["pairs"], given["mapping"])
+    return table | ({"headers": headers} if headers else {})
+
+
+def read_headers(pairs: Sequence[str], mapping: str | None) -> dict[str, str]:
+    """Read `--header` and `--headers`; what is wrong is named without its value."""
+    headers: dict[str, str] = {}
+    if mapping is not None:
+        try:
+            said: Any = read_json(mapping)
+        except ValueError as reason:
+            raise click.BadParameter(str(reason), param_hint="--headers") from None
+        if not isinstance(said, dict):
+            raise click.BadParameter(
+                'it must be a JSON object such as {"Authorization": "..."}', param_hint="--headers"
+            )
+        headers |= said
+    return checked_headers({**headers, **split_headers(pairs)})
+
+
+def split_headers(texts: Sequence[str]) -> dict[str, str]:
+    """Split `--header` options into names and values."""
+    try:
+        return read_pairs(texts)
+    except ConfigError as wrong:
+        raise click.BadParameter("; ".join(wrong.faults), param_hint="--header") from None
+
+
+def checked_headers(headers: dict[str, str]) -> dict[str, str]:
+    """Return headers that HTTP can carry."""
+    faults = header_faults(headers)
+    if faults:
+        raise click.UsageError("; ".join(faults))
+    return headers
+
+
+def read_values(pairs: Sequence[str], option: str) -> dict[str, str]:
+    """Read `KEY=VALUE` options."""
+    read = {}
+    for position, pair in enumerate(pairs):
+        name, separator, value = pair.partition("=")
+        if not separator or not name.strip():
+            raise click.BadParameter(f"number {position + 1} is not KEY=VALUE", param_hint=option)
+        read[name.strip()] = value.strip()
+    return read

@@ -1,0 +1,44 @@
+"""The figures of `status()` as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from llm_otel_broadcast.delivery.ledger import UNANSWERED, DestinationStatus
+from llm_otel_broadcast.runtime.runs import Status
+
+
+def books(status: Status) -> Group:
+    """Return a row for each destination, and below the table what was lost or last went wrong."""
+    table = Table(box=box.SIMPLE_HEAD, title="status()", title_justify="left", title_style="bold", show_edge=False)
+    table.add_column("destination", overflow="fold")
+    for name in ("produced", "delivered", "retried", "dropped", "queued"):
+        table.add_column(name, justify="right")
+    for lane in status.destinations:
+        dropped = sum(lane.dropped.values())
+        table.add_row(
+            lane.name,
+            str(lane.produced),
+            Text(str(lane.delivered), "green" if lane.delivered == lane.produced else "yellow"),
+            str(lane.retried),
+            Text(str(dropped), "red" if dropped else ""),
+            str(lane.queued_records),
+        )
+    troubles = [Text(line, "red") for lane in status.destinations for line in _troubles(lane)]
+    return Group(table, "", *troubles) if troubles else Group(table)
+
+
+def _troubles(lane: DestinationStatus) -> Iterable[str]:
+    if lane.dropped:
+        lost = [f"{count} {reason}" for reason, count in lane.dropped.items() if reason != UNANSWERED]
+        if lost:
+            yield f"{lane.name}: dropped {', '.join(lost)}"
+        if UNANSWERED in lane.dropped:
+            yield f"{lane.name}: no answer for {lane.dropped[UNANSWERED]} in time; they may have arrived"
+    if lane.last_error and (lane.dropped or lane.queued_records):
+        yield f"{lane.name}: {lane.last_error}"

@@ -1,0 +1,107 @@
+"""Received traces as trees for the terminal: name, model, tokens, cost, times, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+from rich.tree import Tree
+
+from llm_otel_broadcast.receiver import ReceivedSpan
+from llm_otel_broadcast.record.span_data import KIND_CLIENT, STATUS_ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Facts on one line; a narrow terminal gets a break between two of them, never inside one."""
+
+    facts: Sequence[Text]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines: list[Text] = []
+        for fact in self.facts:
+            if lines and lines[-1].cell_len + 2 + fact.cell_len <= options.max_width:
+                lines[-1] = Text.assemble(lines[-1], "  ", fact)
+            else:
+                lines.append(Text.assemble("  " if lines else "", fact))
+        yield from lines
+
+
+def trace_trees(traces: Mapping[str, Sequence[ReceivedSpan]]) -> Iterable[Tree]:
+    """Return one tree a trace, oldest first."""
+    return (_tree(trace_id, spans) for trace_id, spans in traces.items())
+
+
+def _tree(trace_id: str, spans: Sequence[ReceivedSpan]) -> Tree:
+    tree = Tree(_heading(trace_id, spans), guide_style="dim")
+    known = {span.span_id for span in spans}
+    children: dict[str, list[ReceivedSpan]] = {}
+    for span in sorted(spans, key=lambda span: span.start_ns):
+        children.setdefault(span.parent_span_id if span.parent_span_id in known else "", []).append(span)
+    open_branches = [(tree, "")]
+    while open_branches:
+        branch, parent = open_branches.pop()
+        open_branches += [(branch.add(_line(span)), span.span_id) for span in children.get(parent, ())]
+    return tree
+
+
+def _heading(trace_id: str, spans: Sequence[ReceivedSpan]) -> Facts:
+    said = spans[0].attributes
+    labels = {"user.id": "user", "session.id": "session"}
+    parts = [f"{label} {said[key]}" for key, label in labels.items() if key in said]
+    parts += [f"{key.removeprefix('trace.metadata.')}={said[key]}" for key in said if key.startswith("trace.metadata.")]
+    return Facts([Text(f"trace {trace_id}", "dim"), *(Text(part, "cyan") for part in parts)])
+
+
+def _line(span: ReceivedSpan) -> Facts:
+    failed = span.status_code == STATUS_ERROR
+    if span.kind != KIND_CLIENT:
+        return Facts([Text(span.name, "bold"), Text(_seconds(span.duration_s), "yellow")])
+    model = _text(span, "gen_ai.response.model") or _text(span, "gen_ai.request.model")
+    facts = [
+        (span.name, "bold red" if failed else "bold"),
+        ("" if model in span.name else model, "magenta"),
+        (_tokens(span), "blue"),
+        (_cost(span), "green"),
+        (_seconds(span.duration_s), "yellow"),
+        (_first_chunk(span), "yellow"),
+        (_error(span) if failed else "", "bold red"),
+    ]
+    return Facts([Text(text, style) for text, style in facts if text])
+
+
+def _text(span: ReceivedSpan, key: str) -> str:
+    return str(span.attributes.get(key, ""))
+
+
+def _tokens(span: ReceivedSpan) -> str:
+    asked, answered = (span.attributes.get(f"gen_ai.usage.{kind}_tokens") for kind in ("input", "output"))
+    if asked is None and answered is None:
+        return ""
+    cached = span.attributes.get("gen_ai.usage.cache_read.input_tokens")
+    note = f" ({cached} cached)" if cached else ""
+    return f"{asked} in{note}, {answered} out"
+
+
+def _cost(span: ReceivedSpan) -> str:
+    cost = span.attributes.get("gen_ai.usage.total_cost")
+    if not isinstance(cost, float):
+        return ""
+    estimated = " (estimated)" if _text(span, "gen_ai.usage.cost.source") == "estimated" else ""
+    return f"${cost:.6f}{estimated}"
+
+
+def _first_chunk(span: ReceivedSpan) -> str:
+    first = span.attributes.get("gen_ai.response.time_to_first_chunk")
+    return f"first chunk after {_seconds(first)}" if isinstance(first, float) else ""
+
+
+def _error(span: ReceivedSpan) -> str:
+    status = span.attributes.get("http.response.status_code")
+    return " ".join(filter(None, [_text(span, "error.type"), str(status or "")]))
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"

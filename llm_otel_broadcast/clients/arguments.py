@@ -1,0 +1,76 @@
+"""Keeping what the caller passed, as deep as he may change it afterwards; what can be iterated once is never consumed."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from llm_otel_broadcast.record.sizes import text_size
+
+_PLAIN_MEMBERS: Final = 2
+"""Role and content: most messages have no other members."""
+
+
+def keep(value: Any) -> tuple[list[object] | None, int]:
+    """Copy a list of dicts: the list, each dict, each list of parts.
+
+    Returns the copy and the length of its texts; None for what is no list, because it may be iterated only once.
+    """
+    if not isinstance(value, list | tuple):
+        return None, 0
+    kept: list[object] = []
+    size = 0
+    for item in value:
+        if type(item) is not dict:
+            kept.append(item)
+            size += len(item) if type(item) is str else text_size(item)
+            continue
+        copy = item.copy()
+        text = copy.get("content")
+        if type(text) is str:
+            size += len(text)
+        elif type(text) is list:
+            copy["content"] = [part.copy() if type(part) is dict else part for part in text]
+            size += sum(length(part) for part in text)
+        if len(copy) > _PLAIN_MEMBERS or "content" not in copy:
+            # calls of tools, what tools answered, definitions: everything but what has been measured above
+            size += text_size([value for name, value in copy.items() if name != "content" or type(text) is dict])
+        kept.append(copy)
+    return kept, size
+
+
+def length(part: Any) -> int:
+    """Return the length of the texts in a part of a message, at most two levels down; never makes text of anything."""
+    if type(part) is str:
+        return len(part)
+    if type(part) is not dict:
+        return 0
+    inner = [value for value in part.values() if type(value) is dict]
+    return sum(len(value) for made in (part, *inner) for value in made.values() if type(value) is str)
+
+
+def keep_argument(kwargs: dict[str, Any], name: str) -> tuple[list[object] | None, int]:
+    """Keep an argument that is a list, a text, or an iterator that the client is to consume, not we.
+
+    An iterator is replaced in `kwargs` by one that notes what passes.
+    """
+    value = kwargs.get(name)
+    if type(value) is str:
+        return [value], len(value)
+    kept, size = keep(value)
+    if kept is None and hasattr(value, "__next__"):
+        kwargs[name], kept = _tee(value)
+    return kept, size
+
+
+def _tee(value: Any) -> tuple[Any, list[object]]:
+    """Let the client consume a one-time iterator while we note what passes.
+
+    By `map`, which has no frame: an error of the iterator's leaves with the traceback that it has without us.
+    """
+    noted: list[object] = []
+
+    def note(item: object) -> object:
+        noted.append(item.copy() if type(item) is dict else item)
+        return item
+
+    return map(note, value), noted

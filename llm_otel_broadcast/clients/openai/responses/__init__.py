@@ -1,0 +1,1 @@
+"""The responses API: items, events, whole answers."""

@@ -1,0 +1,1 @@
+"""Calls over web sockets: the responses API and the realtime API."""

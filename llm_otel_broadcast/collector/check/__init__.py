@@ -1,0 +1,1 @@
+"""Checks of a Collector configuration that the Collector itself cannot make."""

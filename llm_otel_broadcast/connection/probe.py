@@ -1,0 +1,166 @@
+"""The probe: one real span, marked, sent as all spans are; and after a refusal the same with other settings.
+
+An empty batch proves nothing: real backends accept it with wrong settings and refuse it with right ones.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from llm_otel_broadcast.connection.remedies import Remedy, remedies
+from llm_otel_broadcast.connection.report import Step, StepError, timed
+from llm_otel_broadcast.connection.time_limit import within
+from llm_otel_broadcast.connection.verdict import briefly, is_taken, refused, taken
+from llm_otel_broadcast.host.guard import Caught
+from llm_otel_broadcast.record.span_data import KIND_INTERNAL, SpanData
+from llm_otel_broadcast.settings.destination import Destination
+from llm_otel_broadcast.version import __version__
+from llm_otel_broadcast.wire.http import Answer
+from llm_otel_broadcast.wire.transport import HttpTransport, make_transport
+
+_NAME: Final = "llm-otel-broadcast connection test"
+_MILLISECOND: Final = 1_000_000
+_MOST: Final = 8
+"""Probes with other settings, at most."""
+_DEEP: Final = 2
+"""Changes one after the other: another path, and there another encoding."""
+_ASKS_FOR_KEY: Final = frozenset({401, 403})
+_HTTP_PORT: Final = "4318"
+
+
+class Probed(NamedTuple):
+    """How a probe ended."""
+
+    answer: Answer
+    encoding: str
+    trace_id: str
+
+
+def probe_span() -> SpanData:
+    """Return a span of no consequence, marked as a test."""
+    end = time.time_ns()
+    return SpanData(
+        name=_NAME,
+        trace_id=secrets.randbits(128) or 1,
+        span_id=secrets.randbits(64) or 1,
+        parent_span_id=0,
+        kind=KIND_INTERNAL,
+        start_ns=end - _MILLISECOND,
+        end_ns=end,
+        attributes={"test": True},
+    )
+
+
+def probe(destination: Destination) -> Probed:
+    """Send one span as all spans are sent there, and return what became of it."""
+    span = probe_span()
+    trace_id = f"{span.trace_id:032x}"
+    transport = make_transport(destination, __version__, None, lambda: None, keep=lambda: True)
+    if isinstance(transport, HttpTransport):
+        try:
+            return Probed(transport.send([span]), transport.encoding, trace_id)
+        finally:
+            transport.close()
+
+    def export() -> Answer:
+        answer = transport.send([span])
+        return answer if transport.flush() else replace(answer, kind="retry", message="flushing failed")
+
+    return Probed(within(destination.timeout, export), "protobuf", trace_id)
+
+
+class Probing:
+    """Sends the probe to one destination, and finds what helps when it is refused."""
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self.failure: StepError | None = None
+        self.suggestion: Mapping[str, object] = {}
+        self.trace_id = ""
+        self._left = _MOST
+
+    def steps(self) -> Iterator[Step]:
+        """Yield the probe, and further ones while it is worth trying."""
+        step, self.failure, probed = self._probe("probe", self._destination)
+        yield step
+        if probed is None:
+            return
+        if is_taken(probed.answer):
+            if self._destination.encoding == "auto" and probed.encoding == "protobuf":
+                self.suggestion = {"encoding": "protobuf"}
+            return
+        yield from self._remedies(self._destination, probed.answer, {})
+
+    def _remedies(self, destination: Destination, answer: Answer, so_far: Mapping[str, object]) -> Iterator[Step]:
+        for remedy in remedies(destination, answer):
+            changes = {**so_far, **remedy.changes}
+            if not remedy.is_tried:
+                self.suggestion = self.suggestion or changes
+                continue
+            if not self._left:
+                return
+            self._left -= 1
+            changed = replace(destination, **remedy.changes)  # type: ignore[arg-type]
+            step, _, probed = self._probe("try", changed)
+            told = step.detail if step.ok or probed is None else briefly(probed.answer)
+            yield replace(step, detail=f"{remedy.shown}: {told}")
+            if probed is not None and self._helped(probed.answer, changes, remedy, answer):
+                return
+            if probed is not None and len(so_far) + 1 < _DEEP and probed.answer.status not in (None, answer.status):
+                yield from self._remedies(changed, probed.answer, changes)
+                if self.suggestion:
+                    return
+
+    def _helped(self, answer: Answer, changes: Mapping[str, object], remedy: Remedy, before: Answer) -> bool:
+        """Note what works; or a path at which the server asks for the key: that much is right."""
+        asks = "endpoint" in remedy.changes and answer.status in _ASKS_FOR_KEY and before.status not in _ASKS_FOR_KEY
+        if is_taken(answer) or asks:
+            self.suggestion = changes
+        return bool(self.suggestion)
+
+    def _probe(self, name: str, destination: Destination) -> tuple[Step, StepError | None, Probed | None]:
+        done: list[Probed] = []
+
+        def action() -> str:
+            with Caught() as caught:
+                done.append(probe(destination))
+            if caught.error is not None:
+                raise StepError(_raised(destination, caught.error))
+            answer, encoding, trace_id = done[0]
+            if answer.status is not None or is_taken(answer):
+                self.trace_id = trace_id
+            if is_taken(answer):
+                return _exported(destination) or taken(destination, answer, encoding)
+            raise StepError(_unexported(destination, answer) or refused(destination, answer, encoding))
+
+        step, failure = timed(name, action)
+        return step, failure, done[0] if done else None
+
+
+def _exported(destination: Destination) -> str:
+    return "" if destination.exporter is None else f"{type(destination.exporter).__name__} reported success"
+
+
+def _unexported(destination: Destination, answer: Answer) -> str:
+    return "" if destination.exporter is None else f"{answer.message}{_of_grpc(destination)}"
+
+
+def _raised(destination: Destination, error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {destination.timeout:g} s{_of_grpc(destination)}"
+    return f"{type(destination.exporter).__name__} raised {type(error).__name__}{_of_grpc(destination)}"
+
+
+def _of_grpc(destination: Destination) -> str:
+    """Remind of the port, where an exporter speaks gRPC."""
+    exporter = destination.exporter
+    if exporter is None or "grpc" not in type(exporter).__module__:
+        return ""
+    where = str(getattr(exporter, "_endpoint", ""))
+    if where.endswith(f":{_HTTP_PORT}"):
+        return f": it speaks gRPC to port {_HTTP_PORT}, which is for OTLP/HTTP; gRPC usually has 4317"
+    return ": it speaks gRPC, which usually has port 4317; is the server there, and does it want TLS?"

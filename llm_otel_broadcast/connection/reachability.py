@@ -1,0 +1,167 @@
+"""From a URL to a connection that could be used: name, proxy, connect, TLS, each a step of its own.
+
+The connection is only looked at and closed; the probe then goes the way of all requests, with the same proxy and certificates.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from http.client import HTTPException
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from llm_otel_broadcast.connection.report import Step, StepError, timed
+from llm_otel_broadcast.settings.destination import Destination, redact_url
+from llm_otel_broadcast.wire.addresses import connect, is_address, resolve
+from llm_otel_broadcast.wire.connection import open_tunnel
+from llm_otel_broadcast.wire.network_errors import is_no_tls, is_proxy_login, reason_of
+from llm_otel_broadcast.wire.proxies import PORTS, Proxy, bare_host, proxy_for
+from llm_otel_broadcast.wire.tls import tls_context
+
+_MANY: Final = 3
+_REFUSAL: Final = 0.15
+_OK: Final = 200
+
+
+class Reaching:
+    """Goes the steps to one destination; `failure` has why the last one failed."""
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self._url = urlsplit(destination.endpoint or "")
+        self._host = bare_host(self._url.hostname or "")
+        self._port = self._url.port or PORTS.get(self._url.scheme, 80)
+        self._timeout = destination.timeout
+        self._proxy: Proxy | None = None
+        self._addresses: list[Any] = []
+        self._socket: socket.socket | None = None
+        self.failure: StepError | None = None
+
+    def steps(self) -> Iterator[Step]:
+        """Yield one step after the other until one fails."""
+        todo = [("URL", self._look_at_url), ("name", self._resolve), ("connect", self._connect)]
+        todo += [("proxy", self._pass_proxy), ("TLS", self._secure)] if self._url.scheme == "https" else []
+        try:
+            for name, action in todo:
+                if self._is_needless(name):
+                    continue
+                step, self.failure = timed(name, action)
+                yield step
+                if self.failure is not None:
+                    return
+        finally:
+            if self._socket is not None:
+                with suppress(OSError):
+                    self._socket.close()
+
+    def _is_needless(self, name: str) -> bool:
+        """Return whether a step says nothing; TLS inside the TLS of a proxy is left to the probe."""
+        if name == "name":
+            return is_address(self._reached()[0])
+        if name == "proxy":
+            return self._proxy is None or self._proxy.url.startswith("https:")
+        return name == "TLS" and self._proxy is not None and self._proxy.url.startswith("https:")
+
+    def _reached(self) -> tuple[str, int]:
+        return (self._proxy.host, self._proxy.port) if self._proxy else (self._host, self._port)
+
+    def _look_at_url(self) -> str:
+        shown = redact_url(urlunsplit(self._url))
+        try:
+            self._proxy = proxy_for(urlunsplit(self._url))
+        except ValueError as error:
+            raise StepError(f"{error}: unset it, or name the host in NO_PROXY") from None
+        return f"{shown}, through the proxy {self._proxy.shown}" if self._proxy else shown
+
+    def _resolve(self) -> str:
+        host, port = self._reached()
+        whose = "the proxy's name" if self._proxy else "the name"
+        try:
+            self._addresses = resolve(host, port, self._timeout)
+        except TimeoutError:
+            raise StepError(f"{whose} {host} is not resolved within {self._timeout:g} s: is DNS reachable?") from None
+        except (OSError, UnicodeError) as error:
+            said = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+            raise StepError(f"{whose} {host} is not known{said}: is it spelt right?") from None
+        found = list(dict.fromkeys(address[4][0] for address in self._addresses))
+        return f"{host} is {', '.join(found[:_MANY])}" + (" and others" if len(found) > _MANY else "")
+
+    def _connect(self) -> str:
+        host, port = self._reached()
+        deadline = time.monotonic() + self._timeout
+        try:
+            addresses = self._addresses or resolve(host, port, self._timeout)
+            self._socket, address = connect(addresses, max(0.01, deadline - time.monotonic()))
+        except OSError as error:
+            raise StepError(self._unconnected(error, host, port)) from None
+        return f"{address[0]} port {port}" + (" (the proxy)" if self._proxy else "")
+
+    def _unconnected(self, error: OSError, host: str, port: int) -> str:
+        who = "the proxy " if self._proxy else ""
+        if isinstance(error, ConnectionRefusedError):
+            return f"connection refused: nothing listens at {who}{host} port {port}"
+        if isinstance(error, TimeoutError):
+            return (
+                f"{who}{host} port {port} does not answer within {self._timeout:g} s: a firewall, or the wrong address?"
+            )
+        return f"no connection to {who}{host} port {port} ({error.strerror or type(error).__name__})"
+
+    def _pass_proxy(self) -> str:
+        """Ask the proxy for a tunnel."""
+        proxy, sock = self._proxy, self._socket
+        if proxy is None or sock is None:
+            raise StepError("there is no connection")
+        target = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
+        try:
+            status, reason = open_tunnel(sock, proxy, self._host, self._port, time.monotonic() + self._timeout)
+        except OSError as error:
+            raise StepError(f"the proxy {proxy.shown} does not answer ({reason_of(error)})") from None
+        except HTTPException:
+            raise StepError(f"the proxy {proxy.shown} does not speak HTTP") from None
+        if status != _OK:
+            wants = ": it wants a name and password, http://name:password@host" if is_proxy_login(status) else ""
+            raise StepError(f"the proxy {proxy.shown} answered {status} {reason}".rstrip() + wants)
+        return f"{proxy.shown} connects to {target}"
+
+    def _secure(self) -> str:
+        if self._socket is None:
+            raise StepError("there is no connection")
+        try:
+            context = tls_context(self._destination)
+            context.check_hostname = True
+            self._socket.settimeout(self._timeout)
+            start = time.monotonic()
+            self._socket = secured = context.wrap_socket(self._socket, server_hostname=self._host)
+            _hear_refusal(secured, time.monotonic() - start)
+        except (OSError, ValueError) as error:
+            plain = urlunsplit(self._url._replace(scheme="http"))
+            raise StepError(reason_of(error), {"endpoint": plain} if is_no_tls(error) else None) from None
+        return ", ".join(filter(None, [str(secured.version()).replace("TLSv", "TLS "), _certificate(secured)]))
+
+
+def _hear_refusal(secured: ssl.SSLSocket, taken: float) -> None:
+    """Give the server time to refuse us: with TLS 1.3 it looks at the client's certificate after we think we are done.
+
+    Raises:
+        ssl.SSLError: it does.
+    """
+    if secured.version() != "TLSv1.3":
+        return
+    secured.settimeout(_REFUSAL + 2 * taken)
+    with suppress(TimeoutError, ConnectionError):
+        secured.recv(1)
+
+
+def _certificate(secured: ssl.SSLSocket) -> str:
+    """Say whose certificate it is and until when."""
+    shown: Any = secured.getpeercert() or {}
+    names = [name for kind, name in shown.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
+    until = shown.get("notAfter")
+    if not until:
+        return ""
+    day = time.strftime("%Y-%m-%d", time.gmtime(ssl.cert_time_to_seconds(until)))
+    return f"certificate of {names[0]} until {day}" if names else f"certificate until {day}"

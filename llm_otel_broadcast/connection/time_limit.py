@@ -1,0 +1,34 @@
+"""Waiting for what has no timeout of its own: the resolver, an exporter of the user's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from llm_otel_broadcast.host.guard import Caught
+
+Value = TypeVar("Value")
+
+
+def within(seconds: float, action: Callable[[], Value]) -> Value:
+    """Return what the action returns, or raise what it raises, within a time. It goes on in the background afterwards.
+
+    Raises:
+        TimeoutError: it takes longer.
+    """
+    result: list[Any] = []
+    caught = Caught()
+
+    def run() -> None:
+        with caught:
+            result.append(action())
+
+    thread = threading.Thread(target=run, name="llm-otel-broadcast testing", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if caught.error is not None:
+        raise caught.error
+    if not result:
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    return result[0]  # type: ignore[no-any-return]

@@ -1,0 +1,151 @@
+"""One lane's figures, and what is said of them in the log: a warning for each change of state, never one for each batch.
+
+The figures belong under the lane's lock; the log, which may wait for anything, never does: what is to be said is noted
+under the lock and said after it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from llm_otel_broadcast.delivery.rendering import Unreadable, Withdrawn
+from llm_otel_broadcast.delivery.seams import LeftOut, Outcome
+from llm_otel_broadcast.host.guard import without_text
+from llm_otel_broadcast.host.logs import log
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationStatus:
+    """One destination's books: produced = delivered + dropped + left out + queued.
+
+    Records are generations, spans of `trace_context` and of `BroadcastSpanProcessor`; bytes are an estimate of what they hold in
+    memory. Of what is `dropped`, `unanswered` may have arrived: its request was out when sending ended. `left_out` counts what the
+    destination does not ask for: `api_key`, `filtered` (its rules), `rule_timeout` (a regex rule that could not be decided in time),
+    `sampled`; and of other instrumentations' spans those of calls that are `recorded` already, and those that are out `with_its_trace`. `withheld` counts
+    the values (attributes, events, names, status texts) of such spans that a destination in privacy mode was not sent, because they
+    are not known to be free of content.
+    """
+
+    name: str
+    produced: int
+    delivered: int
+    retried: int
+    dropped: dict[str, int]
+    queued_records: int
+    queued_bytes: int
+    last_error: str | None
+    last_success: float | None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    withheld: int = 0
+
+    def __str__(self) -> str:
+        figures = [f"{self.produced} produced", f"{self.delivered} delivered"]
+        figures += [f"{count} dropped ({reason})" for reason, count in self.dropped.items()]
+        figures += [f"{count} left out ({reason})" for reason, count in self.left_out.items()]
+        figures += [f"{self.withheld} values withheld"] if self.withheld else []
+        figures += [f"{self.queued_records} queued"] if self.queued_records else []
+        figures += [f"{self.retried} retried"] if self.retried else []
+        error = f"; last error: {self.last_error}" if self.last_error else ""
+        return f"{self.name}: {', '.join(figures)}{error}"
+
+
+UNANSWERED: Final = "unanswered"
+"""Why records are counted as dropped that may have arrived."""
+
+
+class Books:
+    """What came and what became of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.produced = self.delivered = self.retried = 0
+        self.dropped: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
+        self.last_error: str | None = None
+        self.last_success: float | None = None
+        self.failing = False
+        self.unsaid: deque[tuple[str, int, str]] = deque()
+        """Drops to be told by `say`."""
+        self._said: set[str] = set()
+
+    def status(self, waiting: int, size: int, withheld: int = 0) -> DestinationStatus:
+        return DestinationStatus(
+            name=self.name,
+            produced=self.produced,
+            delivered=self.delivered,
+            retried=self.retried,
+            dropped=dict(self.dropped),
+            queued_records=waiting,
+            queued_bytes=size,
+            last_error=self.last_error,
+            last_success=self.last_success,
+            left_out=dict(self.left_out),
+            withheld=withheld,
+        )
+
+    def drop(self, reason: str, count: int, message: str = "", *, told: bool = False) -> None:
+        """Count dropped records; the first ones of a reason are noted for `say` unless they are `told` otherwise."""
+        self.dropped[reason] += count
+        if message:
+            self.last_error = message
+        if reason not in self._said:
+            self._said.add(reason)
+            if not told:
+                self.unsaid.append((reason, count, message))
+
+    def note_unsent(self, unsent: LeftOut | Unreadable | Withdrawn) -> None:
+        """Count a record that is not to be sent, and why."""
+        if isinstance(unsent, LeftOut):
+            self.left_out[unsent.reason] += 1
+        elif isinstance(unsent, Unreadable):
+            self.drop("unreadable", 1, f"a record cannot be rendered ({unsent.error})")
+        else:
+            self.produced -= 1
+
+    def note_sent(self, count: int, outcome: Outcome) -> None:
+        """Count the records of a request that was taken, but for those that the backend rejected."""
+        rejected = min(outcome.rejected, count)
+        self.delivered += count - rejected
+        if rejected:
+            self.drop("rejected", rejected, f"{outcome.rejected} span(s) rejected: {outcome.message}")
+
+    def say(self) -> None:
+        """Tell the log what was noted. Not for use under the lock."""
+        while self.unsaid:
+            try:
+                reason, count, message = self.unsaid.popleft()
+            except IndexError:
+                # the thread and `stop` came here at the same moment
+                return
+            shown = f": {message}" if message else ""
+            text = f"{count} generation(s) dropped ({reason}{shown})"
+            if reason == UNANSWERED:
+                text = f"no answer for {count} generation(s) before sending ended: they may have arrived"
+            self._tell(logging.WARNING, f"{text}. status() counts further ones.")
+
+    def succeeded(self) -> None:
+        self.last_success = time.time()
+        if self.failing:
+            self.failing = False
+            self._said.clear()
+            self._tell(logging.INFO, "works again")
+
+    def failed(self, message: str, consequence: str, error: BaseException | None = None) -> None:
+        """Note a failure of the destination and tell the log of the first since it last worked."""
+        self.last_error = message
+        self.say()
+        if self.failing:
+            return
+        self.failing = True
+        self._tell(logging.WARNING, f"{message}; {consequence}", error)
+
+    def _tell(self, level: int, text: str, error: BaseException | None = None) -> None:
+        """Log. Network errors of an exporter need no stack."""
+        shown = error is not None and not isinstance(error, OSError)
+        trace = (type(error), without_text(error), error.__traceback__) if shown and error is not None else None
+        log(level, 'destination "%s": %s', self.name, text, exc_info=trace)

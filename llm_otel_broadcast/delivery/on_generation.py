@@ -1,0 +1,216 @@
+"""Showing each finished generation to the program's own `on_generation` before anything is sent, once, in the background."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from llm_otel_broadcast.delivery.worker import Worker
+from llm_otel_broadcast.host.green_threads import Mailbox, flavor, mailbox
+from llm_otel_broadcast.host.guard import Callback
+from llm_otel_broadcast.host.suppression import untraced
+from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.usage import Cost, Usage
+
+TIMEOUT_S: Final = 2.0
+"""How long a destination waits for what `on_generation` adds; below the default `exit_timeout`."""
+
+
+class FinishedGeneration:
+    """A finished generation as `on_generation` is shown it. Everything but `operation` may be None: unknown is absent.
+
+    Attributes:
+        attributes: put in here what is to be on its span at every destination: texts, numbers, truth values, lists of them;
+            anything else becomes JSON text.
+    """
+
+    def __init__(self, record: Generation, cost: Cost | None) -> None:
+        self._record = record
+        self._cost = cost
+        self.attributes: dict[str, object] = {}
+
+    def __repr__(self) -> str:
+        return f"<FinishedGeneration {self.name!r} {self.trace_id}/{self.span_id}>"
+
+    @property
+    def name(self) -> str:
+        """The name of the span."""
+        return self._record.name
+
+    @property
+    def operation(self) -> str:
+        """`chat`, `embeddings`, ...: `gen_ai.operation.name`."""
+        return self._record.operation
+
+    @property
+    def provider(self) -> str:
+        """Whom the call went to: `gen_ai.provider.name`."""
+        return self._record.server.provider
+
+    @property
+    def model(self) -> str | None:
+        """The model that was asked for."""
+        return self._record.request_model
+
+    @property
+    def response_model(self) -> str | None:
+        """The model that answered."""
+        return self._record.response_model
+
+    @property
+    def response_id(self) -> str | None:
+        """The provider's id of the answer."""
+        return self._record.response_id
+
+    @property
+    def input_tokens(self) -> int | None:
+        """Tokens of what was asked."""
+        return self._usage.input_tokens
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Tokens of the answer."""
+        return self._usage.output_tokens
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Both."""
+        return self._usage.total_tokens
+
+    @property
+    def cost(self) -> float | None:
+        """USD, as stated, else estimated."""
+        return self._cost.total if self._cost else None
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return (self._record.end_ns - self._record.start_ns) / 1e9
+
+    @property
+    def finish_reasons(self) -> Sequence[str]:
+        """Why each choice ended."""
+        return [choice.finish_reason for choice in self._record.choices if choice.finish_reason]
+
+    @property
+    def error(self) -> str | None:
+        """The type of the error that it ended in; None: it ended well."""
+        return self._record.failure.type if self._record.failure else None
+
+    @property
+    def session_id(self) -> str | None:
+        """The session that it belongs to."""
+        return self._record.fields.session_id
+
+    @property
+    def user(self) -> str | None:
+        """Whom it is for."""
+        return self._record.fields.user
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """What the caller said in `trace` beyond the keys that have a meaning."""
+        return dict(self._record.fields.metadata)
+
+    @property
+    def trace_id(self) -> str:
+        """32 hex digits."""
+        return f"{self._record.trace_id:032x}"
+
+    @property
+    def span_id(self) -> str:
+        """16 hex digits."""
+        return f"{self._record.span_id:016x}"
+
+    @property
+    def _usage(self) -> Usage:
+        return self._record.usage or Usage()
+
+
+class _Call:
+    """A generation that is to be shown."""
+
+    __slots__ = ("cost", "done", "record")
+
+    def __init__(self, record: Generation, cost: Cost | None) -> None:
+        self.record = record
+        self.cost = cost
+        self.done = threading.Event()
+
+
+class Announcer:
+    """Calls `on_generation` once for each generation, on a thread of its own: a call that blocks holds no destination up.
+
+    What it calls itself is not traced: it could go on for ever.
+    """
+
+    def __init__(self, function: Callable[[FinishedGeneration], Any]) -> None:
+        self._call = Callback("on_generation", function, "what it added is left out, the span is sent")
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._kind = (os.getpid(), flavor())
+        self._lock = threading.Lock()
+        self._calls: Mailbox[_Call] = mailbox()
+        self._under_way: dict[int, _Call] = {}
+        self._busy_since: float | None = None
+        self._worker = Worker("llm-otel-broadcast on_generation", self._work)
+
+    def announce(self, record: Generation, cost: Cost | None) -> None:
+        """Show the record, unless that has been done, and wait for `record.attributes`, which is what was added.
+
+        Where it takes too long, nothing is added, and that is logged once and counted.
+        """
+        if record.attributes is not None:
+            return
+        if self._kind != (os.getpid(), flavor()):
+            # a forked child, or gevent has patched since: what waits is sent without what would have been added
+            self._begin_anew()
+        call = self._enter(record, cost)
+        if call is not None and not call.done.wait(self._patience()):
+            with self._lock:
+                is_late = record.attributes is None
+                if is_late:
+                    record.attributes = {}
+            if is_late:
+                self._call.fails(f"it has not returned within {TIMEOUT_S:g} s")
+
+    def _enter(self, record: Generation, cost: Cost | None) -> _Call | None:
+        """Return the call that shows the record, a new one if no other destination has begun it; None: it has been shown."""
+        with self._lock:
+            if record.attributes is not None:
+                return None
+            call = self._under_way.get(id(record))
+            if call is None:
+                call = self._under_way[id(record)] = _Call(record, cost)
+                self._calls.put(call)
+        self._worker.start()
+        return call
+
+    def _patience(self) -> float:
+        """Return the seconds to wait: none while an earlier call has been blocking for long."""
+        busy_since = self._busy_since
+        return TIMEOUT_S if busy_since is None else max(0.0, TIMEOUT_S - (time.monotonic() - busy_since))
+
+    def _work(self) -> None:
+        while True:
+            call = self._calls.get()
+            if call.record.attributes is None:
+                self._busy_since = time.monotonic()
+                self._show(call)
+                self._busy_since = None
+            with self._lock:
+                self._under_way.pop(id(call.record), None)
+            call.done.set()
+
+    def _show(self, call: _Call) -> None:
+        shown = FinishedGeneration(call.record, call.cost)
+        with untraced():
+            well, _ = self._call(shown)
+        added = dict(shown.attributes) if well and isinstance(shown.attributes, dict) else {}
+        with self._lock:
+            if call.record.attributes is None:
+                call.record.attributes = added

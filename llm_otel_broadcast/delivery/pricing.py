@@ -1,0 +1,126 @@
+"""What a usage costs, estimated by genai-prices. Imported and called in the background only; nothing is made up."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from llm_otel_broadcast.delivery.price_list import price_list
+from llm_otel_broadcast.delivery.self_hosted import is_self_hosted
+from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.usage import Cost, Usage
+
+_PROVIDERS: Final = {
+    "openai": "openai",
+    "azure.ai.openai": "azure",
+    "openrouter": "openrouter",
+    "groq": "groq",
+    "deepseek": "deepseek",
+    "mistral_ai": "mistral",
+    "x_ai": "x-ai",
+    "perplexity": "perplexity",
+    "gcp.gemini": "google",
+    "gcp.vertex_ai": "google",
+    "anthropic": "anthropic",
+    "cohere": "cohere",
+    "moonshot_ai": "moonshotai",
+    "aws.bedrock": "aws",
+}
+"""Provider names of the GenAI conventions, as genai-prices spells them."""
+_MAX_MODEL_NAME_CHARS: Final = 256
+_STANDARD_TIERS: Final = frozenset({None, "auto", "default", "standard"})
+
+
+def cost_of(record: Generation, *, estimated: bool) -> Cost | None:
+    """Return what the response states, else an estimate if one is wanted and can be made."""
+    stated = record.usage.stated_cost() if record.usage else None
+    return stated if stated is not None or not estimated else estimate(record)
+
+
+def estimate(record: Generation) -> Cost | None:
+    """Return what the record's usage costs by list price, None for an unknown model or without counts.
+
+    The model that answered counts, else the one that was asked for; so does the service tier that answered. A host nobody
+    knows is priced by well-known model names only, and never for names with a tag (`llama3:8b`), which run at home. What
+    runs on a machine of the caller's own has no list price (`hosting`).
+    """
+    usage = record.usage
+    if usage is None or (usage.input_tokens is None and not usage.seconds) or is_self_hosted(record):
+        return None
+    provider = _PROVIDERS.get(record.server.provider)
+    tier = record.response_service_tier
+    for name in dict.fromkeys((record.response_model, record.request_model)):
+        for model in _spellings(name, provider):
+            if (provider or ":" not in model) and _is_known(model, provider):
+                return _calculate(usage, model, provider, record.start_ns, None if tier in _STANDARD_TIERS else tier)
+    return None
+
+
+def _spellings(model: str | None, provider: str | None) -> tuple[str, ...]:
+    """Return how the price list may spell a model: of Bedrock's, the newer endpoint leaves out the version of the older."""
+    if not model:
+        return ()
+    return (model, f"{model}-1:0", f"{model}-v1:0") if provider == "aws" and ":" not in model else (model,)
+
+
+def _is_known(model: str, provider: str | None) -> bool:
+    # A server that makes names up would fill the memory of names for good; none that is priced is so long.
+    return len(model) <= _MAX_MODEL_NAME_CHARS and _is_listed(model, provider)
+
+
+@lru_cache(maxsize=1_024)
+def _is_listed(model: str, provider: str | None) -> bool:
+    """Look a model up once: a miss searches every provider's list."""
+    prices = price_list()
+    return prices is not None and _ask(prices.Usage(input_tokens=1, output_tokens=1), model, provider, {}) is not None
+
+
+def _calculate(usage: Usage, model: str, provider: str | None, start_ns: int, tier: str | None) -> Cost | None:
+    counted = _counted(usage)
+    context: dict[str, Any] = {"genai_request_timestamp": datetime.fromtimestamp(start_ns / 1e9, UTC)}
+    if tier is not None:
+        context["price_context"] = {"service_tier": tier}
+    found = None if counted is None else _ask(counted, model, provider, context)
+    if found is None:
+        return None
+    if usage.input_tokens is None:  # nothing, for a model that is not billed by the length of the audio
+        return Cost(None, None, float(found.total_price)) if found.total_price else None
+    return Cost(float(found.input_price), float(found.output_price), float(found.total_price))
+
+
+def _counted(usage: Usage) -> Any:
+    """Return the counts as the price list takes them; None when the installed one knows nothing of audio by length."""
+    prices = price_list()
+    if prices is None:
+        return None
+    known = prices.Usage()
+    if usage.input_tokens is None:
+        return prices.Usage(audio_seconds=usage.seconds) if hasattr(known, "audio_seconds") else None
+    newer = {
+        "input_image_tokens": usage.input_image_tokens,
+        "output_image_tokens": usage.output_image_tokens,
+        "cache_image_read_tokens": usage.cached_image_tokens,
+        "cache_audio_read_tokens": usage.cached_audio_tokens,
+    }
+    return prices.Usage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens or 0,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        input_audio_tokens=usage.input_audio_tokens,
+        output_audio_tokens=usage.output_audio_tokens,
+        **{name: count for name, count in newer.items() if count is not None and hasattr(known, name)},
+    )
+
+
+def _ask(usage: Any, model: str, provider: str | None, context: dict[str, Any]) -> Any:
+    prices = price_list()
+    if prices is None:
+        return None
+    try:
+        return prices.calc_price(usage, model_ref=model, provider_id=provider, **context)
+    except LookupError:
+        return None
+    except (TypeError, ValueError):  # counts that contradict each other, or a release that knows no service tiers
+        return None

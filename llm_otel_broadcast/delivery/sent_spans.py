@@ -1,0 +1,70 @@
+"""One destination's book of blocks: which it has, and which it may have because a generation below them went there."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.span_data import SpanData
+
+Key: TypeAlias = tuple[int, int]
+_MAX: Final = 10_000
+
+
+def key_of(enclosing_span: EnclosingSpan) -> Key:
+    return enclosing_span.trace_id, enclosing_span.span_id
+
+
+class SentSpans:
+    """Used by the lane's thread, and at a change of settings by those of two lanes; bounded."""
+
+    def __init__(self) -> None:
+        self._sent: OrderedDict[Key, None] = OrderedDict()
+        self._wanted: OrderedDict[Key, None] = OrderedDict()
+
+    def due(self, enclosing_spans: Iterable[EnclosingSpan]) -> list[EnclosingSpan]:
+        """Return those blocks round an accepted generation that are to go with it; those still open follow by themselves."""
+        found = []
+        for enclosing_span in enclosing_spans:
+            if (
+                enclosing_span.is_elsewhere or enclosing_span.is_handed_on
+            ):  # it comes by itself, through the settings that replaced these
+                continue
+            if enclosing_span.is_scoped:
+                _note(self._wanted, key_of(enclosing_span))
+            is_over = bool(enclosing_span.end_ns) and enclosing_span.is_whole(rendered=True)
+            if (is_over or not enclosing_span.is_scoped) and not self.has(key_of(enclosing_span)):
+                found.append(enclosing_span)
+        return found
+
+    def follows(self, enclosing_span: EnclosingSpan) -> bool:
+        """Return whether a block that has ended is wanted: nothing happened below it, or something that went here."""
+        return not enclosing_span.generations or enclosing_span.is_handed_on or key_of(enclosing_span) in self._wanted
+
+    def has(self, key: Key) -> bool:
+        """Return whether the destination has a block."""
+        try:
+            self._sent.move_to_end(key)
+        except KeyError:
+            return False
+        return True
+
+    def missing(self, enclosing_spans: Iterable[SpanData]) -> dict[Key, SpanData]:
+        """Return those spans of blocks that the destination does not have yet, each once."""
+        by_key = {
+            (enclosing_span.trace_id, enclosing_span.span_id): enclosing_span for enclosing_span in enclosing_spans
+        }
+        return {key: enclosing_span for key, enclosing_span in by_key.items() if not self.has(key)}
+
+    def remember(self, keys: Iterable[Key]) -> None:
+        """Note blocks that have been sent."""
+        for key in keys:
+            _note(self._sent, key)
+
+
+def _note(book: OrderedDict[Key, None], key: Key) -> None:
+    book[key] = None
+    if len(book) > _MAX:
+        book.popitem(last=False)

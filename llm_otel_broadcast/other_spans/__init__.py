@@ -1,0 +1,1 @@
+"""`BroadcastSpanProcessor`: spans that other instrumentations made."""

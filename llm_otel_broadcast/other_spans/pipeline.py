@@ -1,0 +1,122 @@
+"""From another instrumentation's span to what one destination is sent. Runs on the lane's thread only."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from llm_otel_broadcast.app.other_tracers import is_inference
+from llm_otel_broadcast.delivery.privacy import Privacy
+from llm_otel_broadcast.delivery.seams import LeftOut
+from llm_otel_broadcast.delivery.selection import Candidate, Selection
+from llm_otel_broadcast.fields.metadata import metadata_attributes
+from llm_otel_broadcast.other_spans.convert import Origins, facts_of, read, session_of
+from llm_otel_broadcast.other_spans.foreign_span import ForeignSpan
+from llm_otel_broadcast.other_spans.privacy import Keeping
+from llm_otel_broadcast.record.generation import NOTHING
+from llm_otel_broadcast.record.span_data import STATUS_ERROR, AttributeValue, SpanData
+from llm_otel_broadcast.record.trace_fields import Fields
+from llm_otel_broadcast.settings.destination import Destination
+
+_MAX: Final = 10_000
+_RESPONSE_IDS: Final = ("gen_ai.response.id", "llm.response.id")
+
+
+class ForeignRendering:
+    """What one destination is sent of other instrumentations' spans.
+
+    Agents, chains and tools go where the generations of their trace go: rules that ask for a model do not fit them. Those that
+    end before the first generation does are judged by themselves.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        selection: Selection,
+        privacy: Privacy,
+        *,
+        capture_content: bool,
+        max_chars: int,
+        service_name: str | None,
+    ) -> None:
+        self._endpoint = destination.endpoint
+        self._content = capture_content and not destination.privacy_mode
+        self._selection = selection
+        self._privacy = privacy
+        self._keeping = Keeping(privacy, max_chars)
+        self._origins = Origins(service_name)
+        self._traces: OrderedDict[int, bool] = OrderedDict()
+        self._answers: OrderedDict[str, None] = OrderedDict()
+
+    def recorded(self, response_id: str | None) -> None:
+        """Note the answer of a call that we recorded ourselves: nobody else's span of it is sent as well."""
+        if response_id is not None:
+            _note(self._answers, response_id, None)
+
+    def render(self, record: ForeignSpan) -> list[SpanData] | LeftOut:
+        """Return the span as it is sent, or why it is not."""
+        span = read(record.span, self._origins.of(record.span))
+        inference = is_inference(span.attributes)
+        if self._endpoint in record.sent_to or (inference and self._is_recorded(span.attributes)):
+            return LeftOut("recorded")
+        own = _own_attributes(record.fields)
+        against = self._reason_against(replace(span, attributes={**own, **span.attributes}), inference=inference)
+        if against is not None:
+            return LeftOut(against)
+        content = self._content and not record.fields.private
+        return [self._keeping.kept(span, content=content, operation=_operation_of(span), own=own)]
+
+    def shortened(self, record: ForeignSpan, max_chars: int) -> SpanData:
+        """Return the span of a record that is sent once more, with shorter content; 0 characters: without any."""
+        span = read(record.span, self._origins.of(record.span))
+        own = _own_attributes(record.fields)
+        span = replace(span, attributes={**own, **span.attributes})
+        content = max_chars > 0 and self._content and not record.fields.private
+        return Keeping(self._privacy, max_chars).kept(span, content=content, operation=_operation_of(span), own=own)
+
+    @property
+    def withheld(self) -> int:
+        """How many values of other instrumentations' spans the destination was not sent, as they may be content."""
+        return self._keeping.withheld
+
+    def _is_recorded(self, attributes: Mapping[str, Any]) -> bool:
+        return any(attributes.get(key) in self._answers for key in _RESPONSE_IDS if key in attributes)
+
+    def _reason_against(self, span: SpanData, *, inference: bool) -> str | None:
+        session = session_of(span.attributes)
+        sent = self._traces.get(span.trace_id)
+        if sent is not None and not inference:
+            return None if sent else "with_its_trace"
+        candidate = Candidate(
+            session or f"{span.trace_id:032x}", span.status_code == STATUS_ERROR, NOTHING, facts_of(span.attributes)
+        )
+        against = self._selection.reason_against(candidate)
+        if inference:
+            _note(self._traces, span.trace_id, against is None or bool(sent))
+        return against
+
+
+def _operation_of(span: SpanData) -> str:
+    embeds = "embed" in str(span.attributes.get("gen_ai.operation.name", "")) or (
+        span.attributes.get("openinference.span.kind") == "EMBEDDING"
+    )
+    return "embeddings" if embeds else ""
+
+
+def _own_attributes(fields: Fields) -> dict[str, AttributeValue]:
+    """Return what the program's contexts say round a span; what the span says itself is stronger."""
+    told: dict[str, AttributeValue] = {}
+    if fields.user:
+        told["user.id"] = fields.user
+    if fields.session_id:
+        told["session.id"] = fields.session_id
+    return told | metadata_attributes(fields.metadata)
+
+
+def _note(book: OrderedDict[Any, Any], key: object, value: object) -> None:
+    book[key] = value
+    book.move_to_end(key)
+    if len(book) > _MAX:
+        book.popitem(last=False)

@@ -1,0 +1,247 @@
+"""What of another instrumentation's span one destination may have. Runs on the lane's thread only.
+
+A destination that may have no content gets what the allow-list knows to be none; from others what they hide is kept back, in
+every convention recognised.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from llm_otel_broadcast.delivery.privacy import SYSTEM_ROLES, Privacy, View, WithheldError, hash_of
+from llm_otel_broadcast.fields.json_cut import CUT
+from llm_otel_broadcast.fields.json_text import bounded_json
+from llm_otel_broadcast.other_spans.allow_list import SPAN_NAME_WORDS, is_harmless, is_identifier
+from llm_otel_broadcast.other_spans.conventions import (
+    ARGUMENTS,
+    EITHER,
+    ERROR,
+    INDEXED,
+    INPUTS,
+    METADATA,
+    METADATA_AS_JSON,
+    OUTPUTS,
+    STRUCTURED,
+    SYSTEM,
+    TOOLS,
+    USERS,
+    content_of,
+    content_of_event,
+)
+from llm_otel_broadcast.other_spans.convert import parsed
+from llm_otel_broadcast.record.span_data import AttributeValue, Event, SpanData
+
+_Attributes = dict[str, AttributeValue]
+_BLOCKING: Final = {
+    INPUTS: {INPUTS, SYSTEM, TOOLS, ARGUMENTS, "images", "reasoning"},
+    OUTPUTS: {OUTPUTS, ARGUMENTS, "images", "reasoning"},
+    SYSTEM: {SYSTEM, INPUTS},
+    TOOLS: {TOOLS},
+    ARGUMENTS: {ARGUMENTS, INPUTS},
+    EITHER: {INPUTS, OUTPUTS, SYSTEM, TOOLS, ARGUMENTS, "images", "reasoning"},
+}
+"""What must not be hidden for content to be sent that cannot be looked into: it may have any of it."""
+_MAX_NAME_CHARACTERS: Final = 256
+_PARTS_OF_MESSAGES: Final = (
+    (re.compile(r"tool_call.*arguments|function_call.*arguments"), ARGUMENTS),
+    (re.compile(r"image"), "images"),
+    (re.compile(r"reasoning|thinking"), "reasoning"),
+)
+
+
+class Keeping:
+    """What one destination is sent.
+
+    Args:
+        privacy: what it keeps back.
+        max_chars: length of one content attribute, at most.
+
+    Attributes:
+        withheld: how many values a private destination was not sent: attributes, events, names and status texts.
+    """
+
+    def __init__(self, privacy: Privacy, max_chars: int) -> None:
+        self._privacy = privacy
+        self._max_chars = max_chars
+        self.withheld = 0
+
+    def kept(
+        self, span: SpanData, *, content: bool, operation: str, own: Mapping[str, AttributeValue] | None = None
+    ) -> SpanData:
+        """Return the span as it is sent.
+
+        Args:
+            span: the whole span.
+            content: whether it may have any content at all.
+            operation: `embeddings`, or any other.
+            own: attributes that the program gave to us, not to the other instrumentation; what the span has is stronger.
+        """
+        own = {} if own is None else self._known(own)
+        if content:
+            try:
+                return self._viewed_span(span, own, self._privacy.view(operation))
+            except WithheldError:
+                pass
+        return self._private_span(span, own)
+
+    def _private_span(self, span: SpanData, own: _Attributes) -> SpanData:
+        attributes = self._bare(self._known(span.attributes))
+        events = [
+            Event(event.name, event.time_ns, self._bare(event.attributes))
+            for event in span.events
+            if content_of_event(event.name) is None and is_identifier(event.name)
+        ]
+        name = span.name if _is_telling_nothing(span.name, attributes) else _conventional_name(attributes)
+        self.withheld += len(span.events) - len(events) + bool(span.status_message) + (name != span.name)
+        return replace(
+            span,
+            name=name,
+            attributes={**own, **attributes},
+            status_message="",
+            events=tuple(events),
+            links=tuple(replace(link, attributes=self._bare(link.attributes)) for link in span.links),
+        )
+
+    def _bare(self, attributes: Mapping[str, AttributeValue]) -> _Attributes:
+        """Return the attributes that are known to be no content; of the metadata what the settings let by name."""
+        bare = {key: value for key, value in attributes.items() if is_harmless(key, value) or self._names(key, value)}
+        self.withheld += len(attributes) - len(bare)
+        return bare
+
+    def _names(self, key: str, value: AttributeValue) -> bool:
+        """Return whether the destination's `metadata_allow` names a key of another instrumentation's metadata."""
+        if key in METADATA_AS_JSON:
+            table = parsed(str(value))
+            return isinstance(table, dict) and all(map(self._privacy.allows_by_name, table))
+        metadata = METADATA.match(key)
+        return metadata is not None and self._privacy.allows_by_name(metadata["key"])
+
+    def _viewed_span(self, span: SpanData, own: _Attributes, view: View | None) -> SpanData:
+        attributes = {**own, **self._known(span.attributes)}
+        if view is None:
+            return replace(span, attributes=self._cut(attributes))
+        return replace(
+            span,
+            attributes=self._cut(self._viewed(attributes, view)),
+            status_message=view.error_text(span.status_message) if span.status_message else "",
+            events=tuple(made for one in span.events if (made := self._event(one, view)) is not None),
+            links=tuple(replace(one, attributes=self._viewed(one.attributes, view)) for one in span.links),
+        )
+
+    def _known(self, attributes: Mapping[str, AttributeValue]) -> _Attributes:
+        """Return attributes with what may be known of the user, and of the metadata."""
+        made = {key: value for key, value in attributes.items() if self._lets(key)}
+        if self._privacy.hashes_user:
+            made |= {key: hash_of(value) for key, value in made.items() if key in USERS and isinstance(value, str)}
+        for key in METADATA_AS_JSON & made.keys():
+            table = parsed(str(made[key]))
+            if isinstance(table, dict) and not all(map(self._privacy.lets, table)):
+                made[key] = _json({name: value for name, value in table.items() if self._privacy.lets(name)})
+        return made
+
+    def _lets(self, key: str) -> bool:
+        found = METADATA.match(key)
+        return found is None or key in USERS or self._privacy.lets(found["key"])
+
+    def _event(self, event: Event, view: View) -> Event | None:
+        part = content_of_event(event.name)
+        if part is not None and view.hides & _BLOCKING[part]:
+            return None
+        if part is None:
+            return replace(event, attributes=self._viewed(event.attributes, view))
+        return replace(event, attributes={key: _told(value, view) for key, value in event.attributes.items()})
+
+    def _viewed(self, attributes: Mapping[str, AttributeValue], view: View) -> _Attributes:
+        made: _Attributes = {}
+        for key, value in attributes.items():
+            part = content_of(key)
+            shown = value if part is None or _is_number(value) else _shown(attributes, key, value, part, view)
+            if shown is not None:
+                made[key] = shown
+        return made
+
+    def _cut(self, attributes: _Attributes) -> _Attributes:
+        """Return attributes with no content longer than it may be."""
+        long = [key for key, value in attributes.items() if isinstance(value, str) and len(value) > self._max_chars]
+        for key in long:
+            value = parsed(str(attributes[key]))
+            attributes[key] = (
+                _both_ends(str(attributes[key]), self._max_chars)
+                if value is None
+                else bounded_json(value, self._max_chars)[0]
+            )
+            attributes[f"{key}.truncated"] = True
+        return attributes
+
+
+def _is_telling_nothing(name: str, facts: Mapping[str, AttributeValue]) -> bool:
+    """Return whether a span's name is a program's own, or has only words of the span's facts and of instrumentations."""
+    if is_identifier(name):
+        return True
+    known = {word for value in facts.values() if isinstance(value, str) for word in value.split()}
+    return all(word in SPAN_NAME_WORDS or word in known or word.isdecimal() for word in name.split())
+
+
+def _conventional_name(facts: Mapping[str, AttributeValue]) -> str:
+    """Return the name that the GenAI conventions give a span: operation and model, agent or tool."""
+    words = [facts[key] for key in ("gen_ai.operation.name", "gen_ai.request.model") if key in facts]
+    return " ".join(map(str, words)) or "span"
+
+
+def _both_ends(text: str, limit: int) -> str:
+    kept = limit - len(CUT)
+    return f"{text[: kept - kept // 2]}{CUT}{text[len(text) - kept // 2 :]}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, bool | int | float)
+
+
+def _shown(
+    attributes: Mapping[str, AttributeValue], key: str, value: AttributeValue, part: str, view: View
+) -> AttributeValue | None:
+    """Return what is sent of one attribute that is content, None for nothing."""
+    if part == ERROR:
+        return view.error_text(value) or None if isinstance(value, str) else None
+    if key in STRUCTURED and isinstance(value, str):
+        things = parsed(value)
+        if isinstance(things, list) and all(isinstance(thing, dict) for thing in things):
+            shown = view.shown(part, things)
+            return _json(shown) if shown else None
+    found = INDEXED.match(key)
+    if found is not None:
+        return _of_message(attributes, found, value, part, view)
+    return None if view.hides & _BLOCKING[part] else _told(value, view)
+
+
+def _of_message(
+    attributes: Mapping[str, AttributeValue], found: re.Match[str], value: AttributeValue, part: str, view: View
+) -> AttributeValue | None:
+    """Return what is sent of one attribute of a message that is spread over several."""
+    stem = f"{found['family']}.{found['index']}"
+    role = attributes.get(f"{stem}.message.role", attributes.get(f"{stem}.role"))
+    if part in view.hides or (role in SYSTEM_ROLES and view.hides & {SYSTEM}):
+        return None
+    finer = [name for pattern, name in _PARTS_OF_MESSAGES if pattern.search(found["rest"][:_MAX_NAME_CHARACTERS])]
+    inside = parsed(value) if isinstance(value, str) else None
+    if inside is not None and not finer:  # parts as JSON: they cannot be told apart
+        finer = ["images", "reasoning", ARGUMENTS]
+    return None if view.hides & set(finer) else _told(value, view)
+
+
+def _told(value: AttributeValue, view: View) -> AttributeValue:
+    """Return a value with each of its texts changed; in JSON those inside."""
+    if isinstance(value, str):
+        inside = parsed(value)
+        return view.told(value) if inside is None else _json(view.told(inside))
+    if isinstance(value, list | tuple):
+        return [view.told(one) if isinstance(one, str) else one for one in value]
+    return value
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,153 @@
+"""`BroadcastSpanProcessor`: what ends in the app's tracer provider goes to our destinations as well, if it is about a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from llm_otel_broadcast.app.other_tracers import Mark, overlap, parent_of, tells_of_a_call
+from llm_otel_broadcast.clients.call import is_under_way
+from llm_otel_broadcast.delivery.ledger import DestinationStatus
+from llm_otel_broadcast.host.guard import Guard
+from llm_otel_broadcast.other_spans.conventions import is_genai
+from llm_otel_broadcast.other_spans.destinations import deliver_beside, delivering, endpoints_of
+from llm_otel_broadcast.other_spans.foreign_span import ForeignSpan
+from llm_otel_broadcast.record.span_data import SCOPE_NAME
+from llm_otel_broadcast.runtime import process_end
+from llm_otel_broadcast.runtime.runs import Run
+from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding
+from llm_otel_broadcast.tracing.scope import current_scope
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+_TAKING: Final = Guard("taking a span of another instrumentation")
+_UNKNOWN: Final = Mark()
+
+
+class BroadcastSpanProcessor(SpanProcessor):
+    """Sends GenAI spans that other instrumentations make to our destinations: same selection, privacy and delivery.
+
+    `provider.add_span_processor(BroadcastSpanProcessor())` sends to the destinations of `instrument()`, whichever are in use when
+    a span ends. With arguments it has destinations of its own. Spans that are not about a model, an agent or a tool stay out,
+    and so do those of calls that we recorded ourselves and send to the same place.
+
+    Args:
+        endpoint: as for `instrument()`, like all others but `all_spans`.
+        headers: likewise.
+        encoding: likewise.
+        compression: likewise.
+        privacy_mode: likewise.
+        timeout: likewise.
+        sampling_rate: likewise.
+        errors_always: likewise.
+        filter_rules: likewise. Spans of agents, chains and tools go where the generations of their trace go.
+        hide: likewise.
+        redact: likewise.
+        metadata_allow: likewise.
+        metadata_deny: likewise.
+        hash_user: likewise.
+        dialect: likewise: attributes keep the names that they have.
+        exporter: likewise.
+        destinations: likewise.
+        all_spans: True: spans that are not about GenAI are sent too.
+
+    Raises:
+        ConfigError: listing every wrong setting.
+    """
+
+    def __init__(  # noqa: PLR0913  # all by keyword, none needed
+        self,
+        *,
+        endpoint: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        encoding: Encoding | None = None,
+        compression: Compression | None = None,
+        privacy_mode: bool | None = None,
+        timeout: float | None = None,
+        sampling_rate: float | None = None,
+        errors_always: bool | None = None,
+        filter_rules: Mapping[str, Any] | None = None,
+        hide: Collection[str] | None = None,
+        redact: Callable[[str], str] | None = None,
+        metadata_allow: Sequence[str] | None = None,
+        metadata_deny: Sequence[str] | None = None,
+        hash_user: bool | None = None,
+        dialect: Literal["semconv"] | None = None,
+        exporter: SpanExporter | None = None,
+        destinations: Sequence[Destination] | None = None,
+        all_spans: bool = False,
+    ) -> None:
+        given = dict(locals())  # before there is anything but the arguments
+        for name in ("self", "all_spans", "__class__"):
+            given.pop(name, None)
+        self._all_spans = all_spans
+        self._shares = all(value is None for value in given.values())
+        self._own = None if self._shares else deliver_beside(given)
+        self._open = True
+        overlap.processors += 1
+        overlap.sharing += self._shares
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Note what is known only now: whether a call of ours is under way, and what is said around."""
+        del parent_context
+        with _TAKING:
+            is_ours, scope = is_under_way(), current_scope()
+            said = scope.said if scope is not None and scope.said else None
+            above = parent_of(span) if tells_of_a_call(span) else None
+            if is_ours or said is not None or above is not None:
+                overlap.mark(span.context.span_id, is_ours=is_ours, said=said, above=above)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Take a span that has ended. Takes microseconds, waits for nobody."""
+        with _TAKING:
+            mark = overlap.take(span.context.span_id) or _UNKNOWN
+            attributes = span.attributes or {}
+            wanted = self._open and (self._all_spans or is_genai(attributes))
+            if wanted and getattr(span.instrumentation_scope, "name", None) != SCOPE_NAME:
+                self._take(span, attributes, mark)
+
+    def _take(self, span: ReadableSpan, attributes: Mapping[str, Any], mark: Mark) -> None:
+        sharing = delivering()
+        run = sharing if self._own is None else self._own
+        is_ours = mark.is_ours and is_genai(attributes)
+        if run is None or (is_ours and self._own is None):
+            return
+        elsewhere = endpoints_of(sharing) if is_ours else frozenset()
+        observer = run.assembly.observer
+        run.assembly.broadcaster.put_span(ForeignSpan(span, attributes, mark.said, observer.fields_of, elsewhere))
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Send everything taken so far; False when time ran out or something was lost meanwhile."""
+        run = self._run()
+        return run is None or run.assembly.broadcaster.flush(timeout_millis / 1000)
+
+    def shutdown(self) -> None:
+        """Take no more spans, and deliver what is left; the destinations of `instrument()` go on."""
+        if not self._open:
+            return
+        self._open = False
+        overlap.processors -= 1
+        overlap.sharing -= self._shares
+        with _TAKING:
+            if self._own is not None:
+                self._own.shutdown(None)
+                process_end.unwatch()
+            else:
+                self._flush_shared()
+
+    def _flush_shared(self) -> None:
+        run = delivering()
+        if run is not None:
+            run.assembly.broadcaster.flush(run.exit_timeout)
+
+    def status(self) -> tuple[DestinationStatus, ...]:
+        """Return the books of the destinations that it sends to."""
+        run = self._run()
+        return () if run is None else run.assembly.broadcaster.status()
+
+    def _run(self) -> Run | None:
+        return delivering() if self._own is None else self._own

@@ -1,1 +1,0 @@
-"""Spans that others made, sent to our destinations: `BroadcastSpanProcessor` for the app's own tracer provider."""

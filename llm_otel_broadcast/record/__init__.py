@@ -1,0 +1,1 @@
+"""What happened: the records of calls and spans, as plain values."""

@@ -1,0 +1,82 @@
+"""What a dialect makes of a record and what the wire encodes: one finished span as plain values.
+
+Knows neither OpenTelemetry's SDK nor any client library, and imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+AttributeValue: TypeAlias = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int] | Sequence[float]
+Attributes: TypeAlias = Mapping[str, AttributeValue]
+
+# OTLP enum values (opentelemetry/proto/trace/v1/trace.proto).
+KIND_INTERNAL: Final = 1
+KIND_SERVER: Final = 2
+KIND_CLIENT: Final = 3
+KIND_PRODUCER: Final = 4
+KIND_CONSUMER: Final = 5
+STATUS_UNSET: Final = 0
+STATUS_OK: Final = 1
+STATUS_ERROR: Final = 2
+
+SCOPE_NAME: Final = "llm_otel_broadcast"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A moment inside a span, for instance an exception."""
+
+    name: str
+    time_ns: int
+    attributes: Attributes = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Another span that a span has to do with."""
+
+    trace_id: int
+    span_id: int
+    attributes: Attributes = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The instrumentation that a span comes from."""
+
+    version: str
+    name: str = SCOPE_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a span of another instrumentation comes from: its scope, and the resource of its provider."""
+
+    scope: Scope
+    resource: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class SpanData:
+    """A finished span. Ids are integers as in OpenTelemetry's API; `parent_span_id` 0 means none. Times: Unix ns.
+
+    `origin`: None for our own.
+    """
+
+    name: str
+    trace_id: int
+    span_id: int
+    parent_span_id: int
+    kind: int
+    start_ns: int
+    end_ns: int
+    attributes: Attributes
+    status_code: int = STATUS_UNSET
+    status_message: str = ""
+    events: tuple[Event, ...] = ()
+    links: tuple[Link, ...] = ()
+    trace_state: str = ""
+    origin: Origin | None = None

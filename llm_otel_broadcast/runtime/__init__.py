@@ -1,0 +1,1 @@
+"""What one `instrument()` starts; the only room that joins the others."""

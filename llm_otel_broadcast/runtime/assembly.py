@@ -1,0 +1,308 @@
+"""Puts the parts of one `instrument()` together: lanes, app spans, observer. Knows all rooms; keeps no state."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from llm_otel_broadcast.app.late_spans import LateSpans
+from llm_otel_broadcast.app.metrics import AppMetrics
+from llm_otel_broadcast.app.spans import AppSpans
+from llm_otel_broadcast.delivery.broadcaster import Broadcaster
+from llm_otel_broadcast.delivery.lane import Lane
+from llm_otel_broadcast.delivery.on_generation import Announcer
+from llm_otel_broadcast.delivery.privacy import allows_content, unwanted_by_all
+from llm_otel_broadcast.delivery.seams import LaneParts
+from llm_otel_broadcast.delivery.selection import KeyWatch, Selection
+from llm_otel_broadcast.delivery.sent_spans import SentSpans
+from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.logs import logger
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.trace_fields import NO_FIELDS
+from llm_otel_broadcast.record.usage import Cost
+from llm_otel_broadcast.runtime.observer import CallObserver
+from llm_otel_broadcast.settings.destination import Destination
+from llm_otel_broadcast.settings.options import Options
+from llm_otel_broadcast.settings.privacy import PARTS
+from llm_otel_broadcast.version import __version__
+
+_METRICS_DELAY: Final = 1.0
+_METRICS_BYTES: Final = 16 * 1024 * 1024
+_LATE_DELAY_S: Final = 0.25
+"""How long an app's span waits for its caller to parse, at most; then the body is read for it."""
+
+if TYPE_CHECKING:
+    from llm_otel_broadcast.record.span_data import Attributes, SpanData
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What watches calls, and what takes their records.
+
+    Attributes:
+        options: what it was made from.
+        observer: watches.
+        broadcaster: takes.
+        taken: lanes that it took over from the assembly before it.
+    """
+
+    options: Options
+    observer: CallObserver
+    broadcaster: Broadcaster
+    taken: tuple[Lane, ...] = ()
+
+
+def assemble(
+    options: Options,
+    keeps: Callable[[object], bool],
+    before: Assembly | None = None,
+    beside: Callable[[], None] | None = None,
+) -> Assembly:
+    """Make everything that these options ask for. Starts no thread and imports nothing heavy.
+
+    Args:
+        options: the settings.
+        keeps: tells of an exporter that is no longer needed here whether other settings still have it.
+        before: what this one is to replace; lanes of destinations that stay as they are go on.
+        beside: starts what else is to run in a process from its first record on.
+    """
+    lanes = [destination for destination in options.destinations if destination.enabled]
+    share = options.max_queue_bytes // max(1, len(lanes))
+    taken = _staying(options, before) if before else {}
+    app_spans = AppSpans(
+        mode=False if options.app_spans == "auto" and options.from_environment else options.app_spans,
+        provider=options.tracer_provider,
+        version=__version__,
+        describe=_describe,
+        conclude=_concluder(options),
+        render_enclosing_span=_enclosing_span_renderer(options),
+        alone=not lanes,
+        joins=options.join_app_traces,
+    )
+    late_spans = LateSpans(app_spans.end)
+    app_metrics = AppMetrics(__version__)
+    announcer = Announcer(options.on_generation) if options.on_generation else None
+    broadcaster = Broadcaster(
+        [
+            taken.get(destination.name)
+            or Lane(
+                destination.name,
+                destination.batch_delay,
+                share,
+                _parts_maker(destination, options, app_spans, keeps, announcer),
+                _book_of(destination, before),
+                closes=destination.exporter is not None,
+            )
+            for destination in lanes
+        ],
+        metrics=Lane("metrics", _METRICS_DELAY, _METRICS_BYTES, _metrics_maker(app_metrics, options)),
+        late=Lane("app spans", _LATE_DELAY_S, sys.maxsize, _late_maker(late_spans)),
+        beside=beside,
+    )
+    for lane in taken.values():
+        lane.max_bytes = share
+    if not lanes and app_spans.provider() is None and not options.destinations:
+        logger.warning(
+            "there is nowhere to send traces to: pass endpoint=... to instrument(), give `run --endpoint URL`, set "
+            "LLM_OTEL_BROADCAST_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, add a destination to the settings file "
+            "(llm-otel-broadcast destinations add), or set up an OpenTelemetry tracer provider"
+        )
+    observer = CallObserver(
+        options,
+        broadcaster,
+        app_spans,
+        late_spans,
+        app_metrics,
+        unwanted=_unwanted(options, lanes),
+        key_watch=KeyWatch(lanes),
+    )
+    return Assembly(options, observer, broadcaster, tuple(taken.values()))
+
+
+def _working(assembly: Assembly) -> dict[str, tuple[Destination, Lane]]:
+    """Return an assembly's lanes with their destinations, by name."""
+    enabled = [destination for destination in assembly.options.destinations if destination.enabled]
+    pairs = zip(enabled, assembly.broadcaster.lanes, strict=True)
+    return {destination.name: (destination, lane) for destination, lane in pairs}
+
+
+def _staying(options: Options, before: Assembly) -> dict[str, Lane]:
+    """Return the lanes of those destinations for which nothing changes: queue, connection and books stay."""
+    if before.broadcaster.stopped or replace(before.options, destinations=()) != replace(options, destinations=()):
+        return {}
+    working = _working(before)
+    wanted = [one for one in options.destinations if one.enabled and one.name in working]
+    return {one.name: working[one.name][1] for one in wanted if working[one.name][0] == one}
+
+
+def _book_of(destination: Destination, before: Assembly | None) -> SentSpans | None:
+    """Return what the lane before has noted of the same place: a root that is there is not sent once more."""
+    known, lane = _working(before).get(destination.name, (None, None)) if before else (None, None)
+    return (
+        lane.enclosing_spans
+        if lane is not None and known is not None and known.endpoint == destination.endpoint
+        else None
+    )
+
+
+def parts_for(destination: Destination) -> LaneParts:
+    """Return what a lane would render and send with, for a test of the destination; an exporter stays open."""
+    options = Options(destinations=(destination,))
+    app_spans = AppSpans(
+        mode=False,
+        provider=None,
+        version=__version__,
+        describe=_describe,
+        conclude=_concluder(options),
+        render_enclosing_span=_enclosing_span_renderer(options),
+        alone=False,
+        joins=False,
+    )
+    return _parts_maker(destination, options, app_spans, lambda _: True, None)()
+
+
+def _unwanted(options: Options, lanes: Sequence[Destination]) -> frozenset[str]:
+    """Return the parts of the content that nobody may have: no destination, none of their rules, nor the app's own spans."""
+    if not options.capture_content:
+        return frozenset(PARTS)
+    if options.capture_content_in_app_spans:
+        return frozenset()
+    return unwanted_by_all(lanes, {one.name: Selection(one).fields for one in lanes})
+
+
+def _describe(record: Generation) -> Attributes:
+    from llm_otel_broadcast.dialects.semconv import request_attributes
+
+    return request_attributes(record)
+
+
+def _concluder(options: Options) -> Callable[[Generation], SpanData]:
+    def conclude(record: Generation) -> SpanData:
+        from llm_otel_broadcast.dialects.semconv import generation_span
+
+        content = options.capture_content_in_app_spans and allows_content(record, privacy_mode=False)
+        return generation_span(record, None, content=content, max_chars=options.max_content_chars)
+
+    return conclude
+
+
+def _enclosing_span_renderer(options: Options) -> Callable[[EnclosingSpan], SpanData]:
+    def render(enclosing_span: EnclosingSpan) -> SpanData:
+        from llm_otel_broadcast.dialects.semconv import enclosing_span_data
+
+        fields = enclosing_span.fields or NO_FIELDS
+        content = options.capture_content_in_app_spans and not fields.private
+        return enclosing_span_data(enclosing_span, fields, content=content)
+
+    return render
+
+
+def _cost_reader(options: Options) -> Callable[[Generation], Cost | None]:
+    """Return what makes out a record's cost; a price that cannot be made out must not lose the record."""
+    from llm_otel_broadcast.delivery.price_list import price_list
+    from llm_otel_broadcast.delivery.pricing import cost_of
+
+    # Before the first record: importing takes a second on a busy machine, for which rendering would pass for blocked.
+    if options.estimate_cost:
+        price_list()
+    return lambda record: ask(lambda: cost_of(record, estimated=options.estimate_cost), None)
+
+
+def _parts_maker(
+    destination: Destination,
+    options: Options,
+    app_spans: AppSpans,
+    keeps: Callable[[object], bool],
+    announcer: Announcer | None,
+) -> Callable[[], LaneParts]:
+    def make() -> LaneParts:
+        """Import everything heavy: this runs on the lane's thread."""
+        from llm_otel_broadcast.delivery.pipeline import Rendering
+        from llm_otel_broadcast.wire import retry
+        from llm_otel_broadcast.wire.transport import make_transport
+
+        rendering = Rendering(
+            destination,
+            announcer,
+            _cost_reader(options),
+            capture_content=options.capture_content,
+            max_chars=options.max_content_chars,
+            service_name=options.service_name,
+        )
+        return LaneParts(
+            transport=make_transport(
+                destination,
+                __version__,
+                options.service_name,
+                app_spans.provider,
+                keep=lambda: keeps(destination.exporter),
+            ),
+            render=rendering.render,
+            enclosing_span=rendering.render_enclosing_span,
+            delay=retry.delay,
+            chooses=rendering.chooses,
+            shrink=rendering.shrink,
+            withheld=rendering.withheld,
+        )
+
+    return make
+
+
+def _late_maker(late_spans: LateSpans) -> Callable[[], LaneParts]:
+    def make() -> LaneParts:
+        from llm_otel_broadcast.dialects.semconv import enclosing_span_data
+        from llm_otel_broadcast.wire import retry
+
+        return LaneParts(
+            transport=late_spans,
+            render=late_spans.render,
+            enclosing_span=lambda enclosing_span, fields: enclosing_span_data(enclosing_span, fields, content=False),
+            delay=retry.delay,
+        )
+
+    return make
+
+
+class _Done(NamedTuple):
+    kind: str = "ok"
+    message: str = ""
+    retry_after: float | None = None
+    rejected: int = 0
+
+
+class _Nowhere:
+    """The end of a lane that has nothing to send."""
+
+    def send(self, _spans: Sequence[SpanData], *, divisible: bool) -> _Done:
+        del divisible
+        return _Done()
+
+    def flush(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def _metrics_maker(app_metrics: AppMetrics, options: Options) -> Callable[[], LaneParts]:
+    def make() -> LaneParts:
+        from llm_otel_broadcast.dialects.semconv import enclosing_span_data
+        from llm_otel_broadcast.wire import retry
+
+        cost_of = _cost_reader(options)
+
+        def render(record: Generation) -> list[SpanData]:
+            app_metrics.record(record, cost_of(record))
+            return []
+
+        return LaneParts(
+            transport=_Nowhere(),
+            render=render,
+            enclosing_span=lambda enclosing_span, fields: enclosing_span_data(enclosing_span, fields, content=False),
+            delay=retry.delay,
+        )
+
+    return make

@@ -1,0 +1,353 @@
+"""Changing the settings file: comments and order stay, a reader never sees half of it, writers wait for one another.
+
+Needs `tomlkit`, of the extra `cli`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.file import (
+    TABLES,
+    FileSettings,
+    make_destination,
+    name_of,
+    parse,
+    read_file,
+    read_text,
+)
+from llm_otel_broadcast.settings.locations import look
+from llm_otel_broadcast.settings.references import AllSet
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+
+    from llm_otel_broadcast.settings.destination import Destination
+
+_LOCK_TIMEOUT_S: Final = 10.0
+_LOCK_INTERVAL_S: Final = 0.05
+_NEW: Final = """\
+# Where llm_otel_broadcast sends traces. A secret may stay in the environment:
+# headers = { Authorization = "Bearer ${AXIOM_TOKEN}" }
+
+enabled = true
+"""
+
+
+class SettingsFile:
+    """The settings file as the command line changes it. Each change is one transaction, and on disk when it returns.
+
+    `SettingsFile.found(os.environ)` is the file in use, else the one to be made. `put("axiom", {"endpoint": ..., "headers":
+    {...}})` adds or replaces a table: keys that are left out go. `table("axiom")` is what it says, as it stands there
+    (`${...}` unexpanded); `destination("axiom")` is what that makes.
+
+    All raise ConfigError: the file cannot be read or written, is no TOML, or what is asked for makes no sense.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def found(cls, environ: Mapping[str, str]) -> SettingsFile:
+        """Return the file in use, else the one that `$LLM_OTEL_BROADCAST_CONFIG` names, else the user's."""
+        where = look(environ)
+        if not where.places:
+            raise ConfigError(
+                ["there is no place for a settings file: set LLM_OTEL_BROADCAST_CONFIG to the path of one"]
+            )
+        there = where.stamp()
+        return cls(there.path if there else where.places[-1])
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a file."""
+        return self.path.exists()
+
+    def load(self, environ: Mapping[str, str]) -> FileSettings:
+        """Return what the file says, validated; a file that is not there says nothing."""
+        return read_file(self.path, environ) if self.exists else FileSettings(self.path)
+
+    def tables(self) -> list[Mapping[str, object]]:
+        """Return the destinations' tables as they stand in the file, valid or not."""
+        said = parse(read_text(self.path), self.path).get(TABLES, []) if self.exists else []
+        return [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
+
+    def names(self) -> list[str]:
+        """Return the destinations' names."""
+        return [name_of(one) for one in self.tables()]
+
+    def table(self, name: str) -> dict[str, object]:
+        """Return one destination's table."""
+        for one in self.tables():
+            if name_of(one) == name:
+                return dict(one)
+        raise self._no_such(name, self.names())
+
+    def destination(self, name: str, environ: Mapping[str, str]) -> Destination:
+        """Return one destination as it would send; `environ` has what `${...}` in its headers stands for."""
+        return self.make(name, self.table(name), environ)
+
+    def make(self, name: str, table: Mapping[str, object], environ: Mapping[str, str], where: str = "") -> Destination:
+        """Return what a table would make if it stood in the file under that name; `where`: how faults call it, if not so."""
+        defaults: Any = parse(read_text(self.path), self.path).get("defaults", {}) if self.exists else {}
+        return make_destination({**table, "name": name}, environ, where or self.where(name), defaults)
+
+    def where(self, name: str) -> str:
+        """Return how messages call a destination of this file."""
+        return f'{self.path}: [[{TABLES}]] "{name}"'
+
+    def put(self, name: str, table: Mapping[str, object]) -> None:
+        """Add a destination, or replace what its table says; None says nothing."""
+        said: dict[str, object] = {"name": name}
+        said |= {key: _simple(value) for key, value in table.items() if key != "name" and value is not None}
+        make_destination(said, AllSet(), self.where(name))
+
+        def change(document: TOMLDocument) -> str:
+            there = _position(document, name)
+            if there is None:
+                return _appended(document, said)
+            _update(document[TABLES][there], said)
+            return document.as_string()
+
+        def expect(before: dict[str, Any]) -> None:
+            there = _position(before, name)
+            tables = before.setdefault(TABLES, [])
+            if there is None:
+                tables.append(said)
+            else:
+                tables[there] = said
+
+        self._change(change, expect)
+
+    def remove(self, name: str) -> None:
+        """Take a destination out."""
+
+        def expect(said: Any) -> None:
+            there = _position(said, name)
+            if there is None:
+                raise self._no_such(name, [name_of(one) for one in said.get(TABLES, [])])
+            del said[TABLES][there]
+            if not said[TABLES]:
+                del said[TABLES]
+
+        def change(document: TOMLDocument) -> str:
+            expect(document)
+            return document.as_string()
+
+        self._change(change, expect)
+
+    def enable(self, enabled: bool) -> None:
+        """Switch broadcasting on or off."""
+
+        def expect(said: Any) -> None:
+            said["enabled"] = enabled
+
+        def change(document: TOMLDocument) -> str:
+            if "enabled" not in document:  # at the top: below a table's line it would belong to that table
+                return f"enabled = {str(enabled).lower()}\n\n{document.as_string()}"
+            expect(document)
+            return document.as_string()
+
+        self._change(change, expect)
+
+    def _no_such(self, name: str, names: Sequence[str]) -> ConfigError:
+        there = ", ".join(f'"{one}"' for one in names) if names else "none"
+        return ConfigError([f'{self.path}: there is no destination "{name}" (there: {there})'])
+
+    def _change(self, change: Callable[[TOMLDocument], str], expect: Callable[[dict[str, Any]], None]) -> None:
+        """Read, change and write while no other writer does.
+
+        `expect` makes the same change to what the file says: only a text that says just that replaces the file.
+        """
+        tomlkit = _tomlkit()
+        path = Path(os.path.realpath(self.path))  # a link stays one
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _locked(path):
+                text = read_text(path) if path.exists() else _NEW
+                expected = parse(text, self.path)
+                expect(expected)
+                made = change(tomlkit.parse(text))
+                if _meaning(made) != expected:
+                    raise ConfigError([f"{self.path}: it is written in a way that cannot be changed here: edit it"])
+                _replace(path, made)
+        except OSError as error:
+            raise ConfigError([f"{self.path}: it cannot be written ({error.strerror})"]) from None
+
+
+def _meaning(text: str) -> object:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def _tomlkit() -> Any:
+    try:
+        import tomlkit
+    except ModuleNotFoundError:
+        raise ConfigError(["changing the settings file needs tomlkit: pip install 'llm-otel-broadcast[cli]'"]) from None
+    return tomlkit
+
+
+def _position(said: Mapping[str, Any], name: str) -> int | None:
+    """Return which of the destinations' tables has this name."""
+    names = [name_of(one) for one in said.get(TABLES, ())]
+    return names.index(name) if name in names else None
+
+
+def _appended(document: TOMLDocument, table: Mapping[str, object]) -> str:
+    """Return the document's text with one more table."""
+    from tomlkit.items import Array
+
+    tables = document.get(TABLES)
+    if isinstance(tables, Array):  # destinations = [{...}]
+        tables.append(_item(table))
+        return document.as_string()
+    lines = [f"[[{TABLES}]]", *(f"{key} = {_item(value).as_string()}" for key, value in table.items())]
+    before = document.as_string().rstrip()
+    return "\n".join([*([before, ""] if before else ()), *lines, ""])
+
+
+def _update(there: Any, table: Mapping[str, object]) -> None:
+    """Change what differs: the rest keeps its comments, order and way of writing."""
+    for key in [key for key in there if key not in table]:
+        del there[key]
+    for key, value in table.items():
+        if key in there and _plain(there[key]) == value:
+            continue
+        if isinstance(value, Mapping) and key in there and isinstance(there[key], Mapping):
+            _update(there[key], value)
+        else:
+            there[key] = _item(value)
+
+
+def _item(value: object) -> Any:
+    """Return the value as TOML on one line."""
+    import tomlkit
+
+    if isinstance(value, Mapping):
+        made = tomlkit.inline_table()
+        made.update({key: _item(one) for key, one in value.items()})
+        return made
+    if isinstance(value, list):
+        array = tomlkit.array()
+        array.extend([_item(one) for one in value])
+        return array
+    return tomlkit.item(value)
+
+
+def _simple(value: object) -> object:
+    """Return the value made of what TOML has: tables, arrays and the like; None is left out."""
+    if isinstance(value, Mapping):
+        return {key: _simple(one) for key, one in value.items() if one is not None}
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_simple(one) for one in value]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    return value.unwrap() if hasattr(value, "unwrap") else value
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the one lock that writers of this file share; wait for it for a bounded time.
+
+    It is a file beside the settings file that only its owner can open: a directory could be locked by everybody who may
+    read it, for as long as they like. Each writer takes its lock file away.
+
+    Raises:
+        ConfigError: another writer does not let go.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    if os.name == "nt":
+        with _locked_on_windows(lock):
+            yield
+        return
+    handle = _lock_file(lock, time.monotonic() + _LOCK_TIMEOUT_S)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock.unlink()
+        os.close(handle)
+
+
+def _lock_file(lock: Path, deadline: float) -> int:
+    """Return a handle that holds the lock file. One that another writer has taken away meanwhile is no lock any more."""
+    import fcntl
+
+    while True:
+        try:
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except PermissionError:
+            if not lock.exists():
+                raise
+            raise ConfigError(
+                [f"{lock} is another user's: remove it if nobody is changing the settings file"]
+            ) from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(lock, handle):
+                return handle
+        except BlockingIOError:
+            pass
+        except OSError:
+            # Some network file systems lock nothing.
+            return handle
+        os.close(handle)
+        if time.monotonic() > deadline:
+            raise ConfigError([f"{lock} is held by another program that changes the settings file: try again later"])
+        time.sleep(_LOCK_INTERVAL_S)
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Return whether a path still leads to an open file."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _locked_on_windows(path: Path) -> Iterator[None]:
+    import msvcrt
+
+    library: Any = msvcrt
+    with path.open("a+b") as file:
+        library.locking(file.fileno(), library.LK_LOCK, 1)
+        try:
+            yield
+        finally:
+            file.seek(0)
+            library.locking(file.fileno(), library.LK_UNLCK, 1)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put a new file in the place of the old one: all of it or nothing, for its owner's eyes only."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        if os.name == "posix" and path.exists():
+            before = path.stat()
+            with suppress(OSError):  # only root may give files away
+                os.chown(name, before.st_uid, before.st_gid)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise

@@ -1,0 +1,213 @@
+"""Reads destinations as OpenRouter's destination management API gives them, for those types that take OTLP over HTTP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from llm_otel_broadcast.settings.destination import TRACES_PATH, Destination
+from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.file import make_destination, name_of
+from llm_otel_broadcast.settings.headers import shown_name
+from llm_otel_broadcast.settings.references import AllSet
+from llm_otel_broadcast.settings.validators import kinds_of, read_json
+
+_BY_PRESET: Final = {"newrelic": "new-relic", "grafana": "grafana-cloud"} | {
+    name: name for name in ("braintrust", "datadog", "elastic", "langfuse", "langsmith", "sentry")
+}
+"""What takes OTLP but is described there by keys of its own, and has a preset."""
+_BY_HEADERS: Final = {
+    "arize": "--endpoint https://otlp.arize.com/v1/traces -H 'space_id: ...' -H 'api_key: ...'",
+    "opik": (
+        "--endpoint https://www.comet.com/opik/api/v1/private/otel/v1/traces -H 'Authorization: ...' "
+        "-H 'Comet-Workspace: ...' -H 'projectName: ...'"
+    ),
+    "posthog": "--endpoint https://us.i.posthog.com/i/v0/ai/otel -H 'Authorization: Bearer phc_...'",
+    "ramp": "--endpoint URL -H 'Authorization: Bearer ...' (https://openrouter.ai/docs/guides/features/broadcast/ramp)",
+    "weave": (
+        "--endpoint https://trace.wandb.ai/otel/v1/traces --encoding protobuf "
+        "-H 'Authorization: Basic BASE64(api:KEY)' -H 'project_id: TEAM/PROJECT'"
+    ),
+}
+"""What takes OTLP, is described there by keys of its own, and has no preset; from the vendors' pages, November 2026."""
+_BY_ENDPOINT: Final = frozenset({"otel-collector", "webhook", "elastic"})
+"""Kinds whose endpoint is one of OTLP; that of another may be a bucket's or a database's."""
+_STORES: Final = frozenset({"bigquery", "clickhouse", "huggingface", "s3", "snowflake"})
+_SAME: Final = ("enabled", "privacy_mode", "sampling_rate", "filter_rules")
+_DESCRIPTIVE: Final = frozenset({"id", "name", "type", "config", "workspace_id", "created_at", "updated_at"})
+"""What neither restricts what is sent nor adds to it."""
+_OPT_IN: Final = "broadcast_generation_"
+"""How the switches for additional metadata begin."""
+_CONFIG: Final = frozenset({"endpoint", "url", "headers", "method"})
+_UNRESTRICTED: Final = "global"
+"""The region of all traffic that is not bound to a region; the default."""
+_MASKED: Final = re.compile(r"\S{0,16}(?:\.\.\.|…|\*{3,})\S{0,16}\Z")
+_SCHEME: Final = re.compile(r"(?i)(?:bearer|basic|apikey|api-token) ")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """One destination of the export: its table, or the word why it is skipped; and what differs from what it was."""
+
+    name: str
+    table: Mapping[str, object] | None = None
+    skipped: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def read_export(text: str, taken: Collection[str]) -> list[Imported]:
+    """Read one object, an array of them, or `{"data": [...]}`.
+
+    Args:
+        text: the JSON.
+        taken: names that are not to be used.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    try:
+        said = read_json(text)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from None
+    if isinstance(said, dict) and isinstance(said.get("data"), list | dict):
+        said = said["data"]
+    entries = [said] if isinstance(said, dict) else said
+    if not isinstance(entries, list) or not all(isinstance(one, dict) and "type" in one for one in entries):
+        raise ConfigError(
+            ['it must be a destination such as {"type": "otel-collector", "config": {...}}, or a list of them']
+        )
+    names = set(taken)
+    found = []
+    for entry in entries:
+        one = _import(entry, names)
+        names |= {one.name} if one.table is not None else set()
+        found.append(one)
+    return found
+
+
+def _import(entry: Mapping[str, Any], taken: Collection[str]) -> Imported:
+    kind, config = str(entry["type"]), entry.get("config")
+    config = config if isinstance(config, dict) else {}
+    label = entry["name"] if isinstance(entry.get("name"), str) and entry["name"] else ""
+    endpoint = config.get("url") if kind == "webhook" else config.get("endpoint")
+    label = label or name_of({"endpoint": endpoint}) or kind
+    why_not = _why_not(kind, config, endpoint, label)
+    if why_not:
+        return Imported(label, skipped=why_not)
+    if label in taken:
+        return Imported(label, skipped="there is one of that name already (--replace replaces it)")
+    notes: list[str] = []
+    table: dict[str, object] = {"endpoint": _endpoint(kind, endpoint, notes)}
+    headers = _headers(label, config.get("headers") or {}, notes)
+    if headers:
+        table["headers"] = headers
+    _take_credentials(kind, label, config, table, notes)
+    if kind == "webhook":
+        table["encoding"] = "json"
+    table |= _settings(entry, notes)
+    try:
+        make_destination(table, AllSet(), f'"{label}"')
+    except ConfigError as wrong:
+        return Imported(label, skipped="; ".join(fault.removeprefix(f'"{label}": ') for fault in wrong.faults))
+    return Imported(label, table, notes=tuple(notes))
+
+
+def _why_not(kind: str, config: Mapping[str, Any], endpoint: object, label: str) -> str:
+    if endpoint and (kind in _BY_ENDPOINT or str(endpoint).rstrip("/").endswith(TRACES_PATH)):
+        method = str(config.get("method") or "POST").upper()
+        return "" if method == "POST" else f"it wants {method}, and OTLP is sent by POST"
+    if kind in _BY_PRESET:
+        return f"only its own keys are given, no endpoint: destinations add {label!r} --preset {_BY_PRESET[kind]}"
+    if kind in _BY_HEADERS:
+        return f"only its own keys are given, and there is no preset: destinations add {label!r} {_BY_HEADERS[kind]}"
+    if kind in ("otel-collector", "webhook"):
+        return "its config names no endpoint"
+    if kind in _STORES:
+        return f"{kind} takes no OTLP"
+    return f"no OTLP endpoint of {kind} is known here: if it has one, destinations add {label!r} --endpoint URL"
+
+
+def _endpoint(kind: str, endpoint: object, notes: list[str]) -> object:
+    """Return the endpoint as spans are posted to it there; a difference that cannot be helped is noted."""
+    try:
+        parts = urlsplit(str(endpoint))
+    except ValueError:
+        return endpoint
+    if kind == "elastic":
+        # The service takes a base URL, one that ends in /v1, and the whole.
+        path = parts.path.rstrip("/").removesuffix(TRACES_PATH).removesuffix("/v1") + TRACES_PATH
+        return urlunsplit(parts._replace(path=path))
+    if parts.path in ("", "/"):
+        notes.append(f"its endpoint has no path: spans are posted to {TRACES_PATH} from here, there to / as it stands")
+    return endpoint
+
+
+def _take_credentials(
+    kind: str, label: str, config: Mapping[str, Any], table: dict[str, object], notes: list[str]
+) -> None:
+    """Take over the key of a kind whose header is known; name every other key that the config has and we do not."""
+    others = [name for name in config if name not in _CONFIG and config[name]]
+    if kind == "elastic" and isinstance(config.get("apiKey"), str):
+        others.remove("apiKey")
+        added = _headers(label, {"Authorization": f"ApiKey {config['apiKey']}"}, notes)
+        there = table.get("headers")
+        table["headers"] = {
+            **(there if isinstance(there, Mapping) else {}),
+            **(added if isinstance(added, dict) else {}),
+        }
+    if others:
+        preset = f": destinations add {label!r} --preset {_BY_PRESET[kind]}" if kind in _BY_PRESET else ""
+        notes.append(f"its {' and '.join(map(shown_name, others))} cannot be taken over{preset}")
+
+
+def _headers(label: str, headers: object, notes: list[str]) -> object:
+    """Return the headers; a value that the API has masked becomes a variable, for it is lost."""
+    if not isinstance(headers, Mapping):
+        return headers
+    made = {}
+    for name, value in headers.items():
+        scheme = _SCHEME.match(value) if isinstance(value, str) else None
+        secret = value[scheme.end() :] if scheme else value
+        if isinstance(value, str) and _MASKED.match(secret):
+            variable = re.sub(r"\W+", "_", f"{label}_{name}", flags=re.ASCII).upper().strip("_")
+            variable = variable if variable[:1].isalpha() else f"H_{variable}"
+            made[name] = f"{scheme[0] if scheme else ''}${{{variable}}}"
+            notes.append(f"its {name} is masked there: set {variable} in the environment")
+        else:
+            made[name] = value.replace("${", "$${") if isinstance(value, str) else value
+    return made
+
+
+def _settings(entry: Mapping[str, Any], notes: list[str]) -> dict[str, object]:
+    """Return the settings that both sides have; one that would send less than we can say leaves the destination off."""
+    known = kinds_of(Destination)
+    shared = {name: entry[name] for name in _SAME if entry.get(name) is not None}
+    settings: dict[str, object] = {name: value for name, value in shared.items() if name in known}
+    lost = _restrictions(entry)
+    if lost:
+        settings["enabled"] = False
+        notes.append(f"it is off, for {' and '.join(lost)} cannot be taken over: enable it when that is settled")
+    opt_ins = [name for name in entry if name.startswith(_OPT_IN) and entry[name]]
+    if opt_ins:
+        notes.append(f"its additional generation metadata is not sent from here ({', '.join(opt_ins)})")
+    if settings.get("enabled") is True:
+        del settings["enabled"]
+    if settings.get("privacy_mode") is False:
+        del settings["privacy_mode"]
+    return settings
+
+
+def _restrictions(entry: Mapping[str, Any]) -> list[str]:
+    """Return what may keep traces back there and cannot here; of a key that is not known, that is taken for granted."""
+    lost = []
+    for name, value in entry.items():
+        if name in (*_SAME, *_DESCRIPTIVE) or name.startswith(_OPT_IN) or not value:
+            continue
+        if name != "regions":
+            lost.append(shown_name(name))
+        elif not isinstance(value, list) or _UNRESTRICTED not in value:
+            lost.append(f"regions ({', '.join(map(str, value)) if isinstance(value, list) else value})")
+    return lost

@@ -1,0 +1,86 @@
+"""The settings that keep things back. What is said of them for all destinations only ever adds to a destination's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from llm_otel_broadcast.settings.validators import TEXTS, Kind
+
+if TYPE_CHECKING:
+    from llm_otel_broadcast.settings.destination import Destination
+
+PARTS: Final = ("inputs", "outputs", "system", "tools", "tool_arguments", "embeddings", "images", "urls", "reasoning")
+"""Parts of the content that `hide` knows."""
+_DIALECTS: Final = ("semconv",)
+_LATER: Final = ("openrouter", "openinference")
+
+
+def _hide_faults(name: str, value: Any) -> list[str]:
+    words = ", ".join(PARTS)
+    if isinstance(value, str | bytes) or not isinstance(value, Collection):
+        return [f"{name} must be a set of parts such as {{'inputs', 'urls'}}, got {value!r}: there are {words}"]
+    return [
+        f"{name} has {part!r}, which is no part of the content: there are {words}"
+        for part in value
+        if part not in PARTS
+    ]
+
+
+def plain_parts(value: Collection[str]) -> tuple[str, ...]:
+    """Return checked parts in one order, each once."""
+    return tuple(part for part in PARTS if part in value)
+
+
+def _dialect_faults(name: str, value: Any) -> list[str]:
+    if value in _DIALECTS:
+        return []
+    if value in _LATER:
+        return [f'{name} "{value}" is not there yet: leave it out, or say "semconv"']
+    return [f'{name} must be "semconv", got {value!r}']
+
+
+HIDE: Final = Kind(_hide_faults, TEXTS.read, "`part,part` of " + ", ".join(f"`{part}`" for part in PARTS))
+DIALECT: Final = Kind(_dialect_faults, str, "`semconv`")
+TEXTS_OR_NONE: Final = Kind(
+    lambda name, value: [] if value is None else TEXTS.faults(name, value), TEXTS.read, TEXTS.written
+)
+
+
+def callable_fault(name: str, value: object) -> list[str]:
+    """Say what is wrong with a function that only code can give."""
+    return [] if value is None or callable(value) else [f"{name} must be a function, got {type(value).__name__}"]
+
+
+def _either(mine: Any, said: Any) -> Any:
+    return mine or said
+
+
+def _both(mine: Sequence[str], said: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*mine, *said]))
+
+
+def _in_both(mine: Sequence[str] | None, said: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return what both lists let through, of a list that is not given everything."""
+    if mine is None or said is None:
+        return tuple(said) if mine is None and said is not None else mine  # type: ignore[return-value]
+    return tuple(name for name in mine if name in said)
+
+
+_TIGHTENING: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "privacy_mode": _either,
+    "hide": _both,
+    "hash_user": _either,
+    "redact": _either,
+    "metadata_allow": _in_both,
+    "metadata_deny": _both,
+}
+FOR_ALL: Final = frozenset(_TIGHTENING)
+"""Options that count for every destination, whoever names it."""
+
+
+def tighten(destination: Destination, said: Mapping[str, Any]) -> Destination:
+    """Return the destination with what is said for all of them; of two functions that redact, its own counts."""
+    changed = {name: _TIGHTENING[name](getattr(destination, name), value) for name, value in said.items()}
+    return replace(destination, **changed)

@@ -1,0 +1,139 @@
+"""What went wrong on the way to a server, in words. Pure."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import zlib
+from collections.abc import Iterator
+from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected
+from typing import Final, TypeVar
+
+from llm_otel_broadcast.wire.proxies import ProxyError
+from llm_otel_broadcast.wire.tls import UnusableFileError
+
+Fault = TypeVar("Fault", bound=BaseException)
+# X509_V_ERR_* of OpenSSL.
+_VERIFYING: Final = {
+    9: "its certificate is not valid yet: is the clock of this machine right?",
+    10: "its certificate has expired",
+    18: "its certificate is signed by itself: give it as certificate=",
+    19: "its certificate comes from an authority that is not known here: give that one's as certificate=",
+    20: "its certificate comes from an authority that is not known here: give that one's as certificate=",
+    21: "its certificate comes from an authority that is not known here: give that one's as certificate=",
+    62: "its certificate is for another host",
+    64: "its certificate is for another host",
+}
+_NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+_CLIENT_WANTED: Final = ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE")
+_CLIENT_REFUSED: Final = ("ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE", "CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN")
+_VERSIONS: Final = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE")
+_HTTP2: Final = "\0\0"
+"""How HTTP/2's frames begin, those of a gRPC server's greeting for one; no text does."""
+
+
+_PROXY_WANTS_CREDENTIALS: Final = 407
+_REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (socket.gaierror, "its name is not known"),
+    (UnicodeError, "its name is not known"),
+    (ConnectionRefusedError, "connection refused"),
+    (TimeoutError, "timeout"),
+    (ConnectionError, "it closed the connection"),
+    (zlib.error, "it is not packed as it says"),
+    (HTTPException, "it does not speak HTTP"),
+)
+
+
+def reason_of(error: BaseException) -> str:
+    """Name an error; one of the proxy's is told as such."""
+    of_proxy = cause(error, ProxyError)
+    if of_proxy is not None:
+        return _of_proxy(of_proxy)
+    for kind in (UnusableFileError, ssl.SSLError, IncompleteRead, RemoteDisconnected, BadStatusLine, LineTooLong):
+        specific = cause(error, kind)
+        if specific is not None:
+            return _shown(specific)
+    for general, reason in _REASONS:
+        if cause(error, general):
+            return reason
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _of_proxy(error: ProxyError) -> str:
+    if error.status is None:
+        why = reason_of(error.__cause__) if error.__cause__ is not None else "no connection"
+        return f"the proxy {error.proxy.shown}: {why}"
+    wants = ": it wants a name and password, http://name:password@host" if is_proxy_login(error.status) else ""
+    return f"the proxy {error.proxy.shown} answered {error.status} {error.reason}".rstrip() + wants
+
+
+def is_proxy_login(status: int) -> bool:
+    """Return whether a proxy asks for credentials."""
+    return status == _PROXY_WANTS_CREDENTIALS
+
+
+def _shown(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLError):
+        return tls_reason(error)
+    if isinstance(error, IncompleteRead):
+        return "it closed the connection in the middle of its answer"
+    if isinstance(error, RemoteDisconnected):
+        return "it closed the connection"
+    if is_http2(error):
+        return "it speaks HTTP/2 only, as gRPC does: OTLP/HTTP usually has port 4318"
+    return str(error) if isinstance(error, UnusableFileError) else "it does not speak HTTP"
+
+
+def tls_reason(error: ssl.SSLError) -> str:
+    """Say what is wrong with a TLS connection, and what can be done."""
+    reason = error.reason or ""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        told = _VERIFYING.get(error.verify_code, f"its certificate is refused: {error.verify_message}")
+        names = error.verify_message if error.verify_code in (62, 64) else ""
+        return f"{told} ({names.rstrip('.')})" if names else told
+    if any(part in reason for part in _NOT_TLS):
+        return "it does not speak TLS: is it http:// instead of https://?"
+    if any(part in reason for part in _CLIENT_WANTED):
+        return "it demands a client certificate: give client_certificate= and client_key="
+    if any(part in reason for part in _CLIENT_REFUSED):
+        return "it refuses the client certificate"
+    if any(part in reason for part in _VERSIONS):
+        return "it speaks no version of TLS that is safe"
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return "it closed the connection during the TLS handshake"
+    return f"TLS failed ({reason or type(error).__name__})"
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Return whether there was no answer in time."""
+    return cause(error, TimeoutError) is not None
+
+
+def is_no_tls(error: BaseException) -> bool:
+    """Return whether the server answered TLS with something else."""
+    found = cause(error, ssl.SSLError)
+    return found is not None and any(part in (found.reason or "") for part in _NOT_TLS)
+
+
+def is_http2(error: BaseException) -> bool:
+    """Return whether the server answered HTTP/1 with HTTP/2."""
+    found = cause(error, BadStatusLine)
+    return found is not None and str(getattr(found, "line", "")).strip("'\"").startswith((_HTTP2, r"\x00\x00"))
+
+
+def cause(error: BaseException, kind: type[Fault]) -> Fault | None:
+    """Return the first error of a kind among an error and what it came from."""
+    return next((one for one in causes(error) if isinstance(one, kind)), None)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Go through an error and what it came from, its arguments included."""
+    pending, seen = [error], set[int]()
+    while pending:
+        one = pending.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        near = (*one.args, one.__cause__, None if one.__suppress_context__ else one.__context__)
+        pending += [part for part in near if isinstance(part, BaseException)]
