@@ -18,82 +18,31 @@ PACKAGE = ROOT / "llm_otel_broadcast"
 NAME = "llm_otel_broadcast"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-MAY_IMPORT = {
-    "span": set(),
-    "generation": {"flavors", "server", "sizes", "totals", "usage"},
-    "sizes": set(),
-    "server": set(),
-    "totals": set(),
-    "usage": set(),
-    "version": set(),
-    "guard": {"interruption", "logs"},
-    "interruption": set(),
-    "logs": {"flavors"},
-    "flavors": set(),
-    "forks": set(),
-    "items": set(),
-    "media": set(),
-    "suppression": set(),
-    "blocking": {"logs"},
-    "fields": {"blocking", "generation", "guard", "server", "span", "totals", "usage"},
-    "clients": {"generation", "guard", "items", "media", "server", "sizes", "usage"},
-    "app_metrics": {"generation", "span", "usage"},
-    "app_spans": {"fields", "generation", "overlap", "span", "usage"},
-    "late_spans": {"generation", "guard", "totals", "usage"},
-    "overlap": {"generation", "usage"},
-    "processor": {
-        "assembly",
-        "clients",
-        "delivery",
-        "ending",
-        "fields",
-        "generation",
-        "guard",
-        "logs",
-        "overlap",
-        "running",
-        "settings",
-        "sizes",
-        "span",
-        "usage",
-    },
-    "middleware": {"fields", "guard"},
-    "hosting": {"generation"},
-    "price_list": {"forks", "guard", "logs"},
-    "pricing": {"generation", "hosting", "price_list", "usage"},
-    "connection": {
-        "assembly",
-        "delivery",
-        "generation",
-        "guard",
-        "settings",
-        "server",
-        "span",
-        "usage",
-        "version",
-        "wire",
-    },
-    "dialects": {"fields", "generation", "items", "media", "span", "usage"},
-    "delivery": {
-        "blocking",
-        "flavors",
-        "forks",
-        "generation",
-        "guard",
-        "logs",
-        "settings",
-        "span",
-        "suppression",
-        "usage",
-    },
-    "wire": {"forks", "guard", "logs", "settings", "span", "suppression"},
-    "settings": {"forks"},
-    "zero_code": {"guard", "instrumentation", "settings"},
-    "receiver": set(),
-    "collector": set(),
-    "stand_in": set(),
+ORDER = (
+    {"version", "record", "host"},
+    {"fields"},
+    {"tracing", "settings"},
+    {"clients", "dialects", "wire"},
+    {"app"},
+    {"delivery"},
+    {"other_spans"},
+    {"runtime"},
+    {"instrumentation"},
+    {"connection", "middleware", "zero_code"},
+    {"cli"},
+)
+"""Each room may import those above it in this list and itself, also inside functions: data goes down, imports point up the list."""
+STRANGERS = {
+    # what a call was and what becomes of it know each other by the record alone
+    "delivery": {"clients", "tracing"},
+    "dialects": {"settings", "tracing"},
+    "middleware": {"clients", "dialects", "wire", "app", "delivery", "other_spans", "runtime", "instrumentation"},
+    "wire": {"tracing"},
+    "clients": {"settings"},
 }
-"""What a room may import of ours besides itself. The rooms that join others (observer, assembly, running, reloading, ending, instrumentation, cli) are not here."""
+"""Rooms above it in the list that a room has nothing to do with all the same."""
+STAND_ALONE = {"collector", "receiver", "stand_in"}
+"""Rooms for the command line and the tests, which import nothing of ours."""
 
 
 def module_of(path: Path) -> str:
@@ -125,28 +74,51 @@ def imports_of(path: Path, *, only_at_import: bool) -> set[str]:
     return {name for name in found if name in ours}
 
 
-@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
-def test_a_room_imports_only_what_it_may(room):
-    files = [path for path in FILES if room_of(module_of(path)) == room]
-    assert files
-    imported = {room_of(name) for path in files for name in imports_of(path, only_at_import=False)}
-    assert imported - {room, ""} <= MAY_IMPORT[room]
+def imports_of_room(room: str) -> dict[str, set[str]]:
+    """Return by file which other rooms a room imports, imports inside functions included."""
+    imports = {}
+    for path in FILES:
+        if room_of(module_of(path)) == room:
+            rooms = {room_of(name) for name in imports_of(path, only_at_import=False)} - {room, ""}
+            imports[module_of(path)] = rooms
+    assert imports
+    return imports
 
 
-def test_every_room_has_its_rule():
-    rooms = {room_of(module_of(path)) for path in FILES}
-    assert rooms - set(MAY_IMPORT) == {
-        "",
-        "__main__",
-        "assembly",
-        "cli",
-        "ending",
-        "instrumentation",
-        "observer",
-        "reloading",
-        "rendering",
-        "running",
+@pytest.mark.parametrize("level", range(len(ORDER)), ids=lambda level: "-".join(sorted(ORDER[level])))
+def test_a_room_imports_only_rooms_above_it_in_the_order(level):
+    above = set().union(*ORDER[:level])
+    wrong = {
+        module: rooms - above
+        for room in ORDER[level]
+        for module, rooms in imports_of_room(room).items()
+        if rooms - above - (STAND_ALONE if room == "cli" else set())
     }
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("room", sorted(STRANGERS))
+def test_a_room_has_nothing_to_do_with_strangers(room):
+    wrong = {module: rooms & STRANGERS[room] for module, rooms in imports_of_room(room).items()}
+    assert {module: rooms for module, rooms in wrong.items() if rooms} == {}
+
+
+@pytest.mark.parametrize("room", sorted(STAND_ALONE))
+def test_a_part_of_the_demo_imports_nothing_of_ours(room):
+    assert set().union(*imports_of_room(room).values()) == set()
+
+
+def test_every_room_has_its_place_in_the_order():
+    assert {room_of(module_of(path)) for path in FILES} == {"", "__main__", *STAND_ALONE, *set().union(*ORDER)}
+
+
+def test_four_files_stand_at_the_top():
+    assert sorted(path.name for path in PACKAGE.glob("*.py")) == [
+        "__init__.py",
+        "__main__.py",
+        "instrumentation.py",
+        "version.py",
+    ]
 
 
 def test_no_two_modules_import_each_other():
@@ -191,11 +163,11 @@ def test_errors_of_any_kind_are_stopped_in_few_places_only():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ExceptHandler) and stops_everything(node)
     }
-    # `fields.around` throws what it takes into the generator that it is for
+    # `tracing.function_kinds` throws what it takes into the generator that it is for
     assert stopping == {
-        f"{NAME}.logs",
+        f"{NAME}.host.logs",
         f"{NAME}.delivery.lane",
-        f"{NAME}.fields.around",
+        f"{NAME}.tracing.function_kinds",
         f"{NAME}.zero_code.on_path.sitecustomize",
     }
 

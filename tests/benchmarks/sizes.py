@@ -16,7 +16,7 @@ import openai
 
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination
-from llm_otel_broadcast.cli.app import demo
+from llm_otel_broadcast.cli.commands import demo
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.receiver.decoding import decode_json, decode_protobuf
 from llm_otel_broadcast.stand_in.server import StandIn

@@ -13,7 +13,7 @@ import time
 import pytest
 from rich.console import Console
 
-from llm_otel_broadcast.cli.app import demo as demo_module
+from llm_otel_broadcast.cli.commands import demo as demo_module
 from llm_otel_broadcast.receiver.server import Reply
 
 

@@ -55,11 +55,11 @@ def test_unanswered_requests_are_bounded(instrumented, arrived):
 
 
 def test_many_responses_leave_nothing_behind(instrumented):
-    from llm_otel_broadcast.clients.openai.sockets.connection import connection
+    from llm_otel_broadcast.clients.openai.sockets import connection as sockets
 
     instrumented()
     with SocketServer(lambda _event: tell()) as server:
         for _ in range(3):
             converse("sync", server, "responses", *[ASK] * 3)
     collect()
-    assert not list(connection._dialled)
+    assert not list(sockets._dialled)

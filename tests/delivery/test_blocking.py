@@ -13,6 +13,7 @@ import pytest
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination, trace_context
 from llm_otel_broadcast.delivery import on_generation, rendering
+from llm_otel_broadcast.host import blocked_objects
 from llm_otel_broadcast.receiver import OtlpReceiver
 from tests.clients.calling import chat
 from tests.delivery.lanes import balanced, until
@@ -94,6 +95,8 @@ def test_an_object_that_blocks_stops_one_destination_and_the_other_sends_everyth
 def test_the_destination_that_was_blocked_goes_on_without_the_object_and_sends_nothing_twice(
     both, stand_in, receiver, other, stuck, monkeypatch
 ):
+    # shorter than the time-out, as it is for users: who waits for another thread to be through is not blocked
+    monkeypatch.setattr(blocked_objects, "_WAIT_S", 0.02)
     monkeypatch.setattr(rendering, "_TIMEOUT_S", 0.2)
     handle = both()
     with a_blocked_lane(stand_in, stuck):

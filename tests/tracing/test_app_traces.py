@@ -50,7 +50,7 @@ def test_a_block_hangs_below_the_apps_span_and_is_in_its_trace_too(stand_in, app
     assert own["inside"].parent.span_id == own["Block"].context.span_id
     assert own["chat gpt-4o-mini"].parent.span_id == own["inside"].context.span_id
     assert own["Block"].attributes["trace.metadata.team"] == "red"
-    assert f"{own['EnclosingSpan'].context.span_id:016x}" == spans["Block"].span_id
+    assert f"{own['Block'].context.span_id:016x}" == spans["Block"].span_id
 
 
 def test_given_ids_hold_for_what_is_sent_and_the_courtesy_spans_stay_in_the_apps_trace(
