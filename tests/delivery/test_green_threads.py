@@ -142,11 +142,12 @@ sys.modules["trio"] = None
 import openai
 import llm_otel_broadcast
 
-client = openai.OpenAI(api_key="x", base_url={base_url!r}, max_retries=0)
 llm_otel_broadcast.instrument(endpoint={endpoint!r})
 
+# a client for each request: one that was made before the worker was patched hangs in the locks of its pool, also without us
 def application(environ, start_response):
-    client.chat.completions.create(model="gpt-4o", messages=[{{"role": "user", "content": "Hi"}}])
+    with openai.OpenAI(api_key="x", base_url={base_url!r}, max_retries=0) as client:
+        client.chat.completions.create(model="gpt-4o", messages=[{{"role": "user", "content": "Hi"}}])
     start_response("200 OK", [])
     return [b"ok"]
 """
