@@ -13,6 +13,7 @@ import pytest
 from llm_otel_broadcast.stand_in.media import IMAGE, IMAGE_USAGE, image_events, images
 from tests.clients.calling import KINDS
 from tests.clients.operations import call, skip_unless_taken, skip_without
+from tests.delivery.test_pricing import needs_listed
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 BLOB = {"type": "blob", "modality": "image", "mime_type": "image/png", "stripped": True, "bytes": len(IMAGE)}
@@ -194,6 +195,7 @@ def test_image_tokens_are_priced_as_such(as_openai, stand_in, instrumented, arri
     details = {"text_tokens": million, "image_tokens": million}
     stand_in.script(images(usage={**usage, "input_tokens_details": details}))
     instrumented()
+    needs_listed("gpt-image-1", "openai")
     call("sync", as_openai, "images.generate")
     attributes = arrived(1)[0].attributes
     assert attributes["gen_ai.usage.input_cost"] in (15.0, 10.0)  # older price lists know no image tokens

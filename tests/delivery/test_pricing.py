@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from functools import partial
 
+import genai_prices
 import pytest
 from genai_prices import Usage as PriceList
 
@@ -69,7 +70,16 @@ def test_input_alone_is_priced():
     assert (cost.input, cost.output, cost.total) == (0.02, 0.0, 0.02)
 
 
+def needs_listed(model, provider):
+    """Skip where the installed price list, asked without us, does not know the model: the lowest one is a year old."""
+    try:
+        genai_prices.calc_price(PriceList(input_tokens=1), model_ref=model, provider_id=provider)
+    except LookupError:
+        pytest.skip(f"this release of genai-prices does not know {model} of {provider}")
+
+
 def test_image_and_audio_tokens_have_prices_of_their_own():
+    needs_listed("gpt-image-1", "openai")
     text = record("gpt-image-1", input_tokens=1_000_000, input_image_tokens=0)
     drawn = record("gpt-image-1", input_tokens=1_000_000, input_image_tokens=1_000_000)
     said = record("gpt-4o-transcribe", input_tokens=1_000_000, input_audio_tokens=1_000_000)
@@ -154,6 +164,7 @@ def test_a_well_known_model_behind_an_unknown_host_is_priced_by_its_name():
 
 
 def test_a_client_made_for_one_provider_is_priced_as_that_wherever_it_is_sent():
+    needs_listed("gpt-4o", "azure")
     assert estimate(record("gpt-4o", Server("azure.ai.openai", "127.0.0.1", 8080))).total == 12.5
 
 
