@@ -16,7 +16,9 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from llm_otel_broadcast.clients.gateways import note_refusal, note_transport
-from llm_otel_broadcast.clients.reader import Reader, answer_of, describe, merged_arguments
+from llm_otel_broadcast.clients.generators import is_generator, watch_generator
+from llm_otel_broadcast.clients.library import ClientLibrary
+from llm_otel_broadcast.clients.reader import Reader, merged_arguments
 from llm_otel_broadcast.clients.streams import is_http, is_raw, is_stream, watch_body, watch_raw, watch_stream
 from llm_otel_broadcast.host.guard import Guard, ask
 from llm_otel_broadcast.record.failure import Failure
@@ -37,9 +39,11 @@ _SUPPRESS_KEY: Any = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None
 
 
 class Observer(Protocol):
-    """What the wrapper needs from the rest of the package; made by `instrumentation`."""
+    """What a watched call needs from the rest of the package; made by `runtime`."""
 
-    def rewrite(self, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
+    def prepare(
+        self, library: ClientLibrary, instance: Any, arguments: dict[str, Any], record: Generation
+    ) -> dict[str, Any]:
         """Read the call's fields, and return the arguments to call the client with."""
 
     def opened(self, record: Generation) -> Any:
@@ -84,6 +88,7 @@ class Call:
     __slots__ = (
         "_attached",
         "_before",
+        "_context",
         "_encloses",
         "_inside",
         "_is_closed",
@@ -92,18 +97,28 @@ class Call:
         "_outer",
         "_token",
         "kwargs",
+        "library",
         "reader",
         "record",
     )
 
-    def __init__(
-        self, observer: Observer, reader: Reader, record: Generation, kwargs: dict[str, Any], *, encloses: bool
+    def __init__(  # as many as there are slots to fill
+        self,
+        library: ClientLibrary,
+        observer: Observer,
+        reader: Reader,
+        record: Generation,
+        kwargs: dict[str, Any],
+        *,
+        encloses: bool,
     ) -> None:
+        self.library = library
         self.record = record
         self.reader = reader
         self.kwargs = kwargs
         self._observer = observer
         self._encloses = encloses
+        self._context: Any = None
         self._before: Any = None
         self._token: Any = None
         self._attached: Any = None
@@ -114,13 +129,19 @@ class Call:
     def enter(self) -> None:
         """Make the call's span current, and keep watched methods that this one may go through from being counted.
 
-        A signal handler may raise between any two steps: what `leave` needs is noted before each step.
+        Each step of a generator enters anew. A signal handler may raise between any two lines: what `leave` needs is noted
+        before each of them.
         """
         with _ENTERING:
             self._outer = _inside.get()
             self._inside = _inside.set(2 if self._encloses else 1)
-            context = self._observer.opened(self.record)
-            self._is_placed = True
+            context = self._context
+            if not self._is_placed:
+                context = self._context = self._observer.opened(self.record)
+                self._is_placed = True
+            elif context is not None:
+                # a further step of a generator, whose caller may have changed the context since
+                context = trace.set_span_in_context(trace.get_current_span(context))
             if context is not None:
                 self._before = otel_context.get_current()
                 self._attached = context
@@ -174,11 +195,12 @@ class Call:
         try:
             with _ENDING:
                 self.leave()
-                failure = describe(error)
+                failure = self.library.describe_error(error)
                 note_transport(self.record, error)
                 note_refusal(self.record, error)
-                answer = answer_of(error)
-                if answer is not None:  # the model answered, and the client found the answer wanting (`parse`)
+                answer = self.library.answer_of(error)
+                # the model answered, and the client found the answer wanting (`parse`)
+                if answer is not None:
                     self.reader.read_response(self.record, answer)
         finally:
             self.leave()
@@ -199,7 +221,7 @@ class Call:
             self.leave()
             if is_stream(result):
                 note_transport(self.record, result)
-                outcome = watch_stream(result, self)
+                outcome = watch_generator(result, self) if is_generator(result) else watch_stream(result, self)
                 ended = False
             elif is_raw(result):
                 note_transport(self.record, result)
@@ -222,42 +244,13 @@ def _reset(token: Token[Any]) -> None:
         pass
 
 
-def begin(
-    switch: Switch,
-    reader: Reader,
-    instance: Any,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    *,
-    encloses: bool = False,
-) -> Call | None:
-    """Return the call to be recorded, its arguments ready, or None when nobody watches it."""
-    observer = switch.find(instance)
-    if observer is None or _inside.get() > 1 or (_SUPPRESS_KEY is not None and otel_context.get_value(_SUPPRESS_KEY)):
-        return None
-    call = None
-    with _REQUEST:
-        record = Generation(reader.operation, reader.api)
-        arguments = dict(kwargs)
-        call = Call(observer, reader, record, arguments, encloses=encloses)
-        with _ASKING:
-            merged = merged_arguments(arguments)
-            named = dict(zip(getattr(reader, "positional", ()), args, strict=False)) if args else None
-            asked = {**merged, **named} if named else merged
-            reader.read_request(record, asked, content=observer.wants_content)
-            if asked is not arguments:
-                _keep_tees(arguments, asked)
-        call.kwargs = observer.rewrite(instance, arguments, record)
-    return call
-
-
-def _keep_tees(arguments: dict[str, Any], asked: dict[str, Any]) -> None:
+def _keep_tees(arguments: dict[str, Any], effective: dict[str, Any]) -> None:
     """Take over what a reader has put in the place of an argument that can be iterated once only."""
     extra = arguments.get("extra_body")
     overridden = extra if isinstance(extra, Mapping) else ()
     for name in arguments:
         if name not in overridden:
-            arguments[name] = asked[name]
+            arguments[name] = effective[name]
 
 
 def is_under_way() -> bool:
@@ -265,27 +258,62 @@ def is_under_way() -> bool:
     return _inside.get() > 0
 
 
-class Post:
-    """Where a patched method asks and what it knows.
+class Patchpoint:
+    """What a patched method knows, and where it asks at each call whether it is watched.
 
     Attributes:
+        library: whose method it is.
+        reader: reads its calls.
         switch: says who is watching.
         encloses: the method may go through another watched one, which is not to be counted as well.
         traced_below: another instrumentation below this patch makes the app's span of each call.
     """
 
-    __slots__ = ("_reader", "encloses", "switch", "traced_below")
+    __slots__ = ("encloses", "library", "reader", "switch", "traced_below")
 
-    def __init__(self, reader: Reader, switch: Switch, *, encloses: bool, traced_below: bool = False) -> None:
-        self._reader = reader
+    def __init__(
+        self,
+        library: ClientLibrary,
+        reader: Reader,
+        switch: Switch,
+        *,
+        encloses: bool = False,
+        traced_below: bool = False,
+    ) -> None:
+        self.library = library
+        self.reader = reader
         self.switch = switch
         self.encloses = encloses
         self.traced_below = traced_below
 
-    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-        """Return the call to be recorded, its arguments ready, or None when nobody watches it."""
+    def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
+        """Return the call to be recorded, its arguments ready, or None when nobody watches it.
+
+        Args:
+            args: the arguments by position, the instance first.
+            kwargs: the arguments by keyword; never changed.
+        """
         instance = args[0] if args else None
-        call = begin(self.switch, self._reader, instance, args[1:], kwargs, encloses=self.encloses)
-        if call is not None:
-            call.record.traced_below = self.traced_below
+        observer = self.switch.find(instance)
+        if (
+            observer is None
+            or _inside.get() > 1
+            or (_SUPPRESS_KEY is not None and otel_context.get_value(_SUPPRESS_KEY))
+        ):
+            return None
+        call = None
+        with _REQUEST:
+            reader = self.reader
+            record = Generation(reader.operation, reader.api)
+            record.traced_below = self.traced_below
+            arguments = dict(kwargs)
+            call = Call(self.library, observer, reader, record, arguments, encloses=self.encloses)
+            with _ASKING:
+                effective = merged_arguments(arguments)
+                if len(args) > 1 and reader.positional:
+                    effective = {**effective, **dict(zip(reader.positional, args[1:], strict=False))}
+                reader.read_request(record, effective, content=observer.wants_content)
+                if effective is not arguments:
+                    _keep_tees(arguments, effective)
+            call.kwargs = observer.prepare(self.library, instance, arguments, record)
         return call

@@ -18,35 +18,10 @@ Members: TypeAlias = Mapping[str, Any]
 NOTHING: Final[Members] = {}
 MAX_ERROR_TEXT: Final = 16_384
 """Characters that are kept of an error's text, at most."""
-_PARSED: Final = ("raw_response", "raw_completion")
 _TEXTS: Final = ("text", "thinking", "reasoning", "content", "summary")
 """Members of a part of a message that are its text."""
 _MAX_TEXT_DEPTH: Final = 4
 _UNSET: Final = frozenset({"NotGiven", "Omit", "NoneType"})
-
-
-class Reader(Protocol):
-    """How one operation's request, response and chunks are read. Stateless; the record holds everything."""
-
-    @property
-    def operation(self) -> str:
-        """`gen_ai.operation.name` of the GenAI conventions."""
-
-    @property
-    def api(self) -> str | None:
-        """`openai.api.type`, where the conventions have one."""
-
-    def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
-        """Fill the record from the call's arguments; may replace a one-time iterator in `kwargs` by one that is teed."""
-
-    def read_response(self, record: Generation, response: Any) -> None:
-        """Fill the record from a whole answer: an object of the client, or the same as a mapping."""
-
-    def read_body(self, record: Generation, body: bytes) -> None:
-        """Fill the record from the bytes of a whole answer (raw responses, in the background)."""
-
-    def fold(self, record: Generation) -> Fold:
-        """Return what takes the chunks of a stream."""
 
 
 class Fold(Protocol):
@@ -67,6 +42,40 @@ class NoFold:
 
     def finish(self) -> None:
         return
+
+
+class Reader(Protocol):
+    """How one operation's request, response and chunks are read. Stateless: the record holds everything.
+
+    Derive from it: what is not overridden is right for an operation whose answers are JSON and never streamed.
+
+    Attributes:
+        operation: `gen_ai.operation.name` of the GenAI conventions.
+        api: the value of `openai.api.type`, where the conventions have one for the API.
+        positional: names of the arguments that may be given by position, after the instance.
+    """
+
+    operation: str
+    api: str | None = None
+    positional: tuple[str, ...] = ()
+
+    def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
+        """Fill the record from the call's arguments; may replace a one-time iterator in `kwargs` by one that is teed."""
+
+    def read_response(self, record: Generation, response: Any) -> None:
+        """Fill the record from a whole answer: an object of the client, or the same as a mapping."""
+
+    def read_body(self, record: Generation, body: bytes) -> None:
+        """Fill the record from the bytes of a whole answer (raw responses, in the background)."""
+        self.read_response(record, json.loads(body))
+
+    def measure(self, record: Generation, response: Any) -> bool:  # noqa: ARG002
+        """Take the size of an answer that is no text from its HTTP response. False: it is text, and `read_body` reads it."""
+        return False
+
+    def fold(self, record: Generation) -> Fold:  # noqa: ARG002
+        """Return what takes the chunks of a stream."""
+        return NoFold()
 
 
 def members_of(thing: Any) -> Members:
@@ -187,23 +196,6 @@ def error_text_of(error: Any) -> str:
         return error
     members = all_members_of(error)
     return text_of(members.get("message")) or text_of(members.get("detail")) or ""
-
-
-def answer_of(error: BaseException) -> Any:
-    """Return the answer that the client got and then found wanting (`parse`), None if it got none.
-
-    Some errors carry it; what pydantic raises does not, but the client's `parser` had it in hand.
-    """
-    carried = ask_for(error, "completion")
-    if carried is not None:
-        return carried
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_name == "parser":
-            known = trace.tb_frame.f_locals
-            return next((known[name] for name in _PARSED if known.get(name) is not None), None)
-        trace = trace.tb_next
-    return None
 
 
 def ask_for(thing: Any, name: str) -> Any:

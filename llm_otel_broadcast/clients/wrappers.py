@@ -8,26 +8,29 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from llm_otel_broadcast.clients.call import Call, Post
+from llm_otel_broadcast.clients.call import Call, Patchpoint
+from llm_otel_broadcast.clients.generators import is_generator, watch_generator
 from llm_otel_broadcast.clients.tracebacks import passed_over, unseen
 
 
-def watch(original: Any, post: Post, *, is_async: bool) -> Callable[..., Any]:
+def watch(original: Any, patchpoint: Patchpoint, *, is_async: bool | None) -> Callable[..., Any]:
     """Return the function that takes the place of a client's.
 
     Args:
         original: what stands there: the client's function, or what somebody has put in its place.
-        post: where to ask at each call.
-        is_async: what it returns is to be awaited.
+        patchpoint: where to ask at each call.
+        is_async: what it returns is to be awaited; None: the function tells by its kind.
     """
     method = callable_of(original)
-    if not is_async:
-        made = _watch_call(method, post)
-    elif inspect.iscoroutinefunction(original):
-        made = _watch_coroutine(method, post)
+    if inspect.iscoroutinefunction(original) and is_async is not False:
+        replacement = _watch_coroutine(method, patchpoint)
+    elif is_async:
+        replacement = _watch_later(method, patchpoint, original)
+    elif is_async is None and (inspect.isgeneratorfunction(original) or inspect.isasyncgenfunction(original)):
+        replacement = _watch_generator(method, patchpoint)
     else:
-        made = _watch_later(method, post, original)
-    return taking_place(original, made)
+        replacement = _watch_call(method, patchpoint)
+    return taking_place(original, replacement)
 
 
 def callable_of(original: Any) -> Callable[..., Any]:
@@ -35,9 +38,9 @@ def callable_of(original: Any) -> Callable[..., Any]:
     return original if type(original) is FunctionType else functools.partial(_call_bound, original)
 
 
-def taking_place(original: Any, made: Callable[..., Any]) -> Callable[..., Any]:
+def taking_place(original: Any, replacement: Callable[..., Any]) -> Callable[..., Any]:
     """Have a function of ours look like the one whose place it takes."""
-    watched: Callable[..., Any] = passed_over(functools.wraps(original)(made))
+    watched: Callable[..., Any] = passed_over(functools.wraps(original)(replacement))
     return watched
 
 
@@ -50,11 +53,12 @@ def _call_bound(original: Any, /, *args: Any, **kwargs: Any) -> Any:
     return bind(original, args[0], type(args[0]))(*args[1:], **kwargs)
 
 
-def _watch_call(method: Callable[..., Any], post: Post) -> Callable[..., Any]:
+def _watch_call(method: Callable[..., Any], patchpoint: Patchpoint) -> Callable[..., Any]:
     def create(*args: Any, **kwargs: Any) -> Any:
         call = None
-        try:  # round our own steps too: a signal handler may raise in each of them
-            call = post.begin(args, kwargs)
+        # round our own steps too: a signal handler may raise in each of them
+        try:
+            call = patchpoint.begin(args, kwargs)
             if call is not None:
                 call.enter()
             result = method(*args, **(kwargs if call is None else call.kwargs))
@@ -68,11 +72,11 @@ def _watch_call(method: Callable[..., Any], post: Post) -> Callable[..., Any]:
     return create
 
 
-def _watch_coroutine(method: Callable[..., Any], post: Post) -> Callable[..., Any]:
+def _watch_coroutine(method: Callable[..., Any], patchpoint: Patchpoint) -> Callable[..., Any]:
     async def create(*args: Any, **kwargs: Any) -> Any:
         call = None
         try:
-            call = post.begin(args, kwargs)
+            call = patchpoint.begin(args, kwargs)
             if call is not None:
                 call.enter()
             result = await method(*args, **(kwargs if call is None else call.kwargs))
@@ -86,14 +90,14 @@ def _watch_coroutine(method: Callable[..., Any], post: Post) -> Callable[..., An
     return create
 
 
-def _watch_later(method: Callable[..., Any], post: Post, original: Any) -> Callable[..., Any]:
+def _watch_later(method: Callable[..., Any], patchpoint: Patchpoint, original: Any) -> Callable[..., Any]:
     """Watch a plain function that returns a coroutine: what it checks and announces at once, it still does at once."""
 
-    async def follow(call: Call, made: _Made) -> Any:
+    async def follow(call: Call, unstarted: _Unstarted) -> Any:
         try:
             call.record.restart()
             call.enter()
-            return call.returned(await made.take())
+            return call.returned(await unstarted.take())
         except BaseException as error:
             call.failed(error)
             unseen(error)
@@ -102,8 +106,8 @@ def _watch_later(method: Callable[..., Any], post: Post, original: Any) -> Calla
     def create(*args: Any, **kwargs: Any) -> Any:
         call = None
         try:
-            call = post.begin(args, kwargs)
-            made = method(*args, **(kwargs if call is None else call.kwargs))
+            call = patchpoint.begin(args, kwargs)
+            awaitable = method(*args, **(kwargs if call is None else call.kwargs))
         except BaseException as error:
             if call is not None:
                 call.enter()
@@ -111,17 +115,43 @@ def _watch_later(method: Callable[..., Any], post: Post, original: Any) -> Calla
             unseen(error)
             raise
         if call is None:
-            return made
-        if hasattr(made, "__await__"):
-            return follow(call, _Made(made))
-        call.enter()  # somebody's own method below ours, which answers at once
-        return call.returned(made)
+            return awaitable
+        if hasattr(awaitable, "__await__"):
+            return follow(call, _Unstarted(awaitable))
+        # somebody's own method below ours, which answers at once
+        call.enter()
+        return call.returned(awaitable)
 
     passed_over(functools.wraps(original, assigned=("__name__", "__qualname__"), updated=())(follow))
     return create
 
 
-class _Made:
+def _watch_generator(method: Callable[..., Any], patchpoint: Patchpoint) -> Callable[..., Any]:
+    """Watch a generator function: what Python checks as it is called, it still checks then; the call begins with the first step."""
+
+    def create(*args: Any, **kwargs: Any) -> Any:
+        call = None
+        try:
+            call = patchpoint.begin(args, kwargs)
+            stream = method(*args, **(kwargs if call is None else call.kwargs))
+        except BaseException as error:
+            if call is not None:
+                call.enter()
+                call.failed(error)
+            unseen(error)
+            raise
+        if call is None:
+            return stream
+        if is_generator(stream):
+            return watch_generator(stream, call, has_begun=False)
+        # somebody's own method below ours, which answers at once
+        call.enter()
+        return call.returned(stream)
+
+    return create
+
+
+class _Unstarted:
     """A coroutine that is not under way yet. If it never will be, Python says so once, not for ours and the client's."""
 
     __slots__ = ("_coroutine",)

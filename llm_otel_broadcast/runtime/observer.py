@@ -16,11 +16,9 @@ from llm_otel_broadcast.app.late_spans import LateSpans
 from llm_otel_broadcast.app.metrics import AppMetrics
 from llm_otel_broadcast.app.other_tracers import overlap
 from llm_otel_broadcast.app.spans import AppSpans, bare
-from llm_otel_broadcast.clients import extra_body
 from llm_otel_broadcast.clients.answer_texts import limit_answer
-from llm_otel_broadcast.clients.openai.keys import client_of, default_headers_of, key_of, learns_late
-from llm_otel_broadcast.clients.openai.server import server_of
-from llm_otel_broadcast.clients.openai.stream_usage import request_usage
+from llm_otel_broadcast.clients.library import ClientLibrary
+from llm_otel_broadcast.clients.request_fields import NO_REQUEST_FIELDS, RequestFields, forward_fields
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.privacy import narrow
 from llm_otel_broadcast.delivery.selection import KeyWatch
@@ -73,10 +71,12 @@ class CallObserver:
         self.successor: CallObserver | None = None
         """Whose settings have replaced these: calls that were under way then end there."""
 
-    def rewrite(self, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
-        """Read the call's fields, and return the arguments the client is to be called with."""
+    def prepare(
+        self, library: ClientLibrary, instance: Any, arguments: dict[str, Any], record: Generation
+    ) -> dict[str, Any]:
+        """Read who answers and what is said about the call, and return the arguments to call the client with."""
         options = self._options
-        record.server = server_of(instance)
+        record.server = library.server_of(instance)
         record.max_characters = self._max_characters
         record.is_measured = self._meter_provider() is not None
         if self._unwanted and record.wants_content:
@@ -84,35 +84,39 @@ class CallObserver:
             narrow(record)
         if self._key_watch.asks:
             with _KEY:
-                self._note_key(record, client_of(instance), kwargs.get("extra_headers"))
-        said = extra_body.NOTHING_SAID
+                self._note_key(record, library, instance, arguments)
+        request_fields = NO_REQUEST_FIELDS
         with _FIELDS:
-            said = extra_body.read(kwargs, default_headers_of(client_of(instance)))
-            self._say(record, said)
+            request_fields = library.read_fields(instance, arguments)
+            self._merge_fields(record, request_fields)
         if options.link_gateway:
-            self._place(record, trace.get_current_span())  # its ids go out with the request
-        sent = extra_body.rewrite(
-            kwargs,
-            record,
-            said,
-            forward=options.forward_trace_fields,
-            link_gateway=options.link_gateway,
-        )
-        return request_usage(record, sent) if options.request_stream_usage else sent
+            # its ids go out with the request
+            self._place(record, trace.get_current_span())
+        if request_fields.carried or options.forward_trace_fields or options.link_gateway:
+            arguments = forward_fields(
+                library,
+                arguments,
+                record,
+                request_fields,
+                forward=options.forward_trace_fields,
+                link_gateway=options.link_gateway,
+            )
+        return library.request_usage(record, arguments) if options.request_stream_usage else arguments
 
-    def _note_key(self, record: Generation, client: Any, headers: Any) -> None:
+    def _note_key(self, record: Generation, library: ClientLibrary, instance: Any, arguments: dict[str, Any]) -> None:
         """Note which of the keys that destinations ask for the call is made with; the key itself is not kept."""
-        key = key_of(client, headers)
-        if key is not None and not learns_late(client):
-            record.api_keys = self._key_watch.names_of(key)
+        key = library.key_of(instance, arguments, has_ended=False)
+        if key is None:
+            record.late_key = partial(library.key_of, instance, {}, has_ended=True)
         else:
-            record.caller = client
+            record.api_keys = self._key_watch.names_of(key)
 
-    def _say(self, record: Generation, said: extra_body.Said) -> None:
+    def _merge_fields(self, record: Generation, request_fields: RequestFields) -> None:
         """Merge what is said about the call with what is said around it."""
         scope = current_scope()
-        record.fields = merge(said.trace, said.session_id, said.user, self.around(scope.said if scope else {}))
-        record.in_scope = scope is not None and bool(scope.enclosing_spans) and not has_ids(said.trace)
+        call_trace, session_id, user, _ = request_fields
+        record.fields = merge(call_trace, session_id, user, self.around(scope.said if scope else {}))
+        record.in_scope = scope is not None and bool(scope.enclosing_spans) and not has_ids(call_trace)
         if scope is not None and record.fields.private:
             scope.hide_errors()
 
@@ -242,10 +246,10 @@ class CallObserver:
 
     def closed(self, record: Generation) -> None:
         """End the courtesy spans and hand the record over."""
-        client, record.caller = record.caller, None
-        if client is not None:
+        late_key, record.late_key = record.late_key, None
+        if late_key is not None:
             with _KEY:
-                record.api_keys = self._key_watch.names_of(key_of(client, None) or "")
+                record.api_keys = self._key_watch.names_of(late_key() or "")
         spans, record.app_spans = record.app_spans, ()
         last = self
         while last.successor is not None:
