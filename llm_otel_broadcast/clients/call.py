@@ -1,8 +1,7 @@
-"""The one wrapper round every create method: sync and async, plain, streamed and raw.
+"""One watched call, from its arguments to its end: sync and async, plain, streamed and raw.
 
-Reads what is asked and what comes back, never changes either (but for our own trace fields in the request body, DESIGN
-section 3), and never lets an error of ours reach the caller. A function of the client is replaced by a function of the same
-name, signature and kind, which neither tracebacks nor warnings show.
+Reads the request and the answer, never changes either (but for our own trace fields in the request body, DESIGN section 3),
+and never lets an error of ours reach the caller.
 """
 
 from __future__ import annotations
@@ -29,12 +28,11 @@ _ANSWERING = Guard("reading the response")
 _ENDING = Guard("ending the record")
 _REQUEST = Guard("preparing the request")
 _ENTERING = Guard("making the span current")
+# 1: a watched method is under way, and what it posts belongs to it. 2: the watched methods that it goes through belong to it
+# too, as `parse` calls `create` in some versions of the openai client. Not so with 1: an iterator of messages that the program
+# passes may make calls of its own while the client consumes it.
 _inside: ContextVar[int] = ContextVar("llm_otel_broadcast_inside", default=0)
-"""1: a watched method is under way; what it posts belongs to it.
-
-2: also the watched methods that it may go through: `parse` calls `create` in some versions of a client. Not so with 1:
-a generator of messages may make calls of its own.
-"""
+# the API's own key has no public name; where it is gone, nobody can suppress us
 _SUPPRESS_KEY: Any = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
 
 
@@ -65,7 +63,7 @@ class Switch:
 
     Attributes:
         observer: watches all calls of the process.
-        chosen: who watches single clients instead, asked first.
+        chosen: who watches single clients instead, each with a test for their instances; they are asked first.
     """
 
     __slots__ = ("chosen", "observer")
@@ -75,7 +73,7 @@ class Switch:
         self.chosen: tuple[tuple[Callable[[Any], bool], Observer], ...] = ()
 
     def find(self, instance: Any) -> Observer | None:
-        """Return who watches the calls of a resource of a client."""
+        """Return who watches the calls of an instance."""
         for covers, observer in self.chosen:
             if ask(functools.partial(covers, instance), otherwise=False):
                 return observer
@@ -87,7 +85,7 @@ class Call:
 
     __slots__ = (
         "_attached",
-        "_before",
+        "_caller_context",
         "_context",
         "_encloses",
         "_inside",
@@ -119,7 +117,7 @@ class Call:
         self._observer = observer
         self._encloses = encloses
         self._context: Any = None
-        self._before: Any = None
+        self._caller_context: Any = None
         self._token: Any = None
         self._attached: Any = None
         self._inside: Any = None
@@ -143,12 +141,12 @@ class Call:
                 # a further step of a generator, whose caller may have changed the context since
                 context = trace.set_span_in_context(trace.get_current_span(context))
             if context is not None:
-                self._before = otel_context.get_current()
+                self._caller_context = otel_context.get_current()
                 self._attached = context
                 self._token = otel_context.attach(context)
 
-    def place(self) -> None:
-        """Give the record its place in the trace without making anything current."""
+    def place_record(self) -> None:
+        """Give the record its ids and its parent without making anything current."""
         with _ENTERING:
             self._observer.opened(self.record)
             self._is_placed = True
@@ -169,28 +167,28 @@ class Call:
         current = otel_context.get_current()
         if current is attached:
             if type(self._token) is Token:
-                # not by `detach`, which swallows what a signal handler raises meanwhile
+                # not by `detach`, which swallows and logs what a signal handler raises meanwhile
                 _reset(self._token)
             elif self._token is None:
-                otel_context.attach(self._before)
+                otel_context.attach(self._caller_context)
             else:
                 otel_context.detach(self._token)
         elif trace.get_current_span(current) is trace.get_current_span(attached):
-            # somebody has left a context of his own behind, made from ours: his values stay, our span does not
-            otel_context.attach(trace.set_span_in_context(trace.get_current_span(self._before), current))
+            # somebody has left a context of their own behind, made from ours: its values stay, our span does not
+            otel_context.attach(trace.set_span_in_context(trace.get_current_span(self._caller_context), current))
         self._attached = None
 
     def finish(self, failure: Failure | None = None) -> None:
         """End the record, once."""
         with _ENDING:
             self.record.end(failure)
-            # not placed: a signal handler has interrupted the call before it had begun
+            # without a place in a trace: a signal handler has interrupted the call before it had begun
             if self._is_placed and not self._is_closed:
                 self._is_closed = True
                 self._observer.closed(self.record)
 
     def failed(self, error: BaseException) -> None:
-        """Describe the error that the call raised, and end."""
+        """Take the error that the call raised, and end the record with it."""
         failure = Failure(type(error).__qualname__)
         try:
             with _ENDING:
@@ -216,7 +214,8 @@ class Call:
         """Read the answer, or watch the stream; return what the caller gets."""
         outcome = result
         ended = True
-        self.kwargs = {}  # a stream may live long
+        # a stream may live long, and its arguments with it
+        self.kwargs = {}
         with _ANSWERING:
             self.leave()
             if is_stream(result):
@@ -237,10 +236,10 @@ class Call:
 
 
 def _reset(token: Token[Any]) -> None:
-    """Put back what a context variable had before."""
+    """Put back what a context variable had before. Does nothing where that has been done, or in another context."""
     try:  # noqa: SIM105  # a `with` costs several times as much, at every call
         token.var.reset(token)
-    except (RuntimeError, ValueError):  # done already, or set in another context
+    except (RuntimeError, ValueError):
         pass
 
 

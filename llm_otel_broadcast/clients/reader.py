@@ -21,6 +21,7 @@ MAX_ERROR_TEXT: Final = 16_384
 _TEXTS: Final = ("text", "thinking", "reasoning", "content", "summary")
 """Members of a part of a message that are its text."""
 _MAX_TEXT_DEPTH: Final = 4
+# by name: the classes are the client's, and importing it is not ours to do
 _UNSET: Final = frozenset({"NotGiven", "Omit", "NoneType"})
 
 
@@ -78,30 +79,28 @@ class Reader(Protocol):
         return NoFold()
 
 
-def members_of(thing: Any) -> Members:
-    """Return an object's members by name; of a mapping itself, of anything else that has none nothing.
-
-    Far cheaper than asking a model of the client for each: its attributes go through `__getattr__`.
-    """
+def members_of(value: Any) -> Members:
+    """Return an object's members by name: of a mapping the mapping itself, of a value without members none."""
+    # not `getattr` for each name: a model of the client's looks its attributes up in `__getattr__`, which is far dearer
     try:
-        members: Members = thing.__dict__
+        members: Members = value.__dict__
     except AttributeError:
-        return thing if isinstance(thing, Mapping) else NOTHING
+        return value if isinstance(value, Mapping) else NOTHING
     return members
 
 
-def extras_of(thing: Any) -> Members:
-    """Return the members that the client's model does not know: it keeps them apart (pydantic 2), or nothing does."""
+def extras_of(value: Any) -> Members:
+    """Return the members that the client's model does not know: pydantic 2 keeps them apart, others among all members."""
     try:
-        return thing.__pydantic_extra__ or NOTHING
+        return value.__pydantic_extra__ or NOTHING
     except AttributeError:
-        return members_of(thing)
+        return members_of(value)
 
 
-def all_members_of(thing: Any) -> Members:
+def all_members_of(value: Any) -> Members:
     """Return known and unknown members together."""
-    extras = extras_of(thing)
-    members = members_of(thing)
+    extras = extras_of(value)
+    members = members_of(value)
     return {**members, **extras} if extras and extras is not members else members
 
 
@@ -136,7 +135,7 @@ def json_text(value: Any) -> str:
     """Return a value of an answer as text: a text as it is, None as none, anything else as JSON, never as Python writes it."""
     if value is None or isinstance(value, str):
         return value or ""
-    return ask(lambda: json.dumps(value, ensure_ascii=False, default=lambda thing: dict(all_members_of(thing))), "")
+    return ask(lambda: json.dumps(value, ensure_ascii=False, default=lambda part: dict(all_members_of(part))), "")
 
 
 def is_set(value: Any) -> bool:
@@ -155,9 +154,14 @@ def merged_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     return {**arguments, **extra, "stream": arguments.get("stream")}
 
 
-def parameters_of(kwargs: Mapping[str, Any], wanted: Mapping[str, str]) -> dict[str, object]:
-    """Return those arguments that were given, under the names that the record has for them."""
-    return {wanted[name]: kwargs[name] for name in kwargs.keys() & wanted.keys() if is_set(kwargs[name])}
+def parameters_of(kwargs: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, object]:
+    """Return those arguments that are set, under the names that the record has for them.
+
+    Args:
+        kwargs: the call's arguments.
+        names: of the arguments that may go on a span, the record's names by those of the client.
+    """
+    return {names[name]: kwargs[name] for name in kwargs.keys() & names.keys() if is_set(kwargs[name])}
 
 
 def note(record: Generation, **facts: Detail | None) -> None:
@@ -169,11 +173,12 @@ def note(record: Generation, **facts: Detail | None) -> None:
 
 def describe(error: BaseException) -> Failure:
     """Return what an exception of the client says; its text counts as content."""
-    said = members_of(error)  # asking for an attribute runs code, which in other libraries' errors may warn
-    status, code, request_id = said.get("status_code"), said.get("code"), said.get("request_id")
+    # not by `getattr`: asking for an attribute runs code, which in other libraries' errors may warn
+    members = members_of(error)
+    status, code, request_id = members.get("status_code"), members.get("code"), members.get("request_id")
     return Failure(
         type=type(error).__qualname__,
-        message=_message_of(error, said)[:MAX_ERROR_TEXT],
+        message=_message_of(error, members)[:MAX_ERROR_TEXT],
         status_code=status if isinstance(status, int) else None,
         code=code if isinstance(code, str) else None,
         request_id=request_id if isinstance(request_id, str) else None,
@@ -198,24 +203,24 @@ def error_text_of(error: Any) -> str:
     return text_of(members.get("message")) or text_of(members.get("detail")) or ""
 
 
-def ask_for(thing: Any, name: str) -> Any:
+def ask_for(source: Any, name: str) -> Any:
     """Return an attribute, None where there is none or asking for it fails."""
-    return ask(lambda: getattr(thing, name, None), None)
+    return ask(lambda: getattr(source, name, None), None)
 
 
-def retries_of(thing: Any) -> int | None:
+def retries_of(result: Any) -> int | None:
     """Return how often the client tried again by itself, told by a raw response, a stream or an error; None if not told.
 
     The client counts in a header of the request it sends (`x-stainless-retry-count`, openai 1.49 and newer).
     """
-    return ask(lambda: _retries(thing), None)
+    return ask(lambda: _retries(result), None)
 
 
-def _retries(thing: Any) -> int | None:
-    stated = getattr(thing, "retries_taken", None)
+def _retries(result: Any) -> int | None:
+    stated = getattr(result, "retries_taken", None)
     if type(stated) is int:
         return stated or None
-    response = getattr(thing, "response", None)
-    request = getattr(thing, "request", None) if response is None else response.request
+    response = getattr(result, "response", None)
+    request = getattr(result, "request", None) if response is None else response.request
     text = getattr(request, "headers", NOTHING).get("x-stainless-retry-count")
     return (int(text) or None) if isinstance(text, str) and text.isdecimal() else None

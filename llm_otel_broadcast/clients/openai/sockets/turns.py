@@ -126,7 +126,7 @@ class Turns:
         call = self._patchpoint.begin((self._resource,), {**settings, **asked})
         if call is None:
             return None
-        call.place()
+        call.place_record()
         call.record.server = self._server or call.record.server
         return _Turn(call, said, asked, settings)
 
