@@ -18,7 +18,6 @@ from llm_otel_broadcast.clients.reader import (
     items_of,
     members_of,
     note,
-    retries_of,
     text_of,
 )
 from llm_otel_broadcast.host.guard import ask
@@ -39,7 +38,7 @@ _STREAM_READER: Final = "__stream__"
 
 def note_transport(record: Generation, result: Any) -> None:
     """Take what headers say of a call, by a raw response, a stream, an HTTP response or an error of the client."""
-    record.retries = retries_of(result)
+    record.retries = ask(partial(_retries_of, result), None)
     server = record.server
     if server.is_openrouter:
         record.generation_id = ask(partial(_header, result, _GENERATION_ID), None)
@@ -131,3 +130,17 @@ def _header(result: Any, name: str) -> str | None:
         response = getattr(result, "response", None)
     headers = getattr(result if response is None else response, "headers", NOTHING)
     return text_of(headers.get(name))
+
+
+def _retries_of(result: Any) -> int | None:
+    """Return how often the client tried again by itself, by a raw response, a stream or an error; None: it does not say.
+
+    Stainless-made clients count in a header of the request they send (`x-stainless-retry-count`, openai 1.49 and newer).
+    """
+    stated = getattr(result, "retries_taken", None)
+    if type(stated) is int:
+        return stated or None
+    response = getattr(result, "response", None)
+    request = getattr(result, "request", None) if response is None else response.request
+    text = getattr(request, "headers", NOTHING).get("x-stainless-retry-count")
+    return (int(text) or None) if isinstance(text, str) and text.isdecimal() else None

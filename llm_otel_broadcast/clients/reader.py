@@ -206,21 +206,3 @@ def error_text_of(error: Any) -> str:
 def ask_for(source: Any, name: str) -> Any:
     """Return an attribute, None where there is none or asking for it fails."""
     return ask(lambda: getattr(source, name, None), None)
-
-
-def retries_of(result: Any) -> int | None:
-    """Return how often the client tried again by itself, told by a raw response, a stream or an error; None if not told.
-
-    The client counts in a header of the request it sends (`x-stainless-retry-count`, openai 1.49 and newer).
-    """
-    return ask(lambda: _retries(result), None)
-
-
-def _retries(result: Any) -> int | None:
-    stated = getattr(result, "retries_taken", None)
-    if type(stated) is int:
-        return stated or None
-    response = getattr(result, "response", None)
-    request = getattr(result, "request", None) if response is None else response.request
-    text = getattr(request, "headers", NOTHING).get("x-stainless-retry-count")
-    return (int(text) or None) if isinstance(text, str) and text.isdecimal() else None
