@@ -39,6 +39,7 @@ class Libraries:
         return tuple(name for library in self._all() for name in library.other_tracers)
 
     def _all(self) -> tuple[ClientLibrary, ...]:
+        # By name: an import here would be made by whoever imports any module of this package, and the library imports us.
         if self._libraries is None:
             self._libraries = tuple(import_module(name).LIBRARY for name in self._modules)
         return self._libraries

@@ -21,6 +21,7 @@ def read_fields(arguments: Mapping[str, Any], default_headers: Mapping[str, Any]
     body = arguments.get("extra_body")
     user = arguments.get("user")
     headers = arguments.get("extra_headers")
+    # most calls: nothing is made for them
     if body is None and user is None and headers is None and not default_headers:
         return NO_REQUEST_FIELDS
     trace = session_id = None
@@ -28,6 +29,7 @@ def read_fields(arguments: Mapping[str, Any], default_headers: Mapping[str, Any]
     if body and isinstance(body, Mapping):
         trace = body.get("trace")
         session_id = body.get("session_id")
+        # the keyword wins; without one the client sends what the body has
         if as_text(user) is None:
             user = body.get("user")
         carried = {name: body[name] for name in MEMBERS if name in body}
@@ -41,6 +43,7 @@ def read_fields(arguments: Mapping[str, Any], default_headers: Mapping[str, Any]
 def write_fields(arguments: dict[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments with these members in `extra_body`, in place of our `MEMBERS` that it has."""
     body = arguments.get("extra_body")
+    # a copy: the caller's own dict is never changed
     rest = {key: value for key, value in body.items() if key not in MEMBERS} if isinstance(body, Mapping) else {}
     return {**arguments, "extra_body": {**rest, **members}}
 

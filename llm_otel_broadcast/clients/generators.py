@@ -57,6 +57,7 @@ class _Reading:
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         """Take the end: the generator returns, is closed, or raises."""
+        # no end is lost to the caller: what is raised goes on, without our frame
         watch = self._watch
         if watch is None:
             return
@@ -82,6 +83,7 @@ def _follow(stream: Generator[Any, Any, Any], reading: _Reading) -> Generator[An
     with reading as watch:
         step, argument = stream.send, None
         while True:
+            # at each step: with a generator the client's code runs in the steps, and may make a request in any of them
             call.enter()
             try:
                 chunk = step(argument)
@@ -95,9 +97,11 @@ def _follow(stream: Generator[Any, Any, Any], reading: _Reading) -> Generator[An
             try:
                 argument = yield chunk
             except GeneratorExit:
+                # at once, not when the client's generator is collected: it may hold a connection
                 stream.close()
                 raise
-            except BaseException as error:  # noqa: BLE001  # thrown by the caller: the client's generator may catch it
+            # thrown by the caller: the client's generator may catch it and go on
+            except BaseException as error:  # noqa: BLE001
                 unseen(error)
                 step, argument = stream.throw, error
 
@@ -123,6 +127,6 @@ async def _follow_async(stream: AsyncGenerator[Any, Any], reading: _Reading) -> 
             except GeneratorExit:
                 await stream.aclose()
                 raise
-            except BaseException as error:  # noqa: BLE001  # thrown by the caller: the client's generator may catch it
+            except BaseException as error:  # noqa: BLE001
                 unseen(error)
                 step, argument = stream.athrow, error

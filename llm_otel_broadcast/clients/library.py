@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from llm_otel_broadcast.clients.patching import Target
 
 
+# A protocol with bodies: who derives from it inherits what is absent in the library, and mypy holds the rest.
 class ClientLibrary(Protocol):
     """A client library: what is patched in it, and how its objects are understood.
 

@@ -58,6 +58,7 @@ def forward_fields(
         forward: `forward_trace_fields`: True sends the merged fields to any host, False sends none to any.
         link_gateway: OpenRouter's own spans are told to hang below ours.
     """
+    # only OpenRouter's own hosts: what else speaks as it does may refuse members that it does not know
     to_openrouter = record.server.is_openrouter
     members: dict[str, Any] = {}
     if forward:
@@ -86,6 +87,7 @@ def _merged_members(fields: Fields, request_fields: RequestFields) -> dict[str, 
     members: dict[str, Any] = {"trace": trace} if trace else {}
     if fields.session_id:
         members["session_id"] = fields.session_id
+    # a `user` of the call's own goes out as the caller wrote it, in the argument or in the body
     if fields.user and request_fields.user is None:
         members["user"] = fields.user
     return members

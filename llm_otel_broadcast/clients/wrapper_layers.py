@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+# a wrapper that names itself as what it wraps would have us look for ever
 _MAX_LAYERS: Final = 32
 
 

@@ -1,4 +1,8 @@
-"""The functions that take the place of a client's methods: the same call, with ours round it; sync, async and in between."""
+"""The functions that take the place of a client's methods: the same call, with ours around it.
+
+One for each kind: a plain function, a coroutine function, a plain function that returns a coroutine, a generator function. Each
+has the name and the signature of the client's, and neither tracebacks nor warnings show it.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +39,12 @@ def watch(original: Any, patchpoint: Patchpoint, *, is_async: bool | None) -> Ca
 
 def callable_of(original: Any) -> Callable[..., Any]:
     """Return what to call with the instance as its first argument."""
+    # a function is called as it is: binding it at each call would cost as much as all of ours before the request
     return original if type(original) is FunctionType else functools.partial(_call_bound, original)
 
 
 def taking_place(original: Any, replacement: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a function of ours look like the one whose place it takes."""
+    """Have a function of ours look like the one that it replaces: name, signature, documentation."""
     watched: Callable[..., Any] = passed_over(functools.wraps(original)(replacement))
     return watched
 
@@ -91,7 +96,7 @@ def _watch_coroutine(method: Callable[..., Any], patchpoint: Patchpoint) -> Call
 
 
 def _watch_later(method: Callable[..., Any], patchpoint: Patchpoint, original: Any) -> Callable[..., Any]:
-    """Watch a plain function that returns a coroutine: what it checks and announces at once, it still does at once."""
+    """Watch a plain function that returns a coroutine."""
 
     async def follow(call: Call, unstarted: _Unstarted) -> Any:
         try:
@@ -103,37 +108,40 @@ def _watch_later(method: Callable[..., Any], patchpoint: Patchpoint, original: A
             unseen(error)
             raise
 
-    def create(*args: Any, **kwargs: Any) -> Any:
-        call = None
-        try:
-            call = patchpoint.begin(args, kwargs)
-            awaitable = method(*args, **(kwargs if call is None else call.kwargs))
-        except BaseException as error:
-            if call is not None:
-                call.enter()
-                call.failed(error)
-            unseen(error)
-            raise
-        if call is None:
-            return awaitable
-        if hasattr(awaitable, "__await__"):
-            return follow(call, _Unstarted(awaitable))
-        # somebody's own method below ours, which answers at once
-        call.enter()
-        return call.returned(awaitable)
+    def resume(call: Call, result: Any) -> Any:
+        return follow(call, _Unstarted(result)) if hasattr(result, "__await__") else None
 
+    # the coroutine bears the name of the client's: asyncio shows it where a task is printed
     passed_over(functools.wraps(original, assigned=("__name__", "__qualname__"), updated=())(follow))
-    return create
+    return _watch_deferred(method, patchpoint, resume)
 
 
 def _watch_generator(method: Callable[..., Any], patchpoint: Patchpoint) -> Callable[..., Any]:
-    """Watch a generator function: what Python checks as it is called, it still checks then; the call begins with the first step."""
+    """Watch a generator function, of either kind. The call begins with the first step."""
+
+    def resume(call: Call, result: Any) -> Any:
+        return watch_generator(result, call, has_begun=False) if is_generator(result) else None
+
+    return _watch_deferred(method, patchpoint, resume)
+
+
+def _watch_deferred(
+    method: Callable[..., Any], patchpoint: Patchpoint, resume: Callable[[Call, Any], Any]
+) -> Callable[..., Any]:
+    """Watch a function whose work begins later: what is checked and announced as it is called, still is.
+
+    Args:
+        method: the client's function.
+        patchpoint: where to ask at each call.
+        resume: returns what the caller gets for the function's result; None where the result is not of the kind that begins
+            later.
+    """
 
     def create(*args: Any, **kwargs: Any) -> Any:
         call = None
         try:
             call = patchpoint.begin(args, kwargs)
-            stream = method(*args, **(kwargs if call is None else call.kwargs))
+            result = method(*args, **(kwargs if call is None else call.kwargs))
         except BaseException as error:
             if call is not None:
                 call.enter()
@@ -141,18 +149,19 @@ def _watch_generator(method: Callable[..., Any], patchpoint: Patchpoint) -> Call
             unseen(error)
             raise
         if call is None:
-            return stream
-        if is_generator(stream):
-            return watch_generator(stream, call, has_begun=False)
+            return result
+        deferred = resume(call, result)
+        if deferred is not None:
+            return deferred
         # somebody's own method below ours, which answers at once
         call.enter()
-        return call.returned(stream)
+        return call.returned(result)
 
     return create
 
 
 class _Unstarted:
-    """A coroutine that is not under way yet. If it never will be, Python says so once, not for ours and the client's."""
+    """A coroutine of the client's that is not under way yet."""
 
     __slots__ = ("_coroutine",)
 
@@ -164,6 +173,7 @@ class _Unstarted:
         return coroutine
 
     def __del__(self) -> None:
+        # never awaited: Python warns of that once, for our coroutine, and not for the client's as well
         close = getattr(self._coroutine, "close", None)
         if close is not None:
             close()
