@@ -17,6 +17,7 @@ _VENDOR_PROVIDERS: Final = frozenset({"openai", "azure.ai.openai"})
 _NO_SERVER: Final = Server(provider="openai", address="", vendor=_VENDOR)
 """Of a resource whose client does not say where it sends its requests: nothing speaks against the client's own default."""
 
+# names as the GenAI conventions list them for `gen_ai.provider.name`; the host itself for all who are not in it
 _BY_DOMAIN: Final = (
     ("openrouter.ai", "openrouter"),
     ("openai.azure.com", "azure.ai.openai"),
@@ -43,8 +44,10 @@ _BEDROCK: Final = re.compile(r"(.+\.)?bedrock[a-z-]*\.[a-z0-9.-]+\.(amazonaws\.c
 
 Other hosts of Amazon's are its customers': load balancers, gateways, machines.
 """
+_SCHEMES: Final = ("bearer ", "basic ")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
+# weak: a client that the program drops goes at once
 _servers: WeakKeyDictionary[Any, tuple[Any, Server]] = WeakKeyDictionary()
 
 
@@ -88,7 +91,7 @@ def _read(client: Any, url: Any) -> Server:
     host = str(getattr(url, "host", "") or "")
     port = getattr(url, "port", None) or _DEFAULT_PORTS.get(str(getattr(url, "scheme", "")))
     names = "".join(kind.__name__ for kind in type(client).__mro__)
-    # openai 3: `OpenAI(provider=bedrock(...))`
+    # what the client is says more than its host, which may be a proxy's; openai 3 has `OpenAI(provider=bedrock(...))`
     names += str(getattr(getattr(client, "_provider_runtime", None), "name", "")).title()
     provider = next((provider for part, provider in _BY_CLIENT if part in names), None) or _provider_of(host)
     # a host that nobody knows speaks OpenAI's API, and may be a proxy of theirs
@@ -97,7 +100,8 @@ def _read(client: Any, url: Any) -> Server:
 
 
 def _provider_of(host: str) -> str:
-    if host.endswith("-aiplatform.googleapis.com"):  # one host a region
+    # one host a region
+    if host.endswith("-aiplatform.googleapis.com"):
         return "gcp.vertex_ai"
     if _BEDROCK.fullmatch(host):
         return "aws.bedrock"
@@ -111,11 +115,9 @@ def _is_below(host: str, domain: str) -> bool:
     return host == domain or host.endswith("." + domain)
 
 
-_SCHEMES: Final = ("bearer ", "basic ")
-
-
 def key_of(client: Any, headers: Any) -> str | None:
     """Return the key: of the call's own `Authorization` or `api-key` header, else the client's; None while there is none."""
+    # headers first: the client lets them win over its own key
     if isinstance(headers, Mapping):
         for name, value in headers.items():
             if isinstance(value, str) and str(name).lower() in ("authorization", "api-key"):

@@ -33,6 +33,7 @@ class OpenAILibrary(ClientLibrary):
     )
 
     def targets(self) -> Sequence[Target]:
+        # here, and no sooner: all readers come with them, and a program that never imports openai needs none
         from llm_otel_broadcast.clients.openai import raw_post, targets
 
         return (*targets.TARGETS, *raw_post.TARGETS)
@@ -45,6 +46,7 @@ class OpenAILibrary(ClientLibrary):
 
     def key_of(self, instance: Any, arguments: Mapping[str, Any], *, has_ended: bool) -> str | None:
         client = getattr(instance, "_client", None)
+        # such a client asks its provider of keys while it makes the request
         if openai_client.learns_late(client) and not has_ended:
             return None
         return openai_client.key_of(client, arguments.get("extra_headers"))

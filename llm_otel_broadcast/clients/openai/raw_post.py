@@ -40,6 +40,7 @@ def _watch_request(target: Target, original: Any, patchpoint: Patchpoint) -> Cal
             call = _watched_call(methods, partial(method, client), client, args, kwargs)
         return call or partial(method, client, *args, **kwargs)
 
+    # not by `watch`, which would make a record of each request, also of those that call no model
     def request(client: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             # the client's own method goes through here at each call
@@ -93,6 +94,7 @@ def _watched_call(
     method, segments = match
     raw = _RawRequest(request, args, kwargs, options)
     arguments = {**raw.arguments(), **dict(zip(method.reader.positional, segments, strict=False))}
+    # a body is any mapping, but only texts can be keyword arguments
     if not all(isinstance(name, str) for name in arguments):
         return None
     resource = method.resource_of(client)
@@ -103,6 +105,7 @@ def _find(methods: Mapping[str, _Method], verb: str, url: str) -> tuple[_Method,
     """Return what is made for an endpoint, and the segments of the path that name what it is about."""
     path, mark, query = url.partition("?")
     path = "/" + path.strip("/")
+    # with the query first: `?beta=true` is an API of its own, any other query is not
     exact = methods.get(f"{verb} {path}{mark}{query}") or methods.get(f"{verb} {path}")
     if exact is not None:
         return exact, ()
@@ -165,6 +168,7 @@ class _RawRequest:
             body = {**body, "stream_options": arguments["stream_options"]}
         if extra is self._extra and body is self._body:
             return self._options
+        # the options are the caller's own, who may use them again
         changed = copy.copy(self._options)
         if extra is not self._extra:
             body = {name: value for name, value in body.items() if name not in MEMBERS}
@@ -184,6 +188,7 @@ def _files_of(uploads: Any) -> dict[str, Any]:
         return {}
     files: dict[str, Any] = {}
     for name, file in uploads.items() if isinstance(uploads, Mapping) else uploads:
+        # the client spells the files of a list as `image[]`
         argument = str(name).partition("[")[0]
         files[argument] = [*files[argument], file] if argument in files else [file]
     return files

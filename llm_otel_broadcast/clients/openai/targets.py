@@ -1,7 +1,4 @@
-"""The table of what is patched in the `openai` client.
-
-Adding an operation is one row here and one reader beside this file.
-"""
+"""The table of what is patched in the `openai` client: adding an operation is one row here and one reader beside this file."""
 
 from __future__ import annotations
 
@@ -100,14 +97,18 @@ def _sockets(module: str, owner: str, reader: Reader) -> tuple[_Row, ...]:
 
 _CHAT: Final = ChatReader()
 _IMAGES: Final = ImageReader()
+# one for all: what is made by one method in the background is fetched by another
 _BACKGROUND: Final = Background()
 _RESPONSES: Final = ResponsesReader(_BACKGROUND)
 _COMPACTED: Final = CompactReader(_BACKGROUND)
 _FETCHED: Final = FetchReader(_BACKGROUND)
 _REALTIME: Final = RealtimeReader(_BACKGROUND)
 _ROWS: Final = (
+    # `stream()` is not here: in all versions it makes its request by `create`, and would count twice
     _Row("openai.resources.chat.completions", "Completions", "create", _CHAT, endpoint="POST /chat/completions"),
+    # `parse` posts by itself in newer versions, and goes through `create` in the oldest
     _Row("openai.resources.chat.completions", "Completions", "parse", _CHAT, encloses=True),
+    # in older versions `parse` stands below `beta` only
     _Row("openai.resources.beta.chat.completions", "Completions", "parse", _CHAT, encloses=True),
     _Row("openai.resources.completions", "Completions", "create", CompletionReader(), endpoint="POST /completions"),
     _Row("openai.resources.embeddings", "Embeddings", "create", EmbeddingReader(), endpoint="POST /embeddings"),
@@ -133,6 +134,7 @@ _ROWS: Final = (
     _Row("openai.resources.decisions", "Decisions", "create", DecisionReader(), endpoint="POST /decisions"),
     _Row("openai.resources.responses.responses", "Responses", "create", _RESPONSES, endpoint="POST /responses"),
     _Row("openai.resources.responses.responses", "Responses", "parse", _RESPONSES, encloses=True),
+    # a response made in the background has its answer and its usage only when it is fetched
     _Row("openai.resources.responses.responses", "Responses", "retrieve", _FETCHED, endpoint="GET /responses/*"),
     _Row(
         "openai.resources.responses.responses", "Responses", "compact", _COMPACTED, endpoint="POST /responses/compact"
@@ -160,6 +162,7 @@ _ROWS: Final = (
     ),
     *_sockets("openai.resources.responses.responses", "Responses", _RESPONSES),
     *_sockets("openai.resources.beta.responses.responses", "Responses", _RESPONSES),
+    # a lane's `send` goes past the `send` of the connection that it shares with others
     _Row("openai.lib.responses_websocket", "ResponsesWebSocketLane", "send", _RESPONSES, replace=_lane),
     *_sockets("openai.resources.realtime.realtime", "Realtime", _REALTIME),
     *_sockets("openai.resources.beta.realtime.realtime", "Realtime", _REALTIME),
