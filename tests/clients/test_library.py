@@ -153,6 +153,15 @@ def test_each_call_is_a_generation(method, toy, instrumented, arrived):
     assert "error.type" not in span.attributes
 
 
+def test_who_answers_is_not_made_up(toy, instrumented, arrived, monkeypatch):
+    """A library that does not say it: no provider, no address, and no fact that is for one provider's API only."""
+    monkeypatch.delattr(ToyLibrary, "server_of")
+    instrumented()
+    ask(toy, "complete")
+    attributes = arrived(1)[0].attributes
+    assert not [name for name in attributes if name.startswith(("gen_ai.provider", "server.", "openai."))]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_context_names_it(method, toy, instrumented, arrived):
     instrumented()
