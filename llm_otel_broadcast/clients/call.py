@@ -17,7 +17,7 @@ from opentelemetry import trace
 from llm_otel_broadcast.clients.gateways import note_refusal, note_transport
 from llm_otel_broadcast.clients.generators import is_generator, watch_generator
 from llm_otel_broadcast.clients.library import ClientLibrary
-from llm_otel_broadcast.clients.reader import Reader, merged_arguments
+from llm_otel_broadcast.clients.reader import Reader
 from llm_otel_broadcast.clients.streams import is_http, is_raw, is_stream, watch_body, watch_raw, watch_stream
 from llm_otel_broadcast.host.guard import Guard, ask
 from llm_otel_broadcast.record.failure import Failure
@@ -81,7 +81,14 @@ class Switch:
 
 
 class Call:
-    """One call under way: its record, its arguments, and the context made current for it."""
+    """One call under way: its record, its arguments, and the context made current for it.
+
+    Attributes:
+        library: the client library it is made with.
+        reader: reads it.
+        record: what is known of it.
+        kwargs: what the client's method is to be called with by keyword; empty once it has returned.
+    """
 
     __slots__ = (
         "_attached",
@@ -100,22 +107,13 @@ class Call:
         "record",
     )
 
-    def __init__(  # as many as there are slots to fill
-        self,
-        library: ClientLibrary,
-        observer: Observer,
-        reader: Reader,
-        record: Generation,
-        kwargs: dict[str, Any],
-        *,
-        encloses: bool,
-    ) -> None:
-        self.library = library
+    def __init__(self, patchpoint: Patchpoint, observer: Observer, record: Generation, kwargs: dict[str, Any]) -> None:
+        self.library = patchpoint.library
+        self.reader = patchpoint.reader
         self.record = record
-        self.reader = reader
         self.kwargs = kwargs
         self._observer = observer
-        self._encloses = encloses
+        self._encloses = patchpoint.encloses
         self._context: Any = None
         self._caller_context: Any = None
         self._token: Any = None
@@ -243,15 +241,6 @@ def _reset(token: Token[Any]) -> None:
         pass
 
 
-def _keep_tees(arguments: dict[str, Any], effective: dict[str, Any]) -> None:
-    """Take over what a reader has put in the place of an argument that can be iterated once only."""
-    extra = arguments.get("extra_body")
-    overridden = extra if isinstance(extra, Mapping) else ()
-    for name in arguments:
-        if name not in overridden:
-            arguments[name] = effective[name]
-
-
 def is_under_way() -> bool:
     """Return whether a watched method is under way here."""
     return _inside.get() > 0
@@ -302,17 +291,21 @@ class Patchpoint:
             return None
         call = None
         with _REQUEST:
-            reader = self.reader
+            reader, library = self.reader, self.library
             record = Generation(reader.operation, reader.api)
             record.traced_below = self.traced_below
             arguments = dict(kwargs)
-            call = Call(self.library, observer, reader, record, arguments, encloses=self.encloses)
+            call = Call(self, observer, record, arguments)
             with _ASKING:
-                effective = merged_arguments(arguments)
+                effective = library.effective_arguments(arguments)
                 if len(args) > 1 and reader.positional:
                     effective = {**effective, **dict(zip(reader.positional, args[1:], strict=False))}
-                reader.read_request(record, effective, content=observer.wants_content)
-                if effective is not arguments:
-                    _keep_tees(arguments, effective)
-            call.kwargs = observer.prepare(self.library, instance, arguments, record)
+                if effective is arguments:
+                    reader.read_request(record, arguments, content=observer.wants_content)
+                else:
+                    own = [name for name, value in arguments.items() if effective[name] is value]
+                    reader.read_request(record, effective, content=observer.wants_content)
+                    # the reader may have put a tee in the place of an argument that can be iterated once only
+                    arguments.update({name: effective[name] for name in own})
+            call.kwargs = observer.prepare(library, instance, arguments, record)
         return call

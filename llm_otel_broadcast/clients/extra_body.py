@@ -1,4 +1,4 @@
-"""Trace fields in the arguments of a Stainless-made client: `extra_body`, `extra_headers` and `user`."""
+"""The arguments of a Stainless-made client that stand for members of its requests: `extra_body`, `extra_headers`, `user`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from llm_otel_broadcast.clients.request_fields import MEMBERS, NO_REQUEST_FIELDS
 from llm_otel_broadcast.fields.merge import as_text
 
 _SESSION_HEADER: Final = "x-session-id"
+
+
+def effective_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return a call's arguments as they go over the wire: what `extra_body` has wins. The same dict if it has nothing."""
+    extra = arguments.get("extra_body")
+    if not extra or not isinstance(extra, Mapping):
+        return arguments
+    # how the client reads the answer depends on the keyword alone
+    return {**arguments, **extra, "stream": arguments.get("stream")}
 
 
 def read_fields(arguments: Mapping[str, Any], default_headers: Mapping[str, Any]) -> RequestFields:

@@ -62,6 +62,13 @@ class ClientLibrary(Protocol):
         """
         return None
 
+    def effective_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments as they go over the wire, for the reader; the same dict where that is what they are.
+
+        Some clients take members of the request's body in an argument of its own, which wins over the others.
+        """
+        return arguments
+
     def read_fields(self, instance: Any, arguments: Mapping[str, Any]) -> RequestFields:  # noqa: ARG002
         """Return the trace fields, session and user that the call itself carries."""
         return NO_REQUEST_FIELDS

@@ -143,17 +143,6 @@ def is_set(value: Any) -> bool:
     return type(value).__name__ not in _UNSET
 
 
-def merged_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return a call's arguments as they go over the wire: what `extra_body` has wins over keywords. The same dict if it has nothing.
-
-    How the client reads the answer depends on the keyword `stream` alone.
-    """
-    extra = arguments.get("extra_body")
-    if not extra or not isinstance(extra, Mapping):
-        return arguments
-    return {**arguments, **extra, "stream": arguments.get("stream")}
-
-
 def parameters_of(kwargs: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, object]:
     """Return those arguments that are set, under the names that the record has for them.
 

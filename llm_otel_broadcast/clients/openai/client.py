@@ -51,9 +51,9 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _servers: WeakKeyDictionary[Any, tuple[Any, Server]] = WeakKeyDictionary()
 
 
-def server_of(resource: Any) -> Server:
-    """Return the server behind a resource of the client (`client.chat.completions`), by its client's base URL."""
-    client = getattr(resource, "_client", None)
+def server_of(instance: Any) -> Server:
+    """Return the server behind a resource (`client.chat.completions`), by its client's base URL."""
+    client = getattr(instance, "_client", None)
     if client is None:
         return _NO_SERVER
     # newer clients compute `base_url` at each look, from this one: it tells whether anything has changed

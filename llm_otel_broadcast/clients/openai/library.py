@@ -12,7 +12,6 @@ from llm_otel_broadcast.clients.openai.stream_usage import request_usage
 from llm_otel_broadcast.clients.reader import ask_for
 from llm_otel_broadcast.clients.request_fields import RequestFields
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.server import Server
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.clients.patching import Target
@@ -38,8 +37,9 @@ class OpenAILibrary(ClientLibrary):
 
         return (*targets.TARGETS, *raw_post.TARGETS)
 
-    def server_of(self, instance: Any) -> Server:
-        return openai_client.server_of(instance)
+    # the functions themselves: these are asked for at each call
+    server_of = staticmethod(openai_client.server_of)
+    effective_arguments = staticmethod(extra_body.effective_arguments)
 
     def covering(self, client: Any) -> Callable[[Any], bool] | None:
         return openai_client.covering(client)
