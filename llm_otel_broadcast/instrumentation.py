@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from llm_otel_broadcast.clients.openai.choosing import covering
+from llm_otel_broadcast.clients import LIBRARIES
 from llm_otel_broadcast.clients.streams import open_streams
 from llm_otel_broadcast.delivery.broadcaster import flush_all
 from llm_otel_broadcast.delivery.ledger import DestinationStatus
@@ -194,17 +194,28 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
     if disabled_by:
         logger.debug("nothing is recorded: %s is true", disabled_by)
         return Handle(None)
-    covers = None if client is None else covering(client)
-    if client is not None and covers is None:
-        raise ConfigError(
-            [f"client must be an openai client or a resource of one, such as client.chat, got {type(client).__name__}"]
-        )
-    life = Life(given, os.environ, covers)
+    life = Life(given, os.environ, None if client is None else _covering(client))
     life.begin()
     for warning in notices(os.environ):
         logger.warning("%s", warning)
     process_end.watch()
     return Handle(life)
+
+
+def _covering(client: Any) -> Callable[[Any], bool]:
+    """Return a test for the calls of one client.
+
+    Raises:
+        ConfigError: no library that is watched has such a client.
+    """
+    for library in LIBRARIES:
+        covers = library.covering(client)
+        if covers is not None:
+            return covers
+    packages = " or ".join(library.package for library in LIBRARIES)
+    raise ConfigError(
+        [f"client must be an {packages} client or a resource of one, such as client.chat, got {type(client).__name__}"]
+    )
 
 
 def instrument_was_called() -> bool:

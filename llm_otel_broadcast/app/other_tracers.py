@@ -10,15 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from llm_otel_broadcast.clients import LIBRARIES
 from llm_otel_broadcast.record.generation import Generation
 
-TRACERS: Final = (
-    "opentelemetry.util.genai",
-    "opentelemetry.instrumentation.genai.openai",
-    "opentelemetry.instrumentation.openai",
-    "openinference.instrumentation.openai",
-)
-"""Scopes of those who trace the `openai` client."""
 INFERENCES: Final = frozenset({"chat", "embeddings", "generate_content", "text_completion", "completion", "embedding"})
 """Operations that are a call to a model."""
 _TELLING: Final = frozenset({"gen_ai.operation.name", "openinference.span.kind", "llm.request.type"})
@@ -41,7 +35,7 @@ def is_inference(attributes: Mapping[str, Any]) -> bool:
 def tells_of_a_call(span: Any) -> bool:
     """Return whether a span under way is a call to a model; some have no attributes yet, and are known by who made them."""
     scope = getattr(getattr(span, "instrumentation_scope", None), "name", None) or ""
-    if scope.startswith(TRACERS) and getattr(getattr(span, "kind", None), "name", "") == _CLIENT:
+    if scope.startswith(LIBRARIES.other_tracers) and getattr(getattr(span, "kind", None), "name", "") == _CLIENT:
         return True
     return is_inference(getattr(span, "attributes", None) or {})
 

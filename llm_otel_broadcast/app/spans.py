@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from opentelemetry import trace
 
-from llm_otel_broadcast.app.other_tracers import TRACERS
+from llm_otel_broadcast.clients import LIBRARIES
 from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
@@ -214,4 +214,6 @@ def _is_foreign_generation(span: trace.Span) -> bool:
     if scope == SCOPE_NAME:
         return False
     # some give their span its attributes only when it ends: those are known by their scope
-    return "gen_ai.operation.name" in (getattr(span, "attributes", None) or ()) or scope.startswith(TRACERS)
+    return "gen_ai.operation.name" in (getattr(span, "attributes", None) or ()) or scope.startswith(
+        LIBRARIES.other_tracers
+    )

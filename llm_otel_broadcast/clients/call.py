@@ -1,8 +1,7 @@
-"""The one wrapper round every create method: sync and async, plain, streamed and raw.
+"""One watched call, from its arguments to its end: sync and async, plain, streamed and raw.
 
-Reads what is asked and what comes back, never changes either (but for our own trace fields in the request body, DESIGN
-section 3), and never lets an error of ours reach the caller. A function of the client is replaced by a function of the same
-name, signature and kind, which neither tracebacks nor warnings show.
+Reads the request and the answer, never changes either (but for our own trace fields in the request body, DESIGN section 3),
+and never lets an error of ours reach the caller.
 """
 
 from __future__ import annotations
@@ -16,7 +15,9 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from llm_otel_broadcast.clients.gateways import note_refusal, note_transport
-from llm_otel_broadcast.clients.reader import Reader, answer_of, describe, merged_arguments
+from llm_otel_broadcast.clients.generators import is_generator, watch_generator
+from llm_otel_broadcast.clients.library import ClientLibrary
+from llm_otel_broadcast.clients.reader import Reader
 from llm_otel_broadcast.clients.streams import is_http, is_raw, is_stream, watch_body, watch_raw, watch_stream
 from llm_otel_broadcast.host.guard import Guard, ask
 from llm_otel_broadcast.record.failure import Failure
@@ -27,19 +28,20 @@ _ANSWERING = Guard("reading the response")
 _ENDING = Guard("ending the record")
 _REQUEST = Guard("preparing the request")
 _ENTERING = Guard("making the span current")
+# 1: a watched method is under way, and what it posts belongs to it. 2: the watched methods that it goes through belong to it
+# too, as `parse` calls `create` in some versions of the openai client. Not so with 1: an iterator of messages that the program
+# passes may make calls of its own while the client consumes it.
 _inside: ContextVar[int] = ContextVar("llm_otel_broadcast_inside", default=0)
-"""1: a watched method is under way; what it posts belongs to it.
-
-2: also the watched methods that it may go through: `parse` calls `create` in some versions of a client. Not so with 1:
-a generator of messages may make calls of its own.
-"""
+# the API's own key has no public name; where it is gone, nobody can suppress us
 _SUPPRESS_KEY: Any = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
 
 
 class Observer(Protocol):
-    """What the wrapper needs from the rest of the package; made by `instrumentation`."""
+    """What a watched call needs from the rest of the package; made by `runtime`."""
 
-    def rewrite(self, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
+    def prepare(
+        self, library: ClientLibrary, instance: Any, arguments: dict[str, Any], record: Generation
+    ) -> dict[str, Any]:
         """Read the call's fields, and return the arguments to call the client with."""
 
     def opened(self, record: Generation) -> Any:
@@ -61,7 +63,7 @@ class Switch:
 
     Attributes:
         observer: watches all calls of the process.
-        chosen: who watches single clients instead, asked first.
+        chosen: who watches single clients instead, each with a test for their instances; they are asked first.
     """
 
     __slots__ = ("chosen", "observer")
@@ -71,7 +73,7 @@ class Switch:
         self.chosen: tuple[tuple[Callable[[Any], bool], Observer], ...] = ()
 
     def find(self, instance: Any) -> Observer | None:
-        """Return who watches the calls of a resource of a client."""
+        """Return who watches the calls of an instance."""
         for covers, observer in self.chosen:
             if ask(functools.partial(covers, instance), otherwise=False):
                 return observer
@@ -79,11 +81,19 @@ class Switch:
 
 
 class Call:
-    """One call under way: its record, its arguments, and the context made current for it."""
+    """One call under way: its record, its arguments, and the context made current for it.
+
+    Attributes:
+        library: the client library it is made with.
+        reader: reads it.
+        record: what is known of it.
+        kwargs: what the client's method is to be called with by keyword; empty once it has returned.
+    """
 
     __slots__ = (
         "_attached",
-        "_before",
+        "_caller_context",
+        "_context",
         "_encloses",
         "_inside",
         "_is_closed",
@@ -92,19 +102,20 @@ class Call:
         "_outer",
         "_token",
         "kwargs",
+        "library",
         "reader",
         "record",
     )
 
-    def __init__(
-        self, observer: Observer, reader: Reader, record: Generation, kwargs: dict[str, Any], *, encloses: bool
-    ) -> None:
+    def __init__(self, patchpoint: Patchpoint, observer: Observer, record: Generation, kwargs: dict[str, Any]) -> None:
+        self.library = patchpoint.library
+        self.reader = patchpoint.reader
         self.record = record
-        self.reader = reader
         self.kwargs = kwargs
         self._observer = observer
-        self._encloses = encloses
-        self._before: Any = None
+        self._encloses = patchpoint.encloses
+        self._context: Any = None
+        self._caller_context: Any = None
         self._token: Any = None
         self._attached: Any = None
         self._inside: Any = None
@@ -114,20 +125,26 @@ class Call:
     def enter(self) -> None:
         """Make the call's span current, and keep watched methods that this one may go through from being counted.
 
-        A signal handler may raise between any two steps: what `leave` needs is noted before each step.
+        Each step of a generator enters anew. A signal handler may raise between any two lines: what `leave` needs is noted
+        before each of them.
         """
         with _ENTERING:
             self._outer = _inside.get()
             self._inside = _inside.set(2 if self._encloses else 1)
-            context = self._observer.opened(self.record)
-            self._is_placed = True
+            context = self._context
+            if not self._is_placed:
+                context = self._context = self._observer.opened(self.record)
+                self._is_placed = True
+            elif context is not None:
+                # a further step of a generator, whose caller may have changed the context since
+                context = trace.set_span_in_context(trace.get_current_span(context))
             if context is not None:
-                self._before = otel_context.get_current()
+                self._caller_context = otel_context.get_current()
                 self._attached = context
                 self._token = otel_context.attach(context)
 
-    def place(self) -> None:
-        """Give the record its place in the trace without making anything current."""
+    def place_record(self) -> None:
+        """Give the record its ids and its parent without making anything current."""
         with _ENTERING:
             self._observer.opened(self.record)
             self._is_placed = True
@@ -148,37 +165,38 @@ class Call:
         current = otel_context.get_current()
         if current is attached:
             if type(self._token) is Token:
-                # not by `detach`, which swallows what a signal handler raises meanwhile
+                # not by `detach`, which swallows and logs what a signal handler raises meanwhile
                 _reset(self._token)
             elif self._token is None:
-                otel_context.attach(self._before)
+                otel_context.attach(self._caller_context)
             else:
                 otel_context.detach(self._token)
         elif trace.get_current_span(current) is trace.get_current_span(attached):
-            # somebody has left a context of his own behind, made from ours: his values stay, our span does not
-            otel_context.attach(trace.set_span_in_context(trace.get_current_span(self._before), current))
+            # somebody has left a context of their own behind, made from ours: its values stay, our span does not
+            otel_context.attach(trace.set_span_in_context(trace.get_current_span(self._caller_context), current))
         self._attached = None
 
     def finish(self, failure: Failure | None = None) -> None:
         """End the record, once."""
         with _ENDING:
             self.record.end(failure)
-            # not placed: a signal handler has interrupted the call before it had begun
+            # without a place in a trace: a signal handler has interrupted the call before it had begun
             if self._is_placed and not self._is_closed:
                 self._is_closed = True
                 self._observer.closed(self.record)
 
     def failed(self, error: BaseException) -> None:
-        """Describe the error that the call raised, and end."""
+        """Take the error that the call raised, and end the record with it."""
         failure = Failure(type(error).__qualname__)
         try:
             with _ENDING:
                 self.leave()
-                failure = describe(error)
+                failure = self.library.describe_error(error)
                 note_transport(self.record, error)
                 note_refusal(self.record, error)
-                answer = answer_of(error)
-                if answer is not None:  # the model answered, and the client found the answer wanting (`parse`)
+                answer = self.library.answer_of(error)
+                # the model answered, and the client found the answer wanting (`parse`)
+                if answer is not None:
                     self.reader.read_response(self.record, answer)
         finally:
             self.leave()
@@ -194,12 +212,13 @@ class Call:
         """Read the answer, or watch the stream; return what the caller gets."""
         outcome = result
         ended = True
-        self.kwargs = {}  # a stream may live long
+        # a stream may live long, and its arguments with it
+        self.kwargs = {}
         with _ANSWERING:
             self.leave()
             if is_stream(result):
                 note_transport(self.record, result)
-                outcome = watch_stream(result, self)
+                outcome = watch_generator(result, self) if is_generator(result) else watch_stream(result, self)
                 ended = False
             elif is_raw(result):
                 note_transport(self.record, result)
@@ -215,49 +234,11 @@ class Call:
 
 
 def _reset(token: Token[Any]) -> None:
-    """Put back what a context variable had before."""
+    """Put back what a context variable had before. Does nothing where that has been done, or in another context."""
     try:  # noqa: SIM105  # a `with` costs several times as much, at every call
         token.var.reset(token)
-    except (RuntimeError, ValueError):  # done already, or set in another context
+    except (RuntimeError, ValueError):
         pass
-
-
-def begin(
-    switch: Switch,
-    reader: Reader,
-    instance: Any,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    *,
-    encloses: bool = False,
-) -> Call | None:
-    """Return the call to be recorded, its arguments ready, or None when nobody watches it."""
-    observer = switch.find(instance)
-    if observer is None or _inside.get() > 1 or (_SUPPRESS_KEY is not None and otel_context.get_value(_SUPPRESS_KEY)):
-        return None
-    call = None
-    with _REQUEST:
-        record = Generation(reader.operation, reader.api)
-        arguments = dict(kwargs)
-        call = Call(observer, reader, record, arguments, encloses=encloses)
-        with _ASKING:
-            merged = merged_arguments(arguments)
-            named = dict(zip(getattr(reader, "positional", ()), args, strict=False)) if args else None
-            asked = {**merged, **named} if named else merged
-            reader.read_request(record, asked, content=observer.wants_content)
-            if asked is not arguments:
-                _keep_tees(arguments, asked)
-        call.kwargs = observer.rewrite(instance, arguments, record)
-    return call
-
-
-def _keep_tees(arguments: dict[str, Any], asked: dict[str, Any]) -> None:
-    """Take over what a reader has put in the place of an argument that can be iterated once only."""
-    extra = arguments.get("extra_body")
-    overridden = extra if isinstance(extra, Mapping) else ()
-    for name in arguments:
-        if name not in overridden:
-            arguments[name] = asked[name]
 
 
 def is_under_way() -> bool:
@@ -265,27 +246,66 @@ def is_under_way() -> bool:
     return _inside.get() > 0
 
 
-class Post:
-    """Where a patched method asks and what it knows.
+class Patchpoint:
+    """What a patched method knows, and where it asks at each call whether it is watched.
 
     Attributes:
+        library: whose method it is.
+        reader: reads its calls.
         switch: says who is watching.
         encloses: the method may go through another watched one, which is not to be counted as well.
         traced_below: another instrumentation below this patch makes the app's span of each call.
     """
 
-    __slots__ = ("_reader", "encloses", "switch", "traced_below")
+    __slots__ = ("encloses", "library", "reader", "switch", "traced_below")
 
-    def __init__(self, reader: Reader, switch: Switch, *, encloses: bool, traced_below: bool = False) -> None:
-        self._reader = reader
+    def __init__(
+        self,
+        library: ClientLibrary,
+        reader: Reader,
+        switch: Switch,
+        *,
+        encloses: bool = False,
+        traced_below: bool = False,
+    ) -> None:
+        self.library = library
+        self.reader = reader
         self.switch = switch
         self.encloses = encloses
         self.traced_below = traced_below
 
-    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-        """Return the call to be recorded, its arguments ready, or None when nobody watches it."""
+    def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
+        """Return the call to be recorded, its arguments ready, or None when nobody watches it.
+
+        Args:
+            args: the arguments by position, the instance first.
+            kwargs: the arguments by keyword; never changed.
+        """
         instance = args[0] if args else None
-        call = begin(self.switch, self._reader, instance, args[1:], kwargs, encloses=self.encloses)
-        if call is not None:
-            call.record.traced_below = self.traced_below
+        observer = self.switch.find(instance)
+        if (
+            observer is None
+            or _inside.get() > 1
+            or (_SUPPRESS_KEY is not None and otel_context.get_value(_SUPPRESS_KEY))
+        ):
+            return None
+        call = None
+        with _REQUEST:
+            reader, library = self.reader, self.library
+            record = Generation(reader.operation, reader.api)
+            record.traced_below = self.traced_below
+            arguments = dict(kwargs)
+            call = Call(self, observer, record, arguments)
+            with _ASKING:
+                effective = library.effective_arguments(arguments)
+                if len(args) > 1 and reader.positional:
+                    effective = {**effective, **dict(zip(reader.positional, args[1:], strict=False))}
+                if effective is arguments:
+                    reader.read_request(record, arguments, content=observer.wants_content)
+                else:
+                    own = [name for name, value in arguments.items() if effective[name] is value]
+                    reader.read_request(record, effective, content=observer.wants_content)
+                    # the reader may have put a tee in the place of an argument that can be iterated once only
+                    arguments.update({name: effective[name] for name in own})
+            call.kwargs = observer.prepare(library, instance, arguments, record)
         return call

@@ -1,7 +1,7 @@
 """What gateways state of a call outside its answer: in headers, in the envelope of an error, in OpenRouter's metadata.
 
 OpenRouter (spec, sections 10.2 and 10.5) and Azure's model router, which may stand behind a host that nobody knows. Of other
-servers no header is looked at.
+servers no header is looked at but the client's own count of its retries.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from llm_otel_broadcast.clients.reader import (
     items_of,
     members_of,
     note,
-    retries_of,
     text_of,
 )
 from llm_otel_broadcast.host.guard import ask
@@ -37,14 +36,14 @@ _STREAM_READER: Final = "__stream__"
 """The client's generator that turns events into chunks, and raises where one has an `error`."""
 
 
-def note_transport(record: Generation, thing: Any) -> None:
-    """Take what a raw response, a stream, an HTTP response or an error of the client says beside the answer's body."""
-    record.retries = retries_of(thing)
+def note_transport(record: Generation, result: Any) -> None:
+    """Take what headers say of a call, by a raw response, a stream, an HTTP response or an error of the client."""
+    record.retries = ask(partial(_retries_of, result), None)
     server = record.server
     if server.is_openrouter:
-        record.generation_id = ask(partial(_header, thing, _GENERATION_ID), None)
+        record.generation_id = ask(partial(_header, result, _GENERATION_ID), None)
     elif server.provider == _AZURE or not server.is_known:
-        record.served_model = ask(partial(_header, thing, _SERVED_MODEL), None)
+        record.served_model = ask(partial(_header, result, _SERVED_MODEL), None)
         record.response_model = record.served_model or record.response_model
 
 
@@ -77,6 +76,7 @@ def note_routing(record: Generation, metadata: Any) -> None:
     if metadata is None:
         return
     stated = all_members_of(metadata)
+    # bounded: they come from a server, and each becomes a span event
     attempts = list(items_of(stated, "attempts"))[:_MAX_ATTEMPTS]
     record.attempts = [_attempt(members_of(attempt)) for attempt in attempts] or record.attempts
     stages = [_stage(members_of(stage)) for stage in list(items_of(stated, "pipeline"))[:_MAX_STAGES]]
@@ -102,6 +102,7 @@ def _stage(stated: Members) -> str | None:
 
 def _read_envelope(record: Generation, response: Any) -> None:
     """Read the whole body of an error: the client keeps its `error` member only. In the background."""
+    # what httpx has read of a response; asking for `content` would raise where it has read nothing
     body = getattr(response, "_content", None)
     if isinstance(body, bytes) and len(body) <= _MAX_ENVELOPE_BYTES:
         try:
@@ -113,18 +114,33 @@ def _read_envelope(record: Generation, response: Any) -> None:
 
 def _event_behind(error: BaseException) -> Mapping[str, Any] | None:
     """Return the event of a stream for which the client raised an error; the error carries its `error` member only."""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_name == _STREAM_READER:
-            event = trace.tb_frame.f_locals.get("data")
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_name == _STREAM_READER:
+            event = traceback.tb_frame.f_locals.get("data")
             return event if isinstance(event, Mapping) else None
-        trace = trace.tb_next
+        traceback = traceback.tb_next
     return None
 
 
-def _header(thing: Any, name: str) -> str | None:
-    response = getattr(thing, "http_response", None)
+def _header(result: Any, name: str) -> str | None:
+    # raw responses call it `http_response`, streams and errors `response`; else it is the HTTP response itself
+    response = getattr(result, "http_response", None)
     if response is None:
-        response = getattr(thing, "response", None)
-    headers = getattr(thing if response is None else response, "headers", NOTHING)
+        response = getattr(result, "response", None)
+    headers = getattr(result if response is None else response, "headers", NOTHING)
     return text_of(headers.get(name))
+
+
+def _retries_of(result: Any) -> int | None:
+    """Return how often the client tried again by itself, by a raw response, a stream or an error; None: it does not say.
+
+    Stainless-made clients count in a header of the request they send (`x-stainless-retry-count`, openai 1.49 and newer).
+    """
+    stated = getattr(result, "retries_taken", None)
+    if type(stated) is int:
+        return stated or None
+    response = getattr(result, "response", None)
+    request = getattr(result, "request", None) if response is None else response.request
+    text = getattr(request, "headers", NOTHING).get("x-stainless-retry-count")
+    return (int(text) or None) if isinstance(text, str) and text.isdecimal() else None

@@ -20,9 +20,7 @@ def keep_body(call: Call, response: Any) -> None:
 
     Of an answer that is no text, a reader's `measure` takes the size at once, and nothing is kept.
     """
-    measure = getattr(call.reader, "measure", None)
-    if measure is not None:
-        measure(call.record, response)
+    if call.reader.measure(call.record, response):
         return
     call.record.size += getattr(response, "num_bytes_downloaded", 0)
 

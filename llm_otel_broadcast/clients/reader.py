@@ -18,35 +18,11 @@ Members: TypeAlias = Mapping[str, Any]
 NOTHING: Final[Members] = {}
 MAX_ERROR_TEXT: Final = 16_384
 """Characters that are kept of an error's text, at most."""
-_PARSED: Final = ("raw_response", "raw_completion")
 _TEXTS: Final = ("text", "thinking", "reasoning", "content", "summary")
 """Members of a part of a message that are its text."""
 _MAX_TEXT_DEPTH: Final = 4
+# by name: the classes are the client's, and importing it is not ours to do
 _UNSET: Final = frozenset({"NotGiven", "Omit", "NoneType"})
-
-
-class Reader(Protocol):
-    """How one operation's request, response and chunks are read. Stateless; the record holds everything."""
-
-    @property
-    def operation(self) -> str:
-        """`gen_ai.operation.name` of the GenAI conventions."""
-
-    @property
-    def api(self) -> str | None:
-        """`openai.api.type`, where the conventions have one."""
-
-    def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
-        """Fill the record from the call's arguments; may replace a one-time iterator in `kwargs` by one that is teed."""
-
-    def read_response(self, record: Generation, response: Any) -> None:
-        """Fill the record from a whole answer: an object of the client, or the same as a mapping."""
-
-    def read_body(self, record: Generation, body: bytes) -> None:
-        """Fill the record from the bytes of a whole answer (raw responses, in the background)."""
-
-    def fold(self, record: Generation) -> Fold:
-        """Return what takes the chunks of a stream."""
 
 
 class Fold(Protocol):
@@ -69,30 +45,62 @@ class NoFold:
         return
 
 
-def members_of(thing: Any) -> Members:
-    """Return an object's members by name; of a mapping itself, of anything else that has none nothing.
+class Reader(Protocol):
+    """How one operation's request, response and chunks are read. Stateless: the record holds everything.
 
-    Far cheaper than asking a model of the client for each: its attributes go through `__getattr__`.
+    Derive from it: what is not overridden is right for an operation whose answers are JSON and never streamed.
+
+    Attributes:
+        operation: `gen_ai.operation.name` of the GenAI conventions.
+        api: the value of `openai.api.type`, where the conventions have one for the API.
+        positional: names of the arguments that may be given by position, after the instance.
     """
+
+    operation: str
+    api: str | None = None
+    positional: tuple[str, ...] = ()
+
+    def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
+        """Fill the record from the call's arguments; may replace a one-time iterator in `kwargs` by one that is teed."""
+
+    def read_response(self, record: Generation, response: Any) -> None:
+        """Fill the record from a whole answer: an object of the client, or the same as a mapping."""
+
+    def read_body(self, record: Generation, body: bytes) -> None:
+        """Fill the record from the bytes of a whole answer (raw responses, in the background)."""
+        self.read_response(record, json.loads(body))
+
+    def measure(self, record: Generation, response: Any) -> bool:  # noqa: ARG002
+        """Take the size of an answer that is no text from its HTTP response. False: it is text, and `read_body` reads it."""
+        return False
+
+    def fold(self, record: Generation) -> Fold:  # noqa: ARG002
+        """Return what takes the chunks of a stream."""
+        return NoFold()
+
+
+def members_of(value: Any) -> Members:
+    """Return an object's members by name: of a mapping the mapping itself, of a value without members none."""
+    # not `getattr` for each name: a model of the client's looks its attributes up in `__getattr__`, which is far dearer
     try:
-        members: Members = thing.__dict__
+        members: Members = value.__dict__
     except AttributeError:
-        return thing if isinstance(thing, Mapping) else NOTHING
+        return value if isinstance(value, Mapping) else NOTHING
     return members
 
 
-def extras_of(thing: Any) -> Members:
-    """Return the members that the client's model does not know: it keeps them apart (pydantic 2), or nothing does."""
+def extras_of(value: Any) -> Members:
+    """Return the members that the client's model does not know: pydantic 2 keeps them apart, others among all members."""
     try:
-        return thing.__pydantic_extra__ or NOTHING
+        return value.__pydantic_extra__ or NOTHING
     except AttributeError:
-        return members_of(thing)
+        return members_of(value)
 
 
-def all_members_of(thing: Any) -> Members:
+def all_members_of(value: Any) -> Members:
     """Return known and unknown members together."""
-    extras = extras_of(thing)
-    members = members_of(thing)
+    extras = extras_of(value)
+    members = members_of(value)
     return {**members, **extras} if extras and extras is not members else members
 
 
@@ -127,7 +135,7 @@ def json_text(value: Any) -> str:
     """Return a value of an answer as text: a text as it is, None as none, anything else as JSON, never as Python writes it."""
     if value is None or isinstance(value, str):
         return value or ""
-    return ask(lambda: json.dumps(value, ensure_ascii=False, default=lambda thing: dict(all_members_of(thing))), "")
+    return ask(lambda: json.dumps(value, ensure_ascii=False, default=lambda part: dict(all_members_of(part))), "")
 
 
 def is_set(value: Any) -> bool:
@@ -135,20 +143,14 @@ def is_set(value: Any) -> bool:
     return type(value).__name__ not in _UNSET
 
 
-def merged_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return a call's arguments as they go over the wire: what `extra_body` has wins over keywords. The same dict if it has nothing.
+def parameters_of(kwargs: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, object]:
+    """Return those arguments that are set, under the names that the record has for them.
 
-    How the client reads the answer depends on the keyword `stream` alone.
+    Args:
+        kwargs: the call's arguments.
+        names: of the arguments that may go on a span, the record's names by those of the client.
     """
-    extra = arguments.get("extra_body")
-    if not extra or not isinstance(extra, Mapping):
-        return arguments
-    return {**arguments, **extra, "stream": arguments.get("stream")}
-
-
-def parameters_of(kwargs: Mapping[str, Any], wanted: Mapping[str, str]) -> dict[str, object]:
-    """Return those arguments that were given, under the names that the record has for them."""
-    return {wanted[name]: kwargs[name] for name in kwargs.keys() & wanted.keys() if is_set(kwargs[name])}
+    return {names[name]: kwargs[name] for name in kwargs.keys() & names.keys() if is_set(kwargs[name])}
 
 
 def note(record: Generation, **facts: Detail | None) -> None:
@@ -160,11 +162,12 @@ def note(record: Generation, **facts: Detail | None) -> None:
 
 def describe(error: BaseException) -> Failure:
     """Return what an exception of the client says; its text counts as content."""
-    said = members_of(error)  # asking for an attribute runs code, which in other libraries' errors may warn
-    status, code, request_id = said.get("status_code"), said.get("code"), said.get("request_id")
+    # not by `getattr`: asking for an attribute runs code, which in other libraries' errors may warn
+    members = members_of(error)
+    status, code, request_id = members.get("status_code"), members.get("code"), members.get("request_id")
     return Failure(
         type=type(error).__qualname__,
-        message=_message_of(error, said)[:MAX_ERROR_TEXT],
+        message=_message_of(error, members)[:MAX_ERROR_TEXT],
         status_code=status if isinstance(status, int) else None,
         code=code if isinstance(code, str) else None,
         request_id=request_id if isinstance(request_id, str) else None,
@@ -189,41 +192,6 @@ def error_text_of(error: Any) -> str:
     return text_of(members.get("message")) or text_of(members.get("detail")) or ""
 
 
-def answer_of(error: BaseException) -> Any:
-    """Return the answer that the client got and then found wanting (`parse`), None if it got none.
-
-    Some errors carry it; what pydantic raises does not, but the client's `parser` had it in hand.
-    """
-    carried = ask_for(error, "completion")
-    if carried is not None:
-        return carried
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_name == "parser":
-            known = trace.tb_frame.f_locals
-            return next((known[name] for name in _PARSED if known.get(name) is not None), None)
-        trace = trace.tb_next
-    return None
-
-
-def ask_for(thing: Any, name: str) -> Any:
+def ask_for(source: Any, name: str) -> Any:
     """Return an attribute, None where there is none or asking for it fails."""
-    return ask(lambda: getattr(thing, name, None), None)
-
-
-def retries_of(thing: Any) -> int | None:
-    """Return how often the client tried again by itself, told by a raw response, a stream or an error; None if not told.
-
-    The client counts in a header of the request it sends (`x-stainless-retry-count`, openai 1.49 and newer).
-    """
-    return ask(lambda: _retries(thing), None)
-
-
-def _retries(thing: Any) -> int | None:
-    stated = getattr(thing, "retries_taken", None)
-    if type(stated) is int:
-        return stated or None
-    response = getattr(thing, "response", None)
-    request = getattr(thing, "request", None) if response is None else response.request
-    text = getattr(request, "headers", NOTHING).get("x-stainless-retry-count")
-    return (int(text) or None) if isinstance(text, str) and text.isdecimal() else None
+    return ask(lambda: getattr(source, name, None), None)

@@ -18,7 +18,7 @@ import wrapt
 from llm_otel_broadcast.clients.close_hook import hook_close
 from llm_otel_broadcast.clients.gateways import note_refusal
 from llm_otel_broadcast.clients.raw_responses import ParsedAnswer, keep_body
-from llm_otel_broadcast.clients.reader import Fold, describe
+from llm_otel_broadcast.clients.reader import Fold
 from llm_otel_broadcast.clients.tracebacks import unseen
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.record.failure import Failure
@@ -95,7 +95,7 @@ class Watch:
         self._fold_up()
         failure = Failure(type(error).__qualname__)
         with _CLOSING:
-            failure = describe(error)
+            failure = self._call.library.describe_error(error)
             note_refusal(self._record, error)
         self._call.finish(failure)
 

@@ -1,12 +1,12 @@
-"""Leaving no trace of ours where the host looks: in the tracebacks of its errors, and in what `warnings` take for a caller."""
+"""Keeping our frames out of what the host looks at: the tracebacks of its errors, and the caller that `warnings` name."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+# `warnings` and `logging` pass over frames whose file name has "importlib" and "_bootstrap" in it when they look for the caller.
+# What the client announces (a deprecation) is then shown, filtered and counted by the host's line that it is about.
 _PASSED_OVER: Final = "<importlib._bootstrap, in the eyes of warnings and logging>"
-"""A file name whose frames `warnings` and `logging` pass over when they look for the caller. What the client announces
-(a deprecation) is then shown, filtered and counted by the host's line that it is about."""
 
 
 def passed_over(function: Any) -> Any:
@@ -16,12 +16,15 @@ def passed_over(function: Any) -> Any:
 
 
 def unseen(error: BaseException) -> None:
-    """Take our own frame, the outermost so far, out of an error's traceback: the host sees the one it would see without us."""
-    trace = error.__traceback__
-    if trace is None:
+    """Take our own frame, the outermost so far, out of an error's traceback: the host sees the one it would see without us.
+
+    Called in the `except` block that raises the error again: raising again adds no frame.
+    """
+    traceback = error.__traceback__
+    if traceback is None:
         return
-    trace = trace.tb_next
-    while trace is not None and trace.tb_frame.f_code.co_filename == _PASSED_OVER:
-        trace = trace.tb_next
+    traceback = traceback.tb_next
+    while traceback is not None and traceback.tb_frame.f_code.co_filename == _PASSED_OVER:
+        traceback = traceback.tb_next
     # not by assignment, which an exception class may forbid (a frozen dataclass does)
-    BaseException.with_traceback(error, trace)
+    BaseException.with_traceback(error, traceback)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+# a wrapper that names itself as what it wraps would have us look for ever
 _MAX_LAYERS: Final = 32
-_TRACERS: Final = ("opentelemetry.instrumentation.", "openinference.instrumentation.")
-"""Packages whose wrappers make a span in the app's own tracer."""
 
 
 def layers_of(function: Any) -> Iterator[Any]:
@@ -19,7 +18,13 @@ def layers_of(function: Any) -> Iterator[Any]:
         function = getattr(function, "__wrapped__", None)
 
 
-def is_traced_by_another(function: Any) -> bool:
-    """Return whether another instrumentation's wrapper is among the layers."""
+def is_traced_by(tracers: tuple[str, ...], function: Any) -> bool:
+    """Return whether a wrapper of one of these instrumentations is among the layers.
+
+    Args:
+        tracers: how the names of their modules begin, which are those of their tracers.
+        function: what stands where a client's method is.
+    """
+    # `_self_wrapper` is what wrapt's function wrappers call, which all of them are made with
     wrappers = (getattr(layer, "_self_wrapper", None) for layer in layers_of(function))
-    return any(str(getattr(wrapper, "__module__", "")).startswith(_TRACERS) for wrapper in wrappers)
+    return any(str(getattr(wrapper, "__module__", "")).startswith(tracers) for wrapper in wrappers)

@@ -1,4 +1,8 @@
-"""The functions that take the place of a client's methods: the same call, with ours round it; sync, async and in between."""
+"""The functions that take the place of a client's methods: the same call, with ours around it.
+
+One for each kind: a plain function, a coroutine function, a plain function that returns a coroutine, a generator function. Each
+has the name and the signature of the client's, and neither tracebacks nor warnings show it.
+"""
 
 from __future__ import annotations
 
@@ -8,36 +12,40 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from llm_otel_broadcast.clients.call import Call, Post
+from llm_otel_broadcast.clients.call import Call, Patchpoint
+from llm_otel_broadcast.clients.generators import is_generator, watch_generator
 from llm_otel_broadcast.clients.tracebacks import passed_over, unseen
 
 
-def watch(original: Any, post: Post, *, is_async: bool) -> Callable[..., Any]:
+def watch(original: Any, patchpoint: Patchpoint, *, is_async: bool | None) -> Callable[..., Any]:
     """Return the function that takes the place of a client's.
 
     Args:
         original: what stands there: the client's function, or what somebody has put in its place.
-        post: where to ask at each call.
-        is_async: what it returns is to be awaited.
+        patchpoint: where to ask at each call.
+        is_async: what it returns is to be awaited; None: the function tells by its kind.
     """
     method = callable_of(original)
-    if not is_async:
-        made = _watch_call(method, post)
-    elif inspect.iscoroutinefunction(original):
-        made = _watch_coroutine(method, post)
+    if inspect.iscoroutinefunction(original) and is_async is not False:
+        replacement = _watch_coroutine(method, patchpoint)
+    elif is_async:
+        replacement = _watch_later(method, patchpoint, original)
+    elif is_async is None and (inspect.isgeneratorfunction(original) or inspect.isasyncgenfunction(original)):
+        replacement = _watch_generator(method, patchpoint)
     else:
-        made = _watch_later(method, post, original)
-    return taking_place(original, made)
+        replacement = _watch_call(method, patchpoint)
+    return taking_place(original, replacement)
 
 
 def callable_of(original: Any) -> Callable[..., Any]:
     """Return what to call with the instance as its first argument."""
+    # a function is called as it is: binding it at each call would cost as much as all of ours before the request
     return original if type(original) is FunctionType else functools.partial(_call_bound, original)
 
 
-def taking_place(original: Any, made: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a function of ours look like the one whose place it takes."""
-    watched: Callable[..., Any] = passed_over(functools.wraps(original)(made))
+def taking_place(original: Any, replacement: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a function of ours look like the one that it replaces: name, signature, documentation."""
+    watched: Callable[..., Any] = passed_over(functools.wraps(original)(replacement))
     return watched
 
 
@@ -50,11 +58,12 @@ def _call_bound(original: Any, /, *args: Any, **kwargs: Any) -> Any:
     return bind(original, args[0], type(args[0]))(*args[1:], **kwargs)
 
 
-def _watch_call(method: Callable[..., Any], post: Post) -> Callable[..., Any]:
+def _watch_call(method: Callable[..., Any], patchpoint: Patchpoint) -> Callable[..., Any]:
     def create(*args: Any, **kwargs: Any) -> Any:
         call = None
-        try:  # round our own steps too: a signal handler may raise in each of them
-            call = post.begin(args, kwargs)
+        # round our own steps too: a signal handler may raise in each of them
+        try:
+            call = patchpoint.begin(args, kwargs)
             if call is not None:
                 call.enter()
             result = method(*args, **(kwargs if call is None else call.kwargs))
@@ -68,11 +77,11 @@ def _watch_call(method: Callable[..., Any], post: Post) -> Callable[..., Any]:
     return create
 
 
-def _watch_coroutine(method: Callable[..., Any], post: Post) -> Callable[..., Any]:
+def _watch_coroutine(method: Callable[..., Any], patchpoint: Patchpoint) -> Callable[..., Any]:
     async def create(*args: Any, **kwargs: Any) -> Any:
         call = None
         try:
-            call = post.begin(args, kwargs)
+            call = patchpoint.begin(args, kwargs)
             if call is not None:
                 call.enter()
             result = await method(*args, **(kwargs if call is None else call.kwargs))
@@ -86,24 +95,53 @@ def _watch_coroutine(method: Callable[..., Any], post: Post) -> Callable[..., An
     return create
 
 
-def _watch_later(method: Callable[..., Any], post: Post, original: Any) -> Callable[..., Any]:
-    """Watch a plain function that returns a coroutine: what it checks and announces at once, it still does at once."""
+def _watch_later(method: Callable[..., Any], patchpoint: Patchpoint, original: Any) -> Callable[..., Any]:
+    """Watch a plain function that returns a coroutine."""
 
-    async def follow(call: Call, made: _Made) -> Any:
+    async def follow(call: Call, unstarted: _Unstarted) -> Any:
         try:
             call.record.restart()
             call.enter()
-            return call.returned(await made.take())
+            return call.returned(await unstarted.take())
         except BaseException as error:
             call.failed(error)
             unseen(error)
             raise
 
+    def resume(call: Call, result: Any) -> Any:
+        return follow(call, _Unstarted(result)) if hasattr(result, "__await__") else None
+
+    # the coroutine bears the name of the client's: asyncio shows it where a task is printed
+    passed_over(functools.wraps(original, assigned=("__name__", "__qualname__"), updated=())(follow))
+    return _watch_deferred(method, patchpoint, resume)
+
+
+def _watch_generator(method: Callable[..., Any], patchpoint: Patchpoint) -> Callable[..., Any]:
+    """Watch a generator function, of either kind. The call begins with the first step."""
+
+    def resume(call: Call, result: Any) -> Any:
+        return watch_generator(result, call, has_begun=False) if is_generator(result) else None
+
+    return _watch_deferred(method, patchpoint, resume)
+
+
+def _watch_deferred(
+    method: Callable[..., Any], patchpoint: Patchpoint, resume: Callable[[Call, Any], Any]
+) -> Callable[..., Any]:
+    """Watch a function whose work begins later: what is checked and announced as it is called, still is.
+
+    Args:
+        method: the client's function.
+        patchpoint: where to ask at each call.
+        resume: returns what the caller gets for the function's result; None where the result is not of the kind that begins
+            later.
+    """
+
     def create(*args: Any, **kwargs: Any) -> Any:
         call = None
         try:
-            call = post.begin(args, kwargs)
-            made = method(*args, **(kwargs if call is None else call.kwargs))
+            call = patchpoint.begin(args, kwargs)
+            result = method(*args, **(kwargs if call is None else call.kwargs))
         except BaseException as error:
             if call is not None:
                 call.enter()
@@ -111,18 +149,19 @@ def _watch_later(method: Callable[..., Any], post: Post, original: Any) -> Calla
             unseen(error)
             raise
         if call is None:
-            return made
-        if hasattr(made, "__await__"):
-            return follow(call, _Made(made))
-        call.enter()  # somebody's own method below ours, which answers at once
-        return call.returned(made)
+            return result
+        deferred = resume(call, result)
+        if deferred is not None:
+            return deferred
+        # somebody's own method below ours, which answers at once
+        call.enter()
+        return call.returned(result)
 
-    passed_over(functools.wraps(original, assigned=("__name__", "__qualname__"), updated=())(follow))
     return create
 
 
-class _Made:
-    """A coroutine that is not under way yet. If it never will be, Python says so once, not for ours and the client's."""
+class _Unstarted:
+    """A coroutine of the client's that is not under way yet."""
 
     __slots__ = ("_coroutine",)
 
@@ -134,6 +173,7 @@ class _Made:
         return coroutine
 
     def __del__(self) -> None:
+        # never awaited: Python warns of that once, for our coroutine, and not for the client's as well
         close = getattr(self._coroutine, "close", None)
         if close is not None:
             close()

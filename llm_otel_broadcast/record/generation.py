@@ -93,7 +93,6 @@ class Generation:
         "app_spans",
         "attempts",
         "attributes",
-        "caller",
         "choices",
         "chunk_times",
         "complete",
@@ -109,6 +108,7 @@ class Generation:
         "in_scope",
         "instructions",
         "is_measured",
+        "late_key",
         "max_characters",
         "messages",
         "omitted_characters",
@@ -164,7 +164,8 @@ class Generation:
         """Parts of the content that nobody may have: of an answer, readers then keep no text."""
         self.api_keys = NOTHING
         """Which of the entries that destinations ask for name the call's API key."""
-        self.caller: Any = None  # the client, until the call ends, where its key is known only then
+        self.late_key: Callable[[], str | None] | None = None
+        """Asks for the API key at the call's end, where it is not known before."""
         self.attributes: dict[str, object] | None = None
         """What `on_generation` adds; None: it has not been asked."""
         self.request_model: str | None = None

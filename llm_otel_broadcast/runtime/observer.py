@@ -1,6 +1,6 @@
-"""What happens at the two ends of a watched call.
+"""What happens at the two ends of a watched call and of a span that the program opens itself.
 
-Fields, ids, the app's span and the context at its start; the app's span and the lanes at its end.
+At the start: who answers, fields, ids, the app's span and the context. At the end: the app's span and the lanes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from llm_otel_broadcast.app.late_spans import LateSpans
 from llm_otel_broadcast.app.metrics import AppMetrics
 from llm_otel_broadcast.app.other_tracers import overlap
 from llm_otel_broadcast.app.spans import AppSpans, bare
-from llm_otel_broadcast.clients import extra_body
 from llm_otel_broadcast.clients.answer_texts import limit_answer
-from llm_otel_broadcast.clients.openai.keys import client_of, default_headers_of, key_of, learns_late
-from llm_otel_broadcast.clients.openai.server import server_of
-from llm_otel_broadcast.clients.openai.stream_usage import request_usage
+from llm_otel_broadcast.clients.library import ClientLibrary
+from llm_otel_broadcast.clients.request_fields import NO_REQUEST_FIELDS, RequestFields, forward_fields
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.privacy import narrow
 from llm_otel_broadcast.delivery.selection import KeyWatch
@@ -37,15 +35,30 @@ from llm_otel_broadcast.tracing.scope import current_scope
 
 _ALL_CONTENT: Final = frozenset({"inputs", "outputs", "system", "tools"})
 _SMALL: Final = frozenset({int, float, bool})
-_QUEUE_SHARE: Final = 8
-"""One answer may take this part of a queue; a character has up to four bytes."""
+"""Types of parameters whose size is not worth counting."""
+# one answer may take half of a queue: a character of Python's has up to four bytes
+_QUEUE_BYTES_PER_CHARACTER: Final = 8
 _KEY = Guard("reading which key a call is made with")
 _FIELDS = Guard("reading the trace fields")
 _COURTESY = Guard("making the app's own span")
 
 
 class CallObserver:
-    """Joins fields, app spans and delivery for the wrapper in `clients.observe`."""
+    """Joins fields, app spans and delivery: the `Observer` of `clients.call` and the sink of `tracing.scope`.
+
+    Args:
+        options: the settings.
+        broadcaster: takes finished records.
+        app_spans: makes the app's own spans.
+        late_spans: keeps those of records that are still to be read.
+        app_metrics: says whether the app has a meter provider.
+        unwanted: parts of the content that no destination may have.
+        key_watch: says which API keys destinations ask for.
+
+    Attributes:
+        joins: whether records hang below the app's own spans.
+        successor: the observer whose settings have replaced these; calls that were under way then end there.
+    """
 
     def __init__(
         self,
@@ -68,15 +81,16 @@ class CallObserver:
         self.wants_content = not unwanted >= _ALL_CONTENT
         self._unwanted = unwanted
         self._key_watch = key_watch
-        self._max_characters = min(options.max_content_chars, options.max_queue_bytes // _QUEUE_SHARE)
+        self._max_characters = min(options.max_content_chars, options.max_queue_bytes // _QUEUE_BYTES_PER_CHARACTER)
         self.joins = options.join_app_traces
         self.successor: CallObserver | None = None
-        """Whose settings have replaced these: calls that were under way then end there."""
 
-    def rewrite(self, instance: Any, kwargs: dict[str, Any], record: Generation) -> dict[str, Any]:
-        """Read the call's fields, and return the arguments the client is to be called with."""
+    def prepare(
+        self, library: ClientLibrary, instance: Any, arguments: dict[str, Any], record: Generation
+    ) -> dict[str, Any]:
+        """Read who answers and the call's fields, and return the arguments to call the client with."""
         options = self._options
-        record.server = server_of(instance)
+        record.server = library.server_of(instance)
         record.max_characters = self._max_characters
         record.is_measured = self._meter_provider() is not None
         if self._unwanted and record.wants_content:
@@ -84,43 +98,54 @@ class CallObserver:
             narrow(record)
         if self._key_watch.asks:
             with _KEY:
-                self._note_key(record, client_of(instance), kwargs.get("extra_headers"))
-        said = extra_body.NOTHING_SAID
+                self._note_key(record, library, instance, arguments)
+        request_fields = NO_REQUEST_FIELDS
         with _FIELDS:
-            said = extra_body.read(kwargs, default_headers_of(client_of(instance)))
-            self._say(record, said)
+            request_fields = library.read_fields(instance, arguments)
+            self._merge_fields(record, request_fields)
         if options.link_gateway:
-            self._place(record, trace.get_current_span())  # its ids go out with the request
-        sent = extra_body.rewrite(
-            kwargs,
-            record,
-            said,
-            forward=options.forward_trace_fields,
-            link_gateway=options.link_gateway,
-        )
-        return request_usage(record, sent) if options.request_stream_usage else sent
+            # before the arguments are written: its ids go out with the request
+            self._place_record(record, trace.get_current_span())
+        if request_fields.carried or options.forward_trace_fields or options.link_gateway:
+            arguments = forward_fields(
+                library,
+                arguments,
+                record,
+                request_fields,
+                forward=options.forward_trace_fields,
+                link_gateway=options.link_gateway,
+            )
+        return library.request_usage(record, arguments) if options.request_stream_usage else arguments
 
-    def _note_key(self, record: Generation, client: Any, headers: Any) -> None:
+    def _note_key(self, record: Generation, library: ClientLibrary, instance: Any, arguments: dict[str, Any]) -> None:
         """Note which of the keys that destinations ask for the call is made with; the key itself is not kept."""
-        key = key_of(client, headers)
-        if key is not None and not learns_late(client):
-            record.api_keys = self._key_watch.names_of(key)
+        key = library.key_of(instance, arguments, has_ended=False)
+        if key is None:
+            record.late_key = partial(library.key_of, instance, {}, has_ended=True)
         else:
-            record.caller = client
+            record.api_keys = self._key_watch.names_of(key)
 
-    def _say(self, record: Generation, said: extra_body.Said) -> None:
-        """Merge what is said about the call with what is said around it."""
+    def _merge_fields(self, record: Generation, request_fields: RequestFields) -> None:
+        """Merge the call's own fields with those around it."""
         scope = current_scope()
-        record.fields = merge(said.trace, said.session_id, said.user, self.around(scope.said if scope else {}))
-        record.in_scope = scope is not None and bool(scope.enclosing_spans) and not has_ids(said.trace)
+        call_trace, session_id, user, _ = request_fields
+        record.fields = merge(call_trace, session_id, user, self.around(scope.said if scope else {}))
+        record.in_scope = scope is not None and bool(scope.enclosing_spans) and not has_ids(call_trace)
         if scope is not None and record.fields.private:
             scope.hide_errors()
 
-    def _place(self, record: Generation, current: trace.Span) -> None:
-        """Give the record its ids, parent and courtesy spans."""
+    def _place_record(self, record: Generation, current: trace.Span) -> None:
+        """Give the record its ids, its parent and its courtesy spans."""
         with _FIELDS:
-            self._hang(record, current)
-        if not record.span_id:  # the fields could not be read: the call is recorded without them
+            span = current.get_span_context()
+            app_parent = (span.trace_id, span.span_id) if span.is_valid and self.joins else None
+            scope = current_scope()
+            if scope is None or not record.in_scope or not scope.enclosing_spans:
+                place(record, app_parent)
+            else:
+                place(record, app_parent, scope.enclosing_spans, scope.anchor(app_parent))
+        # the fields could not be read: the call is recorded without them
+        if not record.span_id:
             record.fields = NO_FIELDS
             record.trace_id, record.span_id = new_trace_id(), new_span_id()
         with _COURTESY:
@@ -140,42 +165,51 @@ class CallObserver:
     def opened(self, record: Generation) -> otel_context.Context | None:
         """Place the record and return the context that is current during the call (DESIGN, section 2.2)."""
         if not record.span_id:
-            self._place(record, trace.get_current_span())
+            self._place_record(record, trace.get_current_span())
         for enclosing_span in record.enclosing_spans:
             if enclosing_span.is_scoped:
                 enclosing_span.generations += 1
         if record.app_spans:
             return trace.set_span_in_context(record.app_spans[-1])
+        # where the app traces, a bare context would have a ParentBased sampler of the app decide by our flag
         if self.app_traces or self._alone:
-            return None  # a bare context would have a ParentBased sampler of the app decide by our flag
+            return None
         return trace.set_span_in_context(bare(record.trace_id, record.span_id))
 
-    def enclosing_span_opened(self, enclosing_span: EnclosingSpan, said: Mapping[Any, Any]) -> trace.Span | None:
-        """Start a block's courtesy span; return what is to be current in the block (DESIGN, section 2.2)."""
-        enclosing_span.fields = self._enclosing_fields(said)
-        if not enclosing_span.with_calls_only:  # it may come to nothing: the app's traces are not to have that
+    def enclosing_span_opened(
+        self, enclosing_span: EnclosingSpan, context_fields: Mapping[Any, Any]
+    ) -> trace.Span | None:
+        """Start an enclosing span's courtesy span; return what is to be current below it (DESIGN, section 2.2)."""
+        enclosing_span.fields = self._enclosing_fields(context_fields)
+        # a span for calls only may come to nothing: the app's traces are not to have that
+        if not enclosing_span.with_calls_only:
             with _COURTESY:
                 self._app_spans.open_enclosing_span(enclosing_span, explicit=enclosing_span.is_apart or not self.joins)
         if enclosing_span.app_span is not None:
-            shown: trace.Span = enclosing_span.app_span
-            return shown
+            app_span: trace.Span = enclosing_span.app_span
+            return app_span
         if self.app_traces or self._alone:
             return None
         return bare(enclosing_span.trace_id, enclosing_span.span_id)
 
-    def enclosing_span_closed(self, enclosing_span: EnclosingSpan, said: Mapping[Any, Any]) -> None:
-        """End a block's courtesy span; hand the block over when it is whole. What was said meanwhile is on it too."""
-        enclosing_span.fields = self._enclosing_fields(said)
+    def enclosing_span_closed(self, enclosing_span: EnclosingSpan, context_fields: Mapping[Any, Any]) -> None:
+        """End an enclosing span's courtesy span; hand it over when it is whole.
+
+        Args:
+            enclosing_span: the span.
+            context_fields: the fields of the program's contexts, with those that were set since it opened.
+        """
+        enclosing_span.fields = self._enclosing_fields(context_fields)
         with _COURTESY:
             self._app_spans.close_enclosing_span(enclosing_span)
         enclosing_span.when_whole.append(partial(self._broadcaster.put_enclosing_span, enclosing_span))
         enclosing_span.settle()
 
     def reported(
-        self, record: Generation, said: Mapping[Any, Any], enclosing_span: EnclosingSpan | None = None
+        self, record: Generation, context_fields: Mapping[Any, Any], enclosing_span: EnclosingSpan | None = None
     ) -> None:
-        """Take a generation that the program itself reported; `block` is the span it turned out to be."""
-        fields = self._enclosing_fields(said)
+        """Take a generation that the program itself reports; `enclosing_span`: the span that it turns out to be."""
+        fields = self._enclosing_fields(context_fields)
         if enclosing_span is not None and not fields.generation_name:
             fields = fields._replace(generation_name=enclosing_span.name)
         record.fields = fields
@@ -186,43 +220,43 @@ class CallObserver:
             elif enclosing_span.app_span is not None:
                 self._app_spans.rename(enclosing_span.app_span, record)
                 record.app_spans = (enclosing_span.app_span,)
-            # At once: what the program reports of its own is no answer that is still to be read.
+            # at once: what the program reports of its own is no answer that is still to be read
             spans, record.app_spans = record.app_spans, ()
             if spans:
                 self._app_spans.end(record, spans)
         self.closed(record)
 
-    def around(self, said: Mapping[Any, Any]) -> Mapping[Any, Any]:
-        """Return what is said round a call: by the program's contexts, else in the baggage, else in `trace_defaults`."""
+    def around(self, context_fields: Mapping[Any, Any]) -> Mapping[Any, Any]:
+        """Return the fields that surround a call: of the program's contexts, over the baggage, over `trace_defaults`."""
         outer: Mapping[Any, Any] = self._defaults
         if self._options.baggage_metadata:
-            carried = {key: baggage.get_baggage(key) for key in self._options.baggage_metadata}
-            outer = {**outer, **{key: value for key, value in carried.items() if value is not None}}
-        if not said:
+            entries = {key: baggage.get_baggage(key) for key in self._options.baggage_metadata}
+            outer = {**outer, **{key: value for key, value in entries.items() if value is not None}}
+        if not context_fields:
             return outer
-        return over(outer, said) if outer else said
+        return over(outer, context_fields) if outer else context_fields
 
     @property
     def app_traces(self) -> bool:
         """Whether the app has a tracer provider."""
         return self._app_spans.provider() is not None
 
-    def _enclosing_fields(self, said: Mapping[Any, Any]) -> Fields:
-        return merge(None, None, None, self.around(said))
+    def _enclosing_fields(self, context_fields: Mapping[Any, Any]) -> Fields:
+        return merge(None, None, None, self.around(context_fields))
 
-    def fields_of(self, said: Mapping[Any, Any] | None) -> Fields:
-        """Return what holds for a span of another instrumentation; in the background, where no baggage is current."""
-        return merge(None, None, None, over(self._defaults, said) if said else self._defaults)
+    def fields_of(self, context_fields: Mapping[Any, Any] | None) -> Fields:
+        """Return the fields of another instrumentation's span. Called in the background, where no baggage is current."""
+        return merge(None, None, None, over(self._defaults, context_fields) if context_fields else self._defaults)
 
-    def put(self, record: Generation) -> None:
+    def hand_over(self, record: Generation) -> None:
         """Hand a record over to the lanes."""
         record.wants_content &= self.wants_content
         limit_answer(record)
         if record.failure is not None:
             record.size += len(record.failure.message)
-        for held in (*record.parameters.values(), record.fields.metadata):
-            if held and type(held) not in _SMALL:
-                record.size += text_size(held)
+        for value in (*record.parameters.values(), record.fields.metadata):
+            if value and type(value) not in _SMALL:
+                record.size += text_size(value)
         if self._unwanted and record.wants_content:
             record.unwanted |= self._unwanted
             narrow(record)
@@ -242,10 +276,10 @@ class CallObserver:
 
     def closed(self, record: Generation) -> None:
         """End the courtesy spans and hand the record over."""
-        client, record.caller = record.caller, None
-        if client is not None:
+        late_key, record.late_key = record.late_key, None
+        if late_key is not None:
             with _KEY:
-                record.api_keys = self._key_watch.names_of(key_of(client, None) or "")
+                record.api_keys = self._key_watch.names_of(late_key() or "")
         spans, record.app_spans = record.app_spans, ()
         last = self
         while last.successor is not None:
@@ -255,6 +289,6 @@ class CallObserver:
                 with _COURTESY:
                     self._end_app_spans(record, spans)
         finally:
-            last.put(record)
+            last.hand_over(record)
         for enclosing_span in record.enclosing_spans:
             enclosing_span.settle()

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llm_otel_broadcast.clients.openai.targets import Patches
+from llm_otel_broadcast.clients import LIBRARIES
+from llm_otel_broadcast.clients.patching import Patcher
 from llm_otel_broadcast.delivery.ledger import DestinationStatus
 from llm_otel_broadcast.host.guard import errors
 from llm_otel_broadcast.runtime.assembly import Assembly
@@ -73,7 +74,7 @@ class State:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.patches = Patches()
+        self.patches = Patcher(LIBRARIES)
         self.newest: Run | None = None
         self.chosen: tuple[Run, ...] = ()
         self.running: tuple[Run, ...] = ()

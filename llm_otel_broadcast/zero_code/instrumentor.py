@@ -10,6 +10,7 @@ from collections.abc import Collection
 from importlib.metadata import requires
 from typing import Any, Final
 
+from llm_otel_broadcast.clients import LIBRARIES
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.instrumentation import instrument, uninstrument
 from llm_otel_broadcast.zero_code.start import start
@@ -24,11 +25,13 @@ class BroadcastInstrumentor:
         self.is_instrumented_by_opentelemetry = False
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Return the requirements of what is instrumented."""
-        needed = requires("llm-otel-broadcast") or ()
+        """Return our requirements of the client libraries."""
+        packages = tuple(library.package for library in LIBRARIES)
+        requirements = requires("llm-otel-broadcast") or ()
+        # with a marker it is an extra's, which need not be installed
         return [
-            wanted for wanted in needed if wanted.startswith("openai") and ";" not in wanted
-        ]  # not that of an extra
+            requirement for requirement in requirements if requirement.startswith(packages) and ";" not in requirement
+        ]
 
     def instrument(self, **arguments: Any) -> None:
         """Start, with what the environment says; arguments are those of `llm_otel_broadcast.instrument`, others are ignored.

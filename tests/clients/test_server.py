@@ -5,7 +5,7 @@ from __future__ import annotations
 import openai
 import pytest
 
-from llm_otel_broadcast.clients.openai.server import server_of
+from llm_otel_broadcast.clients.openai.client import server_of
 
 PROVIDERS = {
     "https://api.openai.com/v1": "openai",

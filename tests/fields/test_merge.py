@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_otel_broadcast.clients.extra_body import read
+from llm_otel_broadcast.clients.extra_body import read_fields
 from llm_otel_broadcast.fields.merge import is_private, merge
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS
 
@@ -87,7 +87,7 @@ def test_no_value_makes_merging_fail(trace, session_id, user):
 
 @given(st.dictionaries(st.sampled_from(["extra_body", "extra_headers", "user", "trace"]), ODD))
 def test_no_arguments_make_reading_them_fail(kwargs):
-    said = read(kwargs, {})
+    said = read_fields(kwargs, {})
     merge(said.trace, said.session_id, said.user, {})
 
 

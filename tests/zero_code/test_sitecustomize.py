@@ -228,6 +228,21 @@ def test_another_environment_without_us_is_silent_until_openai_comes(environment
     assert (done.returncode, done.stdout, done.stderr) == (0, "ran\n", "")
 
 
+def test_what_a_program_posts_past_the_methods_is_recorded_too(environment, receiver):
+    """LiteLLM posts. We start in the middle of the import of `openai`, when it has no clients yet."""
+    post = """
+import openai
+from openai.types.chat import ChatCompletion
+body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello!"}]}
+with openai.OpenAI() as client:
+    client.post("/chat/completions", cast_to=ChatCompletion, body=body)
+"""
+    done = python(post, with_directory(environment))
+    assert (done.returncode, done.stderr) == (0, "")
+    (span,) = receiver.store.spans()
+    assert span.name == "chat gpt-4o-mini"
+
+
 # -- a program that sees to it itself ------------------------------------------------------------------------------------
 
 

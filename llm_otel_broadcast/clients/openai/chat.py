@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from llm_otel_broadcast.clients.openai.tools import note_tools
 from llm_otel_broadcast.clients.openai.usage import read_usage, usage_in
 from llm_otel_broadcast.clients.reader import (
     Members,
+    Reader,
     all_members_of,
     extras_of,
     is_set,
@@ -60,7 +60,7 @@ _MAX_CHOICES: Final = 1_024
 """The API allows 128; a stream with ever new numbers must not fill the memory."""
 
 
-class ChatReader:
+class ChatReader(Reader):
     """Reads chat completions."""
 
     operation = "chat"
@@ -97,9 +97,6 @@ class ChatReader:
             record.size += _size_of(choice)
         note_error(record, said)
         note_broken_choice(record, items_of(said, "choices"))
-
-    def read_body(self, record: Generation, body: bytes) -> None:
-        self.read_response(record, json.loads(body))
 
     def fold(self, record: Generation) -> ChatFold:
         return ChatFold(record)

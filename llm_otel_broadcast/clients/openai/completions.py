@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import native_reason_of, note_broken_choice, note_error, reasoning_of
 from llm_otel_broadcast.clients.openai.text_inputs import note_inputs
 from llm_otel_broadcast.clients.reader import (
+    Reader,
     all_members_of,
     extras_of,
     items_of,
@@ -40,7 +40,7 @@ _MAX_CHOICES: Final = 1_024
 """A stream with ever new numbers must not fill the memory."""
 
 
-class CompletionReader:
+class CompletionReader(Reader):
     """Reads legacy completions."""
 
     operation = "text_completion"
@@ -64,9 +64,6 @@ class CompletionReader:
         record.size += sum(len(choice.content or "") for choice in record.choices)
         note_error(record, said)
         note_broken_choice(record, items_of(said, "choices"))
-
-    def read_body(self, record: Generation, body: bytes) -> None:
-        self.read_response(record, json.loads(body))
 
     def fold(self, record: Generation) -> CompletionFold:
         return CompletionFold(record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +9,11 @@ from llm_otel_broadcast.clients.arguments import keep_argument
 from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.responses.items import shallow
-from llm_otel_broadcast.clients.reader import NoFold, all_members_of, items_of, note, text_of
+from llm_otel_broadcast.clients.reader import Reader, all_members_of, items_of, note, text_of
 from llm_otel_broadcast.record.generation import Choice, Generation
 
 
-class DecisionReader:
+class DecisionReader(Reader):
     """Reads decisions. Questions and answers are parts of messages, under the types that the API gives them."""
 
     operation = "decision"
@@ -45,9 +44,3 @@ class DecisionReader:
             record.choices = [Choice(media=parts)]
             record.size += sum(len(str(part)) for part in parts)
         note_error(record, members)
-
-    def read_body(self, record: Generation, body: bytes) -> None:
-        self.read_response(record, json.loads(body))
-
-    def fold(self, record: Generation) -> NoFold:  # noqa: ARG002
-        return NoFold()

@@ -9,7 +9,7 @@ from typing import Any, Final
 from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.text_inputs import note_inputs
-from llm_otel_broadcast.clients.reader import NoFold, all_members_of, items_of, members_of, note, text_of
+from llm_otel_broadcast.clients.reader import Reader, all_members_of, items_of, members_of, note, text_of
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.media import base64_size
 
@@ -17,7 +17,7 @@ _VECTOR: Final = re.compile(rb'"embedding"\s*:\s*(\[[^\[\]]*\]|"[^"]*")')
 _FLOAT_SIZE: Final = 4
 
 
-class EmbeddingReader:
+class EmbeddingReader(Reader):
     """Reads embeddings."""
 
     operation = "embeddings"
@@ -50,9 +50,6 @@ class EmbeddingReader:
             vector = first[1]
             numbers = vector.count(b",") + 1 if vector.strip(b"[] \r\n\t") else None
             note(record, dimensions=numbers if vector[:1] == b"[" else _dimensions(vector[1:-1].decode("ascii")))
-
-    def fold(self, record: Generation) -> NoFold:  # noqa: ARG002
-        return NoFold()
 
 
 def _dimensions(vector: Any) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.uploads import note_uploads
 from llm_otel_broadcast.clients.reader import (
     Members,
+    Reader,
     all_members_of,
     items_of,
     members_of,
@@ -25,7 +25,7 @@ _LOOKS: Final = {"output_format": "image_format", "quality": "image_quality", "s
 """What an image is like: the request may say `auto`, the answer says what it became."""
 
 
-class ImageReader:
+class ImageReader(Reader):
     """Reads `generate`, `edit` and `create_variation`."""
 
     operation = "generate_content"
@@ -52,9 +52,6 @@ class ImageReader:
         for position, made in enumerate(items_of(said, "data")):
             _note_image(record, members_of(made), position)
         note_error(record, said)
-
-    def read_body(self, record: Generation, body: bytes) -> None:
-        self.read_response(record, json.loads(body))
 
     def fold(self, record: Generation) -> ImageFold:
         return ImageFold(record)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.text_inputs import note_inputs
-from llm_otel_broadcast.clients.reader import NoFold, all_members_of, items_of, members_of, note, text_of
+from llm_otel_broadcast.clients.reader import Reader, all_members_of, items_of, members_of, note, text_of
 from llm_otel_broadcast.record.generation import Generation
 
 _PYTHONIC: Final = str.maketrans("/-", "__")
 _MAX_CATEGORIES: Final = 32
 
 
-class ModerationReader:
+class ModerationReader(Reader):
     """Reads moderations."""
 
     operation = "moderation"
@@ -45,9 +44,3 @@ class ModerationReader:
             flagged_categories=sorted(named)[:_MAX_CATEGORIES] or None,
         )
         note_error(record, said)
-
-    def read_body(self, record: Generation, body: bytes) -> None:
-        self.read_response(record, json.loads(body))
-
-    def fold(self, record: Generation) -> NoFold:  # noqa: ARG002
-        return NoFold()

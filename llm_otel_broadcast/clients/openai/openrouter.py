@@ -88,11 +88,11 @@ def native_reason_of(choice: Any) -> str | None:
     return text_of(extras_of(choice).get("native_finish_reason"))
 
 
-def reasoning_of(said: Members) -> str | None:
+def reasoning_of(members: Members) -> str | None:
     """Return reasoning text as OpenRouter (`reasoning`) or DeepSeek and vLLM (`reasoning_content`) spell it."""
-    plain = text_within(said.get("reasoning")) or text_within(said.get("reasoning_content"))
-    if plain or "reasoning_details" not in said:
+    plain = text_within(members.get("reasoning")) or text_within(members.get("reasoning_content"))
+    if plain or "reasoning_details" not in members:
         return plain or None
-    parts = (members_of(part) for part in items_of(said, "reasoning_details"))
+    parts = (members_of(part) for part in items_of(members, "reasoning_details"))
     texts = [text for part in parts if (text := text_of(part.get("text")) or text_of(part.get("summary")))]
     return "".join(texts) or None

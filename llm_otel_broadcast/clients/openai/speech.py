@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.usage import read_usage
-from llm_otel_broadcast.clients.reader import NoFold, members_of, note, text_of
+from llm_otel_broadcast.clients.reader import Reader, members_of, note, text_of
 from llm_otel_broadcast.record.generation import Generation
 
 _DONE: Final = b'"speech.audio.done"'
@@ -15,7 +15,7 @@ _LONGEST_EVENT: Final = 4_096
 _MAX_ERROR_BYTES: Final = 100_000
 
 
-class SpeechReader:
+class SpeechReader(Reader):
     """Reads speech."""
 
     operation = "speech"
@@ -40,7 +40,7 @@ class SpeechReader:
         """Measure the answer behind the client's object for binary content."""
         self.measure(record, getattr(response, "response", None))
 
-    def measure(self, record: Generation, response: Any) -> None:
+    def measure(self, record: Generation, response: Any) -> bool:
         """Take the answer's size from the HTTP response, which counts what passes; of events the last one has the usage.
 
         JSON is no audio: that is an error that comes with status 200.
@@ -49,6 +49,7 @@ class SpeechReader:
         note(record, body_size=size if isinstance(size, int) and size else None)
         if any(kind in str(getattr(response, "headers", {}).get("content-type")) for kind in ("event-stream", "json")):
             record.pending = lambda: self._read_end(record, response)
+        return True
 
     def _read_end(self, record: Generation, response: Any) -> None:
         body = getattr(response, "_content", None)  # absent when the caller did not keep the answer himself
@@ -63,6 +64,3 @@ class SpeechReader:
             if _DONE in line and line.startswith(b"data:"):
                 record.usage = read_usage(json.loads(line[5:]).get("usage"))
                 return
-
-    def fold(self, record: Generation) -> NoFold:  # noqa: ARG002
-        return NoFold()

@@ -12,6 +12,7 @@ from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.uploads import note_uploads
 from llm_otel_broadcast.clients.reader import (
     Members,
+    Reader,
     all_members_of,
     members_of,
     note,
@@ -25,7 +26,7 @@ from llm_otel_broadcast.record.usage import Usage
 PARAMETERS: Final = {"temperature": "temperature"}
 
 
-class TranscriptionReader:
+class TranscriptionReader(Reader):
     """Reads transcriptions, and translations in the same way."""
 
     api = None

@@ -1,7 +1,7 @@
-"""Stands first on the PYTHONPATH of what `llm-otel-broadcast run` starts: traces the program once it imports `openai`.
+"""Stands first on the PYTHONPATH of what `llm-otel-broadcast run` starts: traces the program once it imports a client library.
 
 Every interpreter below that program imports this file as it starts, old ones and ones without our package included. So it
-is plain Python 3, imports nothing and does next to nothing before `openai` comes. It then has the program's own
+is plain Python 3, imports nothing and does next to nothing before a client library comes. It then has the program's own
 `sitecustomize` run, and raises nothing but what that raises.
 """
 
@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
+# The registry cannot be asked before the package may be imported: `tests/clients/test_library.py` holds the two together.
+PACKAGES = ("openai",)
+SUBMODULES = tuple(package + "." for package in PACKAGES)
+
+
 class BroadcastFinder:
-    """Stands first among the import system's finders: sees `openai` come, and finds the `sitecustomize` after ours."""
+    """Stands first among the import system's finders: sees a library come, and finds the `sitecustomize` after ours."""
 
     def __init__(self, directory: str) -> None:
         self.passed = [directory]
@@ -28,8 +33,8 @@ class BroadcastFinder:
         path: "Sequence[str] | None" = None,  # noqa: ARG002  # the import system's signature
         target: "ModuleType | None" = None,
     ) -> "ModuleSpec | None":
-        # A module of the package: `openai` itself may only be looked for, to know whether it is there.
-        if not self.has_begun and name.startswith("openai."):
+        # A module of the package: the package itself may only be looked for, to know whether it is there.
+        if not self.has_begun and name.startswith(SUBMODULES):
             self.begin()
         if name == "sitecustomize":
             return self.find_next(name, target)
@@ -88,7 +93,8 @@ def install() -> None:
         return
     finder = BroadcastFinder(os.path.dirname(os.path.abspath(__file__)))
     sys.meta_path.insert(0, finder)
-    if "openai" in sys.modules:  # a .pth file was quicker
+    # a .pth file was quicker
+    if any(package in sys.modules for package in PACKAGES):
         finder.begin()
 
 

@@ -10,7 +10,6 @@ exception is a background response of this process that is seen finished for the
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.arguments import keep_argument
@@ -21,6 +20,7 @@ from llm_otel_broadcast.clients.openai.tool_calls import id_of
 from llm_otel_broadcast.clients.openai.tools import note_tools
 from llm_otel_broadcast.clients.reader import (
     Members,
+    Reader,
     all_members_of,
     is_set,
     members_of,
@@ -43,7 +43,7 @@ PARAMETERS: Final = {
 """Arguments that go on the span, and what the record calls them; the modalities are realtime's."""
 
 
-class ResponsesReader:
+class ResponsesReader(Reader):
     """Reads responses as they are made.
 
     Args:
@@ -81,9 +81,6 @@ class ResponsesReader:
         read_answer(record, all_members_of(response))
         self.settle(record)
 
-    def read_body(self, record: Generation, body: bytes) -> None:
-        self.read_response(record, json.loads(body))
-
     def fold(self, record: Generation) -> ResponseFold:
         return ResponseFold(record, self.settle)
 
@@ -109,7 +106,7 @@ class FetchReader(ResponsesReader):
     """Reads responses that are fetched."""
 
     operation = FETCH
-    positional: Final = ("response_id",)
+    positional = ("response_id",)
 
     def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
         record.stream = kwargs.get("stream") is True

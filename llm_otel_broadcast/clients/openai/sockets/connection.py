@@ -14,10 +14,10 @@ from functools import partial, wraps
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-from llm_otel_broadcast.clients.call import Post, Switch
+from llm_otel_broadcast.clients.call import Patchpoint
 from llm_otel_broadcast.clients.openai.sockets.realtime import RealtimeReader, RealtimeTalk
 from llm_otel_broadcast.clients.openai.sockets.turns import Turns
-from llm_otel_broadcast.clients.reader import Reader, all_members_of, text_of
+from llm_otel_broadcast.clients.reader import all_members_of, text_of
 from llm_otel_broadcast.clients.tracebacks import unseen
 from llm_otel_broadcast.clients.wrappers import callable_of, taking_place
 from llm_otel_broadcast.host.guard import Guard
@@ -110,7 +110,7 @@ def _lane_send(method: Callable[..., Any], lane: Any) -> Callable[..., Any]:
     return send
 
 
-def opening(original: Any, reader: Reader, post: Post, *, is_async: bool) -> Callable[..., Any]:
+def opening(original: Any, patchpoint: Patchpoint, *, is_async: bool) -> Callable[..., Any]:
     """Return the function that takes the place of what opens a connection: `__enter__`, `__aenter__` and `enter`."""
     method = callable_of(original)
 
@@ -121,7 +121,7 @@ def opening(original: Any, reader: Reader, post: Post, *, is_async: bool) -> Cal
             unseen(error)
             raise
         with _OPENING:
-            _attend(connection, args[0], reader, post.switch)
+            _attend(connection, args[0], patchpoint)
         return connection
 
     async def enter_async(*args: Any, **kwargs: Any) -> Any:
@@ -131,20 +131,22 @@ def opening(original: Any, reader: Reader, post: Post, *, is_async: bool) -> Cal
             unseen(error)
             raise
         with _OPENING:
-            _attend(connection, args[0], reader, post.switch)
+            _attend(connection, args[0], patchpoint)
         return connection
 
     return taking_place(original, enter_async if is_async else enter)
 
 
-def _attend(connection: Any, manager: Any, reader: Reader, switch: Switch) -> None:
+def _attend(connection: Any, manager: Any, patchpoint: Patchpoint) -> None:
     """Have a connection's own methods tell what passes."""
     dialled = _dialled.get(manager)
-    if dialled is None or switch.find(dialled.resource) is None:
+    if dialled is None or patchpoint.switch.find(dialled.resource) is None:
         return
     asked = dialled.asked
-    talk = RealtimeTalk(_model(asked)) if isinstance(reader, RealtimeReader) else None
-    line = _Line(Turns(switch, reader, dialled.resource, talk, asked.get("extra_headers")))
+    talk = RealtimeTalk(_model(asked)) if isinstance(patchpoint.reader, RealtimeReader) else None
+    # one of its own: the method's is switched off when somebody covers the patch, and the connection stays open
+    lasting = Patchpoint(patchpoint.library, patchpoint.reader, patchpoint.switch)
+    line = _Line(Turns(lasting, dialled.resource, talk, asked.get("extra_headers")))
     _lines[connection] = line
     while dialled.queue:
         line.turns.ask(dialled.queue.pop(0))

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.call import Call, Switch, begin
+from llm_otel_broadcast.clients.call import Call, Patchpoint
+from llm_otel_broadcast.clients.openai.client import socket_server_of
 from llm_otel_broadcast.clients.openai.responses.events import FINAL
 from llm_otel_broadcast.clients.openai.responses.whole import error_of, failure_of
-from llm_otel_broadcast.clients.openai.server import socket_server_of
 from llm_otel_broadcast.clients.openai.sockets.realtime import RealtimeTalk
-from llm_otel_broadcast.clients.reader import Members, Reader, all_members_of, extras_of, is_set, members_of
+from llm_otel_broadcast.clients.reader import Members, all_members_of, extras_of, is_set, members_of
 from llm_otel_broadcast.clients.streams import Watch
 from llm_otel_broadcast.record.failure import Failure
 
@@ -44,16 +44,14 @@ class Turns:
     """All turns of one connection.
 
     Args:
-        switch: says who is watching.
-        reader: reads the API's responses.
+        patchpoint: says who is watching, and who reads the API's responses.
         resource: what the connection was opened on (`client.responses`).
         talk: what is known of a realtime session; None: the responses API, where `response.create` says it all.
         headers: the headers that the connection was opened with: a session id may be among them.
     """
 
-    def __init__(self, switch: Switch, reader: Reader, resource: Any, talk: RealtimeTalk | None, headers: Any) -> None:
-        self._switch = switch
-        self._reader = reader
+    def __init__(self, patchpoint: Patchpoint, resource: Any, talk: RealtimeTalk | None, headers: Any) -> None:
+        self._patchpoint = patchpoint
         self._resource = resource
         self._talk = talk
         self._headers = headers
@@ -125,10 +123,10 @@ class Turns:
         else:  # what can be iterated once is the client's to consume
             asked = {name: value for name, value in said.items() if not hasattr(value, "__next__")}
         asked |= {"stream": True, "extra_headers": self._headers}
-        call = begin(self._switch, self._reader, self._resource, (), {**settings, **asked})
+        call = self._patchpoint.begin((self._resource,), {**settings, **asked})
         if call is None:
             return None
-        call.place()
+        call.place_record()
         call.record.server = self._server or call.record.server
         return _Turn(call, said, asked, settings)
 
@@ -163,7 +161,7 @@ class Turns:
             return
         record = turn.call.record
         asked = {**self._talk.settings, **turn.asked}
-        self._reader.read_request(record, asked, content=record.wants_content)
+        self._patchpoint.reader.read_request(record, asked, content=record.wants_content)
 
     def _turn_of(self, said: Members, event: Any) -> _Turn | None:
         identity = said.get("response_id") or members_of(said.get("response")).get("id")
@@ -221,5 +219,5 @@ class Turns:
             record.messages = [*(record.messages or ()), *heard]
 
     def _wants_content(self) -> bool:
-        observer = self._switch.find(self._resource)
+        observer = self._patchpoint.switch.find(self._resource)
         return observer is not None and observer.wants_content
