@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from llm_otel_broadcast.collector.check.checking import check, failed
 from llm_otel_broadcast.collector.plan import Plan
 from llm_otel_broadcast.collector.roles import render
-from tests.collector.plans import plans
 from tests.collector.test_checking import AGENT, FAULTS
+from tests.support.plans import plans
 
 pytestmark = pytest.mark.backend
 

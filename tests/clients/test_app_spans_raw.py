@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import llm_otel_broadcast
 from llm_otel_broadcast.stand_in.server import StandIn
-from tests.clients.calling import KINDS, MESSAGES
+from tests.support.client_calls import KINDS, MESSAGES
 
 ASKED = {"model": "gpt-4o-mini", "messages": MESSAGES}
 WAYS = ("with_raw_response", "with_streaming_response")

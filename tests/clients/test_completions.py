@@ -8,8 +8,8 @@ import pytest
 
 from llm_otel_broadcast.stand_in.answers import usage_of
 from llm_otel_broadcast.stand_in.texts import text_completion, text_stream
-from tests.clients.calling import KINDS
-from tests.clients.operations import call
+from tests.support.client_calls import KINDS
+from tests.support.operations import call
 
 CREATE = "completions.create"
 

@@ -11,8 +11,8 @@ from llm_otel_broadcast.clients.openai.embeddings import EmbeddingReader
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.stand_in.answers import Answer
 from llm_otel_broadcast.stand_in.texts import embeddings
-from tests.clients.calling import KINDS
-from tests.clients.operations import WAYS, call
+from tests.support.client_calls import KINDS
+from tests.support.operations import WAYS, call
 
 CREATE = "embeddings.create"
 ODD = 0.123456789

@@ -9,7 +9,7 @@ import pytest
 
 from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.answers import Answer, completion, event, message
-from tests.clients.calling import MESSAGES, needs_responses
+from tests.support.client_calls import MESSAGES, needs_responses
 
 MODEL = "openai/gpt-4o"
 ROUTING = {

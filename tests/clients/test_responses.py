@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.answers import Answer
-from tests.clients.calling import KINDS, needs_responses, respond
+from tests.support.client_calls import KINDS, needs_responses, respond
 
 pytestmark = needs_responses
 

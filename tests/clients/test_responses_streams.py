@@ -13,8 +13,8 @@ from opentelemetry import context
 
 from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.answers import Answer
-from tests.clients.calling import KINDS, needs_responses, respond
-from tests.collecting import collect
+from tests.support.client_calls import KINDS, needs_responses, respond
+from tests.support.garbage import collect
 
 pytestmark = needs_responses
 

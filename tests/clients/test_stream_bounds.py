@@ -18,8 +18,8 @@ from llm_otel_broadcast.stand_in.answers import completion, message, stream
 from llm_otel_broadcast.stand_in.responses import streamed
 from llm_otel_broadcast.stand_in.responses import text as said
 from llm_otel_broadcast.stand_in.texts import text_stream
-from tests.clients.calling import chat, needs_responses, respond
-from tests.clients.operations import call
+from tests.support.client_calls import chat, needs_responses, respond
+from tests.support.operations import call
 
 LIMIT = 2_000
 WORDS = [f"word{number}" for number in range(3_000)]

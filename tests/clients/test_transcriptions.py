@@ -9,8 +9,8 @@ import pytest
 
 from llm_otel_broadcast.stand_in.media import plain_transcription, transcription, transcription_events
 from llm_otel_broadcast.stand_in.routes import HEARD
-from tests.clients.calling import KINDS
-from tests.clients.operations import SOUND, WAYS, call, skip_without
+from tests.support.client_calls import KINDS
+from tests.support.operations import SOUND, WAYS, call, skip_without
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 CREATE = "audio.transcriptions.create"

@@ -15,7 +15,7 @@ from llm_otel_broadcast.collector import sizing
 from llm_otel_broadcast.collector.check.checking import check
 from llm_otel_broadcast.collector.plan import Plan, PlanError
 from llm_otel_broadcast.collector.roles import render
-from tests.collector.plans import plans
+from tests.support.plans import plans
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples" / "collector"

@@ -6,7 +6,7 @@ import openai
 import pytest
 
 from llm_otel_broadcast.stand_in import responses
-from tests.clients.calling import needs_responses, respond
+from tests.support.client_calls import needs_responses, respond
 
 pytestmark = needs_responses
 

@@ -11,7 +11,7 @@ import pytest
 from llm_otel_broadcast.stand_in import server
 from llm_otel_broadcast.stand_in.answers import completion, error, message
 from llm_otel_broadcast.stand_in.server import StandIn
-from tests.clients.calling import MESSAGES, chat
+from tests.support.client_calls import MESSAGES, chat
 
 
 def test_an_openai_answer_has_openais_members(stand_in):

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from llm_otel_broadcast.zero_code.environment import DIRECTORY
-from tests.zero_code.starting import CALL, RUN, start
+from tests.zero_code.programs import CALL, RUN, start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from llm_otel_broadcast.cli.commands.demo import run
 
-PICTURE = Path(__file__).parent.parent / "docs" / "demo.svg"
+PICTURE = Path(__file__).parents[2] / "docs" / "demo.svg"
 WIDTH = 120
 """Characters: nothing in the demo breaks, and the README's column still shows it large enough."""
 
