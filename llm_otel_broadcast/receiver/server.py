@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import socketserver
-import sys
 import threading
 import time
 import zlib
 from collections import deque
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 from llm_otel_broadcast.receiver.answers import JSON, PROTOBUF, failure, success
 from llm_otel_broadcast.receiver.decoding import DecodeError, decode_json, decode_protobuf
+from llm_otel_broadcast.receiver.loopback import LoopbackServer
 from llm_otel_broadcast.receiver.requests import ReceivedRequest, RequestLog
 from llm_otel_broadcast.receiver.store import ReceivedSpan, TraceStore
 
@@ -217,12 +216,8 @@ def _decompress(wire: bytes, encoding: str) -> tuple[bytes, _RefusedError | None
     return body, None
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(LoopbackServer):
     """Keeps hold of its connections so that they can be closed from outside."""
-
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], receiver: OtlpReceiver) -> None:
         self.receiver = receiver
@@ -230,11 +225,6 @@ class _Server(ThreadingHTTPServer):
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
         super().__init__(address, _Handler)
-
-    def server_bind(self) -> None:
-        # HTTPServer's own asks the resolver for the host's full name, which can take seconds.
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         thread = threading.Thread(
@@ -264,11 +254,6 @@ class _Server(ThreadingHTTPServer):
             _wake(connection)
         for thread in connections.values():
             thread.join(max(0.0, deadline - time.monotonic()))
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        # A client that goes away in the middle is no event here; anything else is a fault of ours and stays visible.
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 def _wake(connection: socket.socket) -> None:
@@ -321,7 +306,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._refuse(code, "the request is not acceptable HTTP/1.1")
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name http.server gave it
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name http.server gave it
         """Keep quiet."""
 
     def _check_sender(self) -> None:

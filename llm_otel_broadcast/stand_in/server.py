@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import json
 import socket
-import socketserver
-import sys
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from llm_otel_broadcast.receiver.loopback import LoopbackServer
 from llm_otel_broadcast.stand_in.answers import Answer, error
-from llm_otel_broadcast.stand_in.forms import read_form
 from llm_otel_broadcast.stand_in.routes import usual_answer
 
 MAX_BODY: Final = 256 * 1024 * 1024
@@ -43,8 +41,8 @@ class SeenRequest:
         return document if isinstance(document, dict) else {}
 
     @property
-    def form(self) -> dict[str, Any]:
-        return read_form(self.body)
+    def parameters(self) -> dict[str, str]:
+        return dict(parse_qsl(self.query))
 
 
 class StandIn:
@@ -110,37 +108,27 @@ class StandIn:
         try:
             answer = self._script.popleft()
         except IndexError:
-            answer = usual_answer(request.path, request.body, dict(parse_qsl(request.query)))
+            answer = self.usual_answer(request)
         self.answers.append(answer)
         return answer
+
+    def usual_answer(self, request: SeenRequest) -> Answer:
+        """Return what the API would say, as far as it is known here: chat completions."""
+        return usual_answer(request.path, request.body, request.parameters)
 
     def wait(self, seconds: float) -> None:
         if seconds:
             self._stopping.wait(seconds)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
+class _Server(LoopbackServer):
     def __init__(self, address: tuple[str, int], stand_in: StandIn) -> None:
         self.stand_in = stand_in
         super().__init__(address, _Handler)
 
-    def server_bind(self) -> None:
-        # HTTPServer's own asks the resolver for the host's full name, which can take seconds.
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-
     def get_request(self) -> tuple[socket.socket, Any]:
         self.stand_in.connections += 1
         return super().get_request()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        # A client that goes away in the middle is no event here; anything else is a fault of ours and stays visible.
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -207,5 +195,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name http.server gave it
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name http.server gave it
         """Keep quiet."""

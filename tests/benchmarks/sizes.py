@@ -19,7 +19,7 @@ from llm_otel_broadcast import Destination
 from llm_otel_broadcast.cli.commands import demo
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.receiver.decoding import decode_json, decode_protobuf
-from llm_otel_broadcast.stand_in.server import StandIn
+from tests.support.stand_in.server import StandIn
 
 CONVERSATIONS = 20
 BURST = 3_000

@@ -16,9 +16,9 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast.receiver import OtlpReceiver
-from llm_otel_broadcast.stand_in.server import StandIn
 from tests.support import broken_backends
 from tests.support.broken_backends import backend
+from tests.support.stand_in.server import StandIn
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

@@ -11,9 +11,9 @@ import sys
 import pytest
 
 from llm_otel_broadcast.receiver import OtlpReceiver
-from llm_otel_broadcast.stand_in.server import StandIn
 from tests.support import broken_backends
 from tests.support.broken_backends import backend, refusing
+from tests.support.stand_in.server import StandIn
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

@@ -18,10 +18,10 @@ import pytest
 from llm_otel_broadcast.host import guard
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.stand_in.answers import Answer
-from llm_otel_broadcast.stand_in.server import StandIn
 from tests.frameworks import fence
 from tests.frameworks.outcomes import Told, Way
 from tests.support.app import App
+from tests.support.stand_in.server import StandIn
 
 ROOT = Path(__file__).parent.parent.parent
 QUIET = {
