@@ -10,17 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 MIB: Final = 1024 * 1024
-DAY: Final = 86_400
 SPANS: Final = 2
 """A generation and the root above it."""
-CONTENT_BYTES: Final = 18_520
-"""Measured: a generation of 4,000 tokens and its root as OTLP protobuf (tests/benchmarks/sizes.py), 20 to a request."""
-CONTENT_GZIPPED: Final = 7_625
-PRIVATE_BYTES: Final = 1_186
-"""The same without content."""
-PRIVATE_GZIPPED: Final = 125
-PEAK: Final = 3
-"""The busiest minute of a day over the mean."""
 BATCH_BYTES: Final = 1_000_000
 """A request is sent when it has this much: enough to compress well, little enough for backends that take 4 MB."""
 LARGEST_BATCH: Final = 16_000_000
@@ -76,11 +67,6 @@ class Load:
     def shared_by(self, count: int) -> Load:
         """Return what each of `count` equal ones gets."""
         return Load(self.rate / max(1, count), self.size)
-
-
-def load_of_a_day(generations: float, size: int) -> Load:
-    """Return the peak load of so many generations a day."""
-    return Load(generations / DAY * PEAK, size)
 
 
 def consumers(load: Load) -> int:
@@ -139,17 +125,6 @@ def collectors(load: Load) -> int:
     """Return how many collectors share a tier's load; more than one come with a spare."""
     needed = math.ceil(max(load.spans / COLLECTOR_SPANS, load.bytes / COLLECTOR_BYTES))
     return 1 if needed <= 1 else needed + 1
-
-
-def share(load: Load) -> Load:
-    """Return what each collector of a tier gets while the spare one is away."""
-    count = collectors(load)
-    return load.shared_by(count - 1 if count > 1 else 1)
-
-
-def balancers(load: Load) -> int:
-    """Return how many balancers: none in front of a single sampler, which sees every trace whole anyway."""
-    return collectors(load) if collectors(load) > 1 else 0
 
 
 def partitions(load: Load, readers: int = 1) -> int:

@@ -6,10 +6,12 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
 import click
 
+from llm_otel_broadcast.cli.output import as_json, say_json
 from llm_otel_broadcast.settings.headers import split_header
 
 _T = TypeVar("_T")
@@ -126,9 +128,9 @@ _places = _options(
 @click.command("collector-config")
 @click.argument("role", type=click.Choice(_ROLES), required=False)
 @click.option(
-    "--check", "checked", type=click.File("rb"), metavar="FILE", help="Check this file instead (- is standard input)."
+    "--check", "file", type=click.File("rb"), metavar="FILE", help="Check this file instead (- is standard input)."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@as_json
 @_target
 @_figures
 @_places
@@ -137,7 +139,7 @@ def collector_config(
     context: click.Context,
     /,
     role: str | None,
-    checked: IO[bytes] | None,
+    file: IO[bytes] | None,
     as_json: bool,
     headers: tuple[str, ...],
     **given: Any,
@@ -150,18 +152,19 @@ def collector_config(
         llm-otel-broadcast collector-config sampler --to https://api.example/v1/traces --keep 10
         llm-otel-broadcast collector-config --check collector.yaml
 
-    With --check, a ROLE says what the file is for. Exit code 1: the file has errors (warnings alone: 0). How the roles fit
-    together, and all figures: docs/scaling.md.
+    --check finds what loses or exposes traces although the Collector starts; for names, options and limits it runs the
+    Collector's own validate, where otelcol-contrib or otelcol is on PATH. A ROLE says what the file is for. Exit code 1: the
+    file has errors (warnings alone: 0). How the roles fit together, and all figures: docs/scaling.md.
     """  # noqa: D301  # click's sign for lines to be left alone
     explicit = [
         name
         for name in (*given, "headers")
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     ]
-    if checked is not None:
+    if file is not None:
         if explicit:
             raise click.UsageError(f"{_flag(explicit[0])} does not go with --check")
-        _check(checked, role, as_json=as_json)
+        _check(file, role, as_json=as_json)
         return
     if role is None:
         raise click.UsageError(f"say which: {', '.join(_ROLES)}; or --check FILE")
@@ -198,29 +201,42 @@ def _command(role: str, given: dict[str, Any], explicit: Iterable[str]) -> str:
     return shlex.join(words)
 
 
-def _check(checked: IO[bytes], role: str | None, *, as_json: bool) -> None:
+def _check(file: IO[bytes], role: str | None, *, as_json: bool) -> None:
     from llm_otel_broadcast.collector.check.checking import check, failed
     from llm_otel_broadcast.collector.check.findings import Finding
+    from llm_otel_broadcast.collector.check.secrets import secrets_in
+    from llm_otel_broadcast.collector.check.validator import PROGRAMS, find_validator, validate
 
+    validator = find_validator()
+    name = getattr(file, "name", None)
+    path = Path(name) if isinstance(name, str) and name != "<stdin>" else None
     try:
-        findings = check(checked.read().decode("utf-8-sig"), role)  # type: ignore[arg-type]  # click has checked it
-    except UnicodeDecodeError as wrong:
-        findings = [Finding("error", "", f"not UTF-8: {wrong.reason} at byte {wrong.start}", None)]
-    except ModuleNotFoundError as missing:
-        if missing.name != "yaml":
+        text = file.read().decode("utf-8-sig")
+        findings = check(text, role)  # type: ignore[arg-type]  # click has checked it
+        if validator is not None:
+            findings += validate(validator, text, file=path, secrets=secrets_in(text))
+    except UnicodeDecodeError as error:
+        findings = [Finding("error", "", f"not UTF-8: {error.reason} at byte {error.start}", None)]
+    except ModuleNotFoundError as error:
+        if error.name != "yaml":
             raise
         raise click.ClickException("--check needs PyYAML: pip install 'llm-otel-broadcast[cli]'") from None
     if as_json:
-        named = [
-            {"severity": each.severity, "line": each.line, "where": each.where, "message": each.message}
-            for each in findings
+        documents = [
+            {"severity": finding.severity, "line": finding.line, "where": finding.path, "message": finding.message}
+            for finding in findings
         ]
-        click.echo(json.dumps({"ok": not failed(findings), "findings": named}))
+        say_json({"ok": not failed(findings), "validated_by": validator, "findings": documents})
     else:
-        for each in findings:
-            click.echo(str(each))
+        for finding in findings:
+            click.echo(str(finding))
         if not findings:
-            click.echo("nothing wrong found; `otelcol-contrib validate --config FILE` has the last word")
+            click.echo("nothing wrong found" + (f", nor by {Path(validator).name} validate" if validator else ""))
+        if validator is None:
+            click.echo(
+                "not checked: names of components, their options and limits; there is no "
+                f"{' and no '.join(PROGRAMS)} on PATH (elsewhere: {PROGRAMS[0]} validate --config FILE)"
+            )
     if failed(findings):
         sys.exit(1)
 
