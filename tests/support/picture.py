@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 from rich.console import Console
 
-from llm_otel_broadcast.cli.commands.demo import run
+from llm_otel_broadcast.cli.demonstration import run
 
 PICTURE = Path(__file__).parents[2] / "docs" / "demo.svg"
 WIDTH = 120

@@ -14,7 +14,7 @@ from llm_otel_broadcast.record.span_data import KIND_CLIENT, STATUS_ERROR
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Line:
     """Facts on one line; a narrow terminal gets a break between two of them, never inside one."""
 
     facts: Sequence[Text]
@@ -30,16 +30,17 @@ class Facts:
 
 
 def trace_trees(traces: Mapping[str, Sequence[ReceivedSpan]]) -> Iterable[Tree]:
-    """Return one tree a trace, oldest first."""
+    """Return one tree for each trace, oldest first."""
     return (_tree(trace_id, spans) for trace_id, spans in traces.items())
 
 
 def _tree(trace_id: str, spans: Sequence[ReceivedSpan]) -> Tree:
     tree = Tree(_heading(trace_id, spans), guide_style="dim")
-    known = {span.span_id for span in spans}
+    # A parent that is not here is a span of the app, or of a service before it: its children are at the top.
+    span_ids = {span.span_id for span in spans}
     children: dict[str, list[ReceivedSpan]] = {}
     for span in sorted(spans, key=lambda span: span.start_ns):
-        children.setdefault(span.parent_span_id if span.parent_span_id in known else "", []).append(span)
+        children.setdefault(span.parent_span_id if span.parent_span_id in span_ids else "", []).append(span)
     open_branches = [(tree, "")]
     while open_branches:
         branch, parent = open_branches.pop()
@@ -47,18 +48,20 @@ def _tree(trace_id: str, spans: Sequence[ReceivedSpan]) -> Tree:
     return tree
 
 
-def _heading(trace_id: str, spans: Sequence[ReceivedSpan]) -> Facts:
-    said = spans[0].attributes
+def _heading(trace_id: str, spans: Sequence[ReceivedSpan]) -> Line:
+    # Session, user and metadata are the same on all spans of a trace.
+    attributes = spans[0].attributes
     labels = {"user.id": "user", "session.id": "session"}
-    parts = [f"{label} {said[key]}" for key, label in labels.items() if key in said]
-    parts += [f"{key.removeprefix('trace.metadata.')}={said[key]}" for key in said if key.startswith("trace.metadata.")]
-    return Facts([Text(f"trace {trace_id}", "dim"), *(Text(part, "cyan") for part in parts)])
+    parts = [f"{label} {attributes[key]}" for key, label in labels.items() if key in attributes]
+    prefix = "trace.metadata."
+    parts += [f"{key.removeprefix(prefix)}={value}" for key, value in attributes.items() if key.startswith(prefix)]
+    return Line([Text(f"trace {trace_id}", "dim"), *(Text(part, "cyan") for part in parts)])
 
 
-def _line(span: ReceivedSpan) -> Facts:
+def _line(span: ReceivedSpan) -> Line:
     failed = span.status_code == STATUS_ERROR
     if span.kind != KIND_CLIENT:
-        return Facts([Text(span.name, "bold"), Text(_seconds(span.duration_s), "yellow")])
+        return Line([Text(span.name, "bold"), Text(_seconds(span.duration_s), "yellow")])
     model = _text(span, "gen_ai.response.model") or _text(span, "gen_ai.request.model")
     facts = [
         (span.name, "bold red" if failed else "bold"),
@@ -69,7 +72,7 @@ def _line(span: ReceivedSpan) -> Facts:
         (_first_chunk(span), "yellow"),
         (_error(span) if failed else "", "bold red"),
     ]
-    return Facts([Text(text, style) for text, style in facts if text])
+    return Line([Text(text, style) for text, style in facts if text])
 
 
 def _text(span: ReceivedSpan, key: str) -> str:
@@ -77,12 +80,13 @@ def _text(span: ReceivedSpan, key: str) -> str:
 
 
 def _tokens(span: ReceivedSpan) -> str:
-    asked, answered = (span.attributes.get(f"gen_ai.usage.{kind}_tokens") for kind in ("input", "output"))
-    if asked is None and answered is None:
+    input_tokens = span.attributes.get("gen_ai.usage.input_tokens")
+    output_tokens = span.attributes.get("gen_ai.usage.output_tokens")
+    if input_tokens is None and output_tokens is None:
         return ""
     cached = span.attributes.get("gen_ai.usage.cache_read.input_tokens")
     note = f" ({cached} cached)" if cached else ""
-    return f"{asked} in{note}, {answered} out"
+    return f"{input_tokens} in{note}, {output_tokens} out"
 
 
 def _cost(span: ReceivedSpan) -> str:
