@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PATH: Final = "/v1/traces"
-MAX_BODY: Final = 8 * 1024 * 1024
-MAX_DECOMPRESSED: Final = 16 * 1024 * 1024
-_DRAINED: Final = 64 * 1024 * 1024
-_CHUNK: Final = 64 * 1024
-_GZIP: Final = 31  # zlib's window size for "gzip header and trailer required"
-_STOP_TIMEOUT: Final = 2.0
+MAX_BODY_BYTES: Final = 8 * 1024 * 1024
+MAX_DECOMPRESSED_BYTES: Final = 16 * 1024 * 1024
+_MAX_DRAINED_BYTES: Final = 64 * 1024 * 1024
+_CHUNK_BYTES: Final = 64 * 1024
+# zlib's window size for "gzip header and trailer required".
+_GZIP_WINDOW: Final = 31
+_STOP_TIMEOUT_S: Final = 2.0
 IDLE_TIMEOUT_S: Final = 10.0
 """A connection that sends nothing for so long is closed; each holds a thread."""
 MAX_CONNECTIONS: Final = 128
@@ -44,15 +45,25 @@ _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to answer to one request; without a `content_type` the request's encoding is named."""
+    """What to answer to one request.
+
+    Args:
+        status: of HTTP.
+        headers: besides the content's type and length.
+        body: as it is sent.
+        content_type: None names the request's encoding.
+        delay: seconds before the answer.
+        close: True drops the connection without an answer.
+        store: True keeps the spans whatever the status.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     content_type: str | None = None
     delay: float = 0.0
-    close: bool = False  # drop the connection without an answer
-    store: bool = False  # keep the spans whatever the status
+    close: bool = False
+    store: bool = False
 
 
 class _RefusedError(Exception):
@@ -114,6 +125,7 @@ class OtlpReceiver:
             raise RuntimeError("the receiver is already running")
         self._stopping.clear()
         server = _Server(self._address, self)
+        # The port that the system has chosen is kept, so that the endpoint is the same after a stop and a start.
         self._address = (self._address[0], server.server_port)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="otlp-receiver", daemon=True)
         self._server, self._thread = server, thread
@@ -127,9 +139,9 @@ class OtlpReceiver:
         self._server = self._thread = None
         self._stopping.set()
         server.shutdown()
-        thread.join(_STOP_TIMEOUT)
+        thread.join(_STOP_TIMEOUT_S)
         server.server_close()
-        server.close_connections(_STOP_TIMEOUT)
+        server.close_connections(_STOP_TIMEOUT_S)
 
     def script(self, *replies: Reply) -> None:
         """Queue replies; each answers one request, after which the receiver behaves normally again."""
@@ -204,13 +216,13 @@ def _decompress(wire: bytes, encoding: str) -> tuple[bytes, _RefusedError | None
         return wire, None
     if encoding != "gzip":
         return wire, _RefusedError(415, "the content encoding must be gzip or none")
-    reader = zlib.decompressobj(_GZIP)
+    reader = zlib.decompressobj(_GZIP_WINDOW)
     try:
-        body = reader.decompress(wire, MAX_DECOMPRESSED + 1)
+        body = reader.decompress(wire, MAX_DECOMPRESSED_BYTES + 1)
     except zlib.error:
         return wire, _RefusedError(400, "the body is not gzip")
-    if len(body) > MAX_DECOMPRESSED:
-        return wire, _RefusedError(413, f"the body has more than {MAX_DECOMPRESSED} bytes when decompressed")
+    if len(body) > MAX_DECOMPRESSED_BYTES:
+        return wire, _RefusedError(413, f"the body has more than {MAX_DECOMPRESSED_BYTES} bytes when decompressed")
     if not reader.eof or reader.unused_data:
         return wire, _RefusedError(400, "the gzip body is cut off or followed by something else")
     return body, None
@@ -258,7 +270,8 @@ class _Server(LoopbackServer):
 
 def _wake(connection: socket.socket) -> None:
     """Have a connection's thread see its end."""
-    with contextlib.suppress(OSError):  # closed by the other side, or just now by its thread
+    # It may be closed by the other side, or just now by its thread.
+    with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
 
@@ -277,7 +290,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "otlp-receiver"
     sys_version = ""
-    wbufsize = -1  # head and body leave in one packet, else Nagle and delayed ACK cost 40 ms
+    # Head and body leave in one packet, else Nagle and delayed ACK cost 40 ms.
+    wbufsize = -1
     disable_nagle_algorithm = True
     timeout = IDLE_TIMEOUT_S
 
@@ -288,11 +302,12 @@ class _Handler(BaseHTTPRequestHandler):
         except _RefusedError as refused:
             self._refuse(refused.status, refused.message)
             return
-        if wire is None:  # the client went away
+        # The client went away in the middle of the body.
+        if wire is None:
             self.close_connection = True
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
-        reply = self.server.receiver._answer(self.path, headers, wire)  # noqa: SLF001 - one thing in two classes
+        reply = self.server.receiver._answer(self.path, headers, wire)  # noqa: SLF001  # one thing in two classes
         if reply.close:
             self.close_connection = True
         else:
@@ -326,15 +341,15 @@ class _Handler(BaseHTTPRequestHandler):
         if not (length.isascii() and length.isdigit() and len(length) <= len(str(2**64))):
             raise _RefusedError(400, "the Content-Length is not a number")
         size = int(length)
-        if size > MAX_BODY:
+        if size > MAX_BODY_BYTES:
             # Closing with unread bytes resets the connection, and the client would lose the answer.
-            self._drain(min(size, _DRAINED))
-            raise _RefusedError(413, f"the body has more than {MAX_BODY} bytes")
+            self._drain(min(size, _MAX_DRAINED_BYTES))
+            raise _RefusedError(413, f"the body has more than {MAX_BODY_BYTES} bytes")
         body = self.rfile.read(size)
         return body if len(body) == size else None
 
     def _drain(self, size: int) -> None:
-        while size > 0 and (chunk := self.rfile.read(min(size, _CHUNK))):
+        while size > 0 and (chunk := self.rfile.read(min(size, _CHUNK_BYTES))):
             size -= len(chunk)
 
     def _refuse(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:

@@ -19,14 +19,14 @@ from llm_otel_broadcast.receiver.loopback import LoopbackServer
 from llm_otel_broadcast.stand_in.answers import Answer, error
 from llm_otel_broadcast.stand_in.routes import usual_answer
 
-MAX_BODY: Final = 256 * 1024 * 1024
+MAX_BODY_BYTES: Final = 256 * 1024 * 1024
 _IDLE_TIMEOUT_S: Final = 60.0
 """A connection that sends nothing for so long is closed; each holds a thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeenRequest:
-    """One request as it arrived."""
+    """One request as it arrived; headers and body, which hold keys and prompts, are not in its repr."""
 
     path: str
     host: str
@@ -91,11 +91,13 @@ class StandIn:
         self._script.clear()
 
     def start(self) -> None:
+        """Bind and serve on a daemon thread; the port stays the same for the next start."""
         self._server = _Server(("127.0.0.1", self._port), self)
         self._port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), name="stand-in", daemon=True).start()
 
     def stop(self) -> None:
+        """Stop serving; what is being answered ends at once."""
         if self._server is not None:
             self._stopping.set()
             self._server.shutdown()
@@ -117,6 +119,7 @@ class StandIn:
         return usual_answer(request.path, request.body, request.parameters)
 
     def wait(self, seconds: float) -> None:
+        """Let an answer take its time; `stop` ends the waiting."""
         if seconds:
             self._stopping.wait(seconds)
 
@@ -149,10 +152,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         stand_in = self.server.stand_in
         length = self.headers.get("content-length") or "0"
-        if not (length.isascii() and length.isdigit()) or int(length[:20]) > MAX_BODY:
+        # Twenty digits are enough to be too many; thousands would take Python's int() long to read, or a ValueError.
+        if not (length.isascii() and length.isdigit()) or int(length[:20]) > MAX_BODY_BYTES:
             self._refuse_body()
             return
         body = self.rfile.read(int(length))
+        # A client that takes us for its proxy sends the whole URL in place of the path.
         target = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         host = target.netloc or headers.get("host", "")
@@ -164,8 +169,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_events(answer, answer.events)
 
     def _refuse_body(self) -> None:
+        # What is left of the body would be read as the next request.
         self.close_connection = True
-        self._send_body(error(413, f"the body must have a length, and at most {MAX_BODY} bytes"))
+        self._send_body(error(413, f"the body must have a length, and at most {MAX_BODY_BYTES} bytes"))
 
     def _head(self, answer: Answer, **headers: str) -> None:
         self.send_response(answer.status)

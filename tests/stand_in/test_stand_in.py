@@ -79,7 +79,7 @@ def test_requests_are_noted_without_showing_keys(stand_in):
     assert "sk-test" not in repr(seen)
 
 
-@pytest.mark.parametrize("length", ["-1", "1e3", "1" * 30, str(server.MAX_BODY + 1)])
+@pytest.mark.parametrize("length", ["-1", "1e3", "1" * 30, str(server.MAX_BODY_BYTES + 1)])
 def test_a_body_without_a_reasonable_length_is_refused_without_reading_it(length):
     with StandIn() as running:
         address = ("127.0.0.1", urlsplit(running.url).port)
