@@ -47,11 +47,11 @@ def tables() -> list[str]:
 
 def _assumed() -> Iterable[str]:
     yield f"the peak of a day: {traffic.PEAK} times its mean"
-    yield f"a collector with 4 cores: {sizing.COLLECTOR_SPANS:,} spans/s and {amount(sizing.COLLECTOR_BYTES)}/s, half idle; one to spare in each tier"
+    yield f"a collector with 4 cores: {sizing.COLLECTOR_SPANS_PER_SECOND:,} spans/s and {amount(sizing.COLLECTOR_BYTES_PER_SECOND)}/s, half idle; one to spare in each tier"
     yield f"a byte on the wire takes {sizing.HEAP_SHARE} of the heap while it is held; {sizing.HEAP_BASE_MIB} MiB for the rest"
-    yield f"a request is sent with {amount(sizing.BATCH_BYTES)} or after a second, and answered in {sizing.ANSWER_SECONDS:g} s"
-    yield f"the queue's database takes {sizing.DISK_SHARE:g} times what it holds; a queue has {amount(sizing.SMALLEST_QUEUE)} at least"
-    yield f"a Kafka partition: {amount(sizing.PARTITION_BYTES)}/s, before compression; three for each reader"
+    yield f"a request is sent with {amount(sizing.BATCH_BYTES)} or after a second, and answered in {sizing.ANSWER_S:g} s"
+    yield f"the queue's database takes {sizing.DISK_SHARE:g} times what it holds; a queue has {amount(sizing.SMALLEST_QUEUE_BYTES)} at least"
+    yield f"a Kafka partition: {amount(sizing.PARTITION_BYTES_PER_SECOND)}/s, before compression; three for each reader"
     yield f"traces with an error: {sizing.ERRORS_PERCENT} %"
 
 
@@ -74,7 +74,7 @@ def _machines(generations: int) -> tuple[str, ...]:
     load = traffic.load_of_a_day(generations, traffic.CONTENT_BYTES)
     each, wait = traffic.share(load), sizing.decision_wait(LONGEST)
     agents = sizing.queue_bytes(load, HOUR)
-    queue = sizing.queue_bytes(sizing.kept(each, KEEP), HOUR)
+    queue = sizing.queue_bytes(sizing.load_after_sampling(each, KEEP), HOUR)
     return (
         f"{generations:,}",
         str(traffic.balancers(load) or "none"),

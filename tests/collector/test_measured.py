@@ -26,7 +26,7 @@ def test_a_conversation_weighs_what_the_arithmetic_says(conversation):
     assert private.plain == pytest.approx(traffic.PRIVATE_BYTES, rel=0.1)
     # how many fit into one request, which makes most of it, is a matter of time
     assert private.gzipped == pytest.approx(traffic.PRIVATE_GZIPPED, rel=1)
-    assert content.spans == sizing.SPANS
+    assert content.spans == sizing.SPANS_PER_GENERATION
 
 
 def test_the_docs_name_the_weights_that_are_measured(conversation):

@@ -93,7 +93,7 @@ def test_a_sampler_keeps_errors_and_whole_sessions():
     no_session, by_trace = rest["and"]["and_sub_policy"]
     assert no_session["string_attribute"]["invert_match"] is True
     assert by_trace["probabilistic"] == {"sampling_percentage": 25}
-    assert sampler["decision_wait"] == f"{300 + sizing.DECISION_MARGIN}s"
+    assert sampler["decision_wait"] == f"{300 + sizing.DECISION_MARGIN_S}s"
 
 
 def test_a_sampler_that_keeps_all_asks_no_further():

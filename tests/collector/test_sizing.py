@@ -30,7 +30,7 @@ FIGURES = {
     "disk of an hour": lambda load: sizing.disk_bytes(sizing.queue_bytes(load, 3_600)),
     "traces held": lambda load: sizing.traces_held(load, 130),
     "sampler's memory": lambda load: sizing.memory_mib(load, sizing.sampler_bytes(load, 130)),
-    "kept": lambda load: sizing.kept(load, 10).bytes,
+    "kept": lambda load: sizing.load_after_sampling(load, 10).bytes,
 }
 
 
@@ -54,7 +54,7 @@ def test_a_longer_outage_never_needs_less(rate, size, shorter, longer):
 def test_a_queue_holds_the_whole_outage_and_the_largest_request(rate, size, seconds):
     queue = sizing.queue_bytes(Load(rate, size), seconds)
     assert queue >= rate * size * seconds
-    assert queue >= sizing.LARGEST_REQUEST
+    assert queue >= sizing.LARGEST_REQUEST_BYTES
     assert sizing.disk_bytes(queue) > queue
 
 
@@ -71,8 +71,8 @@ def test_a_tier_carries_its_load_with_one_collector_away(rate, size):
     load = Load(rate, size)
     each = traffic.share(load)
     if sizing.collectors(load) > 1:
-        assert each.spans <= sizing.COLLECTOR_SPANS * 1.001
-        assert each.bytes <= sizing.COLLECTOR_BYTES * 1.001
+        assert each.spans <= sizing.COLLECTOR_SPANS_PER_SECOND * 1.001
+        assert each.bytes <= sizing.COLLECTOR_BYTES_PER_SECOND * 1.001
     else:
         assert each == load
 
