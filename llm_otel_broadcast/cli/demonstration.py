@@ -19,7 +19,7 @@ from llm_otel_broadcast.delivery.ledger import UNANSWERED
 from llm_otel_broadcast.instrumentation import Handle, instrument
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.settings.destination import Destination
-from llm_otel_broadcast.stand_in.answers import Answer, completion, error, message, stream, usage_of
+from llm_otel_broadcast.stand_in.answers import completion, error, message, stream, usage_of
 from llm_otel_broadcast.stand_in.server import StandIn
 
 if TYPE_CHECKING:
@@ -65,7 +65,15 @@ def run(console: Console, endpoint: str | None, headers: Mapping[str, str]) -> b
         with instrument(
             destinations=[embedded, *backends], service_name=_SERVICE_NAME, app_spans=False, exit_timeout=_LAST_WAIT_S
         ) as handle:
-            console.print(_opening(stand_in, receiver))
+            console.print(
+                Text.assemble(
+                    ("Real calls of the openai client, and the traces that arrived\n", "bold"),
+                    ("  the client calls    ", "dim"),
+                    f"{stand_in.base_url}, a stand-in for the API\n",
+                    ("  traces are sent to  ", "dim"),
+                    f"{receiver.endpoint}, an OTLP receiver\n",
+                )
+            )
             with _without_proxy():
                 _make_calls(stand_in)
                 handle.flush(_FIRST_WAIT_S)
@@ -78,6 +86,7 @@ def run(console: Console, endpoint: str | None, headers: Mapping[str, str]) -> b
     status = handle.status()
     delivered = all(lane.delivered == lane.produced for lane in status.destinations)
     console.print(status_table(status))
+    # A backend that has not answered in time may have everything: that is not called a loss.
     lost = any(set(lane.dropped) - {UNANSWERED} for lane in status.destinations)
     console.print(_closing(endpoint, delivered=delivered, lost=lost))
     return delivered
@@ -92,16 +101,6 @@ def _wait_for_backend(handle: Handle, backends: Sequence[Destination]) -> None:
         if not waiting or (elapsed > _FAILING_WAIT_S and all(lane.last_error for lane in waiting)):
             return
         handle.flush(0.5)
-
-
-def _opening(stand_in: StandIn, receiver: OtlpReceiver) -> Text:
-    return Text.assemble(
-        ("Real calls of the openai client, and the traces that arrived\n", "bold"),
-        ("  the client calls    ", "dim"),
-        f"{stand_in.base_url}, a stand-in for the API\n",
-        ("  traces are sent to  ", "dim"),
-        f"{receiver.endpoint}, an OTLP receiver\n",
-    )
 
 
 def _closing(endpoint: str | None, *, delivered: bool, lost: bool) -> Text:
@@ -120,7 +119,7 @@ def _make_calls(stand_in: StandIn) -> None:
 
     with OpenAI(api_key="demo", base_url=stand_in.base_url, max_retries=0) as client:
         _reference_example(client)
-        _plain(client)
+        client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Hello!"}])
         _streamed(client, stand_in)
         _agent(client, stand_in)
         _failing(client, stand_in)
@@ -149,10 +148,6 @@ def _reference_example(client: OpenAI) -> None:
             },
         },
     )
-
-
-def _plain(client: OpenAI) -> None:
-    client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Hello!"}])
 
 
 def _streamed(client: OpenAI, stand_in: StandIn) -> None:
@@ -212,7 +207,9 @@ def _failing(client: OpenAI, stand_in: StandIn) -> None:
 
 
 async def _burst(client: AsyncOpenAI, stand_in: StandIn) -> None:
-    stand_in.script(*(_summary(number) for number in range(_BURST_CALLS)))
+    # Answered one after another, so that the spans of the tree can be told apart.
+    answer = completion(message("A summary."), usage=usage_of(950, 40))
+    stand_in.script(*(answer.slower(delay=0.03 * (number + 1)) for number in range(_BURST_CALLS)))
     await asyncio.gather(
         *(
             client.chat.completions.create(
@@ -229,11 +226,6 @@ async def _burst(client: AsyncOpenAI, stand_in: StandIn) -> None:
             for number in range(1, _BURST_CALLS + 1)
         )
     )
-
-
-def _summary(number: int) -> Answer:
-    answer = completion(message("A summary."), usage=usage_of(950, 40))
-    return answer.slower(delay=0.03 * (number + 1))
 
 
 @contextlib.contextmanager

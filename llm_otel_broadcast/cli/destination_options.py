@@ -60,10 +60,12 @@ _OPTIONS: Final = (
 
 def _option(name: str, kind: Kind) -> Callable[[_Command], _Command]:
     flag = f"--{name.replace('_', '-')}"
+    # None for a flag that is not used, so that an edit leaves the field as it is.
     if kind is TRUTH:
         pair = _FLAGS.get(name, f"{flag}/--no-{flag[2:]}")
         return click.option(pair, name, default=None, help=_help(name))
     if kind is FILE_OR_NONE:
+        # Absolute: the settings file is read by programs that start in other directories.
         file = click.Path(exists=True, dir_okay=False, resolve_path=True)
         return click.option(flag, name, type=file, metavar="FILE", help=_help(name))
     return click.option(flag, name, metavar="VALUE", callback=_reader(name, kind), help=_help(name))

@@ -28,6 +28,7 @@ def launch(words: Sequence[str], options: Mapping[str, object]) -> NoReturn:
         options: those of `instrument()` that the command line states.
     """
     command = [sys.executable, *words] if words[0] == "-m" else list(words)
+    # Whatever goes wrong with tracing, the program runs: at worst in the environment as it is.
     environ = dict(os.environ)
     with _PREPARING:
         try:
@@ -65,6 +66,7 @@ def wait_for(command: list[str], environ: Mapping[str, str]) -> NoReturn:
 
 def _refuse(program: str, error: OSError) -> NoReturn:
     """Say why the program cannot be run, and end as a shell would."""
+    # A path through a file is as missing as a file that is not there: shells say 127 to both.
     is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
     hint = f" (did you mean: run python {program}?)" if program.endswith(".py") else ""
     sys.stderr.write(f"llm-otel-broadcast: cannot run {program}: {error.strerror}{hint}\n")

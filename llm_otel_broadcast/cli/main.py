@@ -16,13 +16,10 @@ def main() -> None:
         sys.exit(
             f"llm-otel-broadcast needs {error.name}, which comes with the cli extra: pip install 'llm-otel-broadcast[cli]'"
         )
-    _replace_unencodable()
-    # `*` in an argument of a program that is run is for that program to expand, or not.
-    cli(windows_expand_args=False)
-
-
-def _replace_unencodable() -> None:
-    """Have a character that the output's encoding lacks (cp1252, Latin-1, ASCII) become `?` instead of an error."""
+    # A character that the output's encoding lacks (cp1252, Latin-1, ASCII) becomes `?`: in a pipe on Windows the marks of a
+    # connection test ended the command with a UnicodeEncodeError.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")
+    # `*` in an argument of a program that is run is for that program to expand, or not.
+    cli(windows_expand_args=False)

@@ -12,7 +12,7 @@ import click
 from llm_otel_broadcast.settings.destination import endpoint_faults, redact_url
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import header_fault, shown_name, split_header
-from llm_otel_broadcast.settings.presets import PRESETS, Parameter, Preset, find_preset, takes_no_reference
+from llm_otel_broadcast.settings.presets import PRESETS, Preset, find_preset, takes_no_reference
 
 _REFERENCE: Final = re.compile(r"\$\{\w+\}")
 
@@ -66,7 +66,14 @@ def ask_parameters(
         if parameter.name in values or parameter.name in needless:
             continue
         if asks:
-            values[parameter.name] = _ask(parameter)
+            question = parameter.prompt[:1].upper() + parameter.prompt[1:]
+            answer: str = click.prompt(
+                f"{question} (Enter: none)" if parameter.default == "" else question,
+                default=parameter.default,
+                show_default=bool(parameter.default),
+                hide_input=parameter.secret,
+            )
+            values[parameter.name] = answer.strip()
         elif parameter.default is None:
             missing.append(f"--param {parameter.name}=... ({parameter.prompt})")
     if missing:
@@ -78,15 +85,6 @@ def ask_parameters(
                 "give the header itself, --header 'Authorization=Basic ${VARIABLE}'"
             )
     return {name: value for name, value in values.items() if value != "" or name in stated}
-
-
-def _ask(parameter: Parameter) -> str:
-    optional = " (Enter: none)" if parameter.default == "" else ""
-    text = parameter.prompt[:1].upper() + parameter.prompt[1:] + optional
-    answer: str = click.prompt(
-        text, default=parameter.default, show_default=bool(parameter.default), hide_input=parameter.secret
-    )
-    return answer.strip()
 
 
 def ask_endpoint(current: str | None = None) -> str:

@@ -42,6 +42,7 @@ def complete_name(_context: click.Context, _parameter: click.Parameter, prefix: 
 
     from llm_otel_broadcast.settings.errors import ConfigError
 
+    # A broken file has no names to offer, and the middle of a line that is typed is no place for its faults.
     try:
         return [CompletionItem(name) for name in settings_file().names() if name.startswith(prefix)]
     except ConfigError:

@@ -75,6 +75,7 @@ def _is_accepted(attempt: Attempt, interaction: Interaction) -> bool:
     suggestion = attempt.report.suggestion
     risk = _risk(attempt.destination, suggestion.get("endpoint"))
     text = " and ".join(f"{name}={value}" for name, value in shown_suggestion(suggestion).items())
+    # `--accept-suggestion` was given for another path or encoding: a key must not go to another host, or unencrypted, for it.
     if interaction.accepts and not risk:
         if not interaction.as_json:
             click.echo(f"  taking {text}\n")

@@ -61,7 +61,12 @@ def render(plan: Plan, command: str) -> str:
             f"{amount(load.bytes)}/s and {role.memory // 1024:,} GiB of memory are too much for one collector: "
             f"{sizing.collectors(load)} could share the load, so give --rate the part of one"
         )
-    processors = {"memory_limiter": _memory_limiter(role.memory), **role.processors}
+    memory_limiter = f"""\
+check_interval: 1s
+limit_mib: {role.memory}
+spike_limit_mib: {sizing.spike_mib(role.memory)}"""
+    # First of all processors, or it could not refuse anything in time.
+    processors = {"memory_limiter": memory_limiter, **role.processors}
     extensions = _extensions(plan, role.disk)
     head = [
         role.summary,
@@ -131,8 +136,9 @@ def _to_kafka(plan: Plan, load: Load) -> _RoleConfig:
         f"kafka-topics.sh --create --topic {plan.topic} --partitions {count} --replication-factor 3\n"
         f"  --config max.message.bytes={sizing.LARGEST_REQUEST_BYTES} --config retention.bytes={retention}"
     )
+    comment = "\n".join(f"# {line}" for line in topic_command.splitlines())
     text = f"""\
-{_commented(topic_command)}
+{comment}
 brokers: {_list(plan.brokers)}
 traces:
   topic: {_quoted(plan.topic)}
@@ -212,13 +218,6 @@ def _otlp(plan: Plan, *, http: bool = False, grpc: bool = False) -> str:
         lines += f"\n    max_recv_msg_size_mib: {sizing.LARGEST_REQUEST_BYTES // MIB} # 4 by default, too little for long prompts"
         lines += tls + auth
     return lines
-
-
-def _memory_limiter(limit: int) -> str:
-    return f"""\
-check_interval: 1s
-limit_mib: {limit}
-spike_limit_mib: {sizing.spike_mib(limit)}"""
 
 
 def _otlp_http(plan: Plan, queue: str) -> str:
@@ -347,10 +346,6 @@ def amount(count: float) -> str:
 def _name_and_port(host: str) -> tuple[str, str]:
     match = re.fullmatch(r"(.+):(\d+|\$\{env:\w+\})", host)
     return (match[1], match[2]) if match else (host, "4317")
-
-
-def _commented(text: str) -> str:
-    return "\n".join(f"# {line}" for line in text.splitlines())
 
 
 def _quoted(text: str) -> str:

@@ -343,14 +343,12 @@ class _Handler(BaseHTTPRequestHandler):
         size = int(length)
         if size > MAX_BODY_BYTES:
             # Closing with unread bytes resets the connection, and the client would lose the answer.
-            self._drain(min(size, _MAX_DRAINED_BYTES))
+            unread = min(size, _MAX_DRAINED_BYTES)
+            while unread > 0 and (chunk := self.rfile.read(min(unread, _CHUNK_BYTES))):
+                unread -= len(chunk)
             raise _RefusedError(413, f"the body has more than {MAX_BODY_BYTES} bytes")
         body = self.rfile.read(size)
         return body if len(body) == size else None
-
-    def _drain(self, size: int) -> None:
-        while size > 0 and (chunk := self.rfile.read(min(size, _CHUNK_BYTES))):
-            size -= len(chunk)
 
     def _refuse(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         """Answer an error and close, as part of the request may be unread."""

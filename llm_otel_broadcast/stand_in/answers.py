@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 CREATED: Final = 1_790_000_000
 _numbers = count(1)
@@ -14,7 +14,9 @@ _AUDIO_CHUNK_CHARACTERS: Final = 64
 _INPUT_USD_PER_TOKEN: Final = 2.5e-6
 _OUTPUT_USD_PER_TOKEN: Final = 1e-5
 
-Usage = dict[str, Any]
+Json: TypeAlias = dict[str, Any]
+"""A JSON object, in the shapes of the APIs."""
+Usage: TypeAlias = Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,10 @@ def message(
     tool_calls: Sequence[tuple[str, str, str]] = (),
     reasoning: str | None = None,
     refusal: str | None = None,
-    **members: Any,
-) -> dict[str, Any]:
+    **members: object,
+) -> Json:
     """Return an assistant's message; `tool_calls` are (id, name, arguments as JSON text), `members` are added as they are."""
-    document: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal}
+    document: Json = {"role": "assistant", "content": content, "refusal": refusal}
     if reasoning is not None:
         document["reasoning"] = reasoning
     if tool_calls:
@@ -88,9 +90,7 @@ def message(
     return {**document, **members}
 
 
-def completion(
-    *messages: dict[str, Any], model: str = "gpt-4o-mini", usage: Usage | None = None, **members: Any
-) -> Answer:
+def completion(*messages: Json, model: str = "gpt-4o-mini", usage: Usage | None = None, **members: object) -> Answer:
     """Return a whole chat completion with one choice for each message; `members` are added at its top level."""
     choices = [
         {"index": index, "message": message, "finish_reason": _finish_reason(message), "logprobs": None}
@@ -103,7 +103,7 @@ def completion(
 
 
 def stream(
-    *messages: dict[str, Any],
+    *messages: Json,
     model: str = "gpt-4o-mini",
     usage: Usage | None = None,
     azure: bool = False,
@@ -156,23 +156,23 @@ def error(status: int, text: str, *, code: str | None = None, headers: Mapping[s
     return Answer(status, to_json(body), headers=headers or {})
 
 
-def _head(kind: str, model: str) -> dict[str, Any]:
+def _head(kind: str, model: str) -> Json:
     number = next(_numbers)
-    head: dict[str, Any] = {"object": kind, "created": CREATED, "model": model}
+    head: Json = {"object": kind, "created": CREATED, "model": model}
     if "/" in model:
         return {"id": f"gen-{CREATED}-{number:020d}", "provider": "OpenAI", **head}
     return {"id": f"chatcmpl-{number:012d}", "service_tier": "default", "system_fingerprint": "fp_stand_in", **head}
 
 
-def _finish_reason(message: Mapping[str, Any]) -> str:
+def _finish_reason(message: Mapping[str, object]) -> str:
     return "tool_calls" if message.get("tool_calls") else "stop"
 
 
-def _chunk_choice(index: int, delta: Mapping[str, Any], reason: str | None) -> dict[str, Any]:
+def _chunk_choice(index: int, delta: Mapping[str, object], reason: str | None) -> Json:
     return {"index": index, "delta": delta, "finish_reason": reason, "logprobs": None}
 
 
-def _deltas(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _deltas(message: Json) -> Iterator[Json]:
     # As OpenAI has it: the role comes first, with an empty text.
     yield {"role": "assistant", "content": ""}
     for name in ("reasoning", "content", "refusal"):
@@ -190,7 +190,7 @@ def _deltas(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
 
 
-def _audio_deltas(audio: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _audio_deltas(audio: Json) -> Iterator[Json]:
     """Yield audio the way it streams: the id, the words, the data in pieces, the time until which the API keeps it."""
     yield {"audio": {"id": audio["id"]}}
     for piece in pieces(audio["transcript"]):
@@ -207,12 +207,12 @@ def pieces(text: str) -> list[str]:
     return [word if position == 0 else f" {word}" for position, word in enumerate(words)] if text else []
 
 
-def event(document: Mapping[str, Any], *, with_type: bool = False) -> bytes:
+def event(document: Mapping[str, object], *, with_type: bool = False) -> bytes:
     """Return a server-sent event; `with_type` names it after its type, as the newer APIs do."""
     name = f"event: {document['type']}\n".encode() if with_type else b""
     return name + b"data: " + to_json(document) + b"\n\n"
 
 
-def to_json(document: Mapping[str, Any]) -> bytes:
+def to_json(document: Mapping[str, object]) -> bytes:
     """Return a document as JSON."""
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

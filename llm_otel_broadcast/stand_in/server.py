@@ -36,7 +36,7 @@ class SeenRequest:
     query: str = field(default="", repr=False)
 
     @property
-    def json(self) -> dict[str, Any]:
+    def json(self) -> dict[str, object]:
         document = json.loads(self.body)
         return document if isinstance(document, dict) else {}
 
@@ -154,7 +154,9 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("content-length") or "0"
         # Twenty digits are enough to be too many; thousands would take Python's int() long to read, or a ValueError.
         if not (length.isascii() and length.isdigit()) or int(length[:20]) > MAX_BODY_BYTES:
-            self._refuse_body()
+            # What is left of the body would be read as the next request.
+            self.close_connection = True
+            self._send_body(error(413, f"the body must have a length, and at most {MAX_BODY_BYTES} bytes"))
             return
         body = self.rfile.read(int(length))
         # A client that takes us for its proxy sends the whole URL in place of the path.
@@ -167,11 +169,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_body(answer)
         else:
             self._send_events(answer, answer.events)
-
-    def _refuse_body(self) -> None:
-        # What is left of the body would be read as the next request.
-        self.close_connection = True
-        self._send_body(error(413, f"the body must have a length, and at most {MAX_BODY_BYTES} bytes"))
 
     def _head(self, answer: Answer, **headers: str) -> None:
         self.send_response(answer.status)

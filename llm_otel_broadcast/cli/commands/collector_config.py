@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
@@ -21,7 +21,7 @@ _SENDING: Final = ("agent", "sampler", "from-kafka")
 _LISTENING: Final = ("agent", "balancer", "sampler", "to-kafka")
 _KEEPING: Final = ("sampler", "from-kafka")
 _KAFKA: Final = ("to-kafka", "from-kafka")
-_FOR: Final = {
+_ROLES_OF_OPTIONS: Final = {
     "to": _SENDING,
     "headers": (*_SENDING, "balancer"),
     "compression": (*_SENDING, "balancer"),
@@ -38,13 +38,14 @@ _FOR: Final = {
     "ca": (*_SENDING, "balancer"),
     "storage": _SENDING,
 }
-"""Options that only some roles know; they need no others."""
+"""Options that only some roles have."""
 
 
 def _options(*decorators: Callable[[Any], Any]) -> Callable[[_T], _T]:
     def decorate(command: _T) -> _T:
-        for each in reversed(decorators):
-            command = each(command)
+        # As if written above the command, where the last one is applied first.
+        for decorator in reversed(decorators):
+            command = decorator(command)
         return command
 
     return decorate
@@ -142,7 +143,7 @@ def collector_config(
     file: IO[bytes] | None,
     as_json: bool,
     headers: tuple[str, ...],
-    **given: Any,
+    **options: Any,
 ) -> None:
     """Print a commented configuration for an OpenTelemetry Collector (contrib, 0.144 or newer), or check one.
 
@@ -156,9 +157,13 @@ def collector_config(
     Collector's own validate, where otelcol-contrib or otelcol is on PATH. A ROLE says what the file is for. Exit code 1: the
     file has errors (warnings alone: 0). How the roles fit together, and all figures: docs/scaling.md.
     """  # noqa: D301  # click's sign for lines to be left alone
+    from llm_otel_broadcast.collector.plan import Plan, PlanError
+    from llm_otel_broadcast.collector.roles import render
+
+    # A default cannot be told from the same value on the command line but by its source.
     explicit = [
         name
-        for name in (*given, "headers")
+        for name in (*options, "headers")
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     ]
     if file is not None:
@@ -169,35 +174,31 @@ def collector_config(
     if role is None:
         raise click.UsageError(f"say which: {', '.join(_ROLES)}; or --check FILE")
     for name in explicit:
-        if role not in _FOR.get(name, _ROLES):
-            raise click.UsageError(f"{_flag(name)} means nothing for {role}: it is for {', '.join(_FOR[name])}")
-    given["headers"] = _pairs(headers)
-    _print(role, given, explicit, as_json=as_json)
-
-
-def _print(role: str, given: dict[str, Any], explicit: Iterable[str], *, as_json: bool) -> None:
-    from llm_otel_broadcast.collector.plan import Plan, PlanError
-    from llm_otel_broadcast.collector.roles import render
-
+        if role not in _ROLES_OF_OPTIONS.get(name, _ROLES):
+            raise click.UsageError(
+                f"{_flag(name)} means nothing for {role}: it is for {', '.join(_ROLES_OF_OPTIONS[name])}"
+            )
+    options["headers"] = _variables(headers)
     try:
-        text = render(Plan(role=role, **given), _command(role, given, explicit))  # type: ignore[arg-type]  # click has checked it
-    except PlanError as wrong:
-        raise click.UsageError(str(wrong)) from None
+        text = render(Plan(role=role, **options), _command(role, options, explicit))  # type: ignore[arg-type]  # click has checked it
+    except PlanError as error:
+        raise click.UsageError(str(error)) from None
+    # The file as it is, without a line more, so that it can be piped into place.
     click.echo(json.dumps({"role": role, "config": text}) if as_json else text, nl=as_json)
 
 
-def _command(role: str, given: dict[str, Any], explicit: Iterable[str]) -> str:
+def _command(role: str, options: Mapping[str, object], explicit: Iterable[str]) -> str:
     """Return the command that makes the same file again; it holds names of variables and no secret."""
     words = ["llm-otel-broadcast", "collector-config", role]
     for name in explicit:
-        value = given[name]
+        value = options[name]
         if value is True:
             words.append(_flag(name))
             continue
         if isinstance(value, dict):
             value = tuple(f"{key}={variable}" for key, variable in value.items())
-        for each in value if isinstance(value, tuple) else (value,):
-            words += [_flag(name), f"{each:g}" if isinstance(each, float) else str(each)]
+        for argument in value if isinstance(value, tuple) else (value,):
+            words += [_flag(name), f"{argument:g}" if isinstance(argument, float) else str(argument)]
     return shlex.join(words)
 
 
@@ -211,6 +212,7 @@ def _check(file: IO[bytes], role: str | None, *, as_json: bool) -> None:
     name = getattr(file, "name", None)
     path = Path(name) if isinstance(name, str) and name != "<stdin>" else None
     try:
+        # Windows editors begin a file with a byte order mark, which YAML allows.
         text = file.read().decode("utf-8-sig")
         findings = check(text, role)  # type: ignore[arg-type]  # click has checked it
         if validator is not None:
@@ -241,9 +243,11 @@ def _check(file: IO[bytes], role: str | None, *, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _pairs(headers: tuple[str, ...]) -> dict[str, str]:
+def _variables(headers: tuple[str, ...]) -> dict[str, str]:
+    """Return the names of environment variables by the names of headers."""
     pairs = [split_header(header) for header in headers]
     if None in pairs:
+        # Not repeated: somebody may have given the header itself, with its key.
         raise click.BadParameter("must be KEY=VARIABLE", param_hint="--header-from-env")
     return dict(pair for pair in pairs if pair is not None)
 

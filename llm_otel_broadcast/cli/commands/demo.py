@@ -29,6 +29,7 @@ def demo(endpoint: str | None, headers: tuple[str, ...]) -> None:
     # What the demo shows does not depend on a settings file.
     os.environ[CONFIG] = os.devnull
     try:
+        # LLM_OTEL_BROADCAST_DISABLED or OTEL_SDK_DISABLED, left in a shell, would make the demo an empty page.
         disabled_by = disabling(os.environ)
         if disabled_by:
             raise click.ClickException(f"{disabled_by} is true, so there would be nothing to see: unset it")

@@ -168,6 +168,7 @@ def _save(file: SettingsFile, name: str, table: Mapping[str, Any], interaction: 
     from llm_otel_broadcast.cli.views.connection import report_json
     from llm_otel_broadcast.settings.manage.last_tests import remember
 
+    # A table with the suggestions that were taken is what was tested last, and what is saved.
     attempt = try_suggestions(lambda table: file.make(name, table, os.environ, label), table, interaction)
     report = attempt.report
     if report.ok:

@@ -80,6 +80,7 @@ def remove(*, name: str, yes: bool, as_json: bool) -> None:
     with exit_at_faults(json=as_json):
         file = _trusted_file()
         file.table(name)
+        # A script cannot answer, and is not asked.
         if not (yes or as_json) and sys.stdin.isatty() and sys.stdout.isatty():
             click.confirm(f'Remove "{name}" and its headers from {file.path}?', abort=True)
         file.remove(name)
@@ -104,7 +105,7 @@ def import_(*, source: Path, dry_run: bool, replace: bool, as_json: bool) -> Non
 
     with exit_at_faults(json=as_json):
         file = _trusted_file()
-        entries = _imported(source, taken=() if replace else file.names())
+        entries = _imported(source, names=() if replace else file.names())
         for entry in entries:
             if entry.table is not None and not dry_run:
                 file.put(entry.name, entry.table)
@@ -124,14 +125,15 @@ def import_(*, source: Path, dry_run: bool, replace: bool, as_json: bool) -> Non
     sys.exit(0 if imported else 1)
 
 
-def _imported(source: Path, taken: Collection[str]) -> list[Imported]:
+def _imported(source: Path, names: Collection[str]) -> list[Imported]:
     from llm_otel_broadcast.settings.errors import ConfigError
     from llm_otel_broadcast.settings.manage.openrouter_import import read_export
 
+    # An error names where the text came from: the export, not the settings file.
     label = "standard input" if str(source) == "-" else source
     try:
         text = sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8-sig")
-        return read_export(text, taken)
+        return read_export(text, names)
     except OSError as error:
         raise ConfigError([f"{source}: it cannot be read ({error.strerror})"]) from None
     except UnicodeDecodeError:

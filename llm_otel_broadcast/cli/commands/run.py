@@ -35,6 +35,7 @@ def run(*, program: tuple[str, ...], headers: tuple[str, ...], config: str | Non
     """  # noqa: D301  # click's sign for lines to be left alone
     from llm_otel_broadcast.cli.launcher import launch
 
+    # Options in front of the program are ours, all behind it are the program's own.
     if program[0].startswith("-") and (program[0] != "-m" or len(program) == 1):
         raise click.UsageError(f"{program[0]} is no option of run; options of a program stand behind its name")
     if options["to"] and options["endpoint"]:

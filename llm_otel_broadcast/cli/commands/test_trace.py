@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,8 +32,16 @@ def send_test_trace(*, name: str | None, as_json: bool, **options: Any) -> None:
     from llm_otel_broadcast.cli.views.connection import busy, sent_json, sent_lines
     from llm_otel_broadcast.connection import test_trace
 
+    targets: Sequence[Destination]
     with exit_at_faults(json=as_json):
-        targets = _targets(name, stated_fields(options))
+        changes = stated_fields(options)
+        if name is not None:
+            file = settings_file()
+            targets = [file.make(name, {**file.table(name), **changes}, os.environ)]
+        elif changes:
+            targets = [unsaved_destination(changes)]
+        else:
+            targets = destinations_in_effect()
     results = []
     for destination in targets:
         if as_json:
@@ -47,12 +55,3 @@ def send_test_trace(*, name: str | None, as_json: bool, **options: Any) -> None:
     if as_json:
         say_json({"ok": ok, "destinations": [sent_json(*result) for result in results]})
     sys.exit(0 if ok else 1)
-
-
-def _targets(name: str | None, changes: Mapping[str, object]) -> Sequence[Destination]:
-    if name is not None:
-        file = settings_file()
-        return [file.make(name, {**file.table(name), **changes}, os.environ)]
-    if changes:
-        return [unsaved_destination(changes)]
-    return destinations_in_effect()

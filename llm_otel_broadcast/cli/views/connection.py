@@ -42,9 +42,13 @@ class StepLines:
         grid.add_column(width=_NAME_CHARACTERS)
         grid.add_column(width=_TIME_CHARACTERS, justify="right")
         grid.add_column(overflow="fold")
-        style = "green" if step.ok else "red" if step.name != "try" else "yellow"
+        # A `try` that fails is no fault of the destination: it only was no way out.
+        failed_style, detail_style = ("yellow", "dim") if step.name == "try" else ("red", "red")
         grid.add_row(
-            Text(mark(self.console, ok=step.ok), style), step.name, Text(_time(step.seconds), "dim"), _detail(step)
+            Text(mark(self.console, ok=step.ok), "green" if step.ok else failed_style),
+            step.name,
+            Text(_time(step.seconds), "dim"),
+            Text(_as_options(step.detail), "" if step.ok else detail_style),
         )
         self.console.print(grid)
 
@@ -62,6 +66,7 @@ def mark(console: Console, *, ok: bool) -> str:
 @contextmanager
 def busy(console: Console, text: str) -> Iterator[None]:
     """Show a spinner on a terminal, nothing elsewhere."""
+    # Escape codes and turning signs have no business in a log.
     if not console.is_terminal:
         yield
         return
@@ -69,14 +74,9 @@ def busy(console: Console, text: str) -> Iterator[None]:
         yield
 
 
-def _detail(step: Step) -> Text:
-    # A `try` that fails is no fault of the destination: it only was no way out.
-    style = "" if step.ok else "dim" if step.name == "try" else "red"
-    return Text(_as_options(step.detail), style)
-
-
 def _as_options(text: str) -> str:
-    """Return a text that names fields as arguments of Python's (`certificate=`) with the options of the command line."""
+    """Return a text that names fields as Python's arguments (`certificate=`) with the options of the command line."""
+    # The advice comes from `test_connection()`, which programs call too: "give it as certificate=" helps nobody in a shell.
     return _ARGUMENT.sub(lambda match: f"--{match[1].replace('_', '-')}", text)
 
 
@@ -88,6 +88,7 @@ def _time(seconds: float) -> str:
 
 def shown_suggestion(suggestion: Mapping[str, object]) -> dict[str, object]:
     """Return a suggestion as it may be shown."""
+    # An endpoint may hold a password or a key in its query.
     return {name: redact_url(str(value)) if name == "endpoint" else value for name, value in suggestion.items()}
 
 

@@ -12,19 +12,15 @@ from llm_otel_broadcast.settings.presets import PRESETS, Preset
 
 
 def preset_table() -> Table:
-    """Return all presets, and what each wants to know."""
+    """Return a row for each preset, with the names of its parameters: in brackets those that may be left out."""
     table = Table.grid(padding=(0, 2))
     for preset in PRESETS.values():
-        table.add_row(Text(preset.name, "bold"), _parameter_names(preset), Text(preset.docs, "dim"))
+        names = (
+            Text(parameter.name) if parameter.default is None else Text(f"[{parameter.name}]", "dim")
+            for parameter in preset.parameters
+        )
+        table.add_row(Text(preset.name, "bold"), Text(" ").join(names), Text(preset.docs, "dim"))
     return table
-
-
-def _parameter_names(preset: Preset) -> Text:
-    """Return the names of a preset's values; in brackets those that need not be given."""
-    return Text(" ").join(
-        Text(parameter.name) if parameter.default is None else Text(f"[{parameter.name}]", "dim")
-        for parameter in preset.parameters
-    )
 
 
 def preset_lines(preset: Preset) -> Group:

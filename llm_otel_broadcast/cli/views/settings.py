@@ -59,6 +59,7 @@ def remarks(file: FileSettings) -> Iterable[str]:
 
 
 def _enabled(file: FileSettings, destination: Destination) -> Text:
+    # Off for want of a variable is a fault, off by `enabled = false` is as it was meant.
     if destination.name in file.missing:
         return Text("off", "red")
     return Text("on", "green") if destination.enabled else Text("off", "yellow")
@@ -67,14 +68,10 @@ def _enabled(file: FileSettings, destination: Destination) -> Text:
 def _test_result(last: LastTest | None) -> Text:
     if last is None:
         return Text("never", "dim")
-    return Text(f"{'passed' if last.ok else 'failed'} {_ago(time.time() - last.at)}", "green" if last.ok else "red")
-
-
-def _ago(seconds: float) -> str:
-    for unit, name in ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min")):
-        if seconds >= unit:
-            return f"{int(seconds // unit)} {name} ago"
-    return "just now"
+    age = time.time() - last.at
+    units = ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min"))
+    ago = next((f"{int(age // seconds)} {name} ago" for seconds, name in units if age >= seconds), "just now")
+    return Text(f"{'passed' if last.ok else 'failed'} {ago}", "green" if last.ok else "red")
 
 
 def destination_json(file: FileSettings, position: int) -> dict[str, object]:
@@ -128,6 +125,7 @@ def _destination(destination: ShownDestination, path: str) -> Group:
 def _settings(head: str | Text, fields: Mapping[str, Shown], path: str) -> Group:
     grid = Table.grid(padding=(0, 2))
     defaults = []
+    # Thirty defaults of equal weight would hide the three settings that somebody has made: they share one line.
     for name, field in fields.items():
         if field.origin != DEFAULT:
             grid.add_row(f"  {name}", _text(field.value), Text(_short_origin(field.origin, path), "dim"))

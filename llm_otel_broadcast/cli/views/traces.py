@@ -63,14 +63,17 @@ def _line(span: ReceivedSpan) -> Line:
     if span.kind != KIND_CLIENT:
         return Line([Text(span.name, "bold"), Text(_seconds(span.duration_s), "yellow")])
     model = _text(span, "gen_ai.response.model") or _text(span, "gen_ai.request.model")
+    first_chunk_s = span.attributes.get("gen_ai.response.time_to_first_chunk")
+    error = (_text(span, "error.type"), _text(span, "http.response.status_code"))
     facts = [
         (span.name, "bold red" if failed else "bold"),
+        # Most spans have the model in their name; one that the caller has named has not.
         ("" if model in span.name else model, "magenta"),
         (_tokens(span), "blue"),
         (_cost(span), "green"),
         (_seconds(span.duration_s), "yellow"),
-        (_first_chunk(span), "yellow"),
-        (_error(span) if failed else "", "bold red"),
+        (f"first chunk after {_seconds(first_chunk_s)}" if isinstance(first_chunk_s, float) else "", "yellow"),
+        (" ".join(filter(None, error)) if failed else "", "bold red"),
     ]
     return Line([Text(text, style) for text, style in facts if text])
 
@@ -95,16 +98,6 @@ def _cost(span: ReceivedSpan) -> str:
         return ""
     estimated = " (estimated)" if _text(span, "gen_ai.usage.cost.source") == "estimated" else ""
     return f"${cost:.6f}{estimated}"
-
-
-def _first_chunk(span: ReceivedSpan) -> str:
-    first = span.attributes.get("gen_ai.response.time_to_first_chunk")
-    return f"first chunk after {_seconds(first)}" if isinstance(first, float) else ""
-
-
-def _error(span: ReceivedSpan) -> str:
-    status = span.attributes.get("http.response.status_code")
-    return " ".join(filter(None, [_text(span, "error.type"), str(status or "")]))
 
 
 def _seconds(seconds: float) -> str:

@@ -30,7 +30,7 @@ def check(text: str, role: Role | None = None) -> list[Finding]:
     report = Report()
     if not list(config.items("service", "pipelines")):
         # All that follows is about pipelines: without one "nothing wrong" would be said of a file that does nothing.
-        report.error(config.at("service") or config, "service.pipelines", "is missing or empty: nothing would run")
+        report.error(config.find("service") or config, "service.pipelines", "is missing or empty: nothing would run")
     _check_memory_limiters(config, report)
     _check_unused_components(config, report)
     _check_extensions(config, report)
@@ -78,7 +78,7 @@ def _check_extensions(config: Node, report: Report) -> None:
                 node, f"extensions.{name}", "is defined but not listed in service.extensions: it will not run"
             )
     for name, node, path in references:
-        if config.at("extensions", name) is None:
+        if config.find("extensions", name) is None:
             report.error(node, path, f'names the extension "{name}", which is not defined under extensions')
         elif name not in running:
             report.error(node, path, f'names the extension "{name}", which is not listed in service.extensions')

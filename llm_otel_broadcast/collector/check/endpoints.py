@@ -29,7 +29,11 @@ def check(config: Node, report: Report, *, agent: bool) -> None:
     for name, node in config.items("exporters"):
         path, kind = f"exporters.{name}", kind_of(name)
         if kind in _GRPC_EXPORTERS:
-            _check_grpc(node, path, report)
+            endpoint = node.find("endpoint")
+            if endpoint is not None and re.search(rf":{_HTTP_PORT}\Z", _known_part(endpoint.value)):
+                report.warning(
+                    endpoint, f"{path}.endpoint", f"{_HTTP_PORT} is the port of OTLP over HTTP; gRPC is {_GRPC_PORT}"
+                )
         elif kind in _HTTP_EXPORTERS:
             _check_http(node, path, report)
     if agent:
@@ -52,22 +56,15 @@ def _known_part(value: object) -> str:
     return VARIABLE.sub("1", str(value)).strip()
 
 
-def _check_grpc(node: Node, path: str, report: Report) -> None:
-    endpoint = node.at("endpoint")
-    if endpoint is not None and re.search(rf":{_HTTP_PORT}\Z", _known_part(endpoint.value)):
-        report.warning(
-            endpoint, f"{path}.endpoint", f"{_HTTP_PORT} is the port of OTLP over HTTP; gRPC is {_GRPC_PORT}"
-        )
-
-
 def _check_http(node: Node, path: str, report: Report) -> None:
-    base, traces = node.at("endpoint"), node.at("traces_endpoint")
+    base, traces = node.find("endpoint"), node.find("traces_endpoint")
     for key, endpoint in (("endpoint", base), ("traces_endpoint", traces)):
         if endpoint is None or not endpoint.value or VARIABLE.match(str(endpoint.value)):
             continue
         url = _split(_known_part(endpoint.value))
         if url is None:
             continue
+        # The exporter adds the path to `endpoint` and to nothing else: with it already there a backend answers 404.
         if key == "endpoint" and url.path.rstrip("/").endswith("/v1/traces") and traces is None:
             report.error(
                 endpoint, f"{path}.{key}", "gets /v1/traces added once more: call it traces_endpoint, or cut the path"
@@ -91,7 +88,7 @@ def _split(text: str) -> SplitResult | None:
 
 def _check_listeners(node: Node, path: str, report: Report) -> None:
     for protocol, settings in node.items("protocols"):
-        endpoint = settings.at("endpoint")
+        endpoint = settings.find("endpoint")
         if endpoint is None or VARIABLE.fullmatch(str(endpoint.value)) or settings.scalar("transport") == "unix":
             continue
         if _host(_known_part(endpoint.value)) in _ANY_ADDRESS:

@@ -64,16 +64,12 @@ def _run(program: str, text: str, file: Path, secrets: Collection[str]) -> list[
         return []
     variables = _VARIABLE.findall(text)
     hidden = {*secrets, *(os.environ.get(variable, "") for variable in variables)}
-    message = _without(hidden, result.stderr or result.stdout).strip() or f"ended with {result.returncode}"
-    # An unset variable is an empty text to the Collector, which is often all that is wrong with the file.
-    unset = sorted({variable for variable in variables if variable not in os.environ})
-    hint = f" (not set here: {', '.join(unset)})" if unset else ""
-    return [Finding("error", "", f"{name}: {message}{hint}", None)]
-
-
-def _without(hidden: Collection[str], message: str) -> str:
+    message = (result.stderr or result.stdout).strip() or f"ended with {result.returncode}"
     # Longest first, so that no part of one secret is left behind another.
     for value in sorted(hidden, key=len, reverse=True):
         if len(value) >= _MIN_HIDDEN_CHARACTERS:
             message = message.replace(value, "***")
-    return message
+    # An unset variable is an empty text to the Collector, which is often all that is wrong with the file.
+    unset = sorted({variable for variable in variables if variable not in os.environ})
+    hint = f" (not set here: {', '.join(unset)})" if unset else ""
+    return [Finding("error", "", f"{name}: {message}{hint}", None)]

@@ -24,7 +24,13 @@ def check(config: Node, report: Report) -> None:
         if kind_of(name) in _BALANCERS:
             _check_balancer(node, f"exporters.{name}", report)
         if kind_of(name) == "kafka":
-            _check_kafka_exporter(node, f"exporters.{name}", report)
+            by_id = node.scalar("partition_traces_by_id")
+            if by_id is not True and not is_open(by_id):
+                report.warning(
+                    node,
+                    f"exporters.{name}",
+                    "without partition_traces_by_id: true the spans of a trace go to several partitions",
+                )
 
 
 def _check_decision_cache(node: Node, path: str, report: Report) -> None:
@@ -33,7 +39,7 @@ def _check_decision_cache(node: Node, path: str, report: Report) -> None:
         size = number(node.scalar("decision_cache", key))
         if size and size < (_DEFAULT_NUM_TRACES if num_traces is None else num_traces):
             report.warning(
-                node.at("decision_cache", key) or node,
+                node.find("decision_cache", key) or node,
                 f"{path}.decision_cache.{key}",
                 f"should be several times num_traces ({_DEFAULT_NUM_TRACES:,} by default)",
             )
@@ -70,21 +76,15 @@ def _check_balancer(node: Node, path: str, report: Report) -> None:
     key = node.scalar("routing_key")
     if key is not None and key != "traceID" and not is_open(key):
         report.warning(
-            node.at("routing_key") or node,
+            node.find("routing_key") or node,
             f"{path}.routing_key",
             f'"{key}" sends the spans of one trace to several collectors: a tail sampler behind it needs traceID',
         )
-    if (endpoint := node.at("protocol", "otlp", "endpoint")) is not None:
+    if (endpoint := node.find("protocol", "otlp", "endpoint")) is not None:
         report.warning(endpoint, f"{path}.protocol.otlp.endpoint", "is not used: the resolver says where to")
-    if (storage := node.at("protocol", "otlp", "sending_queue", "storage")) is not None:
+    if (storage := node.find("protocol", "otlp", "sending_queue", "storage")) is not None:
         report.error(
             storage,
             f"{path}.protocol.otlp.sending_queue.storage",
             "all would share one: put storage into the queue above",
         )
-
-
-def _check_kafka_exporter(node: Node, path: str, report: Report) -> None:
-    by_id = node.scalar("partition_traces_by_id")
-    if by_id is not True and not is_open(by_id):
-        report.warning(node, path, "without partition_traces_by_id: true the spans of a trace go to several partitions")

@@ -40,8 +40,8 @@ class Node:
     elements: tuple[Node, ...] | None = None
     value: Scalar = None
 
-    def at(self, *path: str) -> Node | None:
-        """Return the node under these keys, None where one is missing."""
+    def find(self, *path: str) -> Node | None:
+        """Return the node under these keys, None where a key is missing."""
         node: Node | None = self
         for key in path:
             node = node.entries.get(key) if node is not None and node.entries is not None else None
@@ -49,17 +49,17 @@ class Node:
 
     def scalar(self, *path: str) -> Scalar:
         """Return the scalar under these keys, None where there is none."""
-        node = self.at(*path)
+        node = self.find(*path)
         return None if node is None else node.value
 
     def items(self, *path: str) -> Iterator[tuple[str, Node]]:
         """Yield the entries of the mapping under these keys, none where there is no mapping."""
-        node = self.at(*path)
+        node = self.find(*path)
         yield from (node.entries if node is not None and node.entries is not None else {}).items()
 
     def names(self, *path: str) -> list[tuple[str, Node]]:
         """Return the elements of the list under these keys, which names components; none where there is no list."""
-        node = self.at(*path)
+        node = self.find(*path)
         return [(str(element.value), element) for element in (node.elements or ())] if node is not None else []
 
 
