@@ -25,6 +25,7 @@ from llm_otel_broadcast.stand_in.server import StandIn
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
+# Enough to see that calls of one moment stay apart, few enough for one screen.
 _BURST_CALLS: Final = 5
 _RUN_ID: Final = secrets.token_hex(3)
 """Part of each trace id, as a second run would otherwise be added to the traces of the first."""
@@ -60,10 +61,15 @@ def run(console: Console, endpoint: str | None, headers: Mapping[str, str]) -> b
         ConfigError: `endpoint` or `headers` are wrong.
     """
     backends = [Destination(name="your backend", endpoint=endpoint, headers=headers)] if endpoint else []
+    # The destination in the demo is a real OTLP receiver in this process: what is drawn has been encoded, sent and decoded.
     with OtlpReceiver() as receiver, StandIn() as stand_in:
         embedded = Destination(name="embedded receiver", endpoint=receiver.endpoint)
         with instrument(
-            destinations=[embedded, *backends], service_name=_SERVICE_NAME, app_spans=False, exit_timeout=_LAST_WAIT_S
+            # No spans in an app's own tracing, whatever this interpreter has set up: there is no app.
+            destinations=[embedded, *backends],
+            service_name=_SERVICE_NAME,
+            app_spans=False,
+            exit_timeout=_LAST_WAIT_S,
         ) as handle:
             console.print(
                 Text.assemble(
@@ -100,6 +106,7 @@ def _wait_for_backend(handle: Handle, backends: Sequence[Destination]) -> None:
         waiting = [lane for lane in handle.status().destinations if lane.queued_records]
         if not waiting or (elapsed > _FAILING_WAIT_S and all(lane.last_error for lane in waiting)):
             return
+        # Half a second at a time, to stop as soon as there is an answer or an error.
         handle.flush(0.5)
 
 
@@ -117,6 +124,7 @@ def _closing(endpoint: str | None, *, delivered: bool, lost: bool) -> Text:
 def _make_calls(stand_in: StandIn) -> None:
     from openai import AsyncOpenAI, OpenAI
 
+    # No retries: the call that is refused on purpose would be made three times.
     with OpenAI(api_key="demo", base_url=stand_in.base_url, max_retries=0) as client:
         _reference_example(client)
         client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Hello!"}])
@@ -152,6 +160,7 @@ def _reference_example(client: OpenAI) -> None:
 
 def _streamed(client: OpenAI, stand_in: StandIn) -> None:
     story = message("Once upon a time there was a trace that arrived in time.")
+    # Words come with a pause, or time to the first chunk and duration would be the same.
     answer = stream(story, model="gpt-4o-mini", usage=usage_of(14, 13))
     stand_in.script(answer.slower(delay=0.12, pause=0.02))
     chunks = client.chat.completions.create(
@@ -167,6 +176,7 @@ def _streamed(client: OpenAI, stand_in: StandIn) -> None:
 
 def _agent(client: OpenAI, stand_in: StandIn) -> None:
     """Have a tool called and an answer made from its result: two generations below one root."""
+    # A name of OpenRouter's: its answers state the real cost, where the others' is estimated from list prices.
     model = "anthropic/claude-sonnet-4.5"
     tool_call = message(tool_calls=[("call_1", "get_weather", '{"city": "Paris"}')])
     first_usage = usage_of(412, 21, model=model, cached_tokens=256)
@@ -197,6 +207,7 @@ def _agent(client: OpenAI, stand_in: StandIn) -> None:
 def _failing(client: OpenAI, stand_in: StandIn) -> None:
     from openai import APIStatusError
 
+    # A failure belongs in the picture: it is the trace that people look for.
     stand_in.script(error(429, "Rate limit reached for gpt-4o", code="rate_limit_exceeded"))
     with contextlib.suppress(APIStatusError):
         client.chat.completions.create(
@@ -231,6 +242,7 @@ async def _burst(client: AsyncOpenAI, stand_in: StandIn) -> None:
 @contextlib.contextmanager
 def _without_proxy() -> Iterator[None]:
     """Keep a proxy of the environment away from calls on the loop-back address."""
+    # A company's HTTP_PROXY would get the calls to 127.0.0.1, and answer them with an error of its own.
     names = ("NO_PROXY", "no_proxy")
     values = {name: os.environ.get(name) for name in names}
     for name in names:
@@ -239,6 +251,7 @@ def _without_proxy() -> Iterator[None]:
         yield
     finally:
         for name, value in values.items():
+            # As before, also where there was no such variable: the program goes on after the demo.
             if value is None:
                 del os.environ[name]
             else:

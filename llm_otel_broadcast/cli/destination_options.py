@@ -16,11 +16,13 @@ from llm_otel_broadcast.settings.validators import FILE_OR_NONE, TRUTH, Kind, ki
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 # `name` is an argument of the commands; endpoint and headers have more than one option.
 _WRITTEN_BY_HAND: Final = ("name", "endpoint", "headers")
+# `--no-enabled` is no word.
 _FLAGS: Final = {"enabled": "--enabled/--disabled", "privacy_mode": "--privacy-mode/--no-privacy-mode"}
 
 
 def destination_options(command: _Command) -> _Command:
     """Give a command an option for each field; those that are not used arrive as None."""
+    # Options are applied from the last to the first, as decorators are.
     for name, kind in reversed(kinds_of(Destination).items()):
         if name not in _WRITTEN_BY_HAND:
             command = _option(name, kind)(command)
@@ -81,6 +83,7 @@ def _reader(name: str, kind: Kind) -> Callable[[click.Context, click.Parameter, 
             raise click.BadParameter("; ".join(error.faults), param=parameter) from None
         except ValueError as error:
             raise click.BadParameter(str(error), param=parameter) from None
+        # The field's own check, while the option is still known: the message names `--timeout` and ends with 2.
         faults = kind.faults(name, value)
         if faults:
             raise click.BadParameter("; ".join(faults), param=parameter)
@@ -111,6 +114,7 @@ def _read_headers(pairs: Sequence[str], mapping: str | None) -> dict[str, str]:
             document = read_json(mapping)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--headers") from None
+        # The text may be the key itself, so it is not repeated.
         if not isinstance(document, dict):
             raise click.BadParameter(
                 'it must be a JSON object such as {"Authorization": "..."}', param_hint="--headers"

@@ -27,6 +27,7 @@ def launch(words: Sequence[str], options: Mapping[str, object]) -> NoReturn:
         words: the program and its arguments; `-m` in front stands for this interpreter.
         options: those of `instrument()` that the command line states.
     """
+    # `-m` stands for this interpreter: the one that has us and the program's packages.
     command = [sys.executable, *words] if words[0] == "-m" else list(words)
     # Whatever goes wrong with tracing, the program runs: at worst in the environment as it is.
     environ = dict(os.environ)

@@ -25,6 +25,7 @@ def terminal() -> Console:
     """Return where lines for people go."""
     from rich.console import Console
 
+    # Rich would colour numbers and paths by its own rules; only what is marked has a colour here.
     return Console(highlight=False) if sys.stdout.isatty() else Console(width=_PIPED_WIDTH, highlight=False)
 
 
@@ -55,6 +56,7 @@ def exit_at_faults(*, json: bool) -> Iterator[None]:
         yield
     except ConfigError as error:
         if json:
+            # Scripts get their one document in every case, and the exit code.
             say_json({"ok": False, "faults": list(error.faults)})
         else:
             for fault in error.faults:

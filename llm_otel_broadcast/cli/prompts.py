@@ -33,6 +33,7 @@ def ask_preset() -> Preset | str | None:
         answer = click.prompt("Preset or URL (Enter: none, I have an endpoint)", default="", show_default=False).strip()
         if not answer:
             return None
+        # Who has an endpoint pastes it, whatever the question was.
         if "://" in answer:
             faults = endpoint_faults(answer)
             if not faults:
@@ -42,6 +43,7 @@ def ask_preset() -> Preset | str | None:
         try:
             return find_preset(answer)
         except ConfigError as error:
+            # The list of all presets stands above the question.
             click.echo(str(error).partition(": there are")[0])
 
 
@@ -74,11 +76,13 @@ def ask_parameters(
                 hide_input=parameter.secret,
             )
             values[parameter.name] = answer.strip()
+        # All that is missing at once, so that a script is right after one try.
         elif parameter.default is None:
             missing.append(f"--param {parameter.name}=... ({parameter.prompt})")
     if missing:
         raise click.UsageError(f'preset "{preset.name}" needs {", ".join(missing)}')
     for name, value in values.items():
+        # Langfuse's two keys become one Basic header in base64: nothing could be put in the place of a reference there.
         if _REFERENCE.search(value) and takes_no_reference(preset, name):
             raise click.UsageError(
                 f"{name} is encoded together with other values, so it cannot be a ${{VARIABLE}}: "
@@ -105,6 +109,7 @@ def ask_headers(current: Mapping[str, str]) -> dict[str, str]:
     """Ask for headers, the current ones first; the values are not shown."""
     headers = dict(current)
     for name in current:
+        # Keys of others may be read over a shoulder: typed without being shown, and never shown as a default.
         answer = click.prompt(f"{name} (Enter: keep; - removes it)", default="", show_default=False, hide_input=True)
         if answer.strip() == "-":
             del headers[name]
@@ -117,6 +122,7 @@ def ask_headers(current: Mapping[str, str]) -> dict[str, str]:
         # A header pasted whole, as vendors' pages have it, brings its value along.
         name, value = split_header(text) or (text, "")
         value = value or click.prompt(f"Value of {shown_name(name)}", hide_input=True).strip()
+        # Asked again at once, rather than refused with everything else at the end.
         fault = header_fault(name, value)
         if fault:
             click.echo(fault)

@@ -26,6 +26,8 @@ config_option = click.option(
 def use_settings_file(path: str | None) -> None:
     """Make a settings file the one in effect, here and in the programs that are started; None: change nothing."""
     if path is not None:
+        # Every reader of settings looks into the environment, and programs of `run` inherit it; they may start in another
+        # directory, so the path is absolute.
         os.environ[CONFIG] = str(Path(path).absolute())
 
 

@@ -81,6 +81,7 @@ def _is_accepted(attempt: Attempt, interaction: Interaction) -> bool:
             click.echo(f"  taking {text}\n")
         return True
     if interaction.asks:
+        # Enter takes a harmless suggestion, and leaves one with a risk.
         return click.confirm(f"  Use {text}{risk}?", default=not risk)
     if not interaction.as_json:
         reason = "saves a refused request at each start" if attempt.report.ok else "may help"

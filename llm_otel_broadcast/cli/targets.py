@@ -42,6 +42,7 @@ def destinations_in_effect() -> Sequence[Destination]:
     destinations = settled.options.destinations
     enabled = [destination for destination in destinations if destination.enabled]
     off = [destination.name for destination in destinations if not destination.enabled]
+    # A test of nothing would end with 0, and a script would take it for a success.
     if not enabled:
         names = f" ({', '.join(off)}: off)" if off else ""
         raise ConfigError(

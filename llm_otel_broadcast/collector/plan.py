@@ -14,11 +14,14 @@ Compression: TypeAlias = Literal["gzip", "zstd", "none"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 SENDING_ROLES: Final = frozenset({"agent", "sampler", "from-kafka"})
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+# The Collector replaces it from its environment when it starts.
 _PLACEHOLDER: Final = re.compile(r"\$\{env:[A-Za-z_][A-Za-z0-9_]*\}")
 _HEADER_START: Final = re.compile(r"[!#%&'*+\-.^_`|~0-9A-Za-z]*")
 _HOST: Final = re.compile(r"([A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(?::([0-9]+))?\Z")
 _LISTEN: Final = re.compile(r"[A-Za-z0-9_.-]+\Z|\[[0-9A-Fa-f:.]+\]\Z")
+# Kafka's own rule for names of topics.
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
+# No `$`, which the Collector would take for the beginning of a variable, and nothing that YAML cannot have.
 _PATH: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff$]+\Z")
 
 
@@ -96,6 +99,7 @@ class Plan:
         if self.role in SENDING_ROLES:
             yield from url_faults(self.to)
         if self.role == "balancer":
+            # Both would be two resolvers, of which the Collector takes one.
             if bool(self.hosts) == bool(self.dns):
                 yield "a balancer needs its samplers: either --host HOST:PORT for each, or --dns NAME"
             yield from (f'--host "{host}" is not HOST or HOST:PORT' for host in self.hosts if not is_host(host))
@@ -120,6 +124,7 @@ class Plan:
             ("--longest", self.longest, 1, 86_400),
         )
         for name, value, lowest, highest in ranges:
+            # So written, NaN is out of range too.
             if not lowest <= value <= highest:
                 yield f"{name} must be from {lowest:g} to {highest:,}, got {value:g}"
 
@@ -168,6 +173,7 @@ def url_faults(url: str | None) -> list[str]:
     # The file is for a repository: secrets stand in the environment of the Collector.
     if "@" in parts.netloc or parts.query or parts.fragment:
         return ["--to must have no user, password or query: what is secret goes into --header-from-env"]
+    # What is left is printed between quotes of YAML, and must not end them.
     if not re.fullmatch(r"[!%&'()*+,./:;=\[\]_~0-9A-Za-z-]+", _PLACEHOLDER.sub("1", url)):
         return ["--to has characters that a URL cannot have"]
     return []

@@ -102,6 +102,7 @@ def _agent(plan: Plan, load: Load) -> _RoleConfig:
 
 
 def _balancer(plan: Plan, load: Load) -> _RoleConfig:
+    # One tier keeps: agents in front have the disk, so a pause is held in memory and then pushed back.
     queue = sizing.queue_bytes(load, sizing.LONG_PAUSE_S)
     return _RoleConfig(
         summary="The balancer: every span of a trace goes to the same sampler. Run as many as the load wants; they decide alike.",
@@ -118,6 +119,7 @@ def _sampler(plan: Plan, load: Load) -> _RoleConfig:
     return _RoleConfig(
         summary=f"The sampler: {'the only one' if plan.single else 'behind the balancer'}, it sees whole traces and keeps or drops"
         " whole sessions.",
+        # Balancers send by gRPC; where there is none, agents send by HTTP.
         receivers={"otlp": _otlp(plan, http=plan.single, grpc=True)},
         processors={"tail_sampling": tail_sampling(load, plan.keep, plan.longest)},
         exporters={"otlp_http": _otlp_http(plan, _disk_queue(kept_load, queue, plan.outage, _DROPPING))},
@@ -215,11 +217,13 @@ def _otlp(plan: Plan, *, http: bool = False, grpc: bool = False) -> str:
         lines += f"\n  http:\n    endpoint: {_quoted(f'{plan.address}:4318')}{tls}{auth}"
     if grpc:
         lines += f"\n  grpc:\n    endpoint: {_quoted(f'{plan.address}:4317')}"
+        # gRPC refuses messages of more than 4 MiB by default; twenty long prompts are one message.
         lines += f"\n    max_recv_msg_size_mib: {sizing.LARGEST_REQUEST_BYTES // MIB} # 4 by default, too little for long prompts"
         lines += tls + auth
     return lines
 
 
+# The batch processor would hold in memory, and acknowledge, what is lost when the process dies.
 def _otlp_http(plan: Plan, queue: str) -> str:
     tls = f"\ntls:\n  ca_file: {_quoted(plan.ca)}" if plan.ca else ""
     return f"""\
@@ -289,6 +293,7 @@ protocol:
       enabled: false"""
 
 
+# Names of variables only: the file may be shown and kept in a repository.
 def _headers(plan: Plan) -> str:
     if not plan.headers:
         return ""
@@ -304,6 +309,7 @@ def _extensions(plan: Plan, disk: int) -> dict[str, str]:
         extensions["bearertokenauth"] = (
             f'token: "${{env:{plan.token_env}}}" # what senders must show as Authorization: Bearer ...'
         )
+    # Without a disk there is nothing to store, and the directory need not exist.
     if disk:
         extensions["file_storage"] = f"""\
 directory: {_quoted(plan.storage)}
@@ -344,6 +350,7 @@ def amount(count: float) -> str:
 
 
 def _name_and_port(host: str) -> tuple[str, str]:
+    # An address of IPv6 has colons too: what follows the last one is the port when it is a number.
     match = re.fullmatch(r"(.+):(\d+|\$\{env:\w+\})", host)
     return (match[1], match[2]) if match else (host, "4317")
 

@@ -88,6 +88,7 @@ def disk_bytes(queue: int) -> int:
 
 def memory_mib(load: Load, held_bytes: float = 0) -> int:
     """Return the memory limit in MiB: batches under way, two seconds of arrivals, and what is held in memory besides."""
+    # A request may be one large span, and decoded it lies in memory beside what has just arrived.
     under_way = consumers(load) * max(BATCH_BYTES, load.size) + 2 * load.bytes + held_bytes
     return _round_up(HEAP_BASE_MIB + HEAP_SHARE * max(under_way, LARGEST_REQUEST_BYTES) / MIB, 64)
 
@@ -104,6 +105,7 @@ def decision_wait(longest: float) -> int:
 
 def traces_held(load: Load, wait: float) -> int:
     """Return how many traces a sampler holds while it waits, twice over; each generation may be a trace of its own."""
+    # `num_traces` is a hard bound: when it is reached the oldest traces are dropped before they are decided.
     return _round_up(max(1_000, 2 * load.rate * wait), 1_000)
 
 

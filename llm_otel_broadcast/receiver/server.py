@@ -141,6 +141,7 @@ class OtlpReceiver:
         server.shutdown()
         thread.join(_STOP_TIMEOUT_S)
         server.server_close()
+        # Threads that wait for a slow client would hold its socket beyond the test that has made it.
         server.close_connections(_STOP_TIMEOUT_S)
 
     def script(self, *replies: Reply) -> None:
@@ -177,6 +178,7 @@ class OtlpReceiver:
             answer = Reply(refused.status, body=failure(refused.message, content_type))
         else:
             answer = Reply(200, body=success(content_type))
+        # A scripted reply is given also where the request could not be stored: a backend that fails may have read nothing.
         return answer if scripted is None else scripted
 
     def _note(self, request: ReceivedRequest) -> Reply | None:
@@ -196,6 +198,7 @@ class OtlpReceiver:
     def _accept(self, request: ReceivedRequest, fault: _RefusedError | None) -> list[ReceivedSpan]:
         if request.path != PATH:
             raise _RefusedError(404, f"only {PATH} is served")
+        # Parameters such as `; charset=utf-8` are refused below, as strict backends do.
         media, parameters, _ = request.content_type.partition(";")
         if media.strip() not in {JSON, PROTOBUF}:
             raise _RefusedError(415, f"the content type must be {JSON} or {PROTOBUF}")
@@ -218,6 +221,7 @@ def _decompress(wire: bytes, encoding: str) -> tuple[bytes, _RefusedError | None
         return wire, _RefusedError(415, "the content encoding must be gzip or none")
     reader = zlib.decompressobj(_GZIP_WINDOW)
     try:
+        # One byte more than allowed tells a bomb from a body of exactly that size.
         body = reader.decompress(wire, MAX_DECOMPRESSED_BYTES + 1)
     except zlib.error:
         return wire, _RefusedError(400, "the body is not gzip")
@@ -297,6 +301,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
+            # The body first, whoever sends it: closing with unread bytes resets the connection.
             wire = self._read_body()
             self._check_sender()
         except _RefusedError as refused:
@@ -372,5 +377,6 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
+        # An answer to HEAD has no body, or the client takes it for the next answer.
         if self.command != "HEAD":
             self.wfile.write(reply.body)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final, TypeAlias
 
+# One moment for all answers, so that two runs get the same bytes.
 CREATED: Final = 1_790_000_000
+# Counted and not random, so that two runs get the same ids.
 _numbers = count(1)
 _AUDIO_CHUNK_CHARACTERS: Final = 64
 _INPUT_USD_PER_TOKEN: Final = 2.5e-6
@@ -93,6 +95,7 @@ def message(
 def completion(*messages: Json, model: str = "gpt-4o-mini", usage: Usage | None = None, **members: object) -> Answer:
     """Return a whole chat completion with one choice for each message; `members` are added at its top level."""
     choices = [
+        # With the members that the APIs send although nothing is in them: readers must bear null.
         {"index": index, "message": message, "finish_reason": _finish_reason(message), "logprobs": None}
         for index, message in enumerate(messages)
     ]
@@ -120,6 +123,7 @@ def stream(
     """
     head = _head("chat.completion.chunk", model)
     events = [event({**head, "id": "", "model": "", "choices": [], "prompt_filter_results": []})] if azure else []
+    # Choices come mixed: a reader must keep them apart by their index.
     pending = [(index, _deltas(message)) for index, message in enumerate(messages)]
     while pending:
         for index, deltas in list(pending):
@@ -160,6 +164,7 @@ def _head(kind: str, model: str) -> Json:
     number = next(_numbers)
     head: Json = {"object": kind, "created": CREATED, "model": model}
     if "/" in model:
+        # OpenRouter's ids and the provider that it chose; OpenAI's tier and fingerprint.
         return {"id": f"gen-{CREATED}-{number:020d}", "provider": "OpenAI", **head}
     return {"id": f"chatcmpl-{number:012d}", "service_tier": "default", "system_fingerprint": "fp_stand_in", **head}
 

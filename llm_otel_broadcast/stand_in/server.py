@@ -106,8 +106,10 @@ class StandIn:
 
     def answer(self, request: SeenRequest) -> Answer:
         """Return what a request gets: the next answer of the script, else what the API would say."""
+        # Before it is answered: a test may look while its client still waits.
         self.requests.append(request)
         try:
+            # `popleft` is one step for all threads; asking for the length first would be two.
             answer = self._script.popleft()
         except IndexError:
             answer = self.usual_answer(request)
@@ -121,6 +123,7 @@ class StandIn:
     def wait(self, seconds: float) -> None:
         """Let an answer take its time; `stop` ends the waiting."""
         if seconds:
+            # Not `sleep`: an answer that takes a minute must not keep a test from ending.
             self._stopping.wait(seconds)
 
 
@@ -186,7 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_events(self, answer: Answer, events: tuple[bytes, ...]) -> None:
         self._head(answer, Content_Type="text/event-stream", Transfer_Encoding="chunked")
         for event in events:
+            # Chunked, as a stream has no length that could be known.
             self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
+            # Each event by itself, as the APIs send: time to the first chunk is measured.
             self.wfile.flush()
             self.server.stand_in.wait(answer.pause)
         if answer.cut:

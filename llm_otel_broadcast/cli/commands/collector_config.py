@@ -16,6 +16,7 @@ from llm_otel_broadcast.settings.headers import split_header
 
 _T = TypeVar("_T")
 
+# As `plan.ROLES`, which `--help` and completion need not import.
 _ROLES: Final = ("agent", "balancer", "sampler", "to-kafka", "from-kafka")
 _SENDING: Final = ("agent", "sampler", "from-kafka")
 _LISTENING: Final = ("agent", "balancer", "sampler", "to-kafka")
@@ -174,6 +175,7 @@ def collector_config(
     if role is None:
         raise click.UsageError(f"say which: {', '.join(_ROLES)}; or --check FILE")
     for name in explicit:
+        # Ignored in silence, an option would be missing from the file without a word.
         if role not in _ROLES_OF_OPTIONS.get(name, _ROLES):
             raise click.UsageError(
                 f"{_flag(name)} means nothing for {role}: it is for {', '.join(_ROLES_OF_OPTIONS[name])}"
@@ -209,6 +211,7 @@ def _check(file: IO[bytes], role: str | None, *, as_json: bool) -> None:
     from llm_otel_broadcast.collector.check.validator import PROGRAMS, find_validator, validate
 
     validator = find_validator()
+    # Standard input has no path that the Collector could read: it gets a copy.
     name = getattr(file, "name", None)
     path = Path(name) if isinstance(name, str) and name != "<stdin>" else None
     try:
@@ -218,6 +221,7 @@ def _check(file: IO[bytes], role: str | None, *, as_json: bool) -> None:
         if validator is not None:
             findings += validate(validator, text, file=path, secrets=secrets_in(text))
     except UnicodeDecodeError as error:
+        # The position alone: bytes of the file may be part of a secret.
         findings = [Finding("error", "", f"not UTF-8: {error.reason} at byte {error.start}", None)]
     except ModuleNotFoundError as error:
         if error.name != "yaml":

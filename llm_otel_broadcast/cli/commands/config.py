@@ -27,6 +27,7 @@ def config(*, as_json: bool) -> None:
         for fault in settings.faults:
             click.echo(f"Error: {fault}", err=True)
         warn(settings.warnings)
+    # A script can ask whether the settings are fine without reading the output.
     sys.exit(1 if settings.faults else 0)
 
 
@@ -54,6 +55,7 @@ def _switch(name: str | None, *, enabled: bool, as_json: bool) -> None:
         if name is None:
             file.enable(enabled)
         else:
+            # The whole table is written: headers and all else of it stay as they are.
             file.put(name, {**file.table(name), "enabled": enabled})
     if as_json:
         say_json({"ok": True, "file": str(file.path), "destination": name, "enabled": enabled})

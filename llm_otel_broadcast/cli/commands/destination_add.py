@@ -64,6 +64,7 @@ def add(*, name: str, preset: str | None, values: tuple[str, ...], untested: boo
     interaction = _interaction(options)
     with exit_at_faults(json=interaction.as_json):
         file = settings_file()
+        # Adding is not replacing: a name twice is more often a slip than a wish.
         if name in file.names():
             raise ConfigError([f'{file.where(name)} is there already: llm-otel-broadcast destinations edit "{name}"'])
         table = _described(preset, read_values(values, "--param"), stated_fields(options), asks=interaction.asks)
@@ -116,6 +117,7 @@ def _described(preset: str | None, values: dict[str, str], table: dict[str, Any]
         parameters = prompts.ask_parameters(chosen, values, asks=asks, needless=needless)
         with faults_as_usage():
             described = presets.table_of(chosen.name, {**parameters, **table})
+        # The file says what was chosen and no defaults, so that it stays short and follows defaults that change.
         return {key: value for key, value in described.items() if key != "name" and not presets.is_default(key, value)}
     if values:
         raise click.UsageError("--param needs --preset")
@@ -136,6 +138,7 @@ def _changed(
     headers = dict(current.get("headers", {}))
     if not changes and not removed:
         if not asks:
+            # A command without any change is a question on a terminal and a mistake in a script.
             raise click.UsageError("what is to change? Name it: --endpoint, --header, --encoding, ...")
         endpoint = prompts.ask_endpoint(current.get("endpoint"))
         return {**current, "endpoint": endpoint, "headers": prompts.ask_headers(headers)}
@@ -155,6 +158,7 @@ def _save(file: SettingsFile, name: str, table: Mapping[str, Any], interaction: 
     # What is not in the file yet is no fault of the file's: a message about it does not name the file.
     label = "" if name in file.names() else f'destination "{name}"'
     if untested:
+        # Variables of the environment may be set only where the program runs: for the check they count as set.
         file.make(name, table, AllSet(), label)
         file.put(name, table)
         if interaction.as_json:
@@ -172,6 +176,7 @@ def _save(file: SettingsFile, name: str, table: Mapping[str, Any], interaction: 
     attempt = try_suggestions(lambda table: file.make(name, table, os.environ, label), table, interaction)
     report = attempt.report
     if report.ok:
+        # Only what took a real span is written: a typing error shows now and not as missing traces.
         file.put(name, attempt.table)
         remember(file.path, attempt.destination, ok=True, message=report.message, environ=os.environ)
     if interaction.as_json:

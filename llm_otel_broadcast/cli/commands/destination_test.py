@@ -62,6 +62,7 @@ def _test_destination_of_file(name: str, changes: Mapping[str, Any], interaction
 
     file = settings_file()
     table = file.table(name)
+    # A header of the command line replaces one of the same name and leaves the others.
     headers = {**table.get("headers", {}), **changes.get("headers", {})}  # type: ignore[dict-item]
     described = {**table, **changes, **({"headers": headers} if headers else {})}
     attempt = try_suggestions(lambda table: file.make(name, table, os.environ), described, interaction)
@@ -88,4 +89,5 @@ def _remember(results: Sequence[_Result]) -> None:
         return
     for destination, report in results:
         if destination.name in names:
+            # So that `destinations list` can tell when a destination last worked.
             remember(file.path, destination, ok=report.ok, message=report.message, environ=os.environ)

@@ -44,6 +44,7 @@ def list_(*, as_json: bool) -> None:
         file = _trusted_file()
         settings = file.load(os.environ)
     if as_json:
+        # One destination as `show --json` has it: scripts read both alike.
         documents = [destination_json(settings, position) for position in range(len(settings.tables))]
         say_json({"file": str(file.path), "destinations": documents})
         return
@@ -62,6 +63,7 @@ def show(*, name: str, as_json: bool) -> None:
 
     with exit_at_faults(json=as_json):
         file = _trusted_file()
+        # Raises where there is no such destination, with the names that there are.
         file.table(name)
         settings = file.load(os.environ)
     position = [destination.name for destination in settings.destinations].index(name)
@@ -107,6 +109,7 @@ def import_(*, source: Path, dry_run: bool, replace: bool, as_json: bool) -> Non
         file = _trusted_file()
         entries = _imported(source, names=() if replace else file.names())
         for entry in entries:
+            # Without a table: a kind that takes no OTLP, which is only reported.
             if entry.table is not None and not dry_run:
                 file.put(entry.name, entry.table)
     imported = [entry for entry in entries if entry.table is not None]
@@ -122,6 +125,7 @@ def import_(*, source: Path, dry_run: bool, replace: bool, as_json: bool) -> Non
         )
     else:
         say(import_lines(entries, file.path, dry_run=dry_run))
+    # An export of which nothing could be taken over is a failure for a script.
     sys.exit(0 if imported else 1)
 
 
@@ -132,6 +136,7 @@ def _imported(source: Path, names: Collection[str]) -> list[Imported]:
     # An error names where the text came from: the export, not the settings file.
     label = "standard input" if str(source) == "-" else source
     try:
+        # With a byte order mark the JSON would not begin with a brace.
         text = sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8-sig")
         return read_export(text, names)
     except OSError as error:

@@ -37,6 +37,7 @@ class StepLines:
 
     def step(self, step: Step) -> None:
         """Print a step that is done."""
+        # Columns of fixed width, as each step is a table of its own; details break inside theirs on a narrow terminal.
         grid = Table.grid(padding=(0, 1))
         grid.add_column(width=2, justify="right")
         grid.add_column(width=_NAME_CHARACTERS)
@@ -55,6 +56,7 @@ class StepLines:
 
 def mark(console: Console, *, ok: bool) -> str:
     """Return a sign for success or failure; letters where the output's encoding has no such signs."""
+    # A Windows console in cp1252, or a pipe in ASCII, ended the test with a UnicodeEncodeError.
     sign = "✓" if ok else "✗"
     try:
         sign.encode(console.encoding)
@@ -81,6 +83,7 @@ def _as_options(text: str) -> str:
 
 
 def _time(seconds: float) -> str:
+    # A look-up in the system's cache takes microseconds; "0 ms" would look like a step that was left out.
     if seconds < _MILLISECOND_S:
         return "<1 ms"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
@@ -101,6 +104,7 @@ def verdict(destination: Destination, report: ConnectionReport) -> Text:
     """Return the last line of a test."""
     if not report.ok:
         return Text.assemble((f"  {destination.name} does not work", "bold red"))
+    # For known backends the page to look at; elsewhere the id to search for.
     page = where_to_look(destination, report.trace_id) if report.trace_id else None
     return Text.assemble(
         (f"  {destination.name} works", "bold green"), ("  probe: ", "dim"), (page or f"trace {report.trace_id}", "dim")

@@ -27,6 +27,7 @@ def preset_lines(preset: Preset) -> Group:
     """Return one preset in full."""
     grid = Table.grid(padding=(0, 2))
     for parameter in preset.parameters:
+        # None: it must be given; empty: it may be left out.
         remarks = ["secret"] if parameter.secret else []
         if parameter.default is not None:
             remarks.append(f"default {parameter.default}" if parameter.default else "optional")

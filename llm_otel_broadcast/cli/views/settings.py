@@ -36,6 +36,7 @@ def destination_table(file: FileSettings) -> Table:
     """Return a row for each destination."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for name in ("name", "enabled", "endpoint", "encoding", "privacy", "sampling", "last test"):
+        # Folded and not cut: half of a URL is of no use.
         table.add_column(name, overflow="fold")
     for destination in file.destinations:
         table.add_row(
@@ -141,6 +142,7 @@ def _settings(head: str | Text, fields: Mapping[str, Shown], path: str) -> Group
 
 def _short_origin(origin: str, path: str) -> str:
     """Return an origin without what stands above or beside it: the file's path, the destination's name."""
+    # Each line would repeat the path that stands in the first one.
     short = origin.removeprefix(f"{path}: ") if path else origin
     return "file" if short.startswith("[[destinations]]") else "[defaults]" if short.startswith("[defaults]") else short
 

@@ -41,5 +41,6 @@ def _problems(lane: DestinationStatus) -> Iterable[str]:
             yield f"{lane.name}: dropped {', '.join(reasons)}"
         if UNANSWERED in lane.dropped:
             yield f"{lane.name}: no answer for {lane.dropped[UNANSWERED]} in time; they may have arrived"
+    # An error that has been made good by a retry is no news.
     if lane.last_error and (lane.dropped or lane.queued_records):
         yield f"{lane.name}: {lane.last_error}"

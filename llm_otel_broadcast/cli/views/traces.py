@@ -41,6 +41,7 @@ def _tree(trace_id: str, spans: Sequence[ReceivedSpan]) -> Tree:
     children: dict[str, list[ReceivedSpan]] = {}
     for span in sorted(spans, key=lambda span: span.start_ns):
         children.setdefault(span.parent_span_id if span.parent_span_id in span_ids else "", []).append(span)
+    # A stack of our own: a trace of a thousand spans in each other is no reason for a RecursionError.
     open_branches = [(tree, "")]
     while open_branches:
         branch, parent = open_branches.pop()
@@ -87,6 +88,7 @@ def _tokens(span: ReceivedSpan) -> str:
     output_tokens = span.attributes.get("gen_ai.usage.output_tokens")
     if input_tokens is None and output_tokens is None:
         return ""
+    # Cached tokens are part of the input tokens, not besides them.
     cached = span.attributes.get("gen_ai.usage.cache_read.input_tokens")
     note = f" ({cached} cached)" if cached else ""
     return f"{input_tokens} in{note}, {output_tokens} out"
@@ -96,6 +98,7 @@ def _cost(span: ReceivedSpan) -> str:
     cost = span.attributes.get("gen_ai.usage.total_cost")
     if not isinstance(cost, float):
         return ""
+    # A cost that the API has stated and one from a list of prices must not look the same.
     estimated = " (estimated)" if _text(span, "gen_ai.usage.cost.source") == "estimated" else ""
     return f"${cost:.6f}{estimated}"
 

@@ -37,6 +37,7 @@ def check(text: str, role: Role | None = None) -> list[Finding]:
     whole_traces.check(config, report)
     endpoints.check(config, report, agent=role == "agent")
     secrets.check(config, report)
+    # As a person reads the file, whatever the order of the checks.
     return sorted(report.findings, key=lambda finding: (finding.line or 0, finding.path, finding.message))
 
 
@@ -50,6 +51,7 @@ def _check_memory_limiters(config: Node, report: Report) -> None:
         path = f"service.pipelines.{name}"
         processors = pipeline.names("processors")
         positions = [position for position, (name, _) in enumerate(processors) if kind_of(name) == "memory_limiter"]
+        # The Collector does without, until the kernel ends it.
         if not positions:
             report.warning(pipeline, path, "has no memory_limiter: a burst or a dead backend can end the process")
         elif positions[0]:

@@ -36,6 +36,7 @@ def check(config: Node, report: Report, *, agent: bool) -> None:
                 )
         elif kind in _HTTP_EXPORTERS:
             _check_http(node, path, report)
+    # Other roles listen to other machines, which is their purpose.
     if agent:
         for name, node in config.items("receivers"):
             if kind_of(name) == "otlp":
@@ -69,8 +70,10 @@ def _check_http(node: Node, path: str, report: Report) -> None:
             report.error(
                 endpoint, f"{path}.{key}", "gets /v1/traces added once more: call it traces_endpoint, or cut the path"
             )
+        # Not an error: a backend may take traces at its root.
         if key == "traces_endpoint" and url.path in ("", "/"):
             report.warning(endpoint, f"{path}.{key}", "is used as it is and has no path: usually /v1/traces")
+        # A gRPC server breaks off a connection that speaks HTTP/1.1, and the exporter's error does not say why.
         if url.port == _GRPC_PORT:
             report.warning(
                 endpoint, f"{path}.{key}", f"{_GRPC_PORT} is the port of OTLP over gRPC; HTTP is {_HTTP_PORT}"

@@ -42,6 +42,7 @@ def _secrets(config: Node) -> Iterator[tuple[str, Node]]:
     for section in _SECTIONS:
         for name, component in config.items(section):
             for path, node in walk(component, f"{section}.{name}"):
+                # A password of digits is a number for YAML; `true` is a switch.
                 if isinstance(node.value, str | int) and node.value is not True and _is_secret(path, str(node.value)):
                     yield path, node
 

@@ -36,6 +36,7 @@ def check(config: Node, report: Report) -> None:
 def _check_decision_cache(node: Node, path: str, report: Report) -> None:
     num_traces = number(node.scalar("num_traces"))
     for key in ("sampled_cache_size", "non_sampled_cache_size"):
+        # A decision that has left the cache is made again for late spans, and may be another one.
         size = number(node.scalar("decision_cache", key))
         if size and size < (_DEFAULT_NUM_TRACES if num_traces is None else num_traces):
             report.warning(
@@ -73,6 +74,7 @@ def _check_pipeline(config: Node, pipeline: Node, path: str, report: Report) -> 
 
 
 def _check_balancer(node: Node, path: str, report: Report) -> None:
+    # traceID is the default.
     key = node.scalar("routing_key")
     if key is not None and key != "traceID" and not is_open(key):
         report.warning(
@@ -82,6 +84,7 @@ def _check_balancer(node: Node, path: str, report: Report) -> None:
         )
     if (endpoint := node.find("protocol", "otlp", "endpoint")) is not None:
         report.warning(endpoint, f"{path}.protocol.otlp.endpoint", "is not used: the resolver says where to")
+    # Each sampler has an exporter of its own inside, made from this one setting.
     if (storage := node.find("protocol", "otlp", "sending_queue", "storage")) is not None:
         report.error(
             storage,
