@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import click
 
@@ -13,14 +13,16 @@ from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import header_faults, read_pairs
 from llm_otel_broadcast.settings.validators import FILE_OR_NONE, TRUTH, Kind, kinds_of, read_json
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+Command = TypeVar("Command", bound=Callable[..., object])
+Table: TypeAlias = dict[str, Any]
+"""A destination, or some fields of one, as the settings file has it."""
 # `name` is an argument of the commands; endpoint and headers have more than one option.
 _WRITTEN_BY_HAND: Final = ("name", "endpoint", "headers")
 # `--no-enabled` is no word.
 _FLAGS: Final = {"enabled": "--enabled/--disabled", "privacy_mode": "--privacy-mode/--no-privacy-mode"}
 
 
-def destination_options(command: _Command) -> _Command:
+def destination_options(command: Command) -> Command:
     """Give a command an option for each field; those that are not used arrive as None."""
     # Options are applied from the last to the first, as decorators are.
     for name, kind in reversed(kinds_of(Destination).items()):
@@ -39,12 +41,12 @@ def _checked_endpoint(_context: click.Context, parameter: click.Parameter, text:
     return text
 
 
-def endpoint_option(text: str) -> Callable[[_Command], _Command]:
+def endpoint_option(text: str) -> Callable[[Command], Command]:
     """Return the option for where to send, with a help text."""
     return click.option("--endpoint", "-e", metavar="URL", callback=_checked_endpoint, help=text)
 
 
-def header_option(text: str, name: str = "headers") -> Callable[[_Command], _Command]:
+def header_option(text: str, name: str = "headers") -> Callable[[Command], Command]:
     """Return the option for headers, which may be repeated; `-H 'Name: value'` is curl's way to say it."""
     return click.option("--header", "-H", name, metavar="KEY=VALUE", multiple=True, help=text)
 
@@ -60,7 +62,7 @@ _OPTIONS: Final = (
 )
 
 
-def _option(name: str, kind: Kind) -> Callable[[_Command], _Command]:
+def _option(name: str, kind: Kind) -> Callable[[Command], Command]:
     flag = f"--{name.replace('_', '-')}"
     # None for a flag that is not used, so that an edit leaves the field as it is.
     if kind is TRUTH:
@@ -99,7 +101,7 @@ def _help(name: str) -> str:
     return re.sub(r"\s+", " ", match[1]).strip().replace("`", "") if match else ""
 
 
-def stated_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+def stated_fields(options: Mapping[str, Any]) -> Table:
     """Return the fields of a destination that the options state."""
     table = {name: value for name, value in options.items() if name in kinds_of(Destination) and value is not None}
     headers = _read_headers(options["pairs"], options["mapping"])

@@ -7,14 +7,15 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final, TypeAlias, TypeVar
 
 import click
 
 from llm_otel_broadcast.cli.output import as_json, say_json
 from llm_otel_broadcast.settings.headers import split_header
 
-_T = TypeVar("_T")
+_Command = TypeVar("_Command", bound=Callable[..., object])
+_Decorator: TypeAlias = Callable[[_Command], _Command]
 
 # As `plan.ROLES`, which `--help` and completion need not import.
 _ROLES: Final = ("agent", "balancer", "sampler", "to-kafka", "from-kafka")
@@ -42,8 +43,8 @@ _ROLES_OF_OPTIONS: Final = {
 """Options that only some roles have."""
 
 
-def _options(*decorators: Callable[[Any], Any]) -> Callable[[_T], _T]:
-    def decorate(command: _T) -> _T:
+def _options(*decorators: _Decorator[_Command]) -> _Decorator[_Command]:
+    def decorate(command: _Command) -> _Command:
         # As if written above the command, where the last one is applied first.
         for decorator in reversed(decorators):
             command = decorator(command)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from llm_otel_broadcast.cli.destination_options import destination_options, read_values, stated_fields
+from llm_otel_broadcast.cli.destination_options import Command, Table, destination_options, read_values, stated_fields
 from llm_otel_broadcast.cli.output import as_json, exit_at_faults, faults_as_usage, say_json
 from llm_otel_broadcast.cli.settings_file import complete_name, settings_file
 from llm_otel_broadcast.settings.errors import ConfigError
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from llm_otel_broadcast.settings.manage.editor import SettingsFile
     from llm_otel_broadcast.settings.presets import Preset
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
-
-def _saving_options(command: _Command) -> _Command:
+def _saving_options(command: Command) -> Command:
     command = click.option(
         "--accept-suggestion", "accepts", is_flag=True, help="Take what the test suggests, e.g. the other encoding."
     )(command)
@@ -90,7 +88,7 @@ def edit(*, name: str, removed: tuple[str, ...], untested: bool, **options: Any)
         _save(file, name, table, interaction, untested=untested)
 
 
-def _interaction(options: Mapping[str, Any]) -> Interaction:
+def _interaction(options: Mapping[str, bool]) -> Interaction:
     from llm_otel_broadcast.cli.prompts import can_ask
     from llm_otel_broadcast.cli.suggestions import Interaction
 
@@ -98,7 +96,7 @@ def _interaction(options: Mapping[str, Any]) -> Interaction:
     return Interaction(as_json=as_json, asks=can_ask(as_json=as_json), accepts=options["accepts"])
 
 
-def _described(preset: str | None, values: dict[str, str], table: dict[str, Any], *, asks: bool) -> dict[str, Any]:
+def _described(preset: str | None, values: dict[str, str], table: Table, *, asks: bool) -> Table:
     """Return the table of a new destination, what is missing asked for."""
     from llm_otel_broadcast.cli import prompts
     from llm_otel_broadcast.settings import presets
@@ -129,9 +127,7 @@ def _described(preset: str | None, values: dict[str, str], table: dict[str, Any]
     return table
 
 
-def _changed(
-    current: Mapping[str, Any], changes: Mapping[str, Any], removed: tuple[str, ...], *, asks: bool
-) -> dict[str, Any]:
+def _changed(current: Table, changes: Table, removed: tuple[str, ...], *, asks: bool) -> Table:
     """Return the table of a destination with the changes in it."""
     from llm_otel_broadcast.cli import prompts
 
@@ -152,7 +148,7 @@ def _changed(
     return {**current, **changes, "headers": {**untouched, **changes.get("headers", {})}}
 
 
-def _save(file: SettingsFile, name: str, table: Mapping[str, Any], interaction: Interaction, *, untested: bool) -> None:
+def _save(file: SettingsFile, name: str, table: Table, interaction: Interaction, *, untested: bool) -> None:
     if not table.get("headers"):
         table = {key: value for key, value in table.items() if key != "headers"}
     # What is not in the file yet is no fault of the file's: a message about it does not name the file.

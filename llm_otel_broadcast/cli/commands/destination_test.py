@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from llm_otel_broadcast.cli.destination_options import destination_options, stated_fields
+from llm_otel_broadcast.cli.destination_options import Table, destination_options, stated_fields
 from llm_otel_broadcast.cli.output import as_json, exit_at_faults, say_json
 from llm_otel_broadcast.cli.settings_file import complete_name, settings_file
 from llm_otel_broadcast.cli.targets import destinations_in_effect, unsaved_destination
@@ -56,7 +56,7 @@ def test(*, name: str | None, accepts: bool, as_json: bool, **options: Any) -> N
     sys.exit(0 if ok else 1)
 
 
-def _test_destination_of_file(name: str, changes: Mapping[str, Any], interaction: Interaction) -> _Result:
+def _test_destination_of_file(name: str, changes: Table, interaction: Interaction) -> _Result:
     """Test a destination of the file with changes; remember the result of an unchanged one, and save what was accepted."""
     from llm_otel_broadcast.cli.suggestions import try_suggestions
 
