@@ -129,7 +129,7 @@ def package(session: nox.Session, kind: str) -> None:
 def picture(session: nox.Session) -> None:
     """Draw docs/demo.svg, the picture in the README, from a real run of the demo."""
     session.install("-e", ".[cli]")
-    session.run("python", "-m", "tests.picture", *session.posargs)
+    session.run("python", "-m", "tests.support.picture", *session.posargs)
 
 
 @nox.session

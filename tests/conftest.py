@@ -22,8 +22,8 @@ from llm_otel_broadcast.runtime.reload import watcher
 from llm_otel_broadcast.settings.destination import SHORTHAND
 from llm_otel_broadcast.settings.environment import DISABLED, variables
 from llm_otel_broadcast.settings.locations import CONFIG
-from llm_otel_broadcast.stand_in.server import StandIn
 from llm_otel_broadcast.tracing.placement import roots
+from tests.support.stand_in.server import StandIn
 
 NAMED = (
     "openai",

@@ -15,8 +15,8 @@ import llm_otel_broadcast
 from llm_otel_broadcast import ConfigError, Destination
 from llm_otel_broadcast.receiver import OtlpReceiver, Reply
 from llm_otel_broadcast.wire import retry
-from tests.clients.calling import chat
-from tests.delivery.lanes import until
+from tests.support.client_calls import chat
+from tests.support.deadlines import until
 
 
 def test_the_handle_is_a_context_manager_that_delivers_and_stops(stand_in, receiver):

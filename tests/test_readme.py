@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import llm_otel_broadcast
-from tests.middleware.serving import asgi_served, get
+from tests.support.web_servers import asgi_served, get
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 SECTION = re.search(r"^### Shape the trace$(.*?)^##", README, re.DOTALL | re.MULTILINE)[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import click
 
@@ -13,15 +13,20 @@ from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import header_faults, read_pairs
 from llm_otel_broadcast.settings.validators import FILE_OR_NONE, TRUTH, Kind, kinds_of, read_json
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-_APART: Final = ("name", "endpoint", "headers")
+Command = TypeVar("Command", bound=Callable[..., object])
+Table: TypeAlias = dict[str, Any]
+"""A destination, or some fields of one, as the settings file has it."""
+# `name` is an argument of the commands; endpoint and headers have more than one option.
+_WRITTEN_BY_HAND: Final = ("name", "endpoint", "headers")
+# `--no-enabled` is no word.
 _FLAGS: Final = {"enabled": "--enabled/--disabled", "privacy_mode": "--privacy-mode/--no-privacy-mode"}
 
 
-def destination_options(command: _Command) -> _Command:
+def destination_options(command: Command) -> Command:
     """Give a command an option for each field; those that are not used arrive as None."""
+    # Options are applied from the last to the first, as decorators are.
     for name, kind in reversed(kinds_of(Destination).items()):
-        if name not in _APART:
+        if name not in _WRITTEN_BY_HAND:
             command = _option(name, kind)(command)
     for option in reversed(_OPTIONS):
         command = option(command)
@@ -29,19 +34,19 @@ def destination_options(command: _Command) -> _Command:
 
 
 def _checked_endpoint(_context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
-    """Refuse what is no URL as what it is, wrong usage."""
+    # Checked here rather than by `Destination`, so that it ends with 2, wrong usage, and not with 1.
     faults = endpoint_faults(text) if text is not None else []
     if faults:
         raise click.BadParameter("; ".join(fault.removeprefix("endpoint ") for fault in faults), param=parameter)
     return text
 
 
-def endpoint_option(text: str) -> Callable[[_Command], _Command]:
-    """Return the option for where to send."""
+def endpoint_option(text: str) -> Callable[[Command], Command]:
+    """Return the option for where to send, with a help text."""
     return click.option("--endpoint", "-e", metavar="URL", callback=_checked_endpoint, help=text)
 
 
-def header_option(text: str, name: str = "headers") -> Callable[[_Command], _Command]:
+def header_option(text: str, name: str = "headers") -> Callable[[Command], Command]:
     """Return the option for headers, which may be repeated; `-H 'Name: value'` is curl's way to say it."""
     return click.option("--header", "-H", name, metavar="KEY=VALUE", multiple=True, help=text)
 
@@ -57,12 +62,14 @@ _OPTIONS: Final = (
 )
 
 
-def _option(name: str, kind: Kind) -> Callable[[_Command], _Command]:
+def _option(name: str, kind: Kind) -> Callable[[Command], Command]:
     flag = f"--{name.replace('_', '-')}"
+    # None for a flag that is not used, so that an edit leaves the field as it is.
     if kind is TRUTH:
         pair = _FLAGS.get(name, f"{flag}/--no-{flag[2:]}")
         return click.option(pair, name, default=None, help=_help(name))
     if kind is FILE_OR_NONE:
+        # Absolute: the settings file is read by programs that start in other directories.
         file = click.Path(exists=True, dir_okay=False, resolve_path=True)
         return click.option(flag, name, type=file, metavar="FILE", help=_help(name))
     return click.option(flag, name, metavar="VALUE", callback=_reader(name, kind), help=_help(name))
@@ -74,10 +81,11 @@ def _reader(name: str, kind: Kind) -> Callable[[click.Context, click.Parameter, 
             return None
         try:
             value = kind.read(text)
-        except ConfigError as wrong:
-            raise click.BadParameter("; ".join(wrong.faults), param=parameter) from None
-        except ValueError as reason:
-            raise click.BadParameter(str(reason), param=parameter) from None
+        except ConfigError as error:
+            raise click.BadParameter("; ".join(error.faults), param=parameter) from None
+        except ValueError as error:
+            raise click.BadParameter(str(error), param=parameter) from None
+        # The field's own check, while the option is still known: the message names `--timeout` and ends with 2.
         faults = kind.faults(name, value)
         if faults:
             raise click.BadParameter("; ".join(faults), param=parameter)
@@ -88,30 +96,32 @@ def _reader(name: str, kind: Kind) -> Callable[[click.Context, click.Parameter, 
 
 def _help(name: str) -> str:
     """Return what the documentation of `Destination` says of a field."""
-    found = re.search(rf"^ +{name}: (.+?)(?=^ +\w+: |^ *$)", Destination.__doc__ or "", re.DOTALL | re.MULTILINE)
-    return re.sub(r"\s+", " ", found[1]).strip().replace("`", "") if found else ""
+    # The docstring is the one text about a field: beside the fields it would be written a second time, and differ one day.
+    match = re.search(rf"^ +{name}: (.+?)(?=^ +\w+: |^ *$)", Destination.__doc__ or "", re.DOTALL | re.MULTILINE)
+    return re.sub(r"\s+", " ", match[1]).strip().replace("`", "") if match else ""
 
 
-def stated(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that the options state."""
-    table = {name: value for name, value in given.items() if name in kinds_of(Destination) and value is not None}
-    headers = read_headers(given["pairs"], given["mapping"])
+def stated_fields(options: Mapping[str, Any]) -> Table:
+    """Return the fields of a destination that the options state."""
+    table = {name: value for name, value in options.items() if name in kinds_of(Destination) and value is not None}
+    headers = _read_headers(options["pairs"], options["mapping"])
     return table | ({"headers": headers} if headers else {})
 
 
-def read_headers(pairs: Sequence[str], mapping: str | None) -> dict[str, str]:
-    """Read `--header` and `--headers`; what is wrong is named without its value."""
+def _read_headers(pairs: Sequence[str], mapping: str | None) -> dict[str, str]:
+    """Read `--header` and `--headers`; what is wrong is named without its value, which may be a key."""
     headers: dict[str, str] = {}
     if mapping is not None:
         try:
-            said: Any = read_json(mapping)
-        except ValueError as reason:
-            raise click.BadParameter(str(reason), param_hint="--headers") from None
-        if not isinstance(said, dict):
+            document = read_json(mapping)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--headers") from None
+        # The text may be the key itself, so it is not repeated.
+        if not isinstance(document, dict):
             raise click.BadParameter(
                 'it must be a JSON object such as {"Authorization": "..."}', param_hint="--headers"
             )
-        headers |= said
+        headers |= document
     return checked_headers({**headers, **split_headers(pairs)})
 
 
@@ -119,12 +129,16 @@ def split_headers(texts: Sequence[str]) -> dict[str, str]:
     """Split `--header` options into names and values."""
     try:
         return read_pairs(texts)
-    except ConfigError as wrong:
-        raise click.BadParameter("; ".join(wrong.faults), param_hint="--header") from None
+    except ConfigError as error:
+        raise click.BadParameter("; ".join(error.faults), param_hint="--header") from None
 
 
 def checked_headers(headers: dict[str, str]) -> dict[str, str]:
-    """Return headers that HTTP can carry."""
+    """Return the headers if HTTP can carry them.
+
+    Raises:
+        UsageError: naming each that it cannot.
+    """
     faults = header_faults(headers)
     if faults:
         raise click.UsageError("; ".join(faults))
@@ -132,11 +146,15 @@ def checked_headers(headers: dict[str, str]) -> dict[str, str]:
 
 
 def read_values(pairs: Sequence[str], option: str) -> dict[str, str]:
-    """Read `KEY=VALUE` options."""
-    read = {}
+    """Read the `KEY=VALUE` of an option that may be repeated.
+
+    Raises:
+        BadParameter: naming the first that is none by its number, as it may hold a key.
+    """
+    values = {}
     for position, pair in enumerate(pairs):
         name, separator, value = pair.partition("=")
         if not separator or not name.strip():
             raise click.BadParameter(f"number {position + 1} is not KEY=VALUE", param_hint=option)
-        read[name.strip()] = value.strip()
-    return read
+        values[name.strip()] = value.strip()
+    return values

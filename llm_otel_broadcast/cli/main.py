@@ -10,18 +10,16 @@ def main() -> None:
     """Run the command line."""
     try:
         from llm_otel_broadcast.cli.app import cli
-    except ModuleNotFoundError as missing:
-        if missing.name not in ("click", "rich"):
+    except ModuleNotFoundError as error:
+        if error.name not in ("click", "rich"):
             raise
         sys.exit(
-            f"llm-otel-broadcast needs {missing.name}, which comes with the cli extra: pip install 'llm-otel-broadcast[cli]'"
+            f"llm-otel-broadcast needs {error.name}, which comes with the cli extra: pip install 'llm-otel-broadcast[cli]'"
         )
-    _replace_what_cannot_be_written()
-    cli(windows_expand_args=False)  # arguments of a program that is run are that program's business
-
-
-def _replace_what_cannot_be_written() -> None:
-    """Have a character that the output's encoding lacks (cp1252, Latin-1, ASCII) become `?` instead of an error."""
+    # A character that the output's encoding lacks (cp1252, Latin-1, ASCII) becomes `?`: in a pipe on Windows the marks of a
+    # connection test ended the command with a UnicodeEncodeError.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")
+    # `*` in an argument of a program that is run is for that program to expand, or not.
+    cli(windows_expand_args=False)

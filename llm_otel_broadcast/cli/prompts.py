@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from llm_otel_broadcast.settings.destination import endpoint_faults, redact_url
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import header_fault, shown_name, split_header
-from llm_otel_broadcast.settings.presets import PRESETS, Parameter, Preset, find_preset, takes_no_reference
+from llm_otel_broadcast.settings.presets import PRESETS, Preset, find_preset, takes_no_reference
 
 _REFERENCE: Final = re.compile(r"\$\{\w+\}")
 
@@ -23,12 +23,17 @@ def can_ask(*, as_json: bool) -> bool:
 
 
 def ask_preset() -> Preset | str | None:
-    """Ask which backend it is; a URL: the endpoint of another one; None: another one."""
+    """Ask which backend it is.
+
+    Returns:
+        A preset; or a URL, the endpoint of a backend without preset; or None, for a backend without preset.
+    """
     click.echo(f"Presets: {', '.join(PRESETS)}")
     while True:
         answer = click.prompt("Preset or URL (Enter: none, I have an endpoint)", default="", show_default=False).strip()
         if not answer:
             return None
+        # Who has an endpoint pastes it, whatever the question was.
         if "://" in answer:
             faults = endpoint_faults(answer)
             if not faults:
@@ -37,54 +42,62 @@ def ask_preset() -> Preset | str | None:
             continue
         try:
             return find_preset(answer)
-        except ConfigError as wrong:
-            click.echo(str(wrong).partition(": there are")[0])
+        except ConfigError as error:
+            # The list of all presets stands above the question.
+            click.echo(str(error).partition(": there are")[0])
 
 
-def complete(preset: Preset, given: Mapping[str, str], *, asks: bool, without: frozenset[str]) -> dict[str, str]:
-    """Return the values of a preset, those that are missing asked for; where nobody can be asked, they are named.
+def ask_parameters(
+    preset: Preset, stated: Mapping[str, str], *, asks: bool, needless: frozenset[str]
+) -> dict[str, str]:
+    """Return the values of a preset's parameters; those that no option states are asked for.
 
     Args:
-        preset: whose values.
-        given: those that are known.
-        asks: whether to ask.
-        without: values that are not needed, because an option says what they would.
+        preset: whose parameters.
+        stated: values that options state.
+        asks: whether somebody can be asked.
+        needless: parameters that are not needed, because an option says what they would.
+
+    Raises:
+        UsageError: nobody can be asked, and values are missing (all are named); or one holds a `${VARIABLE}` that cannot be
+            written into the file as a reference.
     """
-    values = dict(given)
+    values = dict(stated)
     missing = []
     for parameter in preset.parameters:
-        if parameter.name in values or parameter.name in without:
+        if parameter.name in values or parameter.name in needless:
             continue
         if asks:
-            values[parameter.name] = _ask(parameter)
+            question = parameter.prompt[:1].upper() + parameter.prompt[1:]
+            answer: str = click.prompt(
+                f"{question} (Enter: none)" if parameter.default == "" else question,
+                default=parameter.default,
+                show_default=bool(parameter.default),
+                hide_input=parameter.secret,
+            )
+            values[parameter.name] = answer.strip()
+        # All that is missing at once, so that a script is right after one try.
         elif parameter.default is None:
             missing.append(f"--param {parameter.name}=... ({parameter.prompt})")
     if missing:
         raise click.UsageError(f'preset "{preset.name}" needs {", ".join(missing)}')
     for name, value in values.items():
+        # Langfuse's two keys become one Basic header in base64: nothing could be put in the place of a reference there.
         if _REFERENCE.search(value) and takes_no_reference(preset, name):
             raise click.UsageError(
                 f"{name} is encoded together with other values, so it cannot be a ${{VARIABLE}}: "
                 "give the header itself, --header 'Authorization=Basic ${VARIABLE}'"
             )
-    return {name: value for name, value in values.items() if value != "" or name in given}
-
-
-def _ask(parameter: Parameter) -> str:
-    optional = " (Enter: none)" if parameter.default == "" else ""
-    text = parameter.prompt[:1].upper() + parameter.prompt[1:] + optional
-    answer: str = click.prompt(
-        text, default=parameter.default, show_default=bool(parameter.default), hide_input=parameter.secret
-    )
-    return answer.strip()
+    return {name: value for name, value in values.items() if value != "" or name in stated}
 
 
 def ask_endpoint(current: str | None = None) -> str:
-    """Ask for the endpoint until it is one."""
-    shown = redact_url(current) if current else None
+    """Ask for the endpoint until the answer is one."""
+    # The current one may hold a password or a key: shown without, and kept as it is when it is confirmed.
+    default = redact_url(current) if current else None
     while True:
-        answer: str = click.prompt("Endpoint (URL of the OTLP/HTTP traces intake)", default=shown).strip()
-        if current is not None and answer == shown:
+        answer: str = click.prompt("Endpoint (URL of the OTLP/HTTP traces intake)", default=default).strip()
+        if current is not None and answer == default:
             return current
         faults = endpoint_faults(answer)
         if not faults:
@@ -92,10 +105,11 @@ def ask_endpoint(current: str | None = None) -> str:
         click.echo("; ".join(faults))
 
 
-def ask_headers(current: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask for headers, those that are there first; the values are not shown."""
+def ask_headers(current: Mapping[str, str]) -> dict[str, str]:
+    """Ask for headers, the current ones first; the values are not shown."""
     headers = dict(current)
     for name in current:
+        # Keys of others may be read over a shoulder: typed without being shown, and never shown as a default.
         answer = click.prompt(f"{name} (Enter: keep; - removes it)", default="", show_default=False, hide_input=True)
         if answer.strip() == "-":
             del headers[name]
@@ -108,6 +122,7 @@ def ask_headers(current: Mapping[str, Any]) -> dict[str, Any]:
         # A header pasted whole, as vendors' pages have it, brings its value along.
         name, value = split_header(text) or (text, "")
         value = value or click.prompt(f"Value of {shown_name(name)}", hide_input=True).strip()
+        # Asked again at once, rather than refused with everything else at the end.
         fault = header_fault(name, value)
         if fault:
             click.echo(fault)

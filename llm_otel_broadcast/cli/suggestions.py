@@ -1,10 +1,10 @@
-"""Testing a destination that is to be saved: what the test suggests is tried with consent, until it works or there is nothing left."""
+"""Testing a destination that is to be saved: suggestions of the test are tried with consent, until it works or there is none left."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import click
@@ -15,14 +15,14 @@ from llm_otel_broadcast.connection.check import test_connection
 from llm_otel_broadcast.connection.report import ConnectionReport
 from llm_otel_broadcast.settings.destination import Destination
 
-Maker: TypeAlias = Callable[[Mapping[str, Any]], Destination]
+DestinationMaker: TypeAlias = Callable[[Mapping[str, object]], Destination]
 """Makes a destination of the table that describes it."""
-_MOST: Final = 4
-"""Suggestions taken one after the other."""
+_MAX_SUGGESTIONS: Final = 4
+"""Taken one after the other; a backend that has something else to suggest after each would otherwise be tested for ever."""
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class Interaction:
     """How to speak with the user: as JSON, with questions, and whether suggestions are taken unasked."""
 
     as_json: bool
@@ -31,37 +31,37 @@ class Manner:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """What was tested last: the table with what was accepted, the destination it makes, how it went."""
+class Attempt:
+    """The last test: the table with all suggestions that were accepted, its destination, and how it went."""
 
-    table: Mapping[str, Any]
+    table: Mapping[str, object]
     destination: Destination
     report: ConnectionReport
 
 
-def try_out(make: Maker, table: Mapping[str, Any], manner: Manner) -> Tried:
-    """Test the destination that a table makes; with what the user accepts changed in it.
+def try_suggestions(make: DestinationMaker, table: Mapping[str, object], interaction: Interaction) -> Attempt:
+    """Test the destination that a table describes, again with each suggestion that the user accepts.
 
     Raises:
-        ConfigError: it makes none.
+        ConfigError: the table describes no valid destination.
     """
-    tried = _tested(make, table, manner)
-    for _ in range(_MOST):
-        suggestion = tried.report.suggestion
-        if not suggestion or not _is_accepted(tried, manner):
+    attempt = _attempt(make, table, interaction)
+    for _ in range(_MAX_SUGGESTIONS):
+        suggestion = attempt.report.suggestion
+        if not suggestion or not _is_accepted(attempt, interaction):
             break
-        tried = _tested(make, {**tried.table, **_kept(tried.table, suggestion)}, manner)
-    return tried
+        attempt = _attempt(make, {**attempt.table, **_with_credentials(suggestion, attempt.table)}, interaction)
+    return attempt
 
 
-def _tested(make: Maker, table: Mapping[str, Any], manner: Manner) -> Tried:
+def _attempt(make: DestinationMaker, table: Mapping[str, object], interaction: Interaction) -> Attempt:
     destination = make(table)
-    return Tried(table, destination, tested(destination, manner))
+    return Attempt(table, destination, run_test(destination, interaction))
 
 
-def tested(destination: Destination, manner: Manner) -> ConnectionReport:
-    """Test a destination, and show the steps."""
-    if manner.as_json:
+def run_test(destination: Destination, interaction: Interaction) -> ConnectionReport:
+    """Test a destination, and show the steps unless the output is JSON."""
+    if interaction.as_json:
         return test_connection(destination)
     lines = StepLines(terminal())
     with lines.testing(destination):
@@ -70,26 +70,28 @@ def tested(destination: Destination, manner: Manner) -> ConnectionReport:
     return report
 
 
-def _is_accepted(tried: Tried, manner: Manner) -> bool:
+def _is_accepted(attempt: Attempt, interaction: Interaction) -> bool:
     """Return whether the user takes the suggestion; where nobody can be asked, say how to."""
-    suggestion = tried.report.suggestion
-    risk = _risk(tried.destination, suggestion.get("endpoint"))
-    shown = " and ".join(f"{name}={value}" for name, value in shown_suggestion(suggestion).items())
-    if manner.accepts and not risk:
-        if not manner.as_json:
-            click.echo(f"  taking {shown}\n")
+    suggestion = attempt.report.suggestion
+    risk = _risk(attempt.destination, suggestion.get("endpoint"))
+    text = " and ".join(f"{name}={value}" for name, value in shown_suggestion(suggestion).items())
+    # `--accept-suggestion` was given for another path or encoding: a key must not go to another host, or unencrypted, for it.
+    if interaction.accepts and not risk:
+        if not interaction.as_json:
+            click.echo(f"  taking {text}\n")
         return True
-    if manner.asks:
-        return click.confirm(f"  Use {shown}{risk}?", default=not risk)
-    if not manner.as_json:
-        why = "saves a refused request at each start" if tried.report.ok else "may help"
-        how = "give it yourself if you want it" if risk else "--accept-suggestion takes it"
-        click.echo(f"  {options_for(suggestion)}  {why}{risk}; {how}")
+    if interaction.asks:
+        # Enter takes a harmless suggestion, and leaves one with a risk.
+        return click.confirm(f"  Use {text}{risk}?", default=not risk)
+    if not interaction.as_json:
+        reason = "saves a refused request at each start" if attempt.report.ok else "may help"
+        remedy = "give it yourself if you want it" if risk else "--accept-suggestion takes it"
+        click.echo(f"  {options_for(suggestion)}  {reason}{risk}; {remedy}")
     return False
 
 
 def _risk(destination: Destination, endpoint: object) -> str:
-    """Say what taking another endpoint would do to the headers, which may hold a key; that is never done unasked."""
+    """Return what another endpoint would do to the headers, which may hold a key; nothing of it is done unasked."""
     if not isinstance(endpoint, str) or not destination.headers:
         return ""
     if _host(endpoint) != _host(destination.endpoint):
@@ -102,13 +104,14 @@ def _host(endpoint: object) -> str | None:
     return urlsplit(endpoint).hostname if isinstance(endpoint, str) else None
 
 
-def _kept(table: Mapping[str, Any], suggestion: Mapping[str, object]) -> dict[str, object]:
-    """Return the suggestion; an endpoint with the name and password that the table has in it, for the same host only."""
-    there, suggested = table.get("endpoint"), suggestion.get("endpoint")
-    if not isinstance(there, str) or not isinstance(suggested, str):
+def _with_credentials(suggestion: Mapping[str, object], table: Mapping[str, object]) -> dict[str, object]:
+    """Return the suggestion with the name and password of the table's endpoint in its own, for the same host only."""
+    current, suggested = table.get("endpoint"), suggestion.get("endpoint")
+    if not isinstance(current, str) or not isinstance(suggested, str):
         return dict(suggestion)
-    credentials = urlsplit(there).netloc.rpartition("@")[0]
-    if not credentials or _host(there) != _host(suggested):
+    # The test works on the destination, which has them as a header: its suggestions have none, and saved so they were lost.
+    credentials = urlsplit(current).netloc.rpartition("@")[0]
+    if not credentials or _host(current) != _host(suggested):
         return dict(suggestion)
-    parts = urlsplit(suggested)
-    return {**suggestion, "endpoint": urlunsplit(parts._replace(netloc=f"{credentials}@{parts.netloc}"))}
+    url = urlsplit(suggested)
+    return {**suggestion, "endpoint": urlunsplit(url._replace(netloc=f"{credentials}@{url.netloc}"))}

@@ -1,4 +1,4 @@
-"""What a configuration is to be for: the options of the command, checked. Nothing in it is a secret."""
+"""What a configuration is for: the options of the command, checked. Nothing in it is a secret."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ Role: TypeAlias = Literal["agent", "balancer", "sampler", "to-kafka", "from-kafk
 Compression: TypeAlias = Literal["gzip", "zstd", "none"]
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
-TO_URL: Final = frozenset({"agent", "sampler", "from-kafka"})
+SENDING_ROLES: Final = frozenset({"agent", "sampler", "from-kafka"})
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+# The Collector replaces it from its environment when it starts.
 _PLACEHOLDER: Final = re.compile(r"\$\{env:[A-Za-z_][A-Za-z0-9_]*\}")
 _HEADER_START: Final = re.compile(r"[!#%&'*+\-.^_`|~0-9A-Za-z]*")
 _HOST: Final = re.compile(r"([A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(?::([0-9]+))?\Z")
 _LISTEN: Final = re.compile(r"[A-Za-z0-9_.-]+\Z|\[[0-9A-Fa-f:.]+\]\Z")
+# Kafka's own rule for names of topics.
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
+# No `$`, which the Collector would take for the beginning of a variable, and nothing that YAML cannot have.
 _PATH: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff$]+\Z")
 
 
@@ -82,7 +85,8 @@ class Plan:
     @property
     def address(self) -> str:
         """The address to listen at: an agent is for its own machine, the others are for others."""
-        return self.listen or ("127.0.0.1" if self.role == "agent" else "0.0.0.0")  # noqa: S104  # what the others are there for
+        everywhere = "0.0.0.0"  # noqa: S104  # what the other roles are there for
+        return self.listen or ("127.0.0.1" if self.role == "agent" else everywhere)
 
     @property
     def traces_url(self) -> str:
@@ -91,10 +95,11 @@ class Plan:
         return urlunsplit(parts._replace(path="/v1/traces") if parts.path in ("", "/") else parts)
 
     def _faults(self) -> Iterator[str]:
-        yield from self._wrong_numbers()
-        if self.role in TO_URL:
+        yield from self._number_faults()
+        if self.role in SENDING_ROLES:
             yield from url_faults(self.to)
         if self.role == "balancer":
+            # Both would be two resolvers, of which the Collector takes one.
             if bool(self.hosts) == bool(self.dns):
                 yield "a balancer needs its samplers: either --host HOST:PORT for each, or --dns NAME"
             yield from (f'--host "{host}" is not HOST or HOST:PORT' for host in self.hosts if not is_host(host))
@@ -108,9 +113,9 @@ class Plan:
             )
             if not _TOPIC.match(self.topic):
                 yield f'--topic "{self.topic}" is not a name that Kafka allows'
-        yield from self._wrong_names()
+        yield from self._name_faults()
 
-    def _wrong_numbers(self) -> Iterator[str]:
+    def _number_faults(self) -> Iterator[str]:
         ranges: tuple[tuple[str, float, float, float], ...] = (
             ("--rate", self.rate, 0.001, 1_000_000),
             ("--size", self.size, 100, 100_000_000),
@@ -119,17 +124,19 @@ class Plan:
             ("--longest", self.longest, 1, 86_400),
         )
         for name, value, lowest, highest in ranges:
+            # So written, NaN is out of range too.
             if not lowest <= value <= highest:
                 yield f"{name} must be from {lowest:g} to {highest:,}, got {value:g}"
 
-    def _wrong_names(self) -> Iterator[str]:
+    def _name_faults(self) -> Iterator[str]:
         for header, variable in self.headers.items():
             # What follows a name may be the secret itself.
             match = _HEADER_START.match(header)
             name = match[0] if match else ""
             if not name or name != header:
                 yield f'--header-from-env: "{name}..." is not the name of an HTTP header'
-            if not _VARIABLE.match(variable):  # it may be the secret itself, so it is not repeated
+            # It may be the secret itself, so it is not repeated.
+            if not _VARIABLE.match(variable):
                 yield f"--header-from-env: what stands behind {name}= must be the name of an environment variable"
         if self.token_env is not None and not _VARIABLE.match(self.token_env):
             yield "--token-env must be the name of an environment variable"
@@ -144,15 +151,16 @@ class Plan:
 
 
 def is_host(text: str, *, port: bool = False) -> bool:
-    """Say whether this is `host` or `host:port`; `port`: it must be the latter. `${env:NAME}` may stand for a part."""
-    found = _HOST.match(_PLACEHOLDER.sub("1", text))
-    if found is None or (port and found[2] is None):
+    """Return whether a text is `host` or `host:port`, with `port` only the latter. `${env:NAME}` may stand for a part."""
+    # A digit may stand in a host as well as in a port.
+    match = _HOST.match(_PLACEHOLDER.sub("1", text))
+    if match is None or (port and match[2] is None):
         return False
-    return found[2] is None or 0 < int(found[2]) < 65536  # noqa: PLR2004  # ports
+    return match[2] is None or 0 < int(match[2]) < 65536  # noqa: PLR2004  # ports
 
 
 def url_faults(url: str | None) -> list[str]:
-    """Say what is wrong with `--to`, nothing when it is fine. What may hold a secret is not repeated."""
+    """Return what is wrong with `--to`, nothing when it is fine. What may hold a secret is not repeated."""
     if not url:
         return ["--to URL is missing: where the traces go"]
     try:
@@ -162,8 +170,10 @@ def url_faults(url: str | None) -> list[str]:
         return ["--to is not a URL"]
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return ['--to needs http:// or https:// and a host, e.g. "https://api.axiom.co/v1/traces"']
+    # The file is for a repository: secrets stand in the environment of the Collector.
     if "@" in parts.netloc or parts.query or parts.fragment:
         return ["--to must have no user, password or query: what is secret goes into --header-from-env"]
+    # What is left is printed between quotes of YAML, and must not end them.
     if not re.fullmatch(r"[!%&'()*+,./:;=\[\]_~0-9A-Za-z-]+", _PLACEHOLDER.sub("1", url)):
         return ["--to has characters that a URL cannot have"]
     return []

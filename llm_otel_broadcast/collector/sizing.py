@@ -10,27 +10,18 @@ from dataclasses import dataclass
 from typing import Final
 
 MIB: Final = 1024 * 1024
-DAY: Final = 86_400
-SPANS: Final = 2
-"""A generation and the root above it."""
-CONTENT_BYTES: Final = 18_520
-"""Measured: a generation of 4,000 tokens and its root as OTLP protobuf (tests/benchmarks/sizes.py), 20 to a request."""
-CONTENT_GZIPPED: Final = 7_625
-PRIVATE_BYTES: Final = 1_186
-"""The same without content."""
-PRIVATE_GZIPPED: Final = 125
-PEAK: Final = 3
-"""The busiest minute of a day over the mean."""
+SPANS_PER_GENERATION: Final = 2
+"""A generation, and the root above it."""
 BATCH_BYTES: Final = 1_000_000
 """A request is sent when it has this much: enough to compress well, little enough for backends that take 4 MB."""
-LARGEST_BATCH: Final = 16_000_000
+LARGEST_BATCH_BYTES: Final = 16_000_000
 """A span larger than this is dropped: the next collector's receiver would refuse it anyway."""
-LARGEST_REQUEST: Final = 20 * MIB
+LARGEST_REQUEST_BYTES: Final = 20 * MIB
 """What the Collector's HTTP receiver takes at most; a queue that cannot hold one such request would refuse it for ever."""
-SMALLEST_QUEUE: Final = 64 * MIB
-ANSWER_SECONDS: Final = 0.5
+SMALLEST_QUEUE_BYTES: Final = 64 * MIB
+ANSWER_S: Final = 0.5
 """Until a backend has answered one request."""
-LONG_PAUSE: Final = 10
+LONG_PAUSE_S: Final = 10
 """Seconds that a tier holds in memory when the tier in front of it has a disk or is Kafka."""
 DISK_SHARE: Final = 1.25
 """Pages that the queue's database has claimed over what it holds."""
@@ -39,15 +30,15 @@ HEAP_SHARE: Final = 4
 HEAP_BASE_MIB: Final = 256
 ERRORS_PERCENT: Final = 5
 """Traces with an error, which a sampler keeps besides."""
-COLLECTOR_SPANS: Final = 10_000
+COLLECTOR_SPANS_PER_SECOND: Final = 10_000
 """Spans a second for one collector with 4 cores, so that it is half idle and catches up after an outage."""
-COLLECTOR_BYTES: Final = 20_000_000
-MOST_BYTES: Final = 10_000_000_000
+COLLECTOR_BYTES_PER_SECOND: Final = 20_000_000
+MAX_BYTES_PER_SECOND: Final = 10_000_000_000
 """Bytes a second that one machine's network takes in; beyond it figures would leave the range of the Collector's numbers."""
-MOST_MEMORY_MIB: Final = 1024 * 1024
-PARTITION_BYTES: Final = 5_000_000
+MAX_MEMORY_MIB: Final = 1024 * 1024
+PARTITION_BYTES_PER_SECOND: Final = 5_000_000
 """Bytes a second for one Kafka partition."""
-DECISION_MARGIN: Final = 10
+DECISION_MARGIN_S: Final = 10
 """Seconds from the end of a span until it has come through exporter, agent and balancer."""
 
 
@@ -66,7 +57,7 @@ class Load:
     @property
     def spans(self) -> float:
         """Spans a second."""
-        return self.rate * SPANS
+        return self.rate * SPANS_PER_GENERATION
 
     @property
     def bytes(self) -> int:
@@ -78,87 +69,76 @@ class Load:
         return Load(self.rate / max(1, count), self.size)
 
 
-def load_of_a_day(generations: float, size: int) -> Load:
-    """Return the peak load of so many generations a day."""
-    return Load(generations / DAY * PEAK, size)
-
-
 def consumers(load: Load) -> int:
     """Return how many requests must be under way at once, twice over, so that a backlog shrinks."""
+    # At least 4, so that one slow request does not hold up a quiet collector; at most 200 connections to a backend.
     batches = max(1.0, load.bytes / BATCH_BYTES)
-    return min(200, max(4, math.ceil(batches * ANSWER_SECONDS * 2)))
+    return min(200, max(4, math.ceil(batches * ANSWER_S * 2)))
 
 
 def queue_bytes(load: Load, seconds: float) -> int:
-    """Return what has to be held for so many seconds during which nothing can be passed on."""
-    return max(SMALLEST_QUEUE, math.ceil(load.bytes * seconds))
+    """Return the bytes that are held while nothing can be passed on for so many seconds."""
+    return max(SMALLEST_QUEUE_BYTES, math.ceil(load.bytes * seconds))
 
 
 def disk_bytes(queue: int) -> int:
-    """Return the disk that a queue of so many bytes wants."""
+    """Return the bytes of disk that a queue of so many bytes takes."""
     return math.ceil(queue * DISK_SHARE)
 
 
 def memory_mib(load: Load, held_bytes: float = 0) -> int:
-    """Return the memory limit: batches under way, two seconds of arrivals, and what is held in memory besides."""
+    """Return the memory limit in MiB: batches under way, two seconds of arrivals, and what is held in memory besides."""
+    # A request may be one large span, and decoded it lies in memory beside what has just arrived.
     under_way = consumers(load) * max(BATCH_BYTES, load.size) + 2 * load.bytes + held_bytes
-    return _round_up(HEAP_BASE_MIB + HEAP_SHARE * max(under_way, LARGEST_REQUEST) / MIB, 64)
+    return _round_up(HEAP_BASE_MIB + HEAP_SHARE * max(under_way, LARGEST_REQUEST_BYTES) / MIB, 64)
 
 
 def spike_mib(memory: int) -> int:
-    """Return what memory may grow between two looks at it: a fifth, as the Collector's documentation advises."""
+    """Return the MiB that memory may grow between two checks: a fifth, as the Collector's documentation advises."""
     return memory // 5
 
 
 def decision_wait(longest: float) -> int:
-    """Return how long a sampler waits for the rest of a trace whose first span it has seen."""
-    return math.ceil(longest) + DECISION_MARGIN
+    """Return the seconds that a sampler waits for the rest of a trace after its first span."""
+    return math.ceil(longest) + DECISION_MARGIN_S
 
 
 def traces_held(load: Load, wait: float) -> int:
     """Return how many traces a sampler holds while it waits, twice over; each generation may be a trace of its own."""
+    # `num_traces` is a hard bound: when it is reached the oldest traces are dropped before they are decided.
     return _round_up(max(1_000, 2 * load.rate * wait), 1_000)
 
 
 def sampler_bytes(load: Load, wait: float) -> int:
-    """Return what a sampler holds in memory while it waits."""
+    """Return the bytes that a sampler holds in memory while it waits."""
     return math.ceil(load.bytes * wait)
 
 
-def kept(load: Load, keep: float) -> Load:
+def load_after_sampling(load: Load, keep: float) -> Load:
     """Return what a sampler that keeps so many percent of the sessions passes on, errors included."""
     return Load(load.rate * min(100, keep + ERRORS_PERCENT) / 100, load.size)
 
 
 def threshold(keep: float) -> str:
     """Return the hexadecimal digits below which `keep` percent of all SHA-256 sums begin."""
+    # The Collector compares sums as texts, so the digits must be as many for every share; 48 bits are exact in a float.
     return f"{int(keep / 100 * 16**12):012x}"
 
 
 def collectors(load: Load) -> int:
     """Return how many collectors share a tier's load; more than one come with a spare."""
-    needed = math.ceil(max(load.spans / COLLECTOR_SPANS, load.bytes / COLLECTOR_BYTES))
+    # Where one is enough a spare would double the cost: agents keep on disk what arrives while it is away.
+    needed = math.ceil(max(load.spans / COLLECTOR_SPANS_PER_SECOND, load.bytes / COLLECTOR_BYTES_PER_SECOND))
     return 1 if needed <= 1 else needed + 1
-
-
-def share(load: Load) -> Load:
-    """Return what each collector of a tier gets while the spare one is away."""
-    count = collectors(load)
-    return load.shared_by(count - 1 if count > 1 else 1)
-
-
-def balancers(load: Load) -> int:
-    """Return how many balancers: none in front of a single sampler, which sees every trace whole anyway."""
-    return collectors(load) if collectors(load) > 1 else 0
 
 
 def partitions(load: Load, readers: int = 1) -> int:
     """Return how many Kafka partitions: enough for the bytes, and three for each reader, so that readers can be added."""
-    return _round_up(max(load.bytes / PARTITION_BYTES, 3 * readers), 6)
+    return _round_up(max(load.bytes / PARTITION_BYTES_PER_SECOND, 3 * readers), 6)
 
 
 def retention_bytes(load: Load, seconds: float, count: int) -> int:
-    """Return what one of `count` partitions has to keep for so many seconds."""
+    """Return the bytes that one of `count` partitions keeps for so many seconds."""
     return max(1024 * MIB, math.ceil(load.bytes * seconds * DISK_SHARE / count))
 
 

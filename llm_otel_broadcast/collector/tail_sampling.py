@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from llm_otel_broadcast.collector import sizing
 from llm_otel_broadcast.collector.sizing import Load
+
+_ALL_PERCENT: Final = 100
 
 
 def tail_sampling(load: Load, keep: float, longest: float) -> str:
@@ -15,26 +19,24 @@ def tail_sampling(load: Load, keep: float, longest: float) -> str:
         longest: seconds from a trace's first span to its last.
     """
     wait = sizing.decision_wait(longest)
-    held = sizing.traces_held(load, wait)
+    num_traces = sizing.traces_held(load, wait)
+    held_mib = max(1, round(sizing.sampler_bytes(load, wait) / sizing.MIB))
     return f"""\
-decision_wait: {wait}s # the longest trace, {longest:g} s, and {sizing.DECISION_MARGIN} s for the way here
-num_traces: {held} # twice what arrives in that time; {load.rate * wait:,.0f} generations hold {_mib(load, wait):,} MiB on the wire
+decision_wait: {wait}s # the longest trace, {longest:g} s, and {sizing.DECISION_MARGIN_S} s for the way here
+num_traces: {num_traces} # twice what arrives in that time; {load.rate * wait:,.0f} generations hold {held_mib:,} MiB on the wire
 expected_new_traces_per_sec: {max(1, round(load.rate))}
 decision_cache: # spans that come later still follow their trace
-  sampled_cache_size: {10 * held}
-  non_sampled_cache_size: {10 * held}
+  sampled_cache_size: {10 * num_traces}
+  non_sampled_cache_size: {10 * num_traces}
 policies: # a trace is kept when one of them says so
 {_policies(keep)}"""
 
 
-def _mib(load: Load, wait: int) -> int:
-    return max(1, round(sizing.sampler_bytes(load, wait) / sizing.MIB))
-
-
 def _policies(keep: float) -> str:
-    if keep >= 100:  # noqa: PLR2004  # percent
+    if keep >= _ALL_PERCENT:
         return "  - name: all\n    type: always_sample"
-    hashed = f'SHA256(attributes["session.id"]) < "{sizing.threshold(keep)}"'
+    # A hash rather than the sampler's own dice: every trace of a session, on every sampler and after a restart, decides alike.
+    condition = f'SHA256(attributes["session.id"]) < "{sizing.threshold(keep)}"'
     return f"""\
   - name: errors
     type: status_code
@@ -46,7 +48,7 @@ def _policies(keep: float) -> str:
     ottl_condition:
       error_mode: ignore
       span:
-        - 'attributes["session.id"] != nil and {hashed}'
+        - 'attributes["session.id"] != nil and {condition}'
   # {keep:g} % of the traces that belong to no session
   - name: traces-without-session
     type: and

@@ -19,7 +19,8 @@ def success(content_type: str) -> bytes:
 
 
 def failure(message: str, content_type: str) -> bytes:
-    """Return a `google.rpc.Status`; written by hand, as its module is a dependency nothing else needs."""
+    """Return a `google.rpc.Status`, in the encoding of a content type."""
+    # Written by hand: the module of googleapis-common-protos is a dependency that nothing else needs.
     if not content_type.startswith(PROTOBUF):
         return json.dumps({"code": _INVALID_ARGUMENT, "message": message}).encode()
     text = message.encode()
@@ -28,7 +29,7 @@ def failure(message: str, content_type: str) -> bytes:
 
 def _varint(number: int) -> bytes:
     octets = bytearray()
-    while number > 0x7F:  # noqa: PLR2004 - seven bits per octet
+    while number > 0x7F:  # noqa: PLR2004  # seven bits per octet
         octets.append(number & 0x7F | 0x80)
         number >>= 7
     octets.append(number)

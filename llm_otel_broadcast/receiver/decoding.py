@@ -29,6 +29,7 @@ _MAX_UINT64: Final = 2**64 - 1
 _MAX_INT64: Final = 2**63 - 1
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,19})", re.ASCII)
 _HEX: Final = re.compile(r"[0-9a-f]*", re.ASCII)
+# ProtoJSON's names for what JSON has no number for.
 _NON_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 # Deeper nesting than protobuf's own limit of 100 messages cannot come from a well-behaved sender.
 _MAX_DEPTH: Final = 32
@@ -51,13 +52,15 @@ def decode_json(body: bytes) -> list[ReceivedSpan]:
         document = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except DecodeError:
         raise
-    except (ValueError, RecursionError) as fault:  # not UTF-8, not JSON, a number of 5000 digits, a tower of brackets
+    except (ValueError, RecursionError) as fault:
+        # Not UTF-8, not JSON, a number of 5000 digits, a tower of brackets.
         raise DecodeError("the body is not JSON") from fault
     request = _object(document, "request", {"resourceSpans"})
-    return [span for one, at in _items(request, "resourceSpans", "") for span in _resource_spans(one, at)]
+    return [span for group, path in _items(request, "resourceSpans", "") for span in _resource_spans(group, path)]
 
 
 def _unique(pairs: list[tuple[str, object]]) -> _Fields:
+    # Readers differ in which of two equal keys counts; Python's takes the last one without a word.
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise DecodeError("an object has the same key twice")
@@ -68,86 +71,89 @@ def _no_constant(constant: str) -> NoReturn:
     raise DecodeError(f"{constant} is not JSON")
 
 
-def _object(value: object, at: str, keys: set[str], required: tuple[str, ...] = ()) -> _Fields:
+def _object(value: object, path: str, keys: set[str], required: tuple[str, ...] = ()) -> _Fields:
     if not isinstance(value, dict):
-        raise DecodeError(f"{at}: an object is expected")
+        raise DecodeError(f"{path}: an object is expected")
     for key, inner in value.items():
         if key not in keys:
-            raise DecodeError(f"{at}: unknown key {key[:60]!r}")
+            raise DecodeError(f"{path}: unknown key {key[:60]!r}")
         if inner is None:
-            raise DecodeError(f"{at}.{key}: null is not allowed")
+            raise DecodeError(f"{path}.{key}: null is not allowed")
     for key in required:
         if key not in value:
-            raise DecodeError(f"{at}.{key}: missing")
+            raise DecodeError(f"{path}.{key}: missing")
     return value
 
 
-def _items(fields: _Fields, key: str, at: str) -> Iterator[tuple[object, str]]:
+def _items(fields: _Fields, key: str, path: str) -> Iterator[tuple[object, str]]:
     value = fields.get(key, [])
     if not isinstance(value, list):
-        raise DecodeError(f"{at}.{key}: an array is expected")
-    return ((inner, f"{at}.{key}[{index}]".lstrip(".")) for index, inner in enumerate(value))
+        raise DecodeError(f"{path}.{key}: an array is expected")
+    return ((inner, f"{path}.{key}[{index}]".lstrip(".")) for index, inner in enumerate(value))
 
 
-def _checked_text(value: object, at: str) -> str:
+def _checked_text(value: object, path: str) -> str:
     if not isinstance(value, str):
-        raise DecodeError(f"{at}: a string is expected")
+        raise DecodeError(f"{path}: a string is expected")
+    # JSON can escape half a surrogate pair, which no UTF-8 can have: neither can protobuf's strings.
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as fault:
-        raise DecodeError(f"{at}: half a surrogate pair is not text") from fault
+        raise DecodeError(f"{path}: half a surrogate pair is not text") from fault
     return value
 
 
-def _text(fields: _Fields, key: str, at: str) -> str:
-    return _checked_text(fields.get(key, ""), f"{at}.{key}")
+def _text(fields: _Fields, key: str, path: str) -> str:
+    return _checked_text(fields.get(key, ""), f"{path}.{key}")
 
 
-def _small(fields: _Fields, key: str, at: str, most: int) -> int:
+def _small(fields: _Fields, key: str, path: str, most: int) -> int:
     value = fields.get(key, 0)
+    # True is an int for Python, and would pass as 1.
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise DecodeError(f"{at}.{key}: an integer from 0 to {most} is expected")
+        raise DecodeError(f"{path}.{key}: an integer from 0 to {most} is expected")
     return value
 
 
-def _decimal(value: object, at: str, least: int, most: int) -> int:
+def _decimal(value: object, path: str, least: int, most: int) -> int:
+    # OTLP's JSON writes 64-bit integers as text, because JavaScript's numbers end at 2**53.
     if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
-        raise DecodeError(f"{at}: a 64-bit integer is written as a decimal string")
+        raise DecodeError(f"{path}: a 64-bit integer is written as a decimal string")
     number = int(value)
     if not least <= number <= most:
-        raise DecodeError(f"{at}: out of range")
+        raise DecodeError(f"{path}: out of range")
     return number
 
 
-def _identifier(fields: _Fields, key: str, at: str, size: int) -> str:
-    value = _text(fields, key, at)
+def _identifier(fields: _Fields, key: str, path: str, size: int) -> str:
+    value = _text(fields, key, path)
     if len(value) != 2 * size or not _HEX.fullmatch(value):
-        raise DecodeError(f"{at}.{key}: {2 * size} lower-case hex digits are expected")
+        raise DecodeError(f"{path}.{key}: {2 * size} lower-case hex digits are expected")
     if not value.strip("0"):
-        raise DecodeError(f"{at}.{key}: all zero")
+        raise DecodeError(f"{path}.{key}: all zero")
     return value
 
 
-def _resource_spans(value: object, at: str) -> Iterator[ReceivedSpan]:
-    fields = _object(value, at, {"resource", "scopeSpans", "schemaUrl"})
-    _text(fields, "schemaUrl", at)
-    at_resource = f"{at}.resource"
-    resource = _object(fields.get("resource", {}), at_resource, {"attributes", "droppedAttributesCount"})
-    attributes = _attributes(resource, at_resource)
-    for inner, at_scope in _items(fields, "scopeSpans", at):
-        yield from _scope_spans(inner, at_scope, attributes)
+def _resource_spans(value: object, path: str) -> Iterator[ReceivedSpan]:
+    fields = _object(value, path, {"resource", "scopeSpans", "schemaUrl"})
+    _text(fields, "schemaUrl", path)
+    resource_path = f"{path}.resource"
+    resource = _object(fields.get("resource", {}), resource_path, {"attributes", "droppedAttributesCount"})
+    attributes = _attributes(resource, resource_path)
+    for inner, scope_path in _items(fields, "scopeSpans", path):
+        yield from _scope_spans(inner, scope_path, attributes)
 
 
-def _scope_spans(value: object, at: str, resource: _Fields) -> Iterator[ReceivedSpan]:
-    fields = _object(value, at, {"scope", "spans", "schemaUrl"})
-    _text(fields, "schemaUrl", at)
-    at_scope = f"{at}.scope"
+def _scope_spans(value: object, path: str, resource: _Fields) -> Iterator[ReceivedSpan]:
+    fields = _object(value, path, {"scope", "spans", "schemaUrl"})
+    _text(fields, "schemaUrl", path)
+    scope_path = f"{path}.scope"
     keys = {"name", "version", "attributes", "droppedAttributesCount"}
-    scope = _object(fields.get("scope", {}), at_scope, keys)
-    _attributes(scope, at_scope)
-    name, version = _text(scope, "name", at_scope), _text(scope, "version", at_scope)
-    for inner, at_span in _items(fields, "spans", at):
-        yield _span(inner, at_span, resource, (name, version))
+    scope = _object(fields.get("scope", {}), scope_path, keys)
+    _attributes(scope, scope_path)
+    name, version = _text(scope, "name", scope_path), _text(scope, "version", scope_path)
+    for inner, span_path in _items(fields, "spans", path):
+        yield _span(inner, span_path, resource, (name, version))
 
 
 _SPAN_REQUIRED: Final = ("traceId", "spanId", "name", "startTimeUnixNano", "endTimeUnixNano")
@@ -156,61 +162,62 @@ _SPAN_OTHERS: Final = ("parentSpanId", "traceState", "kind", "status", "events",
 _SPAN_KEYS: Final = {*_SPAN_REQUIRED, *_SPAN_COUNTS, *_SPAN_OTHERS, "attributes", "droppedAttributesCount"}
 
 
-def _span(value: object, at: str, resource: _Fields, scope: tuple[str, str]) -> ReceivedSpan:
-    fields = _object(value, at, _SPAN_KEYS, _SPAN_REQUIRED)
+def _span(value: object, path: str, resource: _Fields, scope: tuple[str, str]) -> ReceivedSpan:
+    fields = _object(value, path, _SPAN_KEYS, _SPAN_REQUIRED)
+    # Nothing of ours uses these; they are checked, because a backend refuses the whole request over any of them.
     for key in _SPAN_COUNTS:
-        _small(fields, key, at, _MAX_UINT32)
-    _text(fields, "traceState", at)
-    for link, at_link in _items(fields, "links", at):
-        _check_link(link, at_link)
-    at_status = f"{at}.status"
-    status = _object(fields.get("status", {}), at_status, {"code", "message"})
+        _small(fields, key, path, _MAX_UINT32)
+    _text(fields, "traceState", path)
+    for link, link_path in _items(fields, "links", path):
+        _check_link(link, link_path)
+    status_path = f"{path}.status"
+    status = _object(fields.get("status", {}), status_path, {"code", "message"})
     return ReceivedSpan(
-        name=_text(fields, "name", at),
-        trace_id=_identifier(fields, "traceId", at, _TRACE_ID_BYTES),
-        span_id=_identifier(fields, "spanId", at, _SPAN_ID_BYTES),
+        name=_text(fields, "name", path),
+        trace_id=_identifier(fields, "traceId", path, _TRACE_ID_BYTES),
+        span_id=_identifier(fields, "spanId", path, _SPAN_ID_BYTES),
         # Go's and Rust's decoders take "" for "no parent"; so does the specification.
-        parent_span_id=_identifier(fields, "parentSpanId", at, _SPAN_ID_BYTES)
+        parent_span_id=_identifier(fields, "parentSpanId", path, _SPAN_ID_BYTES)
         if fields.get("parentSpanId", "") != ""
         else "",
-        kind=_small(fields, "kind", at, _MAX_KIND),
-        start_ns=_decimal(fields["startTimeUnixNano"], f"{at}.startTimeUnixNano", 0, _MAX_UINT64),
-        end_ns=_decimal(fields["endTimeUnixNano"], f"{at}.endTimeUnixNano", 0, _MAX_UINT64),
-        attributes=_attributes(fields, at),
-        status_code=_small(status, "code", at_status, _MAX_STATUS),
-        status_message=_text(status, "message", at_status),
-        events=tuple(_event(inner, at_event) for inner, at_event in _items(fields, "events", at)),
+        kind=_small(fields, "kind", path, _MAX_KIND),
+        start_ns=_decimal(fields["startTimeUnixNano"], f"{path}.startTimeUnixNano", 0, _MAX_UINT64),
+        end_ns=_decimal(fields["endTimeUnixNano"], f"{path}.endTimeUnixNano", 0, _MAX_UINT64),
+        attributes=_attributes(fields, path),
+        status_code=_small(status, "code", status_path, _MAX_STATUS),
+        status_message=_text(status, "message", status_path),
+        events=tuple(_event(inner, event_path) for inner, event_path in _items(fields, "events", path)),
         resource=resource,
         scope_name=scope[0],
         scope_version=scope[1],
     )
 
 
-def _event(value: object, at: str) -> ReceivedEvent:
+def _event(value: object, path: str) -> ReceivedEvent:
     keys = {"timeUnixNano", "name", "attributes", "droppedAttributesCount"}
-    fields = _object(value, at, keys, ("timeUnixNano", "name"))
-    time_ns = _decimal(fields["timeUnixNano"], f"{at}.timeUnixNano", 0, _MAX_UINT64)
-    return ReceivedEvent(_text(fields, "name", at), time_ns, _attributes(fields, at))
+    fields = _object(value, path, keys, ("timeUnixNano", "name"))
+    time_ns = _decimal(fields["timeUnixNano"], f"{path}.timeUnixNano", 0, _MAX_UINT64)
+    return ReceivedEvent(_text(fields, "name", path), time_ns, _attributes(fields, path))
 
 
-def _check_link(value: object, at: str) -> None:
+def _check_link(value: object, path: str) -> None:
     keys = {"traceId", "spanId", "traceState", "flags", "attributes", "droppedAttributesCount"}
-    fields = _object(value, at, keys, ("traceId", "spanId"))
-    _identifier(fields, "traceId", at, _TRACE_ID_BYTES)
-    _identifier(fields, "spanId", at, _SPAN_ID_BYTES)
-    _text(fields, "traceState", at)
-    _small(fields, "flags", at, _MAX_UINT32)
-    _attributes(fields, at)
+    fields = _object(value, path, keys, ("traceId", "spanId"))
+    _identifier(fields, "traceId", path, _TRACE_ID_BYTES)
+    _identifier(fields, "spanId", path, _SPAN_ID_BYTES)
+    _text(fields, "traceState", path)
+    _small(fields, "flags", path, _MAX_UINT32)
+    _attributes(fields, path)
 
 
-def _attributes(fields: _Fields, at: str) -> _Fields:
-    _small(fields, "droppedAttributesCount", at, _MAX_UINT32)
-    return _collect(_pair(inner, at_pair, 0) for inner, at_pair in _items(fields, "attributes", at))
+def _attributes(fields: _Fields, path: str) -> _Fields:
+    _small(fields, "droppedAttributesCount", path, _MAX_UINT32)
+    return _collect(_pair(inner, pair_path, 0) for inner, pair_path in _items(fields, "attributes", path))
 
 
-def _pair(value: object, at: str, depth: int) -> tuple[str, object]:
-    fields = _object(value, at, {"key", "value"}, ("key", "value"))
-    return _text(fields, "key", at), _any(fields["value"], f"{at}.value", depth + 1)
+def _pair(value: object, path: str, depth: int) -> tuple[str, object]:
+    fields = _object(value, path, {"key", "value"}, ("key", "value"))
+    return _text(fields, "key", path), _any(fields["value"], f"{path}.value", depth + 1)
 
 
 def _collect(pairs: Iterable[tuple[str, object]]) -> _Fields:
@@ -224,55 +231,56 @@ def _collect(pairs: Iterable[tuple[str, object]]) -> _Fields:
     return collected
 
 
-def _any(value: object, at: str, depth: int) -> object:
+def _any(value: object, path: str, depth: int) -> object:
     if depth > _MAX_DEPTH:
         raise DecodeError("a value is nested too deeply")
-    fields = _object(value, at, {*_SCALARS, "arrayValue", "kvlistValue"})
-    if not fields:  # the specification's "empty value"
+    fields = _object(value, path, {*_SCALARS, "arrayValue", "kvlistValue"})
+    # The specification's "empty value".
+    if not fields:
         return None
     if len(fields) > 1:
-        raise DecodeError(f"{at}: exactly one kind of value is expected")
+        raise DecodeError(f"{path}: exactly one kind of value is expected")
     ((key, inner),) = fields.items()
-    at = f"{at}.{key}"
+    path = f"{path}.{key}"
     if key in _SCALARS:
-        return _SCALARS[key](inner, at)
-    values = _items(_object(inner, at, {"values"}), "values", at)
+        return _SCALARS[key](inner, path)
+    values = _items(_object(inner, path, {"values"}), "values", path)
     if key == "arrayValue":
-        return [_any(one, at_one, depth + 1) for one, at_one in values]
-    return _collect(_pair(one, at_one, depth) for one, at_one in values)
+        return [_any(element, element_path, depth + 1) for element, element_path in values]
+    return _collect(_pair(element, element_path, depth) for element, element_path in values)
 
 
-def _truth(value: object, at: str) -> bool:
+def _truth(value: object, path: str) -> bool:
     if not isinstance(value, bool):
-        raise DecodeError(f"{at}: true or false is expected")
+        raise DecodeError(f"{path}: true or false is expected")
     return value
 
 
-def _integer(value: object, at: str) -> int:
-    return _decimal(value, at, -_MAX_INT64 - 1, _MAX_INT64)
+def _integer(value: object, path: str) -> int:
+    return _decimal(value, path, -_MAX_INT64 - 1, _MAX_INT64)
 
 
-def _double(value: object, at: str) -> float:
+def _double(value: object, path: str) -> float:
     if isinstance(value, str) and value in _NON_FINITE:
         return _NON_FINITE[value]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DecodeError(f"{at}: a number is expected")
+        raise DecodeError(f"{path}: a number is expected")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise DecodeError(f"{at}: out of range")
+        raise DecodeError(f"{path}: out of range")
     return number
 
 
-def _octets(value: object, at: str) -> bytes:
+def _octets(value: object, path: str) -> bytes:
     try:
-        return base64.b64decode(_checked_text(value, at), validate=True)
+        return base64.b64decode(_checked_text(value, path), validate=True)
     except DecodeError:
         raise
     except ValueError as fault:
-        raise DecodeError(f"{at}: base64 is expected") from fault
+        raise DecodeError(f"{path}: base64 is expected") from fault
 
 
 _SCALARS: Final[dict[str, Callable[[object, str], object]]] = {
@@ -312,7 +320,9 @@ def decode_protobuf(body: bytes) -> list[ReceivedSpan]:
 def _message_span(span: Span, resource: _Fields, scope: tuple[str, str]) -> ReceivedSpan:
     if not 0 <= span.kind <= _MAX_KIND or not 0 <= span.status.code <= _MAX_STATUS:
         raise DecodeError("span: kind or status code out of range")
-    events = (ReceivedEvent(one.name, one.time_unix_nano, _message_attributes(one.attributes)) for one in span.events)
+    events = (
+        ReceivedEvent(event.name, event.time_unix_nano, _message_attributes(event.attributes)) for event in span.events
+    )
     for link in span.links:
         _hex(link.trace_id, _TRACE_ID_BYTES, "link.trace_id")
         _hex(link.span_id, _SPAN_ID_BYTES, "link.span_id")
@@ -335,9 +345,9 @@ def _message_span(span: Span, resource: _Fields, scope: tuple[str, str]) -> Rece
     )
 
 
-def _hex(identifier: bytes, size: int, at: str) -> str:
+def _hex(identifier: bytes, size: int, path: str) -> str:
     if len(identifier) != size or not any(identifier):
-        raise DecodeError(f"{at}: {size} bytes, not all zero, are expected")
+        raise DecodeError(f"{path}: {size} bytes, not all zero, are expected")
     return identifier.hex()
 
 

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import socketserver
-import sys
 import threading
 import time
 import zlib
 from collections import deque
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 from llm_otel_broadcast.receiver.answers import JSON, PROTOBUF, failure, success
 from llm_otel_broadcast.receiver.decoding import DecodeError, decode_json, decode_protobuf
+from llm_otel_broadcast.receiver.loopback import LoopbackServer
 from llm_otel_broadcast.receiver.requests import ReceivedRequest, RequestLog
 from llm_otel_broadcast.receiver.store import ReceivedSpan, TraceStore
 
@@ -30,12 +29,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PATH: Final = "/v1/traces"
-MAX_BODY: Final = 8 * 1024 * 1024
-MAX_DECOMPRESSED: Final = 16 * 1024 * 1024
-_DRAINED: Final = 64 * 1024 * 1024
-_CHUNK: Final = 64 * 1024
-_GZIP: Final = 31  # zlib's window size for "gzip header and trailer required"
-_STOP_TIMEOUT: Final = 2.0
+MAX_BODY_BYTES: Final = 8 * 1024 * 1024
+MAX_DECOMPRESSED_BYTES: Final = 16 * 1024 * 1024
+_MAX_DRAINED_BYTES: Final = 64 * 1024 * 1024
+_CHUNK_BYTES: Final = 64 * 1024
+# zlib's window size for "gzip header and trailer required".
+_GZIP_WINDOW: Final = 31
+_STOP_TIMEOUT_S: Final = 2.0
 IDLE_TIMEOUT_S: Final = 10.0
 """A connection that sends nothing for so long is closed; each holds a thread."""
 MAX_CONNECTIONS: Final = 128
@@ -45,15 +45,25 @@ _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to answer to one request; without a `content_type` the request's encoding is named."""
+    """What to answer to one request.
+
+    Args:
+        status: of HTTP.
+        headers: besides the content's type and length.
+        body: as it is sent.
+        content_type: None names the request's encoding.
+        delay: seconds before the answer.
+        close: True drops the connection without an answer.
+        store: True keeps the spans whatever the status.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     content_type: str | None = None
     delay: float = 0.0
-    close: bool = False  # drop the connection without an answer
-    store: bool = False  # keep the spans whatever the status
+    close: bool = False
+    store: bool = False
 
 
 class _RefusedError(Exception):
@@ -115,6 +125,7 @@ class OtlpReceiver:
             raise RuntimeError("the receiver is already running")
         self._stopping.clear()
         server = _Server(self._address, self)
+        # The port that the system has chosen is kept, so that the endpoint is the same after a stop and a start.
         self._address = (self._address[0], server.server_port)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="otlp-receiver", daemon=True)
         self._server, self._thread = server, thread
@@ -128,9 +139,10 @@ class OtlpReceiver:
         self._server = self._thread = None
         self._stopping.set()
         server.shutdown()
-        thread.join(_STOP_TIMEOUT)
+        thread.join(_STOP_TIMEOUT_S)
         server.server_close()
-        server.close_connections(_STOP_TIMEOUT)
+        # Threads that wait for a slow client would hold its socket beyond the test that has made it.
+        server.close_connections(_STOP_TIMEOUT_S)
 
     def script(self, *replies: Reply) -> None:
         """Queue replies; each answers one request, after which the receiver behaves normally again."""
@@ -166,6 +178,7 @@ class OtlpReceiver:
             answer = Reply(refused.status, body=failure(refused.message, content_type))
         else:
             answer = Reply(200, body=success(content_type))
+        # A scripted reply is given also where the request could not be stored: a backend that fails may have read nothing.
         return answer if scripted is None else scripted
 
     def _note(self, request: ReceivedRequest) -> Reply | None:
@@ -185,6 +198,7 @@ class OtlpReceiver:
     def _accept(self, request: ReceivedRequest, fault: _RefusedError | None) -> list[ReceivedSpan]:
         if request.path != PATH:
             raise _RefusedError(404, f"only {PATH} is served")
+        # Parameters such as `; charset=utf-8` are refused below, as strict backends do.
         media, parameters, _ = request.content_type.partition(";")
         if media.strip() not in {JSON, PROTOBUF}:
             raise _RefusedError(415, f"the content type must be {JSON} or {PROTOBUF}")
@@ -205,24 +219,21 @@ def _decompress(wire: bytes, encoding: str) -> tuple[bytes, _RefusedError | None
         return wire, None
     if encoding != "gzip":
         return wire, _RefusedError(415, "the content encoding must be gzip or none")
-    reader = zlib.decompressobj(_GZIP)
+    reader = zlib.decompressobj(_GZIP_WINDOW)
     try:
-        body = reader.decompress(wire, MAX_DECOMPRESSED + 1)
+        # One byte more than allowed tells a bomb from a body of exactly that size.
+        body = reader.decompress(wire, MAX_DECOMPRESSED_BYTES + 1)
     except zlib.error:
         return wire, _RefusedError(400, "the body is not gzip")
-    if len(body) > MAX_DECOMPRESSED:
-        return wire, _RefusedError(413, f"the body has more than {MAX_DECOMPRESSED} bytes when decompressed")
+    if len(body) > MAX_DECOMPRESSED_BYTES:
+        return wire, _RefusedError(413, f"the body has more than {MAX_DECOMPRESSED_BYTES} bytes when decompressed")
     if not reader.eof or reader.unused_data:
         return wire, _RefusedError(400, "the gzip body is cut off or followed by something else")
     return body, None
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(LoopbackServer):
     """Keeps hold of its connections so that they can be closed from outside."""
-
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], receiver: OtlpReceiver) -> None:
         self.receiver = receiver
@@ -230,11 +241,6 @@ class _Server(ThreadingHTTPServer):
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
         super().__init__(address, _Handler)
-
-    def server_bind(self) -> None:
-        # HTTPServer's own asks the resolver for the host's full name, which can take seconds.
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         thread = threading.Thread(
@@ -265,15 +271,11 @@ class _Server(ThreadingHTTPServer):
         for thread in connections.values():
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        # A client that goes away in the middle is no event here; anything else is a fault of ours and stays visible.
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
-
 
 def _wake(connection: socket.socket) -> None:
     """Have a connection's thread see its end."""
-    with contextlib.suppress(OSError):  # closed by the other side, or just now by its thread
+    # It may be closed by the other side, or just now by its thread.
+    with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
 
@@ -292,22 +294,25 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "otlp-receiver"
     sys_version = ""
-    wbufsize = -1  # head and body leave in one packet, else Nagle and delayed ACK cost 40 ms
+    # Head and body leave in one packet, else Nagle and delayed ACK cost 40 ms.
+    wbufsize = -1
     disable_nagle_algorithm = True
     timeout = IDLE_TIMEOUT_S
 
     def do_POST(self) -> None:
         try:
+            # The body first, whoever sends it: closing with unread bytes resets the connection.
             wire = self._read_body()
             self._check_sender()
         except _RefusedError as refused:
             self._refuse(refused.status, refused.message)
             return
-        if wire is None:  # the client went away
+        # The client went away in the middle of the body.
+        if wire is None:
             self.close_connection = True
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
-        reply = self.server.receiver._answer(self.path, headers, wire)  # noqa: SLF001 - one thing in two classes
+        reply = self.server.receiver._answer(self.path, headers, wire)  # noqa: SLF001  # one thing in two classes
         if reply.close:
             self.close_connection = True
         else:
@@ -321,7 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._refuse(code, "the request is not acceptable HTTP/1.1")
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name http.server gave it
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name http.server gave it
         """Keep quiet."""
 
     def _check_sender(self) -> None:
@@ -341,16 +346,14 @@ class _Handler(BaseHTTPRequestHandler):
         if not (length.isascii() and length.isdigit() and len(length) <= len(str(2**64))):
             raise _RefusedError(400, "the Content-Length is not a number")
         size = int(length)
-        if size > MAX_BODY:
+        if size > MAX_BODY_BYTES:
             # Closing with unread bytes resets the connection, and the client would lose the answer.
-            self._drain(min(size, _DRAINED))
-            raise _RefusedError(413, f"the body has more than {MAX_BODY} bytes")
+            unread = min(size, _MAX_DRAINED_BYTES)
+            while unread > 0 and (chunk := self.rfile.read(min(unread, _CHUNK_BYTES))):
+                unread -= len(chunk)
+            raise _RefusedError(413, f"the body has more than {MAX_BODY_BYTES} bytes")
         body = self.rfile.read(size)
         return body if len(body) == size else None
-
-    def _drain(self, size: int) -> None:
-        while size > 0 and (chunk := self.rfile.read(min(size, _CHUNK))):
-            size -= len(chunk)
 
     def _refuse(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         """Answer an error and close, as part of the request may be unread."""
@@ -374,5 +377,6 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
+        # An answer to HEAD has no body, or the client takes it for the next answer.
         if self.command != "HEAD":
             self.wfile.write(reply.body)

@@ -73,21 +73,23 @@ class TraceStore:
 
     def traces(self) -> dict[str, list[ReceivedSpan]]:
         """Return the spans by trace identifier, traces in order of first arrival."""
-        found: dict[str, list[ReceivedSpan]] = {}
+        traces: dict[str, list[ReceivedSpan]] = {}
         for span in self.spans():
-            found.setdefault(span.trace_id, []).append(span)
-        return found
+            traces.setdefault(span.trace_id, []).append(span)
+        return traces
 
     def clear(self) -> None:
         """Forget everything."""
         with self._changed:
             self._spans.clear()
 
-    def wait_for(self, wanted: int | Callable[[list[ReceivedSpan]], bool], timeout: float = 5.0) -> list[ReceivedSpan]:
+    def wait_for(
+        self, condition: int | Callable[[list[ReceivedSpan]], bool], timeout: float = 5.0
+    ) -> list[ReceivedSpan]:
         """Wait until enough spans are held and return all of them.
 
         Args:
-            wanted: The least number of spans, or a question asked of all spans after each arrival.
+            condition: The least number of spans, or a function of all spans, called after each arrival.
             timeout: Seconds to wait.
 
         Raises:
@@ -97,17 +99,17 @@ class TraceStore:
         deadline = time.monotonic() + timeout
         while True:
             with self._changed:
-                held = list(self._spans)
-                # Asked under the lock, so that no arrival is missed; it is re-entrant, so the question may use the store.
-                if len(held) >= wanted if isinstance(wanted, int) else wanted(held):
-                    return held
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(_shortfall(wanted, held, timeout))
-                self._changed.wait(left)
+                spans = list(self._spans)
+                # Called under the lock, so that no arrival is missed; it is re-entrant, so the function may use the store.
+                if len(spans) >= condition if isinstance(condition, int) else condition(spans):
+                    return spans
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    raise TimeoutError(_shortfall(condition, spans, timeout))
+                self._changed.wait(remaining)
 
 
-def _shortfall(wanted: object, held: list[ReceivedSpan], timeout: float) -> str:
-    sought = f"{wanted} spans" if isinstance(wanted, int) else "the awaited spans"
-    names = ", ".join(repr(span.name) for span in held[-20:]) or "nothing"
-    return f"waited {timeout:g} s for {sought}; {len(held)} arrived: {names}"
+def _shortfall(condition: object, spans: list[ReceivedSpan], timeout: float) -> str:
+    subject = f"{condition} spans" if isinstance(condition, int) else "the awaited spans"
+    names = ", ".join(repr(span.name) for span in spans[-20:]) or "nothing"
+    return f"waited {timeout:g} s for {subject}; {len(spans)} arrived: {names}"

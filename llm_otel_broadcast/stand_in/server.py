@@ -7,28 +7,26 @@ from __future__ import annotations
 
 import json
 import socket
-import socketserver
-import sys
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from llm_otel_broadcast.receiver.loopback import LoopbackServer
 from llm_otel_broadcast.stand_in.answers import Answer, error
-from llm_otel_broadcast.stand_in.forms import read_form
 from llm_otel_broadcast.stand_in.routes import usual_answer
 
-MAX_BODY: Final = 256 * 1024 * 1024
+MAX_BODY_BYTES: Final = 256 * 1024 * 1024
 _IDLE_TIMEOUT_S: Final = 60.0
 """A connection that sends nothing for so long is closed; each holds a thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeenRequest:
-    """One request as it arrived."""
+    """One request as it arrived; headers and body, which hold keys and prompts, are not in its repr."""
 
     path: str
     host: str
@@ -38,13 +36,13 @@ class SeenRequest:
     query: str = field(default="", repr=False)
 
     @property
-    def json(self) -> dict[str, Any]:
+    def json(self) -> dict[str, object]:
         document = json.loads(self.body)
         return document if isinstance(document, dict) else {}
 
     @property
-    def form(self) -> dict[str, Any]:
-        return read_form(self.body)
+    def parameters(self) -> dict[str, str]:
+        return dict(parse_qsl(self.query))
 
 
 class StandIn:
@@ -93,11 +91,13 @@ class StandIn:
         self._script.clear()
 
     def start(self) -> None:
+        """Bind and serve on a daemon thread; the port stays the same for the next start."""
         self._server = _Server(("127.0.0.1", self._port), self)
         self._port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), name="stand-in", daemon=True).start()
 
     def stop(self) -> None:
+        """Stop serving; what is being answered ends at once."""
         if self._server is not None:
             self._stopping.set()
             self._server.shutdown()
@@ -106,41 +106,35 @@ class StandIn:
 
     def answer(self, request: SeenRequest) -> Answer:
         """Return what a request gets: the next answer of the script, else what the API would say."""
+        # Before it is answered: a test may look while its client still waits.
         self.requests.append(request)
         try:
+            # `popleft` is one step for all threads; asking for the length first would be two.
             answer = self._script.popleft()
         except IndexError:
-            answer = usual_answer(request.path, request.body, dict(parse_qsl(request.query)))
+            answer = self.usual_answer(request)
         self.answers.append(answer)
         return answer
 
+    def usual_answer(self, request: SeenRequest) -> Answer:
+        """Return what the API would say, as far as it is known here: chat completions."""
+        return usual_answer(request.path, request.body, request.parameters)
+
     def wait(self, seconds: float) -> None:
+        """Let an answer take its time; `stop` ends the waiting."""
         if seconds:
+            # Not `sleep`: an answer that takes a minute must not keep a test from ending.
             self._stopping.wait(seconds)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
+class _Server(LoopbackServer):
     def __init__(self, address: tuple[str, int], stand_in: StandIn) -> None:
         self.stand_in = stand_in
         super().__init__(address, _Handler)
 
-    def server_bind(self) -> None:
-        # HTTPServer's own asks the resolver for the host's full name, which can take seconds.
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-
     def get_request(self) -> tuple[socket.socket, Any]:
         self.stand_in.connections += 1
         return super().get_request()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        # A client that goes away in the middle is no event here; anything else is a fault of ours and stays visible.
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -161,10 +155,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         stand_in = self.server.stand_in
         length = self.headers.get("content-length") or "0"
-        if not (length.isascii() and length.isdigit()) or int(length[:20]) > MAX_BODY:
-            self._refuse_body()
+        # Twenty digits are enough to be too many; thousands would take Python's int() long to read, or a ValueError.
+        if not (length.isascii() and length.isdigit()) or int(length[:20]) > MAX_BODY_BYTES:
+            # What is left of the body would be read as the next request.
+            self.close_connection = True
+            self._send_body(error(413, f"the body must have a length, and at most {MAX_BODY_BYTES} bytes"))
             return
         body = self.rfile.read(int(length))
+        # A client that takes us for its proxy sends the whole URL in place of the path.
         target = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         host = target.netloc or headers.get("host", "")
@@ -174,10 +172,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_body(answer)
         else:
             self._send_events(answer, answer.events)
-
-    def _refuse_body(self) -> None:
-        self.close_connection = True
-        self._send_body(error(413, f"the body must have a length, and at most {MAX_BODY} bytes"))
 
     def _head(self, answer: Answer, **headers: str) -> None:
         self.send_response(answer.status)
@@ -195,7 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_events(self, answer: Answer, events: tuple[bytes, ...]) -> None:
         self._head(answer, Content_Type="text/event-stream", Transfer_Encoding="chunked")
         for event in events:
+            # Chunked, as a stream has no length that could be known.
             self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
+            # Each event by itself, as the APIs send: time to the first chunk is measured.
             self.wfile.flush()
             self.server.stand_in.wait(answer.pause)
         if answer.cut:
@@ -207,5 +203,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name http.server gave it
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name http.server gave it
         """Keep quiet."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.launching import free_port, install, running
+from tests.support.installed_programs import free_port, install, running
 
 
 @pytest.fixture(scope="session", autouse=True)

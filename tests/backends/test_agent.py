@@ -6,8 +6,8 @@ import pytest
 
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.receiver.server import _RefusedError
-from tests.backends.broadcasting import broadcast, reference_call
-from tests.backends.launching import free_port, running
+from tests.backends.broadcasts import broadcast, reference_call
+from tests.support.installed_programs import free_port, running
 
 pytestmark = pytest.mark.backend
 

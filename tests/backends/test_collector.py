@@ -10,10 +10,10 @@ import json
 import pytest
 
 from llm_otel_broadcast.receiver import OtlpReceiver
-from tests.backends.asking import post
-from tests.backends.broadcasting import broadcast, hashed, reference_call, varied_calls
-from tests.backends.launching import free_port, running
-from tests.backends.reading import plain, read_phoenix
+from tests.backends.broadcasts import broadcast, hashed, reference_call, varied_calls
+from tests.backends.http_requests import post
+from tests.backends.stored_spans import plain, read_phoenix
+from tests.support.installed_programs import free_port, running
 
 pytestmark = pytest.mark.backend
 

@@ -1,4 +1,4 @@
-"""A real OpenTelemetry Collector judges what `collector-config` prints, and what its check says.
+"""A real OpenTelemetry Collector judges what `collector-config` prints, and what its check leaves to it.
 
 The only Collector on PyPI has no receiver of traces, so that part is exchanged for the one that it has: memory limiter, exporter,
 queue, batches, headers and TLS are judged as they stand.
@@ -12,25 +12,27 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 
-from llm_otel_broadcast.collector.check.checking import check, failed
+from llm_otel_broadcast.collector.check.checking import check
+from llm_otel_broadcast.collector.check.validator import validate
 from llm_otel_broadcast.collector.plan import Plan
 from llm_otel_broadcast.collector.roles import render
-from tests.collector.plans import plans
-from tests.collector.test_checking import AGENT, FAULTS
+from tests.collector.test_checking import AGENT
+from tests.support.plans import plans
 
 pytestmark = pytest.mark.backend
 
-JUDGED = [
-    "a memory limiter that never looks",
-    "a memory limiter without an interval",
-    "a queue without size",
-    "a sizer",
-    "a batch's sizer",
-    "a batch's sizes",
-    "a batch larger than its queue",
-    "a batch that is never sent",
-    "waiting with storage",
-]
+LIMITS = {
+    "a memory limiter that never looks": ("check_interval: 1s", "check_interval: 0s"),
+    "a memory limiter without an interval": ("    check_interval: 1s\n", ""),
+    "a queue without size": ("queue_size: 720000000", "queue_size: 0"),
+    "a sizer": ("sizer: bytes", "sizer: octets"),
+    "a batch's sizer": ("        sizer: bytes", "        sizer: requests"),
+    "a batch's sizes": ("max_size: 16000000", "max_size: 1000"),
+    "a batch larger than its queue": ("queue_size: 720000000", "queue_size: 1000"),
+    "a batch that is never sent": ("flush_timeout: 1s", "flush_timeout: 0s"),
+    "waiting with storage": ("block_on_overflow: false", "wait_for_result: true"),
+}
+"""What our own check leaves to the Collector."""
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +96,14 @@ def test_the_collector_takes_whatever_is_printed(judge, plan):
     assert judge(render(plan, "command")) == ""
 
 
-@pytest.mark.parametrize("name", JUDGED)
-def test_what_the_check_calls_an_error_keeps_the_collector_from_starting(judge, name):
-    text, old, new, expected = FAULTS[name]
-    if text is not AGENT:  # the limiter of a file that has nothing else to be judged
-        old, new = ("check_interval: 1s", new.replace(",", "")) if new else ("    check_interval: 1s\n", "")
-    wrong = AGENT.replace(old, new, 1)
+@pytest.mark.parametrize("name", LIMITS)
+def test_what_the_check_leaves_to_the_collector_its_validate_finds(judge, otelcol, name):
+    wrong = AGENT.replace(*LIMITS[name], 1)
     assert wrong != AGENT
-    assert [found for found in check(wrong) if expected in str(found)]
-    assert failed(check(wrong))
+    assert check(wrong) == []
     assert judge(wrong)
+    text = yaml.safe_dump(exchanged(yaml.safe_load(wrong)))
+    (found,) = validate(str(otelcol), text)
+    assert found.severity == "error"
+    assert judge(wrong).strip() in found.message
+    assert validate(str(otelcol), yaml.safe_dump(exchanged(yaml.safe_load(AGENT)))) == []

@@ -7,9 +7,9 @@ import json
 import openai
 import pytest
 
-from tests.backends.asking import ask, post
-from tests.backends.broadcasting import TOOL
-from tests.clients.calling import KINDS, MESSAGES, chat
+from tests.backends.broadcasts import TOOL
+from tests.backends.http_requests import ask, post
+from tests.support.client_calls import KINDS, MESSAGES, chat
 
 pytestmark = pytest.mark.backend
 

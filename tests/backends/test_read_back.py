@@ -6,8 +6,8 @@ from hashlib import sha256
 
 import pytest
 
-from tests.backends.broadcasting import broadcast, hashed, reference_call, varied_calls
-from tests.backends.reading import READERS, plain
+from tests.backends.broadcasts import broadcast, hashed, reference_call, varied_calls
+from tests.backends.stored_spans import READERS, plain
 
 pytestmark = pytest.mark.backend
 

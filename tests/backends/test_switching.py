@@ -7,9 +7,9 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination
-from tests.backends.broadcasting import hashed, reference_call
-from tests.backends.reading import read_phoenix
+from tests.backends.broadcasts import hashed, reference_call
 from tests.backends.relay import relay
+from tests.backends.stored_spans import read_phoenix
 
 pytestmark = pytest.mark.backend
 

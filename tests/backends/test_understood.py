@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from tests.backends.asking import ask
-from tests.backends.broadcasting import broadcast, hashed, reference_call
-from tests.backends.reading import read_phoenix
+from tests.backends.broadcasts import broadcast, hashed, reference_call
+from tests.backends.http_requests import ask
+from tests.backends.stored_spans import read_phoenix
 
 pytestmark = pytest.mark.backend
 

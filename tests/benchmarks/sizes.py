@@ -16,10 +16,10 @@ import openai
 
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination
-from llm_otel_broadcast.cli.commands import demo
+from llm_otel_broadcast.cli import demonstration
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.receiver.decoding import decode_json, decode_protobuf
-from llm_otel_broadcast.stand_in.server import StandIn
+from tests.support.stand_in.server import StandIn
 
 CONVERSATIONS = 20
 BURST = 3_000
@@ -75,7 +75,7 @@ def _weight(encoding: str, receiver: OtlpReceiver) -> Weight:
 
 
 def demo_calls(stand_in: StandIn) -> None:
-    demo._make_calls(stand_in)
+    demonstration._make_calls(stand_in)
 
 
 def conversations(stand_in: StandIn) -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from llm_otel_broadcast.cli.app import cli
 from tests.cli.terminal import converse
-from tests.connection.backends import Backend, serving
-from tests.connection.certificates import Authority
+from tests.support.certificates import Authority
+from tests.support.scripted_backends import Backend, serving
 
 CANARY = "canary-5f1c"
 PHOENIX = Backend(json=415, elsewhere=405)

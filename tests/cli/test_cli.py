@@ -13,7 +13,7 @@ import time
 import pytest
 from rich.console import Console
 
-from llm_otel_broadcast.cli.commands import demo as demo_module
+from llm_otel_broadcast.cli import demonstration
 from llm_otel_broadcast.receiver.server import Reply
 
 
@@ -106,10 +106,10 @@ def test_the_demo_waits_for_a_backend_that_answers_late(receiver):
 
 
 def test_the_demo_speaks_of_no_loss_where_the_answer_was_only_late(receiver, monkeypatch):
-    monkeypatch.setattr(demo_module, "_LATE_WAIT_S", -9.0)
+    monkeypatch.setattr(demonstration, "_LATE_WAIT_S", -9.0)
     receiver.script(*[Reply(200, delay=20, store=True)] * 3)
     console = Console(file=io.StringIO(), width=120)
-    assert not demo_module.run(console, receiver.endpoint, {})
+    assert not demonstration.run(console, receiver.endpoint, {})
     shown = console.file.getvalue()
     assert "they may have arrived" in shown
     assert shown.endswith("Your backend has not answered in time; it may have everything.\n")

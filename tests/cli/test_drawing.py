@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from llm_otel_broadcast import DestinationStatus, Status
-from llm_otel_broadcast.cli.views.status import books
+from llm_otel_broadcast.cli.views.status import status_table
 from llm_otel_broadcast.cli.views.traces import trace_trees
 from llm_otel_broadcast.receiver import ReceivedSpan
 
@@ -88,12 +88,12 @@ def test_a_destination_in_trouble_is_explained_below_the_table():
     error = "https://api.example.com/v1/traces answered 401 (check the API key in headers=): no such token"
     well = DestinationStatus("well", 11, 11, 0, {}, 0, 0, None, 1.0)
     ill = DestinationStatus("ill", 11, 0, 0, {"refused": 11}, 0, 0, error, None)
-    lines = drawn(books(Status(instrumented=True, destinations=(well, ill), internal_errors={})), 120)
+    lines = drawn(status_table(Status(instrumented=True, destinations=(well, ill), internal_errors={})), 120)
     assert lines[-2:] == ["ill: dropped 11 refused", f"ill: {error}"]
     assert [line.split() for line in lines if line.startswith(" ill")] == [["ill", "11", "0", "0", "11", "0"]]
 
 
 def test_when_all_is_well_the_table_is_the_end():
     well = DestinationStatus("well", 11, 11, 3, {}, 0, 0, "answered 503", 1.0)
-    lines = drawn(books(Status(instrumented=True, destinations=(well,), internal_errors={})), 80)
+    lines = drawn(status_table(Status(instrumented=True, destinations=(well,), internal_errors={})), 80)
     assert lines[-1].split() == ["well", "11", "11", "3", "0", "0"]

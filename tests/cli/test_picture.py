@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.picture import PICTURE, draw, words
+from tests.support.picture import PICTURE, draw, words
 
 ROOT = Path(__file__).parent.parent.parent
 

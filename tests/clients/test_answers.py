@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from llm_otel_broadcast.stand_in.answers import Answer, completion, message, usage_of
-from tests.clients.calling import KINDS, MESSAGES, chat
+from tests.support.client_calls import KINDS, MESSAGES, chat
 
 CREATE_TAKES = inspect.signature(openai.resources.chat.completions.Completions.create).parameters
 """openai 1.40 knows neither `max_completion_tokens` nor `reasoning_effort`."""

@@ -7,27 +7,11 @@ import asyncio
 import openai
 import pytest
 from opentelemetry import context, trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import llm_otel_broadcast
-from tests.clients.calling import KINDS, MESSAGES, chat
-
-
-class App:
-    """An app with a tracer provider of its own."""
-
-    def __init__(self, **settings) -> None:
-        self.memory = InMemorySpanExporter()
-        self.provider = TracerProvider(**settings)
-        self.provider.add_span_processor(SimpleSpanProcessor(self.memory))
-        self.tracer = self.provider.get_tracer("app")
-
-    @property
-    def spans(self):
-        return {span.name: span for span in self.memory.get_finished_spans()}
+from tests.support.app import App
+from tests.support.client_calls import KINDS, MESSAGES, chat
 
 
 @pytest.fixture

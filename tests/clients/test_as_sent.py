@@ -11,8 +11,8 @@ import pytest
 
 from llm_otel_broadcast import trace_context
 from llm_otel_broadcast.stand_in.answers import message, stream, usage_of
-from tests.clients.calling import KINDS, MESSAGES, chat, needs_responses, respond
-from tests.clients.operations import OPERATIONS, call
+from tests.support.client_calls import KINDS, MESSAGES, chat, needs_responses, respond
+from tests.support.operations import OPERATIONS, call
 
 OMIT = getattr(openai, "omit", None) or openai._types.Omit()
 SESSION = {"X-Session-Id": "session-7"}

@@ -7,7 +7,7 @@ import asyncio
 import openai
 import pytest
 
-from tests.clients.calling import MESSAGES
+from tests.support.client_calls import MESSAGES
 
 SETTINGS = {"api_key": "key-test", "api_version": "2024-10-21", "max_retries": 0}
 ASKED = {"model": "my-deployment", "messages": MESSAGES}

@@ -8,9 +8,9 @@ import json
 import pytest
 
 from llm_otel_broadcast.stand_in.answers import completion, message, stream, usage_of
-from llm_otel_broadcast.stand_in.media import AUDIO, IMAGE
-from tests.clients.calling import KINDS, chat
-from tests.clients.operations import skip_without
+from tests.support.client_calls import KINDS, chat
+from tests.support.operations import skip_without
+from tests.support.stand_in.media import AUDIO, IMAGE
 
 DATA = base64.b64encode(AUDIO).decode()
 SPOKEN = {"id": "audio_1", "data": DATA, "transcript": "Yes, it is sunny.", "expires_at": 1_790_000_000}

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from llm_otel_broadcast.stand_in.answers import usage_of
-from llm_otel_broadcast.stand_in.texts import text_completion, text_stream
-from tests.clients.calling import KINDS
-from tests.clients.operations import call
+from tests.support.client_calls import KINDS
+from tests.support.operations import call
+from tests.support.stand_in.texts import text_completion, text_stream
 
 CREATE = "completions.create"
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from llm_otel_broadcast.stand_in.answers import completion, message
-from tests.clients.calling import chat
-from tests.clients.operations import call
+from tests.support.client_calls import chat
+from tests.support.operations import call
 
 LIMIT = 2_000
 MESSAGES = [{"role": "user", "content": f"Question {number}"} for number in range(200)]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from llm_otel_broadcast.clients.openai.chat import ChatReader
 from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.stand_in.answers import Answer, completion, event
-from tests.clients.calling import KINDS, MESSAGES, chat
 from tests.clients.test_tool_calls import chunks
+from tests.support.client_calls import KINDS, MESSAGES, chat
 
 
 @pytest.fixture(params=KINDS)

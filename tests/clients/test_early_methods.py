@@ -16,8 +16,8 @@ import pytest
 import llm_otel_broadcast
 from llm_otel_broadcast.clients.openai.targets import ROUTES
 from llm_otel_broadcast.stand_in.answers import message, stream, usage_of
-from tests.clients.calling import KINDS, MESSAGES
-from tests.clients.operations import OPERATIONS
+from tests.support.client_calls import KINDS, MESSAGES
+from tests.support.operations import OPERATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 CALLS: dict[str, dict[str, Any]] = {

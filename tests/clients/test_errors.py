@@ -11,7 +11,7 @@ import pytest
 import llm_otel_broadcast
 from llm_otel_broadcast.stand_in.answers import completion, error, message
 from llm_otel_broadcast.stand_in.routes import ERROR_WORDS
-from tests.clients.calling import KINDS, MESSAGES, chat
+from tests.support.client_calls import KINDS, MESSAGES, chat
 
 REFUSED = [{"role": "user", "content": ERROR_WORDS}]
 

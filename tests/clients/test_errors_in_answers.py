@@ -7,10 +7,10 @@ import json
 import openai
 import pytest
 
-from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.answers import Answer, completion, event, message
-from tests.clients.calling import MESSAGES, chat, needs_responses, respond
-from tests.clients.operations import call, skip_without
+from tests.support.client_calls import MESSAGES, chat, needs_responses, respond
+from tests.support.operations import call, skip_without
+from tests.support.stand_in import responses
 
 TEXT = "Unexpected endpoint or method. (POST /chat/completions)"
 EMPTY = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import openai
 import pytest
 
-from tests.clients.calling import MESSAGES
+from tests.support.client_calls import MESSAGES
 
 FIELDS = {"trace_id": "app_trace_001", "trace_name": "Chat Handler", "environment": "staging"}
 BODY = {"session_id": "session_abc", "trace": FIELDS, "provider": {"order": ["Azure"]}}

@@ -10,10 +10,11 @@ from pathlib import Path
 import openai
 import pytest
 
-from llm_otel_broadcast.stand_in.media import IMAGE, IMAGE_USAGE, image_events, images
-from tests.clients.calling import KINDS
-from tests.clients.operations import call, skip_unless_taken, skip_without
 from tests.delivery.test_pricing import needs_listed
+from tests.support.client_calls import KINDS
+from tests.support.operations import call, skip_unless_taken, skip_without
+from tests.support.stand_in.forms import read_form
+from tests.support.stand_in.media import IMAGE, IMAGE_USAGE, image_events, images
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 BLOB = {"type": "blob", "modality": "image", "mime_type": "image/png", "stripped": True, "bytes": len(IMAGE)}
@@ -155,7 +156,7 @@ def test_an_open_file_is_named_but_never_touched_by_us(kind, stand_in, instrumen
     call(kind, stand_in.base_url, "images.create_variation", image=file)
     assert file.touched == before.touched
     assert file.tell() == before.tell()
-    assert stand_in.requests[1].form["image"] == ("cat.png", b"some pixels")
+    assert read_form(stand_in.requests[1].body)["image"] == ("cat.png", b"some pixels")
     attributes = arrived(1)[0].attributes
     assert attributes["gen_ai.request.file.names"] == ["cat.png"]
     assert "gen_ai.request.file.bytes" not in attributes
@@ -166,7 +167,7 @@ def test_a_path_is_named_and_not_opened(tmp_path: Path, stand_in, instrumented, 
     path.write_bytes(b"pixels")
     instrumented()
     call("sync", stand_in.base_url, "images.create_variation", image=path)
-    assert stand_in.requests[0].form["image"] == ("cat.png", b"pixels")
+    assert read_form(stand_in.requests[0].body)["image"] == ("cat.png", b"pixels")
     (span,) = arrived(1)
     assert span.attributes["gen_ai.request.file.names"] == ["cat.png"]
     assert str(tmp_path) not in repr(span)

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tests.clients.calling import KINDS
-from tests.clients.operations import WAYS, call, skip_unless_taken
+from tests.support.client_calls import KINDS
+from tests.support.operations import WAYS, call, skip_unless_taken
 
 CREATE = "moderations.create"
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}

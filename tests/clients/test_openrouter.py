@@ -7,9 +7,9 @@ import json
 import openai
 import pytest
 
-from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.answers import Answer, completion, event, message
-from tests.clients.calling import MESSAGES, needs_responses
+from tests.support.client_calls import MESSAGES, needs_responses
+from tests.support.stand_in import responses
 
 MODEL = "openai/gpt-4o"
 ROUTING = {

@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 import llm_otel_broadcast
 from llm_otel_broadcast.stand_in.answers import message, stream, usage_of
-from tests.clients.calling import KINDS, MESSAGES
+from tests.support.client_calls import KINDS, MESSAGES
 
 BODY = {"model": "gpt-4o-mini", "messages": MESSAGES}
 RAW = {"headers": {"X-Stainless-Raw-Response": "true"}}

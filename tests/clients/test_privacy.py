@@ -8,7 +8,7 @@ import llm_otel_broadcast
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.stand_in.answers import completion, message
-from tests.clients.calling import KINDS, chat
+from tests.support.client_calls import KINDS, chat
 
 SECRET = "the launch code is 0000"
 ASKED = [{"role": "user", "content": SECRET}]

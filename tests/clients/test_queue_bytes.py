@@ -8,7 +8,7 @@ from openai.types.chat import ChatCompletionMessage
 
 import llm_otel_broadcast
 from llm_otel_broadcast.stand_in.answers import completion, error, message, stream
-from tests.clients.calling import chat, needs_responses, respond
+from tests.support.client_calls import chat, needs_responses, respond
 
 LONG = "x" * 1_000_000
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": LONG}}

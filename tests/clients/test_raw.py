@@ -8,8 +8,8 @@ import openai
 import pytest
 
 from llm_otel_broadcast.stand_in.answers import message, stream, usage_of
-from tests.clients.calling import MESSAGES
-from tests.collecting import collect
+from tests.support.client_calls import MESSAGES
+from tests.support.garbage import collect
 
 ASKED = {"model": "gpt-4o-mini", "messages": MESSAGES}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llm_otel_broadcast.dialects.semconv import generation_span
 from llm_otel_broadcast.record.generation import Generation
-from tests.clients.operations import OPERATIONS, reader_of
+from tests.support.operations import OPERATIONS, reader_of
 
 READERS = {operation: reader_of(operation) for operation in OPERATIONS}
 NAMES = [

@@ -7,8 +7,8 @@ import json
 import openai
 import pytest
 
-from tests.clients.calling import KINDS
-from tests.clients.conversing import SocketServer, client_of, connect, converse, once
+from tests.clients.socket_server import SocketServer, client_of, connect, converse, once
+from tests.support.client_calls import KINDS
 
 with openai.OpenAI(api_key="sk-test") as _client:
     APIS = [

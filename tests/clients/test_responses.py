@@ -9,9 +9,9 @@ import openai
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.answers import Answer
-from tests.clients.calling import KINDS, needs_responses, respond
+from tests.support.client_calls import KINDS, needs_responses, respond
+from tests.support.stand_in import responses
 
 pytestmark = needs_responses
 

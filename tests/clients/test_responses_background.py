@@ -9,9 +9,9 @@ import openai
 import pytest
 
 from llm_otel_broadcast.clients.openai.responses.background import Background
-from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.answers import error
-from tests.clients.calling import KINDS, needs_responses, respond
+from tests.support.client_calls import KINDS, needs_responses, respond
+from tests.support.stand_in import responses
 
 pytestmark = needs_responses
 

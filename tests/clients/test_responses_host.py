@@ -14,9 +14,9 @@ from llm_otel_broadcast.clients.openai.responses.background import Background
 from llm_otel_broadcast.clients.openai.responses.reader import ResponsesReader
 from llm_otel_broadcast.host import guard
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.routes import ERROR_WORDS
-from tests.clients.calling import KINDS, needs_responses, respond
+from tests.support.client_calls import KINDS, needs_responses, respond
+from tests.support.stand_in import responses
 
 pytestmark = needs_responses
 

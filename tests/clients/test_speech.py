@@ -8,9 +8,9 @@ import json
 import openai
 import pytest
 
-from llm_otel_broadcast.stand_in.media import AUDIO, SPEECH_USAGE
-from tests.clients.calling import KINDS
-from tests.clients.operations import WAYS, call, skip_without
+from tests.support.client_calls import KINDS
+from tests.support.operations import WAYS, call, skip_without
+from tests.support.stand_in.media import AUDIO, SPEECH_USAGE
 
 CREATE = "audio.speech.create"
 

@@ -15,11 +15,11 @@ from llm_otel_broadcast.clients.answer_texts import CUT, Allowance
 from llm_otel_broadcast.clients.openai.chat import ChatFold
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.stand_in.answers import completion, message, stream
-from llm_otel_broadcast.stand_in.responses import streamed
-from llm_otel_broadcast.stand_in.responses import text as said
-from llm_otel_broadcast.stand_in.texts import text_stream
-from tests.clients.calling import chat, needs_responses, respond
-from tests.clients.operations import call
+from tests.support.client_calls import chat, needs_responses, respond
+from tests.support.operations import call
+from tests.support.stand_in.responses import streamed
+from tests.support.stand_in.responses import text as said
+from tests.support.stand_in.texts import text_stream
 
 LIMIT = 2_000
 WORDS = [f"word{number}" for number in range(3_000)]

@@ -10,8 +10,8 @@ import openai
 import pytest
 
 from llm_otel_broadcast.stand_in.answers import message, mid_stream_error, stream, usage_of
-from tests.clients.calling import KINDS, MESSAGES, chat
-from tests.collecting import collect
+from tests.support.client_calls import KINDS, MESSAGES, chat
+from tests.support.garbage import collect
 
 ASKED = {"model": "gpt-4o-mini", "messages": MESSAGES, "stream": True}
 STORY = message("Once upon a time there was a trace.")

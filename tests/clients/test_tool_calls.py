@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from llm_otel_broadcast.clients.answer_texts import Allowance
 from llm_otel_broadcast.clients.openai.tool_calls import CallPieces
 from llm_otel_broadcast.stand_in.answers import Answer, completion, event, message
-from tests.clients.calling import KINDS, MESSAGES, chat
+from tests.support.client_calls import KINDS, MESSAGES, chat
 
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m1"}
 OSLO = {"city": "Oslo", "days": [1, 2]}

@@ -7,10 +7,11 @@ import json
 
 import pytest
 
-from llm_otel_broadcast.stand_in.media import plain_transcription, transcription, transcription_events
-from llm_otel_broadcast.stand_in.routes import HEARD
-from tests.clients.calling import KINDS
-from tests.clients.operations import SOUND, WAYS, call, skip_without
+from tests.support.client_calls import KINDS
+from tests.support.operations import SOUND, WAYS, call, skip_without
+from tests.support.stand_in.forms import read_form
+from tests.support.stand_in.media import plain_transcription, transcription, transcription_events
+from tests.support.stand_in.routes import HEARD
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 CREATE = "audio.transcriptions.create"
@@ -136,7 +137,7 @@ def test_an_open_file_is_read_by_the_client_alone(kind, stand_in, instrumented, 
     plain = send()
     instrumented()
     assert send() == plain
-    without, traced = (request.form["file"] for request in stand_in.requests)
+    without, traced = (read_form(request.body)["file"] for request in stand_in.requests)
     assert traced == without
     assert arrived(1)[0].attributes["gen_ai.request.file.names"] == ["memo.wav"]
 

@@ -7,9 +7,9 @@ import json
 import openai
 import pytest
 
-from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.answers import Answer, completion, event, message
-from tests.clients.calling import MESSAGES, chat, needs_responses, respond
+from tests.support.client_calls import MESSAGES, chat, needs_responses, respond
+from tests.support.stand_in import responses
 
 COUNTED = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 WAYS = ("plain", "raw", "streamed")

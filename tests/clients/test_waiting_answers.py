@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from llm_otel_broadcast.clients.openai.responses.item_types import waits_for_caller
-from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.answers import Answer
-from tests.clients.calling import KINDS, needs_responses, respond
+from tests.support.client_calls import KINDS, needs_responses, respond
+from tests.support.stand_in import responses
 
 pytestmark = needs_responses
 

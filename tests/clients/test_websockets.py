@@ -12,9 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import llm_otel_broadcast
 from llm_otel_broadcast.host import guard
-from llm_otel_broadcast.stand_in import responses
-from tests.clients.calling import KINDS
-from tests.clients.conversing import (
+from tests.clients.socket_server import (
     CLOSE,
     CUT,
     SocketServer,
@@ -23,7 +21,9 @@ from tests.clients.conversing import (
     converse,
     once,
 )
-from tests.collecting import collect
+from tests.support.client_calls import KINDS
+from tests.support.garbage import collect
+from tests.support.stand_in import responses
 
 with openai.OpenAI(api_key="sk-test") as _client:
     pytestmark = pytest.mark.skipif(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.clients.conversing import (
+from tests.clients.socket_server import (
     SocketServer,
     client_of,
     connect,
     converse,
 )
 from tests.clients.test_websockets import ASK, pytestmark, tell  # noqa: F401  # the mark holds for these, too
-from tests.collecting import collect
+from tests.support.garbage import collect
 
 
 def test_without_the_websockets_package_the_client_says_so_itself(receiver):

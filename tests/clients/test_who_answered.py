@@ -7,9 +7,9 @@ import json
 import openai
 import pytest
 
-from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.answers import Answer, completion, error, event, message
-from tests.clients.calling import KINDS, MESSAGES, chat, needs_responses, respond
+from tests.support.client_calls import KINDS, MESSAGES, chat, needs_responses, respond
+from tests.support.stand_in import responses
 
 USAGE = {"prompt_tokens": 46, "total_tokens": 60, "completion_tokens": 14}
 END = {"index": 0, "delta": {}, "finish_reason": "stop"}

@@ -9,6 +9,7 @@ import pytest
 
 from llm_otel_broadcast.collector import sizing
 from tests.benchmarks.sizes import conversations, demo_calls, weigh
+from tests.collector import traffic
 
 DOCS = (Path(__file__).parent.parent.parent / "docs" / "scaling.md").read_text(encoding="utf-8")
 
@@ -20,12 +21,12 @@ def conversation():
 
 def test_a_conversation_weighs_what_the_arithmetic_says(conversation):
     content, private = conversation["protobuf", False], conversation["protobuf", True]
-    assert content.plain == pytest.approx(sizing.CONTENT_BYTES, rel=0.03)
-    assert content.gzipped == pytest.approx(sizing.CONTENT_GZIPPED, rel=0.05)
-    assert private.plain == pytest.approx(sizing.PRIVATE_BYTES, rel=0.1)
+    assert content.plain == pytest.approx(traffic.CONTENT_BYTES, rel=0.03)
+    assert content.gzipped == pytest.approx(traffic.CONTENT_GZIPPED, rel=0.05)
+    assert private.plain == pytest.approx(traffic.PRIVATE_BYTES, rel=0.1)
     # how many fit into one request, which makes most of it, is a matter of time
-    assert private.gzipped == pytest.approx(sizing.PRIVATE_GZIPPED, rel=1)
-    assert content.spans == sizing.SPANS
+    assert private.gzipped == pytest.approx(traffic.PRIVATE_GZIPPED, rel=1)
+    assert content.spans == sizing.SPANS_PER_GENERATION
 
 
 def test_the_docs_name_the_weights_that_are_measured(conversation):

@@ -15,7 +15,7 @@ from llm_otel_broadcast.collector import sizing
 from llm_otel_broadcast.collector.check.checking import check
 from llm_otel_broadcast.collector.plan import Plan, PlanError
 from llm_otel_broadcast.collector.roles import render
-from tests.collector.plans import plans
+from tests.support.plans import plans
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples" / "collector"
@@ -93,7 +93,7 @@ def test_a_sampler_keeps_errors_and_whole_sessions():
     no_session, by_trace = rest["and"]["and_sub_policy"]
     assert no_session["string_attribute"]["invert_match"] is True
     assert by_trace["probabilistic"] == {"sampling_percentage": 25}
-    assert sampler["decision_wait"] == f"{300 + sizing.DECISION_MARGIN}s"
+    assert sampler["decision_wait"] == f"{300 + sizing.DECISION_MARGIN_S}s"
 
 
 def test_a_sampler_that_keeps_all_asks_no_further():

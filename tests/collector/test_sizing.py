@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from llm_otel_broadcast.collector import sizing
 from llm_otel_broadcast.collector.sizing import Load
+from tests.collector import traffic
 from tests.collector.tables import DAYS, tables
 
 RATES = st.floats(0.001, 1_000_000)
@@ -23,13 +24,13 @@ FIGURES = {
     "consumers": sizing.consumers,
     "memory_mib": sizing.memory_mib,
     "collectors": sizing.collectors,
-    "balancers": sizing.balancers,
+    "balancers": traffic.balancers,
     "partitions": sizing.partitions,
     "queue of an hour": lambda load: sizing.queue_bytes(load, 3_600),
     "disk of an hour": lambda load: sizing.disk_bytes(sizing.queue_bytes(load, 3_600)),
     "traces held": lambda load: sizing.traces_held(load, 130),
     "sampler's memory": lambda load: sizing.memory_mib(load, sizing.sampler_bytes(load, 130)),
-    "kept": lambda load: sizing.kept(load, 10).bytes,
+    "kept": lambda load: sizing.load_after_sampling(load, 10).bytes,
 }
 
 
@@ -53,7 +54,7 @@ def test_a_longer_outage_never_needs_less(rate, size, shorter, longer):
 def test_a_queue_holds_the_whole_outage_and_the_largest_request(rate, size, seconds):
     queue = sizing.queue_bytes(Load(rate, size), seconds)
     assert queue >= rate * size * seconds
-    assert queue >= sizing.LARGEST_REQUEST
+    assert queue >= sizing.LARGEST_REQUEST_BYTES
     assert sizing.disk_bytes(queue) > queue
 
 
@@ -68,10 +69,10 @@ def test_all_partitions_together_keep_the_whole_outage(rate, size):
 @given(rate=RATES, size=SIZES)
 def test_a_tier_carries_its_load_with_one_collector_away(rate, size):
     load = Load(rate, size)
-    each = sizing.share(load)
+    each = traffic.share(load)
     if sizing.collectors(load) > 1:
-        assert each.spans <= sizing.COLLECTOR_SPANS * 1.001
-        assert each.bytes <= sizing.COLLECTOR_BYTES * 1.001
+        assert each.spans <= sizing.COLLECTOR_SPANS_PER_SECOND * 1.001
+        assert each.bytes <= sizing.COLLECTOR_BYTES_PER_SECOND * 1.001
     else:
         assert each == load
 
@@ -97,8 +98,8 @@ def test_a_session_that_is_kept_stays_so_when_more_are_kept():
 
 
 def test_a_single_sampler_needs_no_balancer():
-    assert sizing.balancers(sizing.load_of_a_day(DAYS[0], sizing.CONTENT_BYTES)) == 0
-    assert sizing.balancers(sizing.load_of_a_day(DAYS[-1], sizing.CONTENT_BYTES)) > 1
+    assert traffic.balancers(traffic.load_of_a_day(DAYS[0], traffic.CONTENT_BYTES)) == 0
+    assert traffic.balancers(traffic.load_of_a_day(DAYS[-1], traffic.CONTENT_BYTES)) > 1
 
 
 def test_the_tables_in_the_docs_are_what_the_arithmetic_says():

@@ -11,8 +11,8 @@ import pytest
 
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast import test_connection as try_connection
-from tests.connection.backends import serving, socket_serving
-from tests.connection.certificates import Authority
+from tests.support.certificates import Authority
+from tests.support.scripted_backends import serving, socket_serving
 
 pytest.importorskip("proxy")
 PATIENCE = 20.0

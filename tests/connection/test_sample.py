@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from llm_otel_broadcast import Destination, send_test_trace
-from tests.connection.backends import Backend, serving
 from tests.connection.test_hostile import Exporter
+from tests.support.scripted_backends import Backend, serving
 
 
 def test_a_test_trace_is_a_root_a_span_and_a_generation_all_marked(receiver):

@@ -12,8 +12,8 @@ import llm_otel_broadcast
 from llm_otel_broadcast import ConfigError, Destination
 from llm_otel_broadcast import test_connection as try_connection
 from llm_otel_broadcast.wire.http import HttpSender
-from tests.connection.backends import Backend, serving
-from tests.connection.certificates import Authority
+from tests.support.certificates import Authority
+from tests.support.scripted_backends import Backend, serving
 
 HOUR = timedelta(hours=1)
 

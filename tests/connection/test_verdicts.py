@@ -9,7 +9,7 @@ import pytest
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast import test_connection as try_connection
 from llm_otel_broadcast.receiver.server import Reply
-from tests.connection.backends import Backend, serving
+from tests.support.scripted_backends import Backend, serving
 
 PHOENIX = Backend(json=415, elsewhere=405, says="Unsupported content type")
 COLLECTOR = Backend()

@@ -9,7 +9,7 @@ from llm_otel_broadcast.receiver import Reply
 from llm_otel_broadcast.record.generation import Choice
 from llm_otel_broadcast.wire.http import Answer
 from llm_otel_broadcast.wire.transport import MAX_BODY
-from tests.delivery.lanes import balanced, flushed, record, root, running
+from tests.support.lanes import balanced, flushed, record, root, running
 
 OK = Answer("ok", 200, "", None, 0)
 ENCODINGS = ("json", "protobuf")

@@ -20,8 +20,8 @@ from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.receiver.server import Reply
 from llm_otel_broadcast.settings.privacy import PARTS
 from llm_otel_broadcast.stand_in.answers import Answer, error, mid_stream_error
-from tests.parity.operations import OPERATIONS, Scenario
-from tests.parity.using import client_of, run, settled, use
+from tests.support.host_usage import client_of, run, settled, use
+from tests.support.scenarios import OPERATIONS, Scenario
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 CANARY = "canary-tweet"

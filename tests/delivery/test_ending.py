@@ -16,9 +16,9 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast.receiver import OtlpReceiver
-from llm_otel_broadcast.stand_in.server import StandIn
-from tests.delivery import backends
-from tests.delivery.backends import backend
+from tests.support import broken_backends
+from tests.support.broken_backends import backend
+from tests.support.stand_in.server import StandIn
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -193,7 +193,7 @@ exec(program)
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     """End in all ways; return exit code, seconds and standard error of each, and the names of what arrived."""
-    with StandIn() as stand_in, OtlpReceiver() as receiver, backend(backends.hangs) as dead:
+    with StandIn() as stand_in, OtlpReceiver() as receiver, backend(broken_backends.hangs) as dead:
         endings = {name: (dedent(program), receiver.endpoint) for name, (program, *_) in ENDINGS.items()}
         endings |= {name: (program, dead.endpoint) for name, (program, _) in DEAD.items()}
         asked = {
@@ -275,7 +275,7 @@ print(time.monotonic() - begun, time.time(), flush=True)
 
 def test_a_log_handler_that_waits_holds_up_neither_a_call_nor_the_end(stand_in):
     """A handler that sends over the network that is down; and the end of `logging` waits for a handler that is at work."""
-    dead = backends.refusing()
+    dead = broken_backends.refusing()
     done = subprocess.run(
         [sys.executable, "-c", SLOW_LOG, stand_in.base_url, dead],
         capture_output=True,

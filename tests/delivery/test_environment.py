@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import llm_otel_broadcast
-from tests.clients.calling import chat
+from tests.support.client_calls import chat
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import sys
 import pytest
 
 from llm_otel_broadcast.receiver import OtlpReceiver
-from llm_otel_broadcast.stand_in.server import StandIn
-from tests.delivery import backends
-from tests.delivery.backends import backend, refusing
+from tests.support import broken_backends
+from tests.support.broken_backends import backend, refusing
+from tests.support.stand_in.server import StandIn
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -78,8 +78,8 @@ def ended(tmp_path_factory):
     with (
         StandIn() as stand_in,
         OtlpReceiver() as receiver,
-        backend(backends.hangs) as hanging,
-        backend(backends.drips_headers) as dripping,
+        backend(broken_backends.hangs) as hanging,
+        backend(broken_backends.drips_headers) as dripping,
     ):
         live = [receiver.endpoint]
         dead = [refusing(), hanging.endpoint, dripping.endpoint, receiver.endpoint]

@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.receiver import Reply
-from tests.clients.calling import chat
-from tests.delivery.lanes import until
+from tests.support.client_calls import chat
+from tests.support.deadlines import until
 
 SECRET = "hunter2-canary"
 

@@ -11,10 +11,11 @@ import llm_otel_broadcast
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.receiver import OtlpReceiver, Reply
-from tests.clients.calling import chat
-from tests.delivery import backends
-from tests.delivery.backends import backend, refusing
-from tests.delivery.lanes import record, running, until
+from tests.support import broken_backends
+from tests.support.broken_backends import backend, refusing
+from tests.support.client_calls import chat
+from tests.support.deadlines import until
+from tests.support.lanes import record, running
 
 
 def timed(work):
@@ -44,8 +45,8 @@ def test_it_does_not_wait_for_a_batch_to_fill(receiver):
 
 def test_it_leaves_all_destinations_at_the_timeout_together():
     with (
-        backend(backends.hangs) as hanging,
-        backend(backends.drips_body) as dripping,
+        backend(broken_backends.hangs) as hanging,
+        backend(broken_backends.drips_body) as dripping,
         running(hanging.endpoint) as first,
         running(dripping.endpoint) as second,
         running(refusing(), delay=lambda *_: 30.0) as third,

@@ -13,9 +13,9 @@ from textwrap import dedent
 
 import pytest
 
-from tests.delivery import backends
-from tests.delivery.backends import backend
-from tests.middleware.serving import get, program
+from tests.support import broken_backends
+from tests.support.broken_backends import backend
+from tests.support.web_servers import get, program
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -126,7 +126,7 @@ print(flushed, len(ticks), time.monotonic() - begun, flush=True)
 @pytest.mark.parametrize("moment", ["after instrument()", "after a fork"])
 @pytest.mark.parametrize("library", PATCHES)
 def test_greenlets_of_the_program_go_on_while_flush_waits_for_a_dead_destination(stand_in, library, moment):
-    with backend(backends.hangs) as dead:
+    with backend(broken_backends.hangs) as dead:
         seconds, output = run(library, moment, TICKS, stand_in.base_url, dead.endpoint)
     flushed, ticks, waited_s = output.split()
     assert flushed == "False"

@@ -12,7 +12,7 @@ import llm_otel_broadcast
 from llm_otel_broadcast import Destination, trace_context
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.stand_in.answers import completion, error, message
-from tests.clients.operations import OPERATIONS
+from tests.support.operations import OPERATIONS
 
 LINK = "https://files.example.com/a.png?signature=canary-signature"
 ASKED = {

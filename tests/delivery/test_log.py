@@ -14,10 +14,11 @@ from llm_otel_broadcast import Destination
 from llm_otel_broadcast.delivery import retry as delivery_retry
 from llm_otel_broadcast.receiver import OtlpReceiver, Reply
 from llm_otel_broadcast.wire import retry
-from tests.clients.calling import chat
-from tests.delivery import backends
-from tests.delivery.backends import backend, refusing
-from tests.delivery.lanes import flushed, record, running, until
+from tests.support import broken_backends
+from tests.support.broken_backends import backend, refusing
+from tests.support.client_calls import chat
+from tests.support.deadlines import until
+from tests.support.lanes import flushed, record, running
 
 CANARIES = ("header-canary", "query-canary", "user-canary", "password-canary")
 
@@ -139,9 +140,9 @@ def told(handle, caplog, capfd):
     return [canary for canary in CANARIES if canary in text]
 
 
-@pytest.mark.parametrize("conduct", [backends.hangs, backends.resets_before_the_answer, None])
+@pytest.mark.parametrize("conduct", [broken_backends.hangs, broken_backends.resets_before_the_answer, None])
 def test_no_secret_is_told_when_the_network_fails(stand_in, caplog, capfd, conduct):
-    with backend(conduct or backends.hangs) as seen:
+    with backend(conduct or broken_backends.hangs) as seen:
         handle = llm_otel_broadcast.instrument(destinations=[secretive(seen.endpoint if conduct else refusing())])
         chat("sync", stand_in.base_url)
         until(lambda: handle.status().destinations[0].last_error)
@@ -212,7 +213,7 @@ logger.info("not shown")
 
 def test_what_was_not_answered_before_the_end_is_not_called_lost(caplog):
     """MLflow's first answer takes 7 s: what it had stored was told as dropped."""
-    with backend(backends.hangs) as seen, running(seen.endpoint) as lane:
+    with backend(broken_backends.hangs) as seen, running(seen.endpoint) as lane:
         lane.put(record())
         until(lambda: seen.requests)
         lane.stop(time.monotonic() + 0.1)

@@ -14,8 +14,8 @@ from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.settings.privacy import PARTS
 from llm_otel_broadcast.stand_in.answers import completion, error, message, stream, usage_of
-from tests.clients.calling import KINDS, chat, needs_responses, respond
-from tests.delivery.lanes import until
+from tests.support.client_calls import KINDS, chat, needs_responses, respond
+from tests.support.deadlines import until
 
 ASKED = {
     "messages": [{"role": "system", "content": "canary-system"}, {"role": "user", "content": "canary-prompt"}],

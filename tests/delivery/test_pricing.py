@@ -14,8 +14,8 @@ from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.server import Server
 from llm_otel_broadcast.record.usage import Usage
 from llm_otel_broadcast.stand_in.answers import completion, message, usage_of
-from tests.clients.calling import chat
-from tests.collecting import collect
+from tests.support.client_calls import chat
+from tests.support.garbage import collect
 
 OPENAI = Server("openai", "api.openai.com", 443)
 AT_HOME = Server("127.0.0.1", "127.0.0.1", 11434)

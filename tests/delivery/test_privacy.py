@@ -9,7 +9,7 @@ import llm_otel_broadcast
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.stand_in.answers import completion, error, message, mid_stream_error, stream
-from tests.clients.calling import KINDS, chat
+from tests.support.client_calls import KINDS, chat
 
 ASKED = {
     "messages": [

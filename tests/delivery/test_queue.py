@@ -14,10 +14,11 @@ from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.wire.http import Answer
-from tests.delivery import backends
-from tests.delivery.backends import backend, refusing
-from tests.delivery.lanes import balanced, flushed, parts, record, running, until
 from tests.delivery.test_batches import Faulty
+from tests.support import broken_backends
+from tests.support.broken_backends import backend, refusing
+from tests.support.deadlines import until
+from tests.support.lanes import balanced, flushed, parts, record, running
 
 
 def within(seconds, work):
@@ -221,7 +222,7 @@ def test_a_record_on_its_way_from_the_queue_is_pending(receiver):
 
 
 def test_stopping_counts_what_is_left_once():
-    with backend(backends.hangs) as seen, running(seen.endpoint) as lane:
+    with backend(broken_backends.hangs) as seen, running(seen.endpoint) as lane:
         lane.put(record())
         until(lambda: seen.requests)
         lane.put(record())

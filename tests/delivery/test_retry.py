@@ -12,9 +12,10 @@ from llm_otel_broadcast.delivery import retry as delivery_retry
 from llm_otel_broadcast.receiver import OtlpReceiver, Reply
 from llm_otel_broadcast.wire import retry
 from llm_otel_broadcast.wire.http import Answer
-from tests.delivery import backends
-from tests.delivery.backends import backend
-from tests.delivery.lanes import balanced, flushed, record, running, until
+from tests.support import broken_backends
+from tests.support.broken_backends import backend
+from tests.support.deadlines import until
+from tests.support.lanes import balanced, flushed, record, running
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
@@ -59,9 +60,11 @@ def test_a_backend_that_comes_up_later_gets_what_waited():
         assert lane.status().delivered == 1
 
 
-@pytest.mark.parametrize("fault", [backends.resets_before_the_answer, backends.breaks_off_in_the_status_line])
+@pytest.mark.parametrize(
+    "fault", [broken_backends.resets_before_the_answer, broken_backends.breaks_off_in_the_status_line]
+)
 def test_a_connection_lost_before_the_answer_is_tried_again(fault):
-    with backend(fault, backends.answers) as seen, running(seen.endpoint) as lane:
+    with backend(fault, broken_backends.answers) as seen, running(seen.endpoint) as lane:
         lane.put(record())
         assert flushed(lane)
         assert (lane.status().delivered, lane.status().retried) == (1, 1)
@@ -69,7 +72,7 @@ def test_a_connection_lost_before_the_answer_is_tried_again(fault):
 
 
 def test_a_backend_that_does_not_answer_is_left_at_the_timeout():
-    with backend(backends.hangs, backends.answers) as seen, running(seen.endpoint, timeout=0.3) as lane:
+    with backend(broken_backends.hangs, broken_backends.answers) as seen, running(seen.endpoint, timeout=0.3) as lane:
         started = time.monotonic()
         lane.put(record())
         assert flushed(lane)
@@ -81,17 +84,17 @@ def test_a_backend_that_does_not_answer_is_left_at_the_timeout():
 @pytest.mark.parametrize(
     "fault",
     [
-        backends.resets_in_the_answer,
-        backends.breaks_off_in_the_body,
-        backends.breaks_off_in_a_chunk,
-        backends.lies_about_its_packing,
-        backends.drips_headers,
-        backends.drips_body,
+        broken_backends.resets_in_the_answer,
+        broken_backends.breaks_off_in_the_body,
+        broken_backends.breaks_off_in_a_chunk,
+        broken_backends.lies_about_its_packing,
+        broken_backends.drips_headers,
+        broken_backends.drips_body,
     ],
 )
 def test_what_fails_after_the_status_line_of_an_answer_is_delivered_all_the_same(fault):
     """The backend has the batch: sent again it would be there twice. A dripping one is left at the timeout."""
-    with backend(fault, backends.answers) as seen, running(seen.endpoint, timeout=0.3) as lane:
+    with backend(fault, broken_backends.answers) as seen, running(seen.endpoint, timeout=0.3) as lane:
         started = time.monotonic()
         for number in (1, 2):
             lane.put(record())
@@ -103,7 +106,7 @@ def test_what_fails_after_the_status_line_of_an_answer_is_delivered_all_the_same
 
 def test_interim_answers_are_no_answers():
     """102 and 103 come before the real one; taken for it, each later answer would be that of the request before."""
-    with backend(backends.thinks_aloud) as seen, running(seen.endpoint) as lane:
+    with backend(broken_backends.thinks_aloud) as seen, running(seen.endpoint) as lane:
         for _ in range(3):
             lane.put(record())
             assert flushed(lane)
@@ -113,7 +116,7 @@ def test_interim_answers_are_no_answers():
 
 
 def test_an_answer_nobody_asked_for_is_not_that_of_the_next_request():
-    with backend(backends.answers_twice, backends.answers) as seen, running(seen.endpoint) as lane:
+    with backend(broken_backends.answers_twice, broken_backends.answers) as seen, running(seen.endpoint) as lane:
         for _ in range(2):
             lane.put(record())
             assert flushed(lane)
@@ -122,7 +125,7 @@ def test_an_answer_nobody_asked_for_is_not_that_of_the_next_request():
 
 def test_an_idle_connection_that_was_closed_is_no_outage(caplog):
     """Servers close idle connections; the request that meets the closing one goes out again at once, on a new one."""
-    with backend(backends.answers_once, backends.answers) as seen, running(seen.endpoint) as lane:
+    with backend(broken_backends.answers_once, broken_backends.answers) as seen, running(seen.endpoint) as lane:
         for _ in range(2):
             lane.put(record())
             assert flushed(lane)
@@ -133,7 +136,7 @@ def test_an_idle_connection_that_was_closed_is_no_outage(caplog):
 
 
 def test_connections_are_kept():
-    with backend(backends.answers) as seen, running(seen.endpoint) as lane:
+    with backend(broken_backends.answers) as seen, running(seen.endpoint) as lane:
         for _ in range(3):
             lane.put(record())
             assert flushed(lane)

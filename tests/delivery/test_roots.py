@@ -6,8 +6,8 @@ import llm_otel_broadcast
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.delivery import sent_spans
 from llm_otel_broadcast.receiver import OtlpReceiver, Reply
-from tests.clients.calling import chat
-from tests.delivery.lanes import flushed, record, root, running
+from tests.support.client_calls import chat
+from tests.support.lanes import flushed, record, root, running
 
 FIELDS = {"trace": {"trace_id": "t", "trace_name": "Root"}}
 

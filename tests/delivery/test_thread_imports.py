@@ -22,9 +22,9 @@ from typing import Final
 import pytest
 
 from llm_otel_broadcast.receiver import OtlpReceiver, Reply
-from llm_otel_broadcast.stand_in.server import StandIn
-from tests.connection.backends import serving
-from tests.connection.certificates import Authority
+from tests.support.certificates import Authority
+from tests.support.scripted_backends import serving
+from tests.support.stand_in.server import StandIn
 
 HTTP_CLIENTS: Final = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "aiohttp"})
 """Whatever release of openai is installed: genai-prices needs one of them, and so does some other release."""

@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace import TracerProvider
 import llm_otel_broadcast
 from llm_otel_broadcast import BroadcastSpanProcessor, Destination
 from llm_otel_broadcast.record.span_data import SpanData
-from tests.connection.backends import Backend, serving
-from tests.other_spans.spans import SEMCONV
+from tests.support.foreign_spans import SEMCONV
+from tests.support.scripted_backends import Backend, serving
 
 MARK = "llm_otel_broadcast.content.too_large"
 

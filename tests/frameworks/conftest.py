@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from llm_otel_broadcast.host import guard
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.stand_in.answers import Answer
-from llm_otel_broadcast.stand_in.server import StandIn
 from tests.frameworks import fence
-from tests.frameworks.telling import Told, Way
+from tests.frameworks.outcomes import Told, Way
+from tests.support.app import App
+from tests.support.stand_in.server import StandIn
 
 ROOT = Path(__file__).parent.parent.parent
 QUIET = {
@@ -51,15 +49,6 @@ def _at_home() -> Iterator[None]:
 def _nobody_strays() -> Iterator[None]:
     yield
     assert not fence.strays
-
-
-class App:
-    """An app with its own tracing."""
-
-    def __init__(self) -> None:
-        self.memory = InMemorySpanExporter()
-        self.provider = TracerProvider()
-        self.provider.add_span_processor(SimpleSpanProcessor(self.memory))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llm_otel_broadcast.stand_in.answers import completion, message, stream, usage_of
-from tests.frameworks.telling import (
+from tests.frameworks.outcomes import (
     FIELDS,
     MODEL,
     assert_each_once,

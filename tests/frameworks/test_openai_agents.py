@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from llm_otel_broadcast.stand_in.answers import completion, message, stream, usage_of
-from tests.frameworks.telling import (
+from tests.frameworks.outcomes import (
     FIELDS,
     MODEL,
     assert_broken_off_once,

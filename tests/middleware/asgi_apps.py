@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from tests.middleware.calling import Model
+from tests.middleware.model_calls import Model
 
 LARGE = 300_000
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from llm_otel_broadcast.stand_in.server import StandIn
+from tests.support.stand_in.server import StandIn
 
 
 @pytest.fixture(scope="package")

@@ -14,7 +14,7 @@ from django.urls import include, path, re_path
 
 from llm_otel_broadcast import instrument
 from llm_otel_broadcast.middleware import asgi, wsgi
-from tests.middleware.calling import Model
+from tests.middleware.model_calls import Model
 
 settings.configure(ALLOWED_HOSTS=["127.0.0.1"], ROOT_URLCONF=__name__, SECRET_KEY="tests", USE_TZ=True)
 django.setup()

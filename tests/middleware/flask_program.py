@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llm_otel_broadcast import instrument
 from llm_otel_broadcast.middleware.wsgi import TraceMiddleware
-from tests.middleware.calling import Model
+from tests.middleware.model_calls import Model
 from tests.middleware.wsgi_apps import flask_app
 
 instrument()

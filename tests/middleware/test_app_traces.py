@@ -14,10 +14,10 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from llm_otel_broadcast.middleware import asgi, wsgi
-from tests.middleware.calling import Model
-from tests.middleware.serving import asgi_served, get, wsgi_served
+from tests.middleware.model_calls import Model
 from tests.middleware.wsgi_apps import flask_app
-from tests.tracing.test_app_traces import App
+from tests.support.app import App
+from tests.support.web_servers import asgi_served, get, wsgi_served
 
 CALL = "chat gpt-4o-mini"
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -14,8 +14,8 @@ import llm_otel_broadcast
 from llm_otel_broadcast.middleware.asgi import TraceMiddleware
 from llm_otel_broadcast.tracing.placement import roots
 from tests.middleware.asgi_apps import LARGE, Gate, fastapi_app, starlette_app
-from tests.middleware.calling import Model
-from tests.middleware.serving import asgi_served, get, get_on
+from tests.middleware.model_calls import Model
+from tests.support.web_servers import asgi_served, get, get_on
 
 CALL = "chat gpt-4o-mini"
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

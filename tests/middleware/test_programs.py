@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 
 from llm_otel_broadcast.receiver import OtlpReceiver
-from tests.middleware.serving import get, program
+from tests.support.web_servers import get, program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn needs POSIX")
 CALL = "chat gpt-4o-mini"

@@ -17,9 +17,9 @@ from opentelemetry import trace
 import llm_otel_broadcast
 from llm_otel_broadcast.middleware.wsgi import TraceMiddleware
 from llm_otel_broadcast.tracing.scope import current_scope
-from tests.middleware.calling import Model
-from tests.middleware.serving import get, wsgi_served
+from tests.middleware.model_calls import Model
 from tests.middleware.wsgi_apps import flask_app
+from tests.support.web_servers import get, wsgi_served
 
 CALL = "chat gpt-4o-mini"
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

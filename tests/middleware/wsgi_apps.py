@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, g, send_file, stream_with_context
 
-from tests.middleware.calling import Model
+from tests.middleware.model_calls import Model
 
 
 class Pages:

@@ -9,8 +9,8 @@ import llm_otel_broadcast
 from llm_otel_broadcast import BroadcastSpanProcessor, instrument, trace_context
 from llm_otel_broadcast.delivery.selection import is_sampled
 from llm_otel_broadcast.receiver import OtlpReceiver
-from tests.clients.calling import MESSAGES
-from tests.other_spans.spans import CONVENTIONS, OPENINFERENCE, SEMCONV, TRACELOOP
+from tests.support.client_calls import MESSAGES
+from tests.support.foreign_spans import CONVENTIONS, OPENINFERENCE, SEMCONV, TRACELOOP
 
 
 def test_the_apps_own_span_of_our_call_is_not_sent_as_well(client, beside):

@@ -16,7 +16,7 @@ import llm_otel_broadcast
 from llm_otel_broadcast import BroadcastSpanProcessor, Destination, instrument
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.stand_in.answers import completion, message, stream, usage_of
-from tests.delivery.lanes import until
+from tests.support.deadlines import until
 
 # what the official ones need to be told to have content on their spans at all
 os.environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "span_only"

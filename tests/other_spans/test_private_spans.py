@@ -20,8 +20,8 @@ from llm_otel_broadcast.other_spans.privacy import Keeping
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.record.span_data import KIND_CLIENT, STATUS_ERROR, Event, Link, SpanData
 from llm_otel_broadcast.settings.privacy import PARTS
-from tests.other_spans.spans import CANARY, CONVENTIONS, EVENTS, OPENINFERENCE, SEMCONV, TRACELOOP, said
-from tests.wire.spans import SPANS
+from tests.support.any_spans import SPANS
+from tests.support.foreign_spans import CANARY, CONVENTIONS, EVENTS, OPENINFERENCE, SEMCONV, TRACELOOP, said
 
 ALL = {key: value for _, content in CONVENTIONS.values() for key, value in content.items()}
 METADATA = ("metadata", "traceloop.association.properties.email")

@@ -8,8 +8,8 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 import llm_otel_broadcast
 from llm_otel_broadcast import BroadcastSpanProcessor, Destination, instrument
 from llm_otel_broadcast.receiver import OtlpReceiver
-from tests.clients.calling import MESSAGES
-from tests.other_spans.spans import OPENINFERENCE, SEMCONV, TRACELOOP
+from tests.support.client_calls import MESSAGES
+from tests.support.foreign_spans import OPENINFERENCE, SEMCONV, TRACELOOP
 
 
 def plain(attributes):

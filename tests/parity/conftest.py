@@ -11,9 +11,9 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
-from llm_otel_broadcast.stand_in.server import StandIn
-from tests.clients.calling import KINDS
-from tests.parity.observing import Seen
+from tests.parity.observation import Seen
+from tests.support.client_calls import KINDS
+from tests.support.stand_in.server import StandIn
 
 
 @pytest.fixture(scope="package")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llm_otel_broadcast.stand_in.answers import Answer, error
-from tests.parity.operations import Scenario
+from tests.support.scenarios import Scenario
 
 SOON = {"retry-after-ms": "1", "x-request-id": "req_refused"}
 EACH_OPERATION = ("none", "refused", "tried_again", "no_json", "cut_short", "unknown_argument")

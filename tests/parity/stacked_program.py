@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import llm_otel_broadcast
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.stand_in.routes import ERROR_WORDS
-from llm_otel_broadcast.stand_in.server import StandIn
+from tests.support.stand_in.server import StandIn
 
 ASKED = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}
 

@@ -16,11 +16,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.clients.calling import MESSAGES
 from tests.parity.memory import http_client
-from tests.parity.observing import changes, observe
-from tests.parity.operations import CHAT, OPERATIONS, SCENARIOS, Scenario
-from tests.parity.using import call, client_of, each, entered, run, settled, use
+from tests.parity.observation import changes, observe
+from tests.support.client_calls import MESSAGES
+from tests.support.host_usage import call, client_of, each, entered, run, settled, use
+from tests.support.scenarios import CHAT, OPERATIONS, SCENARIOS, Scenario
 
 PARSE = [operation for operation in OPERATIONS if operation.name == "parse"]
 ASKED = {"model": "gpt-4o-mini", "messages": MESSAGES}

@@ -11,9 +11,9 @@ import pytest
 import llm_otel_broadcast
 from llm_otel_broadcast.clients.openai.targets import TARGETS, Target
 from llm_otel_broadcast.host import guard
-from tests.clients.calling import MESSAGES
-from tests.parity.operations import CHAT
-from tests.parity.using import client_of, each, entered, run, settled
+from tests.support.client_calls import MESSAGES
+from tests.support.host_usage import client_of, each, entered, run, settled
+from tests.support.scenarios import CHAT
 
 SYNC = openai.resources.chat.completions.Completions
 ASYNC = openai.resources.chat.completions.AsyncCompletions

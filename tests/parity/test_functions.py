@@ -18,9 +18,9 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast.clients.openai.targets import TARGETS
-from tests.clients.calling import MESSAGES
-from tests.parity.operations import CHAT
-from tests.parity.using import client_of, run, settled, use
+from tests.support.client_calls import MESSAGES
+from tests.support.host_usage import client_of, run, settled, use
+from tests.support.scenarios import CHAT
 
 ASKED = {"model": "gpt-4o-mini", "messages": MESSAGES}
 METHODS = [

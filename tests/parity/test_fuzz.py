@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.stand_in.answers import Answer
-from tests.clients.calling import KINDS, MESSAGES
-from tests.parity.observing import described
-from tests.parity.operations import CHAT
-from tests.parity.using import client_of, each, note_result, run, settled
+from tests.parity.observation import described
+from tests.support.client_calls import KINDS, MESSAGES
+from tests.support.host_usage import client_of, each, note_result, run, settled
+from tests.support.scenarios import CHAT
 
 COMPLETIONS = openai.resources.chat.completions
 ORIGINAL = {"sync": COMPLETIONS.Completions.create, "async": COMPLETIONS.AsyncCompletions.create}

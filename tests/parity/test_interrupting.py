@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.parity.observing import described, observe
-from tests.parity.operations import CHAT, OPERATIONS, Scenario
-from tests.parity.using import call, each, entered, until, use
+from tests.parity.observation import described, observe
+from tests.support.host_usage import call, each, entered, until, use
+from tests.support.scenarios import CHAT, OPERATIONS, Scenario
 
 FORMS = list(CHAT)
 MOST_STEPS = 60

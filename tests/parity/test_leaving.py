@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.parity.observing import observe
-from tests.parity.operations import CHAT
-from tests.parity.using import call, each, entered, settled
+from tests.parity.observation import observe
+from tests.support.host_usage import call, each, entered, settled
+from tests.support.scenarios import CHAT
 
 END = object()
 

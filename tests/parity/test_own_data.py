@@ -13,12 +13,12 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from llm_otel_broadcast.stand_in.answers import error
-from tests.clients.calling import MESSAGES
-from tests.collecting import collect
 from tests.parity.faults import Unfit
-from tests.parity.observing import observe
-from tests.parity.operations import CHAT, SCENARIOS, TOOLS, Operation, Scenario
-from tests.parity.using import client_of, run, settled, use
+from tests.parity.observation import observe
+from tests.support.client_calls import MESSAGES
+from tests.support.garbage import collect
+from tests.support.host_usage import client_of, run, settled, use
+from tests.support.scenarios import CHAT, SCENARIOS, TOOLS, Operation, Scenario
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # the client's own, of two operations
 SECRETS = ("sk-canary-key", "canary-header", "canary-query", "canary-organization", "canary-cookie")

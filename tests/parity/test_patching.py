@@ -10,11 +10,11 @@ import pytest
 import wrapt
 
 import llm_otel_broadcast
-from tests.clients.calling import MESSAGES
 from tests.parity.memory import HTTP
-from tests.parity.observing import observe
-from tests.parity.operations import CHAT
-from tests.parity.using import client_of, run, settled, use
+from tests.parity.observation import observe
+from tests.support.client_calls import MESSAGES
+from tests.support.host_usage import client_of, run, settled, use
+from tests.support.scenarios import CHAT
 
 ASKED = {"model": "gpt-4o-mini", "messages": MESSAGES}
 SYNC = openai.resources.chat.completions.Completions

@@ -9,9 +9,9 @@ import pytest
 
 from llm_otel_broadcast.clients.openai.targets import TARGETS
 from tests.parity.faults import EACH_OPERATION, FAULTS
-from tests.parity.observing import observe
-from tests.parity.operations import SCENARIOS, Scenario, owner_of
-from tests.parity.using import use
+from tests.parity.observation import observe
+from tests.support.host_usage import use
+from tests.support.scenarios import SCENARIOS, Scenario, owner_of
 
 CASES = [
     (scenario, fault)

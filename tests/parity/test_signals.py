@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from llm_otel_broadcast import trace_context, traced_generation
 from llm_otel_broadcast.host import guard
-from tests.clients.calling import MESSAGES
+from tests.support.client_calls import MESSAGES
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs signals"),

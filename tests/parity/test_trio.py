@@ -8,11 +8,11 @@ import trio
 from opentelemetry import context
 
 import llm_otel_broadcast
-from llm_otel_broadcast.stand_in.server import StandIn
-from tests.clients.calling import MESSAGES
-from tests.parity.observing import described
-from tests.parity.operations import CHAT, Scenario
-from tests.parity.using import client_of, use
+from tests.parity.observation import described
+from tests.support.client_calls import MESSAGES
+from tests.support.host_usage import client_of, use
+from tests.support.scenarios import CHAT, Scenario
+from tests.support.stand_in.server import StandIn
 
 ASKED = {"model": "gpt-4o-mini", "messages": MESSAGES}
 

@@ -15,11 +15,11 @@ from opentelemetry import context
 import llm_otel_broadcast
 from llm_otel_broadcast import ConfigError, Destination
 from llm_otel_broadcast.clients.openai.targets import TARGETS
-from tests.clients.calling import MESSAGES
-from tests.parity.observing import observe
-from tests.parity.operations import CHAT, OPERATIONS, SCENARIOS, Scenario, reach
+from tests.parity.observation import observe
 from tests.parity.test_same import is_refused_later
-from tests.parity.using import client_of, run, settled, use
+from tests.support.client_calls import MESSAGES
+from tests.support.host_usage import client_of, run, settled, use
+from tests.support.scenarios import CHAT, OPERATIONS, SCENARIOS, Scenario, reach
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 ASKED = {"model": "gpt-4o-mini", "messages": MESSAGES}

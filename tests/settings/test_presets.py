@@ -10,7 +10,7 @@ import pytest
 
 from llm_otel_broadcast import ConfigError, Destination, send_test_trace
 from llm_otel_broadcast.settings.presets import PRESETS, where_to_look
-from tests.connection.backends import Backend, serving
+from tests.support.scripted_backends import Backend, serving
 
 NAMES = [
     "axiom",

@@ -15,8 +15,8 @@ from llm_otel_broadcast import trace_context
 from llm_otel_broadcast.receiver import OtlpReceiver, Reply
 from llm_otel_broadcast.runtime import reload
 from llm_otel_broadcast.settings.locations import CONFIG
-from tests.clients.calling import chat
-from tests.delivery.lanes import until
+from tests.support.client_calls import chat
+from tests.support.deadlines import until
 
 LOOKING = "llm-otel-broadcast settings"
 

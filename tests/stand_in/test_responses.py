@@ -5,8 +5,8 @@ from __future__ import annotations
 import openai
 import pytest
 
-from llm_otel_broadcast.stand_in import responses
-from tests.clients.calling import needs_responses, respond
+from tests.support.client_calls import needs_responses, respond
+from tests.support.stand_in import responses
 
 pytestmark = needs_responses
 

@@ -10,8 +10,9 @@ import pytest
 
 from llm_otel_broadcast.stand_in import server
 from llm_otel_broadcast.stand_in.answers import completion, error, message
-from llm_otel_broadcast.stand_in.server import StandIn
-from tests.clients.calling import MESSAGES, chat
+from tests.support.client_calls import MESSAGES, chat
+from tests.support.stand_in.forms import read_form
+from tests.support.stand_in.server import StandIn
 
 
 def test_an_openai_answer_has_openais_members(stand_in):
@@ -44,7 +45,7 @@ def test_n_makes_as_many_choices(stand_in):
 
 def test_a_form_is_read_field_by_field(client, stand_in):
     client.images.edit(prompt="Line one\r\nline two", image=("a.png", b"\r\n--x\r\n"), mask=("b.png", b""), n=2)
-    assert stand_in.requests[0].form == {
+    assert read_form(stand_in.requests[0].body) == {
         "prompt": "Line one\r\nline two",
         "n": "2",
         "image": ("a.png", b"\r\n--x\r\n"),
@@ -78,7 +79,7 @@ def test_requests_are_noted_without_showing_keys(stand_in):
     assert "sk-test" not in repr(seen)
 
 
-@pytest.mark.parametrize("length", ["-1", "1e3", "1" * 30, str(server.MAX_BODY + 1)])
+@pytest.mark.parametrize("length", ["-1", "1e3", "1" * 30, str(server.MAX_BODY_BYTES + 1)])
 def test_a_body_without_a_reasonable_length_is_refused_without_reading_it(length):
     with StandIn() as running:
         address = ("127.0.0.1", urlsplit(running.url).port)

@@ -15,7 +15,7 @@ from llm_otel_broadcast import current_generation, propagate, trace_context, tra
 from llm_otel_broadcast.record.span_data import KIND_CLIENT
 from llm_otel_broadcast.tracing.placement import roots
 from llm_otel_broadcast.tracing.scope import current_scope
-from tests.clients.calling import MESSAGES
+from tests.support.client_calls import MESSAGES
 from tests.tracing.trees import totals
 
 CALLS = ("call", "stream", "report")

@@ -6,24 +6,10 @@ import asyncio
 
 import pytest
 from opentelemetry import baggage, context, trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from llm_otel_broadcast import current_generation, trace_context, traced_generation
-from tests.clients.calling import MESSAGES, chat
-
-
-class App:
-    def __init__(self) -> None:
-        self.memory = InMemorySpanExporter()
-        self.provider = TracerProvider()
-        self.provider.add_span_processor(SimpleSpanProcessor(self.memory))
-        self.tracer = self.provider.get_tracer("app")
-
-    @property
-    def spans(self):
-        return {span.name: span for span in self.memory.get_finished_spans()}
+from tests.support.app import App
+from tests.support.client_calls import MESSAGES, chat
 
 
 @pytest.fixture

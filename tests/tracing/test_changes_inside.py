@@ -12,7 +12,7 @@ from openai.resources.chat.completions import Completions
 import llm_otel_broadcast
 from llm_otel_broadcast import current_generation, trace_context, traced_generation
 from llm_otel_broadcast.tracing.scope import current_scope
-from tests.clients.calling import chat
+from tests.support.client_calls import chat
 from tests.tracing.trees import by_name, totals
 
 HEAD = """

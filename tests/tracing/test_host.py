@@ -30,7 +30,7 @@ from llm_otel_broadcast.tracing import placement
 from llm_otel_broadcast.tracing import scope as scopes
 from llm_otel_broadcast.tracing.reported import Facts
 from llm_otel_broadcast.tracing.scope import current_scope
-from tests.clients.calling import chat
+from tests.support.client_calls import chat
 
 RESULT = object()
 

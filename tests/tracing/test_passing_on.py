@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 from opentelemetry import trace
 
 from llm_otel_broadcast import current_trace_fields, trace_context, traced_generation
-from tests.clients.calling import MESSAGES, chat
+from tests.support.client_calls import MESSAGES, chat
 from tests.tracing.trees import by_name
 
 

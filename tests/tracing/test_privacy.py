@@ -9,7 +9,7 @@ import llm_otel_broadcast
 from llm_otel_broadcast import Destination, current_generation, trace_context, traced_generation
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.stand_in.answers import error
-from tests.clients.calling import MESSAGES, chat
+from tests.support.client_calls import MESSAGES, chat
 
 SECRET = "the launch code"
 

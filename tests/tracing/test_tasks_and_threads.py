@@ -13,7 +13,7 @@ from opentelemetry import context as otel_context
 
 from llm_otel_broadcast import current_generation, propagate, trace_context, traced_generation
 from llm_otel_broadcast.tracing.scope import current_scope
-from tests.clients.calling import MESSAGES, chat
+from tests.support.client_calls import MESSAGES, chat
 from tests.tracing.trees import by_name, totals
 
 

@@ -13,7 +13,7 @@ from llm_otel_broadcast import Destination, current_generation, trace_context, t
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.record.totals import Spent, Totals
 from llm_otel_broadcast.stand_in.answers import completion, error, message, stream, usage_of
-from tests.clients.calling import MESSAGES, chat
+from tests.support.client_calls import MESSAGES, chat
 from tests.tracing.trees import by_name, totals
 
 MODEL = "openai/gpt-4o"

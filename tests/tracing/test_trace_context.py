@@ -17,7 +17,7 @@ from llm_otel_broadcast import current_trace_fields, derive_trace_id, propagate,
 from llm_otel_broadcast.fields.ids import root_span_id
 from llm_otel_broadcast.stand_in.answers import completion, message, stream, usage_of
 from llm_otel_broadcast.tracing.scope import current_scope
-from tests.clients.calling import MESSAGES, chat
+from tests.support.client_calls import MESSAGES, chat
 from tests.tracing.trees import by_name
 
 

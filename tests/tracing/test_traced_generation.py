@@ -13,8 +13,8 @@ from opentelemetry import context as otel_context
 
 from llm_otel_broadcast import current_generation, trace_context, traced_generation
 from llm_otel_broadcast.stand_in.answers import message, stream
-from tests.clients.calling import MESSAGES, chat
-from tests.collecting import collect
+from tests.support.client_calls import MESSAGES, chat
+from tests.support.garbage import collect
 from tests.tracing.trees import by_name
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.wire.http import HttpSender
-from tests.connection.backends import Backend, serving
-from tests.connection.certificates import Authority
-from tests.delivery.lanes import until
+from tests.support.certificates import Authority
+from tests.support.deadlines import until
+from tests.support.scripted_backends import Backend, serving
 
 LARGE = b'{"resourceSpans":[],"x":"' + b"y" * 3_000_000 + b'"}'
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"

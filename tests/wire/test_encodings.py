@@ -13,7 +13,7 @@ from llm_otel_broadcast.receiver.decoding import decode_json, decode_protobuf
 from llm_otel_broadcast.record.span_data import STATUS_UNSET, Scope
 from llm_otel_broadcast.wire import otlp_json, protobuf
 from llm_otel_broadcast.wire.sdk_span import to_readable
-from tests.wire.spans import ATTRIBUTES, SPANS, span
+from tests.support.any_spans import ATTRIBUTES, SPANS, span
 
 SCOPE = Scope("1.2.3")
 RESOURCE = {"service.name": "shop"}

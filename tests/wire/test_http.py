@@ -18,7 +18,7 @@ from llm_otel_broadcast.record.span_data import Scope
 from llm_otel_broadcast.wire import otlp_json
 from llm_otel_broadcast.wire.answers import partial_success
 from llm_otel_broadcast.wire.http import HttpSender
-from tests.wire.spans import span
+from tests.support.any_spans import span
 
 BODY = otlp_json.encode({}, Scope("1"), [span()])
 

@@ -11,8 +11,8 @@ import pytest
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.wire.http import HttpSender
 from llm_otel_broadcast.wire.proxies import proxy_for
-from tests.connection.backends import serving, socket_serving
-from tests.connection.certificates import Authority
+from tests.support.certificates import Authority
+from tests.support.scripted_backends import serving, socket_serving
 
 PROXY = "http://proxy.example:3128"
 

@@ -14,8 +14,8 @@ import pytest
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.wire import tls
 from llm_otel_broadcast.wire.http import HttpSender
-from tests.connection.backends import serving
-from tests.connection.certificates import Authority
+from tests.support.certificates import Authority
+from tests.support.scripted_backends import serving
 
 
 @pytest.fixture

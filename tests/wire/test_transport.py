@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.receiver.server import Reply
 from llm_otel_broadcast.wire.transport import MAX_BODY, make_transport
-from tests.wire.spans import span
+from tests.support.any_spans import span
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.zero_code.starting import plainly
+from tests.zero_code.programs import plainly
 
 
 @pytest.fixture

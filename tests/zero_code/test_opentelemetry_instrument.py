@@ -9,8 +9,8 @@ import pytest
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 import llm_otel_broadcast
-from tests.clients.calling import chat
-from tests.zero_code.starting import CALL, RUN, start
+from tests.support.client_calls import chat
+from tests.zero_code.programs import CALL, RUN, start
 
 COMMAND = (
     sys.executable,

@@ -10,8 +10,8 @@ import pytest
 
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.settings.locations import CONFIG
-from tests.backends.asking import eventually
-from tests.zero_code.starting import CALL, RUN, start, with_directory
+from tests.support.deadlines import eventually
+from tests.zero_code.programs import CALL, RUN, start, with_directory
 
 FOLLOWING = """
 import sys

@@ -9,9 +9,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.backends.asking import eventually
-from tests.backends.launching import free_port, running
-from tests.zero_code.starting import CALL, RUN, start
+from tests.support.deadlines import eventually
+from tests.support.installed_programs import free_port, running
+from tests.zero_code.programs import CALL, RUN, start
 
 needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable
-from typing import IO, Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any, Final, TypeAlias, TypeVar
 
 import click
 
+from llm_otel_broadcast.cli.output import as_json, say_json
 from llm_otel_broadcast.settings.headers import split_header
 
-_T = TypeVar("_T")
+_Command = TypeVar("_Command", bound=Callable[..., object])
+_Decorator: TypeAlias = Callable[[_Command], _Command]
 
+# As `plan.ROLES`, which `--help` and completion need not import.
 _ROLES: Final = ("agent", "balancer", "sampler", "to-kafka", "from-kafka")
 _SENDING: Final = ("agent", "sampler", "from-kafka")
 _LISTENING: Final = ("agent", "balancer", "sampler", "to-kafka")
 _KEEPING: Final = ("sampler", "from-kafka")
 _KAFKA: Final = ("to-kafka", "from-kafka")
-_FOR: Final = {
+_ROLES_OF_OPTIONS: Final = {
     "to": _SENDING,
     "headers": (*_SENDING, "balancer"),
     "compression": (*_SENDING, "balancer"),
@@ -36,13 +40,14 @@ _FOR: Final = {
     "ca": (*_SENDING, "balancer"),
     "storage": _SENDING,
 }
-"""Options that only some roles know; they need no others."""
+"""Options that only some roles have."""
 
 
-def _options(*decorators: Callable[[Any], Any]) -> Callable[[_T], _T]:
-    def decorate(command: _T) -> _T:
-        for each in reversed(decorators):
-            command = each(command)
+def _options(*decorators: _Decorator[_Command]) -> _Decorator[_Command]:
+    def decorate(command: _Command) -> _Command:
+        # As if written above the command, where the last one is applied first.
+        for decorator in reversed(decorators):
+            command = decorator(command)
         return command
 
     return decorate
@@ -126,9 +131,9 @@ _places = _options(
 @click.command("collector-config")
 @click.argument("role", type=click.Choice(_ROLES), required=False)
 @click.option(
-    "--check", "checked", type=click.File("rb"), metavar="FILE", help="Check this file instead (- is standard input)."
+    "--check", "file", type=click.File("rb"), metavar="FILE", help="Check this file instead (- is standard input)."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@as_json
 @_target
 @_figures
 @_places
@@ -137,10 +142,10 @@ def collector_config(
     context: click.Context,
     /,
     role: str | None,
-    checked: IO[bytes] | None,
+    file: IO[bytes] | None,
     as_json: bool,
     headers: tuple[str, ...],
-    **given: Any,
+    **options: Any,
 ) -> None:
     """Print a commented configuration for an OpenTelemetry Collector (contrib, 0.144 or newer), or check one.
 
@@ -150,84 +155,104 @@ def collector_config(
         llm-otel-broadcast collector-config sampler --to https://api.example/v1/traces --keep 10
         llm-otel-broadcast collector-config --check collector.yaml
 
-    With --check, a ROLE says what the file is for. Exit code 1: the file has errors (warnings alone: 0). How the roles fit
-    together, and all figures: docs/scaling.md.
+    --check finds what loses or exposes traces although the Collector starts; for names, options and limits it runs the
+    Collector's own validate, where otelcol-contrib or otelcol is on PATH. A ROLE says what the file is for. Exit code 1: the
+    file has errors (warnings alone: 0). How the roles fit together, and all figures: docs/scaling.md.
     """  # noqa: D301  # click's sign for lines to be left alone
+    from llm_otel_broadcast.collector.plan import Plan, PlanError
+    from llm_otel_broadcast.collector.roles import render
+
+    # A default cannot be told from the same value on the command line but by its source.
     explicit = [
         name
-        for name in (*given, "headers")
+        for name in (*options, "headers")
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     ]
-    if checked is not None:
+    if file is not None:
         if explicit:
             raise click.UsageError(f"{_flag(explicit[0])} does not go with --check")
-        _check(checked, role, as_json=as_json)
+        _check(file, role, as_json=as_json)
         return
     if role is None:
         raise click.UsageError(f"say which: {', '.join(_ROLES)}; or --check FILE")
     for name in explicit:
-        if role not in _FOR.get(name, _ROLES):
-            raise click.UsageError(f"{_flag(name)} means nothing for {role}: it is for {', '.join(_FOR[name])}")
-    given["headers"] = _pairs(headers)
-    _print(role, given, explicit, as_json=as_json)
-
-
-def _print(role: str, given: dict[str, Any], explicit: Iterable[str], *, as_json: bool) -> None:
-    from llm_otel_broadcast.collector.plan import Plan, PlanError
-    from llm_otel_broadcast.collector.roles import render
-
+        # Ignored in silence, an option would be missing from the file without a word.
+        if role not in _ROLES_OF_OPTIONS.get(name, _ROLES):
+            raise click.UsageError(
+                f"{_flag(name)} means nothing for {role}: it is for {', '.join(_ROLES_OF_OPTIONS[name])}"
+            )
+    options["headers"] = _variables(headers)
     try:
-        text = render(Plan(role=role, **given), _command(role, given, explicit))  # type: ignore[arg-type]  # click has checked it
-    except PlanError as wrong:
-        raise click.UsageError(str(wrong)) from None
+        text = render(Plan(role=role, **options), _command(role, options, explicit))  # type: ignore[arg-type]  # click has checked it
+    except PlanError as error:
+        raise click.UsageError(str(error)) from None
+    # The file as it is, without a line more, so that it can be piped into place.
     click.echo(json.dumps({"role": role, "config": text}) if as_json else text, nl=as_json)
 
 
-def _command(role: str, given: dict[str, Any], explicit: Iterable[str]) -> str:
+def _command(role: str, options: Mapping[str, object], explicit: Iterable[str]) -> str:
     """Return the command that makes the same file again; it holds names of variables and no secret."""
     words = ["llm-otel-broadcast", "collector-config", role]
     for name in explicit:
-        value = given[name]
+        value = options[name]
         if value is True:
             words.append(_flag(name))
             continue
         if isinstance(value, dict):
             value = tuple(f"{key}={variable}" for key, variable in value.items())
-        for each in value if isinstance(value, tuple) else (value,):
-            words += [_flag(name), f"{each:g}" if isinstance(each, float) else str(each)]
+        for argument in value if isinstance(value, tuple) else (value,):
+            words += [_flag(name), f"{argument:g}" if isinstance(argument, float) else str(argument)]
     return shlex.join(words)
 
 
-def _check(checked: IO[bytes], role: str | None, *, as_json: bool) -> None:
+def _check(file: IO[bytes], role: str | None, *, as_json: bool) -> None:
     from llm_otel_broadcast.collector.check.checking import check, failed
     from llm_otel_broadcast.collector.check.findings import Finding
+    from llm_otel_broadcast.collector.check.secrets import secrets_in
+    from llm_otel_broadcast.collector.check.validator import PROGRAMS, find_validator, validate
 
+    validator = find_validator()
+    # Standard input has no path that the Collector could read: it gets a copy.
+    name = getattr(file, "name", None)
+    path = Path(name) if isinstance(name, str) and name != "<stdin>" else None
     try:
-        findings = check(checked.read().decode("utf-8-sig"), role)  # type: ignore[arg-type]  # click has checked it
-    except UnicodeDecodeError as wrong:
-        findings = [Finding("error", "", f"not UTF-8: {wrong.reason} at byte {wrong.start}", None)]
-    except ModuleNotFoundError as missing:
-        if missing.name != "yaml":
+        # Windows editors begin a file with a byte order mark, which YAML allows.
+        text = file.read().decode("utf-8-sig")
+        findings = check(text, role)  # type: ignore[arg-type]  # click has checked it
+        if validator is not None:
+            findings += validate(validator, text, file=path, secrets=secrets_in(text))
+    except UnicodeDecodeError as error:
+        # The position alone: bytes of the file may be part of a secret.
+        findings = [Finding("error", "", f"not UTF-8: {error.reason} at byte {error.start}", None)]
+    except ModuleNotFoundError as error:
+        if error.name != "yaml":
             raise
         raise click.ClickException("--check needs PyYAML: pip install 'llm-otel-broadcast[cli]'") from None
     if as_json:
-        named = [
-            {"severity": each.severity, "line": each.line, "where": each.where, "message": each.message}
-            for each in findings
+        documents = [
+            {"severity": finding.severity, "line": finding.line, "where": finding.path, "message": finding.message}
+            for finding in findings
         ]
-        click.echo(json.dumps({"ok": not failed(findings), "findings": named}))
+        say_json({"ok": not failed(findings), "validated_by": validator, "findings": documents})
     else:
-        for each in findings:
-            click.echo(str(each))
+        for finding in findings:
+            click.echo(str(finding))
         if not findings:
-            click.echo("nothing wrong found; `otelcol-contrib validate --config FILE` has the last word")
+            click.echo("nothing wrong found" + (f", nor by {Path(validator).name} validate" if validator else ""))
+        if validator is None:
+            click.echo(
+                "not checked: names of components, their options and limits; there is no "
+                f"{' and no '.join(PROGRAMS)} on PATH (elsewhere: {PROGRAMS[0]} validate --config FILE)"
+            )
     if failed(findings):
         sys.exit(1)
 
 
-def _pairs(headers: tuple[str, ...]) -> dict[str, str]:
+def _variables(headers: tuple[str, ...]) -> dict[str, str]:
+    """Return the names of environment variables by the names of headers."""
     pairs = [split_header(header) for header in headers]
     if None in pairs:
+        # Not repeated: somebody may have given the header itself, with its key.
         raise click.BadParameter("must be KEY=VARIABLE", param_hint="--header-from-env")
     return dict(pair for pair in pairs if pair is not None)
 

@@ -7,8 +7,8 @@ import sys
 
 import click
 
-from llm_otel_broadcast.cli.commands.destinations import complete_name
-from llm_otel_broadcast.cli.output import as_json, faults_told, say, say_json, warn
+from llm_otel_broadcast.cli.output import as_json, exit_at_faults, say, say_json, warn
+from llm_otel_broadcast.cli.settings_file import complete_name, settings_file
 
 
 @click.command()
@@ -18,16 +18,17 @@ def config(*, as_json: bool) -> None:
     from llm_otel_broadcast.cli.views.settings import effective_json, effective_lines
     from llm_otel_broadcast.settings.manage.shown import effective
 
-    found = effective(os.environ)
+    settings = effective(os.environ)
     if as_json:
-        say_json(effective_json(found))
-    elif not found.faults:
-        say(effective_lines(found))
+        say_json(effective_json(settings))
+    elif not settings.faults:
+        say(effective_lines(settings))
     if not as_json:
-        for fault in found.faults:
+        for fault in settings.faults:
             click.echo(f"Error: {fault}", err=True)
-        warn(found.warnings)
-    sys.exit(1 if found.faults else 0)
+        warn(settings.warnings)
+    # A script can ask whether the settings are fine without reading the output.
+    sys.exit(1 if settings.faults else 0)
 
 
 @click.command()
@@ -48,19 +49,20 @@ def disable(*, name: str | None, as_json: bool) -> None:
 
 def _switch(name: str | None, *, enabled: bool, as_json: bool) -> None:
     from llm_otel_broadcast.settings.environment import DISABLED, SDK_DISABLED
-    from llm_otel_broadcast.settings.manage.editor import SettingsFile
 
-    with faults_told(json=as_json):
-        file = SettingsFile.found(os.environ)
+    with exit_at_faults(json=as_json):
+        file = settings_file()
         if name is None:
             file.enable(enabled)
         else:
+            # The whole table is written: headers and all else of it stay as they are.
             file.put(name, {**file.table(name), "enabled": enabled})
     if as_json:
         say_json({"ok": True, "file": str(file.path), "destination": name, "enabled": enabled})
         return
-    what = "broadcasting" if name is None else f'"{name}"'
-    click.echo(f"{what} is {'on' if enabled else 'off'} in {file.path}; running programs follow within 30 seconds")
+    subject = "broadcasting" if name is None else f'"{name}"'
+    click.echo(f"{subject} is {'on' if enabled else 'off'} in {file.path}; running programs follow within 30 seconds")
+    # The file says on, and nothing is sent all the same: the most puzzling outcome of `enable`.
     for variable in (DISABLED, SDK_DISABLED):
         if name is None and os.environ.get(variable):
             click.echo(f"Warning: {variable}={os.environ[variable]} is set here and counts more", err=True)

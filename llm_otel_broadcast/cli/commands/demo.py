@@ -1,253 +1,40 @@
-"""The demo: the main job on embedded parts. Real calls of the real client, received and shown; no network but loop-back."""
+"""`llm-otel-broadcast demo`."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import secrets
-import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+import sys
 
-from rich.console import Console
-from rich.text import Text
+import click
 
-from llm_otel_broadcast.cli.views.status import books
-from llm_otel_broadcast.cli.views.traces import trace_trees
-from llm_otel_broadcast.delivery.ledger import UNANSWERED
-from llm_otel_broadcast.instrumentation import Handle, instrument
-from llm_otel_broadcast.receiver import OtlpReceiver
-from llm_otel_broadcast.settings.destination import Destination
-from llm_otel_broadcast.stand_in.answers import Answer, completion, error, message, stream, usage_of
-from llm_otel_broadcast.stand_in.server import StandIn
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI, OpenAI
-
-_BURST: Final = 5
-_RUN: Final = secrets.token_hex(3)
-"""Part of each trace id, as a second run would otherwise be added to the traces of the first."""
-_SERVICE: Final = "llm-otel-broadcast-demo"
-_FIRST_WAIT_S: Final = 2.0
-"""For delivery before the traces are shown: `--endpoint` may name a backend that is slow or dead."""
-_FAILING_WAIT_S: Final = 4.0
-_LATE_WAIT_S: Final = 1.0
-"""Beyond the request's own timeout, for a backend that has not answered yet (MLflow's first answer takes 7 s)."""
-_LAST_WAIT_S: Final = 0.5
-_WEATHER: Final = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "The weather in a city",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-    },
-}
+from llm_otel_broadcast.cli.destination_options import checked_headers, endpoint_option, header_option, split_headers
+from llm_otel_broadcast.settings.locations import CONFIG
 
 
-def run(console: Console, endpoint: str | None, headers: Mapping[str, str]) -> bool:
-    """Make the calls, show what arrived, and end with the figures of `status()`.
+@click.command()
+@endpoint_option("Send the same traces to this OTLP/HTTP backend as well.")
+@header_option("An HTTP header for --endpoint, for instance its API key; 'Name: value' will do; may be repeated.")
+def demo(endpoint: str | None, headers: tuple[str, ...]) -> None:
+    """Make real calls to a local stand-in for the API and show the traces that arrive.
 
-    Args:
-        console: where to print.
-        endpoint: a backend that gets the same traces, besides the embedded receiver.
-        headers: HTTP headers for that backend.
-
-    Returns:
-        Whether every destination got everything.
-
-    Raises:
-        ConfigError: `endpoint` or `headers` are wrong.
+    Needs no key, no network and no configuration; takes a few seconds.
     """
-    other = [Destination(name="your backend", endpoint=endpoint, headers=headers)] if endpoint else []
-    with OtlpReceiver() as receiver, StandIn() as stand_in:
-        here = Destination(name="embedded receiver", endpoint=receiver.endpoint)
-        with instrument(
-            destinations=[here, *other], service_name=_SERVICE, app_spans=False, exit_timeout=_LAST_WAIT_S
-        ) as handle:
-            console.print(_opening(stand_in, receiver))
-            with _without_proxy():
-                _make_calls(stand_in)
-                handle.flush(_FIRST_WAIT_S)
-            for tree in trace_trees(receiver.store.traces()):
-                console.print(tree)
-                console.print()
-            if any(lane.queued_records for lane in handle.status().destinations):
-                console.print("waiting for your backend ...\n", style="dim")
-                _wait_for_backend(handle, other)
-    status = handle.status()
-    delivered = all(lane.delivered == lane.produced for lane in status.destinations)
-    console.print(books(status))
-    lost = any(set(lane.dropped) - {UNANSWERED} for lane in status.destinations)
-    console.print(_closing(endpoint, delivered=delivered, lost=lost))
-    return delivered
+    from llm_otel_broadcast.cli.demonstration import run
+    from llm_otel_broadcast.cli.output import terminal
+    from llm_otel_broadcast.settings.environment import disabling
+    from llm_otel_broadcast.settings.errors import ConfigError
 
-
-def _wait_for_backend(handle: Handle, backends: Sequence[Destination]) -> None:
-    """Wait as long as a request may take; not so long where one has failed."""
-    started = time.monotonic()
-    patience = max((backend.timeout for backend in backends), default=0.0) + _LATE_WAIT_S
-    while (elapsed := time.monotonic() - started) < patience:
-        waiting = [lane for lane in handle.status().destinations if lane.queued_records]
-        if not waiting or (elapsed > _FAILING_WAIT_S and all(lane.last_error for lane in waiting)):
-            return
-        handle.flush(0.5)
-
-
-def _opening(stand_in: StandIn, receiver: OtlpReceiver) -> Text:
-    return Text.assemble(
-        ("Real calls of the openai client, and the traces that arrived\n", "bold"),
-        ("  the client calls    ", "dim"),
-        f"{stand_in.base_url}, a stand-in for the API\n",
-        ("  traces are sent to  ", "dim"),
-        f"{receiver.endpoint}, an OTLP receiver\n",
-    )
-
-
-def _closing(endpoint: str | None, *, delivered: bool, lost: bool) -> Text:
-    if not delivered:
-        if not lost:
-            return Text("\nYour backend has not answered in time; it may have everything.", "yellow")
-        return Text("\nNot everything has arrived.", "red")
-    if endpoint is not None:
-        return Text(f"\nYour backend has the same now: look for the service {_SERVICE}.")
-    command = "llm-otel-broadcast demo --endpoint URL --header KEY=VALUE"
-    return Text.assemble("\nThe same into your backend:\n  ", (command, "bold"))
-
-
-def _make_calls(stand_in: StandIn) -> None:
-    from openai import AsyncOpenAI, OpenAI
-
-    with OpenAI(api_key="demo", base_url=stand_in.base_url, max_retries=0) as client:
-        _reference_example(client)
-        _plain(client)
-        _streamed(client, stand_in)
-        _agent(client, stand_in)
-        _failing(client, stand_in)
-
-    async def burst() -> None:
-        async with AsyncOpenAI(api_key="demo", base_url=stand_in.base_url, max_retries=0) as asynchronous:
-            await _burst(asynchronous, stand_in)
-
-    asyncio.run(burst())
-
-
-def _reference_example(client: OpenAI) -> None:
-    """OpenRouter's own example of the `trace` object."""
-    client.chat.completions.create(
-        model="openai/gpt-4o",
-        messages=[{"role": "user", "content": "Hello!"}],
-        user="user_12345",
-        extra_body={
-            "session_id": "session_abc",
-            "trace": {
-                "trace_id": f"app_trace_{_RUN}",
-                "trace_name": "Chat Handler",
-                "generation_name": "Generate Response",
-                "environment": "staging",
-                "deployment": "us-east-1",
-            },
-        },
-    )
-
-
-def _plain(client: OpenAI) -> None:
-    client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Hello!"}])
-
-
-def _streamed(client: OpenAI, stand_in: StandIn) -> None:
-    story = message("Once upon a time there was a trace that arrived in time.")
-    answer = stream(story, model="gpt-4o-mini", usage=usage_of(14, 13))
-    stand_in.script(answer.slower(delay=0.12, pause=0.02))
-    chunks = client.chat.completions.create(
-        model="gpt-4o-mini",
-        messages=[{"role": "user", "content": "Tell me a story."}],
-        stream=True,
-        stream_options={"include_usage": True},
-        extra_body={"trace": {"generation_name": "Tell a story"}},
-    )
-    for _ in chunks:
-        pass
-
-
-def _agent(client: OpenAI, stand_in: StandIn) -> None:
-    """Have a tool called and an answer made from its result: two generations below one root."""
-    model = "anthropic/claude-sonnet-4.5"
-    asks = message(tool_calls=[("call_1", "get_weather", '{"city": "Paris"}')])
-    spent = usage_of(412, 21, model=model, cached_tokens=256)
-    says = message("It is 21 degrees and sunny in Paris.")
-    said = usage_of(455, 12, model=model, cached_tokens=256)
-    stand_in.script(
-        completion(asks, model=model, usage=spent, provider="Anthropic").slower(delay=0.05),
-        completion(says, model=model, usage=said, provider="Anthropic").slower(delay=0.04),
-    )
-    question: Any = {"role": "user", "content": "What is the weather in Paris?"}
-    fields = {"trace_id": f"weather-{_RUN}", "trace_name": "Weather agent"}
-    first = client.chat.completions.create(
-        model=model,
-        messages=[question],
-        tools=[_WEATHER],  # type: ignore[list-item]
-        extra_body={"session_id": "session_weather", "trace": {**fields, "generation_name": "Choose a tool"}},
-    )
-    call: Any = first.choices[0].message
-    result: Any = {"role": "tool", "tool_call_id": "call_1", "content": "21 degrees, sunny"}
-    client.chat.completions.create(
-        model=model,
-        messages=[question, call, result],
-        tools=[_WEATHER],  # type: ignore[list-item]
-        extra_body={"session_id": "session_weather", "trace": {**fields, "generation_name": "Answer"}},
-    )
-
-
-def _failing(client: OpenAI, stand_in: StandIn) -> None:
-    from openai import APIStatusError
-
-    stand_in.script(error(429, "Rate limit reached for gpt-4o", code="rate_limit_exceeded"))
-    with contextlib.suppress(APIStatusError):
-        client.chat.completions.create(
-            model="gpt-4o",
-            messages=[{"role": "user", "content": "Too many of us."}],
-            extra_body={"trace": {"trace_name": "Rate limited"}},
-        )
-
-
-async def _burst(client: AsyncOpenAI, stand_in: StandIn) -> None:
-    stand_in.script(*(_summary(number) for number in range(_BURST)))
-    await asyncio.gather(
-        *(
-            client.chat.completions.create(
-                model="gpt-4o-mini",
-                messages=[{"role": "user", "content": f"Summarise page {number}."}],
-                extra_body={
-                    "trace": {
-                        "trace_id": f"burst-{_RUN}",
-                        "trace_name": "Summarise five pages at once",
-                        "generation_name": f"Page {number}",
-                    }
-                },
-            )
-            for number in range(1, _BURST + 1)
-        )
-    )
-
-
-def _summary(number: int) -> Answer:
-    answer = completion(message("A summary."), usage=usage_of(950, 40))
-    return answer.slower(delay=0.03 * (number + 1))
-
-
-@contextlib.contextmanager
-def _without_proxy() -> Any:
-    """Keep a proxy from the environment away from loop-back calls."""
-    names = ("NO_PROXY", "no_proxy")
-    before = {name: os.environ.get(name) for name in names}
-    for name in names:
-        os.environ[name] = ",".join(filter(None, [before[name], "127.0.0.1"]))
+    if headers and not endpoint:
+        raise click.UsageError("--header needs --endpoint URL")
+    # What the demo shows does not depend on a settings file.
+    os.environ[CONFIG] = os.devnull
     try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        # LLM_OTEL_BROADCAST_DISABLED or OTEL_SDK_DISABLED, left in a shell, would make the demo an empty page.
+        disabled_by = disabling(os.environ)
+        if disabled_by:
+            raise click.ClickException(f"{disabled_by} is true, so there would be nothing to see: unset it")
+        delivered = run(terminal(), endpoint, checked_headers(split_headers(headers)))
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
+    if not delivered:
+        sys.exit(1)

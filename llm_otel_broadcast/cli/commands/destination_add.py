@@ -4,38 +4,36 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from llm_otel_broadcast.cli.commands.destinations import complete_name
-from llm_otel_broadcast.cli.destination_options import destination_options, read_values, stated
-from llm_otel_broadcast.cli.output import as_json, faults_told, say_json, usage_told
+from llm_otel_broadcast.cli.destination_options import Command, Table, destination_options, read_values, stated_fields
+from llm_otel_broadcast.cli.output import as_json, exit_at_faults, faults_as_usage, say_json
+from llm_otel_broadcast.cli.settings_file import complete_name, settings_file
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import shown_name
 from llm_otel_broadcast.settings.references import AllSet
 
 if TYPE_CHECKING:
-    from llm_otel_broadcast.cli.suggestions import Manner
+    from llm_otel_broadcast.cli.suggestions import Interaction
     from llm_otel_broadcast.settings.manage.editor import SettingsFile
     from llm_otel_broadcast.settings.presets import Preset
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
-
-def _saving_options(command: _Command) -> _Command:
+def _saving_options(command: Command) -> Command:
     command = click.option(
         "--accept-suggestion", "accepts", is_flag=True, help="Take what the test suggests, e.g. the other encoding."
     )(command)
     return click.option("--no-test", "untested", is_flag=True, help="Save without a connection test.")(command)
 
 
-def complete_preset(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
+def complete_preset(_context: click.Context, _parameter: click.Parameter, prefix: str) -> list[str]:
     """Offer the presets to the shell."""
     from llm_otel_broadcast.settings.presets import PRESETS
 
-    return [name for name in PRESETS if name.startswith(typed)]
+    return [name for name in PRESETS if name.startswith(prefix)]
 
 
 @click.command()
@@ -47,7 +45,7 @@ def complete_preset(_context: click.Context, _parameter: click.Parameter, typed:
 @destination_options
 @_saving_options
 @as_json
-def add(*, name: str, preset: str | None, values: tuple[str, ...], untested: bool, accepts: bool, **given: Any) -> None:
+def add(*, name: str, preset: str | None, values: tuple[str, ...], untested: bool, **options: Any) -> None:
     """Add a destination, if it works.
 
     It is tested first, and saved only when a span was taken:
@@ -61,15 +59,14 @@ def add(*, name: str, preset: str | None, values: tuple[str, ...], untested: boo
     On a terminal, what is missing is asked for; secrets are not shown. 'destinations presets' lists the known backends.
     Ends with 0: saved; 1: it does not work, nothing is saved; 2: wrong usage.
     """  # noqa: D301  # click's sign for lines to be left alone
-    from llm_otel_broadcast.settings.manage.editor import SettingsFile
-
-    manner = _manner(given, accepts=accepts)
-    with faults_told(json=manner.as_json):
-        file = SettingsFile.found(os.environ)
+    interaction = _interaction(options)
+    with exit_at_faults(json=interaction.as_json):
+        file = settings_file()
+        # Adding is not replacing: a name twice is more often a slip than a wish.
         if name in file.names():
             raise ConfigError([f'{file.where(name)} is there already: llm-otel-broadcast destinations edit "{name}"'])
-        table = _described(preset, read_values(values, "--param"), stated(given), asks=manner.asks)
-        _save(file, name, table, manner, untested=untested)
+        table = _described(preset, read_values(values, "--param"), stated_fields(options), asks=interaction.asks)
+        _save(file, name, table, interaction, untested=untested)
 
 
 @click.command()
@@ -78,110 +75,110 @@ def add(*, name: str, preset: str | None, values: tuple[str, ...], untested: boo
 @click.option("--remove-header", "removed", metavar="KEY", multiple=True, help="Leave a header out; repeatable.")
 @_saving_options
 @as_json
-def edit(*, name: str, removed: tuple[str, ...], untested: bool, accepts: bool, **given: Any) -> None:
+def edit(*, name: str, removed: tuple[str, ...], untested: bool, **options: Any) -> None:
     """Change a destination, if it then works.
 
     It is tested with the change before that is saved; what no option names stays as it is. On a terminal without options, endpoint and headers are asked for one by one.
     Ends with 0: saved; 1: it does not work, nothing is changed; 2: wrong usage.
     """
-    from llm_otel_broadcast.settings.manage.editor import SettingsFile
-
-    manner = _manner(given, accepts=accepts)
-    with faults_told(json=manner.as_json):
-        file = SettingsFile.found(os.environ)
-        before = file.table(name)
-        table = _changed(before, stated(given), removed, asks=manner.asks)
-        _save(file, name, table, manner, untested=untested)
+    interaction = _interaction(options)
+    with exit_at_faults(json=interaction.as_json):
+        file = settings_file()
+        table = _changed(file.table(name), stated_fields(options), removed, asks=interaction.asks)
+        _save(file, name, table, interaction, untested=untested)
 
 
-def _manner(given: Mapping[str, Any], *, accepts: bool) -> Manner:
+def _interaction(options: Mapping[str, bool]) -> Interaction:
     from llm_otel_broadcast.cli.prompts import can_ask
-    from llm_otel_broadcast.cli.suggestions import Manner
+    from llm_otel_broadcast.cli.suggestions import Interaction
 
-    return Manner(as_json=given["as_json"], asks=can_ask(as_json=given["as_json"]), accepts=accepts)
-
-
-def _preset(name: str) -> Preset:
-    from llm_otel_broadcast.settings.presets import find_preset
-
-    with usage_told():
-        return find_preset(name)
+    as_json = options["as_json"]
+    return Interaction(as_json=as_json, asks=can_ask(as_json=as_json), accepts=options["accepts"])
 
 
-def _described(preset: str | None, values: dict[str, str], table: dict[str, Any], *, asks: bool) -> dict[str, Any]:
+def _described(preset: str | None, values: dict[str, str], table: Table, *, asks: bool) -> Table:
     """Return the table of a new destination, what is missing asked for."""
     from llm_otel_broadcast.cli import prompts
     from llm_otel_broadcast.settings import presets
 
-    chosen = _preset(preset) if preset is not None else None
-    pasted = ""
-    if chosen is None and "endpoint" not in table and asks:
+    chosen: Preset | None = None
+    pasted_endpoint = ""
+    if preset is not None:
+        with faults_as_usage():
+            chosen = presets.find_preset(preset)
+    elif "endpoint" not in table and asks:
         answer = prompts.ask_preset()
-        chosen, pasted = (None, answer) if isinstance(answer, str) else (answer, "")
+        chosen, pasted_endpoint = (None, answer) if isinstance(answer, str) else (answer, "")
     if chosen is not None:
-        in_endpoint = frozenset(presets.names_in(chosen.endpoint) if "endpoint" in table else ())
-        known = prompts.complete(chosen, values, asks=asks, without=in_endpoint)
-        with usage_told():
-            made = presets.table_of(chosen.name, {**known, **table})
-        return {key: value for key, value in made.items() if key != "name" and not presets.is_default(key, value)}
+        # Where an option states the endpoint, the values that the preset's own would be made of are not needed.
+        needless = frozenset(presets.names_in(chosen.endpoint) if "endpoint" in table else ())
+        parameters = prompts.ask_parameters(chosen, values, asks=asks, needless=needless)
+        with faults_as_usage():
+            described = presets.table_of(chosen.name, {**parameters, **table})
+        # The file says what was chosen and no defaults, so that it stays short and follows defaults that change.
+        return {key: value for key, value in described.items() if key != "name" and not presets.is_default(key, value)}
     if values:
         raise click.UsageError("--param needs --preset")
     if "endpoint" not in table:
         if not asks:
             raise click.UsageError("where to? Give --endpoint URL or --preset NAME")
-        table["endpoint"] = pasted or prompts.ask_endpoint()
+        table["endpoint"] = pasted_endpoint or prompts.ask_endpoint()
         table["headers"] = prompts.ask_headers(table.get("headers", {}))
     return table
 
 
-def _changed(
-    before: Mapping[str, Any], table: Mapping[str, Any], removed: tuple[str, ...], *, asks: bool
-) -> dict[str, Any]:
+def _changed(current: Table, changes: Table, removed: tuple[str, ...], *, asks: bool) -> Table:
     """Return the table of a destination with the changes in it."""
     from llm_otel_broadcast.cli import prompts
 
-    headers = dict(before.get("headers", {}))
-    if not table and not removed:
+    headers = dict(current.get("headers", {}))
+    if not changes and not removed:
         if not asks:
+            # A command without any change is a question on a terminal and a mistake in a script.
             raise click.UsageError("what is to change? Name it: --endpoint, --header, --encoding, ...")
-        endpoint = prompts.ask_endpoint(before.get("endpoint"))
-        return {**before, "endpoint": endpoint, "headers": prompts.ask_headers(headers)}
-    gone = {name.lower() for name in removed}
-    unknown = gone - {name.lower() for name in headers}
+        endpoint = prompts.ask_endpoint(current.get("endpoint"))
+        return {**current, "endpoint": endpoint, "headers": prompts.ask_headers(headers)}
+    # HTTP does not tell Authorization from authorization, and neither must a file that is edited.
+    removed_names = {name.lower() for name in removed}
+    unknown = removed_names - {name.lower() for name in headers}
     if unknown:
         raise click.UsageError(f"there is no header {', '.join(sorted(map(shown_name, unknown)))} to remove")
-    replaced = gone | {name.lower() for name in table.get("headers", {})}
-    kept = {name: value for name, value in headers.items() if name.lower() not in replaced}
-    return {**before, **table, "headers": {**kept, **table.get("headers", {})}}
+    replaced_names = removed_names | {name.lower() for name in changes.get("headers", {})}
+    untouched = {name: value for name, value in headers.items() if name.lower() not in replaced_names}
+    return {**current, **changes, "headers": {**untouched, **changes.get("headers", {})}}
 
 
-def _save(file: SettingsFile, name: str, table: Mapping[str, Any], manner: Manner, *, untested: bool) -> None:
+def _save(file: SettingsFile, name: str, table: Table, interaction: Interaction, *, untested: bool) -> None:
     if not table.get("headers"):
         table = {key: value for key, value in table.items() if key != "headers"}
-    # What is not in the file yet is no fault of the file's.
-    where = "" if name in file.names() else f'destination "{name}"'
+    # What is not in the file yet is no fault of the file's: a message about it does not name the file.
+    label = "" if name in file.names() else f'destination "{name}"'
     if untested:
-        file.make(name, table, AllSet(), where)
+        # Variables of the environment may be set only where the program runs: for the check they count as set.
+        file.make(name, table, AllSet(), label)
         file.put(name, table)
-        if manner.as_json:
+        if interaction.as_json:
             say_json({"name": name, "file": str(file.path), "saved": True, "tested": False})
         else:
             click.echo(
                 f'"{name}" is saved in {file.path}. It was NOT tested: llm-otel-broadcast destinations test {name}'
             )
         return
-    from llm_otel_broadcast.cli.suggestions import try_out
+    from llm_otel_broadcast.cli.suggestions import try_suggestions
     from llm_otel_broadcast.cli.views.connection import report_json
     from llm_otel_broadcast.settings.manage.last_tests import remember
 
-    tried = try_out(lambda said: file.make(name, said, os.environ, where), table, manner)
-    report = tried.report
+    # A table with the suggestions that were taken is what was tested last, and what is saved.
+    attempt = try_suggestions(lambda table: file.make(name, table, os.environ, label), table, interaction)
+    report = attempt.report
     if report.ok:
-        file.put(name, tried.table)
-        remember(file.path, tried.destination, ok=True, message=report.message, environ=os.environ)
-    if manner.as_json:
-        said = report_json(tried.destination, report)
-        say_json({**said, "file": str(file.path), "saved": report.ok, "tested": True})
+        # Only what took a real span is written: a typing error shows now and not as missing traces.
+        file.put(name, attempt.table)
+        remember(file.path, attempt.destination, ok=True, message=report.message, environ=os.environ)
+    if interaction.as_json:
+        say_json(
+            {**report_json(attempt.destination, report), "file": str(file.path), "saved": report.ok, "tested": True}
+        )
     elif report.ok:
         click.echo(f"  saved in {file.path}")
     else:

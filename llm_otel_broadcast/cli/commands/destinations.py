@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from llm_otel_broadcast.cli.output import as_json, faults_told, say, say_json, warn
+from llm_otel_broadcast.cli.output import as_json, exit_at_faults, say, say_json, warn
+from llm_otel_broadcast.cli.settings_file import complete_name, settings_file
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from llm_otel_broadcast.settings.manage.editor import SettingsFile
     from llm_otel_broadcast.settings.manage.openrouter_import import Imported
 
@@ -24,28 +23,15 @@ def destinations() -> None:
     """Where traces go: the destinations in the settings file."""
 
 
-def complete_name(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Offer the names of the destinations to the shell."""
-    from click.shell_completion import CompletionItem
-
-    from llm_otel_broadcast.settings.errors import ConfigError
-    from llm_otel_broadcast.settings.manage.editor import SettingsFile
-
-    try:
-        return [CompletionItem(name) for name in SettingsFile.found(os.environ).names() if name.startswith(typed)]
-    except ConfigError:
-        return []
-
-
 name_argument = click.argument("name", shell_complete=complete_name)
 
 
-def _file() -> SettingsFile:
+def _trusted_file() -> SettingsFile:
+    """Return the settings file, after a warning of each that was passed over because others may write to it."""
     from llm_otel_broadcast.settings.locations import look
-    from llm_otel_broadcast.settings.manage.editor import SettingsFile
 
     warn(look(os.environ).refusals())
-    return SettingsFile.found(os.environ)
+    return settings_file()
 
 
 @destinations.command("list")
@@ -54,18 +40,18 @@ def list_(*, as_json: bool) -> None:
     """Show all destinations, and how their last test ended."""
     from llm_otel_broadcast.cli.views.settings import destination_json, destination_table, emptiness, remarks
 
-    with faults_told(json=as_json):
-        file = _file()
-        said = file.load(os.environ)
+    with exit_at_faults(json=as_json):
+        file = _trusted_file()
+        settings = file.load(os.environ)
     if as_json:
-        say_json(
-            {"file": str(file.path), "destinations": [destination_json(said, name) for name in range(len(said.tables))]}
-        )
+        # One destination as `show --json` has it: scripts read both alike.
+        documents = [destination_json(settings, position) for position in range(len(settings.tables))]
+        say_json({"file": str(file.path), "destinations": documents})
         return
-    say(destination_table(said) if said.destinations else emptiness(file.path))
-    for remark in remarks(said):
+    say(destination_table(settings) if settings.destinations else emptiness(file.path))
+    for remark in remarks(settings):
         click.echo(remark)
-    warn(said.warnings)
+    warn(settings.warnings)
 
 
 @destinations.command()
@@ -73,17 +59,18 @@ def list_(*, as_json: bool) -> None:
 @as_json
 def show(*, name: str, as_json: bool) -> None:
     """Show one destination, its secrets hidden."""
-    from llm_otel_broadcast.cli.views.settings import destination_json, one_destination
+    from llm_otel_broadcast.cli.views.settings import destination_json, destination_lines
 
-    with faults_told(json=as_json):
-        file = _file()
+    with exit_at_faults(json=as_json):
+        file = _trusted_file()
+        # Raises where there is no such destination, with the names that there are.
         file.table(name)
-        said = file.load(os.environ)
-    position = [one.name for one in said.destinations].index(name)
+        settings = file.load(os.environ)
+    position = [destination.name for destination in settings.destinations].index(name)
     if as_json:
-        say_json(destination_json(said, position))
+        say_json(destination_json(settings, position))
     else:
-        say(one_destination(said, position))
+        say(destination_lines(settings, position))
 
 
 @destinations.command()
@@ -92,9 +79,10 @@ def show(*, name: str, as_json: bool) -> None:
 @as_json
 def remove(*, name: str, yes: bool, as_json: bool) -> None:
     """Take a destination out of the settings file."""
-    with faults_told(json=as_json):
-        file = _file()
+    with exit_at_faults(json=as_json):
+        file = _trusted_file()
         file.table(name)
+        # A script cannot answer, and is not asked.
         if not (yes or as_json) and sys.stdin.isatty() and sys.stdout.isatty():
             click.confirm(f'Remove "{name}" and its headers from {file.path}?', abort=True)
         file.remove(name)
@@ -117,46 +105,43 @@ def import_(*, source: Path, dry_run: bool, replace: bool, as_json: bool) -> Non
     """
     from llm_otel_broadcast.cli.views.settings import import_lines
 
-    with faults_told(json=as_json):
-        file = _file()
-        found = _imported(source, taken=() if replace else file.names())
-        for one in found:
-            if one.table is not None and not dry_run:
-                file.put(one.name, one.table)
-    imported = [one for one in found if one.table is not None]
+    with exit_at_faults(json=as_json):
+        file = _trusted_file()
+        entries = _imported(source, names=() if replace else file.names())
+        for entry in entries:
+            # Without a table: a kind that takes no OTLP, which is only reported.
+            if entry.table is not None and not dry_run:
+                file.put(entry.name, entry.table)
+    imported = [entry for entry in entries if entry.table is not None]
     if as_json:
         say_json(
             {
                 "ok": bool(imported),
                 "file": str(file.path),
                 "dry_run": dry_run,
-                "imported": [{"name": one.name, "notes": list(one.notes)} for one in imported],
-                "skipped": [{"name": one.name, "reason": one.skipped} for one in found if one.table is None],
+                "imported": [{"name": entry.name, "notes": list(entry.notes)} for entry in imported],
+                "skipped": [{"name": entry.name, "reason": entry.skipped} for entry in entries if entry.table is None],
             }
         )
     else:
-        say(import_lines(found, file.path, dry_run=dry_run))
+        say(import_lines(entries, file.path, dry_run=dry_run))
+    # An export of which nothing could be taken over is a failure for a script.
     sys.exit(0 if imported else 1)
 
 
-def _imported(source: Path, taken: Collection[str]) -> list[Imported]:
+def _imported(source: Path, names: Collection[str]) -> list[Imported]:
     from llm_otel_broadcast.settings.errors import ConfigError
     from llm_otel_broadcast.settings.manage.openrouter_import import read_export
 
-    content = _content(source)
+    # An error names where the text came from: the export, not the settings file.
+    label = "standard input" if str(source) == "-" else source
     try:
-        return read_export(content, taken)
-    except ConfigError as wrong:
-        where = "standard input" if str(source) == "-" else source
-        raise ConfigError([f"{where}: {fault}" for fault in wrong.faults]) from None
-
-
-def _content(source: Path) -> str:
-    from llm_otel_broadcast.settings.errors import ConfigError
-
-    try:
-        return sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8-sig")
+        # With a byte order mark the JSON would not begin with a brace.
+        text = sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8-sig")
+        return read_export(text, names)
     except OSError as error:
         raise ConfigError([f"{source}: it cannot be read ({error.strerror})"]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{source}: it is no UTF-8"]) from None
+    except ConfigError as error:
+        raise ConfigError([f"{label}: {fault}" for fault in error.faults]) from None

@@ -1,68 +1,47 @@
-"""`llm-otel-broadcast run`: becomes the program, so that its exit code, signals, stdin and terminal are its own."""
+"""`llm-otel-broadcast run`."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from typing import Final, NoReturn
+import click
 
-from llm_otel_broadcast.host.guard import Guard
-from llm_otel_broadcast.settings.errors import ConfigError
-from llm_otel_broadcast.zero_code.environment import traced
-from llm_otel_broadcast.zero_code.start import say_untraced
-
-_PREPARING: Final = Guard("preparing the program's environment")
-_NOT_FOUND: Final = 127
-_NOT_EXECUTABLE: Final = 126
-_IGNORED_BY_PYTHON: Final = ("SIGPIPE", "SIGXFSZ")
+from llm_otel_broadcast.cli.destination_options import header_option, split_headers
+from llm_otel_broadcast.cli.settings_file import complete_name, config_option, use_settings_file
 
 
-def launch(words: Sequence[str], options: Mapping[str, object]) -> NoReturn:
-    """Run a program with its LLM calls traced; untraced, after one line, where the settings are wrong.
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--endpoint", "-e", metavar="URL", help="Send the traces to this OTLP/HTTP backend.")
+@header_option("An HTTP header for it, for instance its API key; 'Name: value' will do; may be repeated.")
+@click.option(
+    "--to",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=complete_name,
+    help="Send to this destination of the settings file only; may be repeated.",
+)
+@click.option("--service-name", metavar="NAME", help="service.name of the program; default: the program's own name.")
+@click.option("--privacy-mode", is_flag=True, help="Send no prompts and no answers anywhere.")
+@config_option
+@click.argument("program", nargs=-1, type=click.UNPROCESSED, required=True, metavar="PROGRAM [ARGS]...")
+def run(*, program: tuple[str, ...], headers: tuple[str, ...], config: str | None, **options: object) -> None:
+    """Run a program with every LLM call traced, in it and in all Python programs that it starts. Its code stays as it is.
 
-    Args:
-        words: the program and its arguments; `-m` in front stands for this interpreter.
-        options: those of `instrument()` that the command line states.
-    """
-    command = [sys.executable, *words] if words[0] == "-m" else list(words)
-    environ = dict(os.environ)
-    with _PREPARING:
-        try:
-            environ = traced(os.environ, options)
-        except ConfigError as wrong:
-            say_untraced(wrong)
-    try:
-        if os.name == "nt":  # exec there starts another process and ends this one: the shell would not wait
-            wait_for(command, environ)
-        _become(command, environ)
-    except OSError as error:
-        _refuse(command[0], error)
+    \b
+        llm-otel-broadcast run --endpoint http://localhost:4318 python app.py
+        llm-otel-broadcast run gunicorn app:app
+        llm-otel-broadcast run -m module          (with this Python)
 
+    Without --endpoint and --to the environment says where to: LLM_OTEL_BROADCAST_ENDPOINT, LLM_OTEL_BROADCAST_HEADERS and so on, else
+    the settings file, else OTEL_EXPORTER_OTLP_ENDPOINT and its like. If something is wrong with that, one line says so and the program runs untraced.
+    """  # noqa: D301  # click's sign for lines to be left alone
+    from llm_otel_broadcast.cli.launcher import launch
 
-def _become(command: list[str], environ: Mapping[str, str]) -> NoReturn:
-    """Replace this process. What Python has had ignored for its own sake would otherwise stay ignored."""
-    for name in _IGNORED_BY_PYTHON:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
-    os.execvpe(command[0], command, environ)  # noqa: S606  # to run what the user says is the purpose
-
-
-def wait_for(command: list[str], environ: Mapping[str, str]) -> NoReturn:
-    """Run the program as a child and end as it ends. An interrupt from the keyboard reaches it too: it decides."""
-    with subprocess.Popen(command, env=environ) as program:  # noqa: S603  # likewise
-        while True:
-            try:
-                sys.exit(program.wait())
-            except KeyboardInterrupt:
-                continue
-
-
-def _refuse(program: str, error: OSError) -> NoReturn:
-    """Say why the program cannot be run, and end as a shell would."""
-    is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-    hint = f" (did you mean: run python {program}?)" if program.endswith(".py") else ""
-    sys.stderr.write(f"llm-otel-broadcast: cannot run {program}: {error.strerror}{hint}\n")
-    sys.exit(_NOT_FOUND if is_missing else _NOT_EXECUTABLE)
+    # Options in front of the program are ours, all behind it are the program's own.
+    if program[0].startswith("-") and (program[0] != "-m" or len(program) == 1):
+        raise click.UsageError(f"{program[0]} is no option of run; options of a program stand behind its name")
+    if options["to"] and options["endpoint"]:
+        raise click.UsageError(
+            "--to chooses among the settings file's destinations, --endpoint names one: leave one out"
+        )
+    use_settings_file(config)
+    options["headers"] = split_headers(headers)
+    launch(program, {name: value for name, value in options.items() if value})

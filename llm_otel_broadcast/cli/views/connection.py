@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -14,10 +14,11 @@ from rich.text import Text
 
 from llm_otel_broadcast.connection.report import ConnectionReport, SentTrace, Step
 from llm_otel_broadcast.settings.destination import Destination, redact_url
-from llm_otel_broadcast.settings.presets import PRESETS, Preset, where_to_look
+from llm_otel_broadcast.settings.presets import where_to_look
 
-_NAME_WIDTH: Final = 7
-_TIME_WIDTH: Final = 7
+_NAME_CHARACTERS: Final = 7
+_TIME_CHARACTERS: Final = 7
+_MILLISECOND_S: Final = 0.001
 _ARGUMENT: Final = re.compile(rf"\b({'|'.join(Destination.__dataclass_fields__)})=(?=[\s,;.)]|$)")
 
 
@@ -29,27 +30,33 @@ class StepLines:
 
     @contextmanager
     def testing(self, destination: Destination) -> Iterator[None]:
-        """Print what is tested, and be busy meanwhile."""
+        """Print the name of the destination, and be busy as long as the block runs."""
         self.console.print(Text(destination.name, "bold"))
         with busy(self.console, "  testing ..."):
             yield
 
     def step(self, step: Step) -> None:
         """Print a step that is done."""
+        # Columns of fixed width, as each step is a table of its own; details break inside theirs on a narrow terminal.
         grid = Table.grid(padding=(0, 1))
         grid.add_column(width=2, justify="right")
-        grid.add_column(width=_NAME_WIDTH)
-        grid.add_column(width=_TIME_WIDTH, justify="right")
+        grid.add_column(width=_NAME_CHARACTERS)
+        grid.add_column(width=_TIME_CHARACTERS, justify="right")
         grid.add_column(overflow="fold")
-        style = "green" if step.ok else "red" if step.name != "try" else "yellow"
+        # A `try` that fails is no fault of the destination: it only was no way out.
+        failed_style, detail_style = ("yellow", "dim") if step.name == "try" else ("red", "red")
         grid.add_row(
-            Text(mark(self.console, ok=step.ok), style), step.name, Text(_time(step.seconds), "dim"), _detail(step)
+            Text(mark(self.console, ok=step.ok), "green" if step.ok else failed_style),
+            step.name,
+            Text(_time(step.seconds), "dim"),
+            Text(_as_options(step.detail), "" if step.ok else detail_style),
         )
         self.console.print(grid)
 
 
 def mark(console: Console, *, ok: bool) -> str:
-    """Return the mark of what went well or not; in letters where the output's encoding has no signs for it."""
+    """Return a sign for success or failure; letters where the output's encoding has no such signs."""
+    # A Windows console in cp1252, or a pipe in ASCII, ended the test with a UnicodeEncodeError.
     sign = "✓" if ok else "✗"
     try:
         sign.encode(console.encoding)
@@ -61,6 +68,7 @@ def mark(console: Console, *, ok: bool) -> str:
 @contextmanager
 def busy(console: Console, text: str) -> Iterator[None]:
     """Show a spinner on a terminal, nothing elsewhere."""
+    # Escape codes and turning signs have no business in a log.
     if not console.is_terminal:
         yield
         return
@@ -68,26 +76,22 @@ def busy(console: Console, text: str) -> Iterator[None]:
         yield
 
 
-def _detail(step: Step) -> Text:
-    failed = not step.ok and step.name != "try"
-    return Text(
-        _as_options(step.detail), "red" if failed else "dim" if step.name in ("URL", "try") and not step.ok else ""
-    )
-
-
 def _as_options(text: str) -> str:
-    """Return a text that names fields as arguments of Python's (`certificate=`) with the options of the command line."""
+    """Return a text that names fields as Python's arguments (`certificate=`) with the options of the command line."""
+    # The advice comes from `test_connection()`, which programs call too: "give it as certificate=" helps nobody in a shell.
     return _ARGUMENT.sub(lambda match: f"--{match[1].replace('_', '-')}", text)
 
 
 def _time(seconds: float) -> str:
-    if seconds < 0.001:  # noqa: PLR2004  # a millisecond
+    # A look-up in the system's cache takes microseconds; "0 ms" would look like a step that was left out.
+    if seconds < _MILLISECOND_S:
         return "<1 ms"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def shown_suggestion(suggestion: Mapping[str, object]) -> dict[str, object]:
     """Return a suggestion as it may be shown."""
+    # An endpoint may hold a password or a key in its query.
     return {name: redact_url(str(value)) if name == "endpoint" else value for name, value in suggestion.items()}
 
 
@@ -100,13 +104,14 @@ def verdict(destination: Destination, report: ConnectionReport) -> Text:
     """Return the last line of a test."""
     if not report.ok:
         return Text.assemble((f"  {destination.name} does not work", "bold red"))
-    look = where_to_look(destination, report.trace_id) if report.trace_id else None
+    # For known backends the page to look at; elsewhere the id to search for.
+    page = where_to_look(destination, report.trace_id) if report.trace_id else None
     return Text.assemble(
-        (f"  {destination.name} works", "bold green"), ("  probe: ", "dim"), (look or f"trace {report.trace_id}", "dim")
+        (f"  {destination.name} works", "bold green"), ("  probe: ", "dim"), (page or f"trace {report.trace_id}", "dim")
     )
 
 
-def report_json(destination: Destination, report: ConnectionReport) -> dict[str, Any]:
+def report_json(destination: Destination, report: ConnectionReport) -> dict[str, object]:
     """Return a report as a JSON document."""
     return {
         "name": destination.name,
@@ -137,55 +142,6 @@ def sent_lines(console: Console, destination: Destination, sent: SentTrace) -> G
     return Group(first, Text(f"  {sent.look}")) if sent.look else Group(first)
 
 
-def sent_json(destination: Destination, sent: SentTrace) -> dict[str, Any]:
-    """Return the same as a JSON document."""
+def sent_json(destination: Destination, sent: SentTrace) -> dict[str, object]:
+    """Return what became of a test trace as a JSON document."""
     return {"name": destination.name, **asdict(sent)}
-
-
-def preset_table() -> Table:
-    """Return all presets, and what each wants to know."""
-    table = Table.grid(padding=(0, 2))
-    for preset in PRESETS.values():
-        table.add_row(Text(preset.name, "bold"), _wants(preset), Text(preset.docs, "dim"))
-    return table
-
-
-def _wants(preset: Preset) -> Text:
-    """Return the names of a preset's values; in brackets those that need not be given."""
-    names = ((one.name, "") if one.default is None else (f"[{one.name}]", "dim") for one in preset.parameters)
-    return Text(" ").join(Text(name, style) for name, style in names)
-
-
-def preset_lines(preset: Preset) -> Group:
-    """Return one preset in full."""
-    grid = Table.grid(padding=(0, 2))
-    for parameter in preset.parameters:
-        optional = (
-            "optional" if parameter.default == "" else f"default {parameter.default}" if parameter.default else ""
-        )
-        hidden = "secret" if parameter.secret else ""
-        about = ", ".join(filter(None, [hidden, optional]))
-        grid.add_row(f"  {parameter.name}", Text.assemble(parameter.prompt, (f"  {about}", "dim")))
-    encoding = "JSON, else protobuf" if preset.encoding == "auto" else preset.encoding
-    takes = encoding + (", gzip" if preset.compression == "gzip" else "")
-    lines = [Text(f"  {preset.note}", "yellow")] if preset.note else []
-    return Group(
-        Text.assemble((preset.name, "bold"), f"  {preset.endpoint}"),
-        grid,
-        *lines,
-        Text(f"  {takes}  {preset.docs}", "dim"),
-    )
-
-
-def preset_json(preset: Preset) -> dict[str, Any]:
-    """Return one preset as a JSON document."""
-    return {
-        "name": preset.name,
-        "endpoint": preset.endpoint,
-        "headers": dict(preset.headers),
-        "encoding": preset.encoding,
-        "compression": preset.compression,
-        "docs": preset.docs,
-        "note": preset.note or None,
-        "parameters": [asdict(parameter) for parameter in preset.parameters],
-    }

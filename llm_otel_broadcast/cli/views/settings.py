@@ -1,4 +1,4 @@
-"""Destinations and settings drawn for the terminal, and laid out for JSON. Secrets never come this far."""
+"""Destinations and settings on the terminal and as JSON. Secrets never come this far."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich import box
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -22,178 +22,171 @@ from llm_otel_broadcast.settings.manage.last_tests import LastTest, last_test
 from llm_otel_broadcast.settings.manage.openrouter_import import Imported
 from llm_otel_broadcast.settings.manage.shown import DEFAULT, Effective, Shown, ShownDestination, show
 
-_MINUTE: Final = 60
-_HOUR: Final = 60 * _MINUTE
-_DAY: Final = 24 * _HOUR
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 60 * _MINUTE_S
+_DAY_S: Final = 24 * _HOUR_S
 
 
 def emptiness(path: Path) -> Text:
-    """Say that there is nothing, and what to do about it."""
+    """Return a line for a file without destinations, with the command that adds one."""
     return Text(f"No destinations in {path}. Add one: llm-otel-broadcast destinations add NAME --endpoint URL")
 
 
 def destination_table(file: FileSettings) -> Table:
     """Return a row for each destination."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
-    samples = any(made.name == "sampling_rate" for made in fields(Destination))
-    names = ("name", "enabled", "endpoint", "encoding", "privacy", *(("sampling",) if samples else ()), "last test")
-    for name in names:
+    for name in ("name", "enabled", "endpoint", "encoding", "privacy", "sampling", "last test"):
+        # Folded and not cut: half of a URL is of no use.
         table.add_column(name, overflow="fold")
-    for one in file.destinations:
-        cells: list[str | Text] = [
-            Text(one.name, "bold"),
-            _enabled(file, one),
-            redact_url(one.endpoint or ""),
-            one.encoding,
-        ]
-        cells.append(Text("on", "green") if one.privacy_mode else Text("off", "dim"))
-        if samples:
-            cells.append(f"{getattr(one, 'sampling_rate', 1):g}")
-        table.add_row(*cells, _ended(last_test(file.path, one, os.environ)))
+    for destination in file.destinations:
+        table.add_row(
+            Text(destination.name, "bold"),
+            _enabled(file, destination),
+            redact_url(destination.endpoint or ""),
+            destination.encoding,
+            Text("on", "green") if destination.privacy_mode else Text("off", "dim"),
+            f"{destination.sampling_rate:g}",
+            _test_result(last_test(file.path, destination, os.environ)),
+        )
     return table
 
 
 def remarks(file: FileSettings) -> Iterable[str]:
-    """Say below the table what keeps destinations from sending."""
+    """Yield what keeps destinations from sending, a line each."""
     for name, missing in file.missing.items():
         yield f'"{name}" is off: {", ".join(missing)} not set in the environment'
     if not file.enabled:
         yield "broadcasting is off altogether: llm-otel-broadcast enable"
 
 
-def _enabled(file: FileSettings, one: Destination) -> Text:
-    if one.name in file.missing:
+def _enabled(file: FileSettings, destination: Destination) -> Text:
+    # Off for want of a variable is a fault, off by `enabled = false` is as it was meant.
+    if destination.name in file.missing:
         return Text("off", "red")
-    return Text("on", "green") if one.enabled else Text("off", "yellow")
+    return Text("on", "green") if destination.enabled else Text("off", "yellow")
 
 
-def _ended(last: LastTest | None) -> Text:
+def _test_result(last: LastTest | None) -> Text:
     if last is None:
         return Text("never", "dim")
-    return Text(f"{'passed' if last.ok else 'failed'} {_ago(time.time() - last.at)}", "green" if last.ok else "red")
+    age = time.time() - last.at
+    units = ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min"))
+    ago = next((f"{int(age // seconds)} {name} ago" for seconds, name in units if age >= seconds), "just now")
+    return Text(f"{'passed' if last.ok else 'failed'} {ago}", "green" if last.ok else "red")
 
 
-def _ago(seconds: float) -> str:
-    for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
-        if seconds >= unit:
-            return f"{int(seconds // unit)} {name} ago"
-    return "just now"
+def destination_json(file: FileSettings, position: int) -> dict[str, object]:
+    """Return a destination as a JSON document."""
+    destination = file.destinations[position]
+    last = last_test(file.path, destination, os.environ)
+    fields = show(destination, file.tables[position], file).fields
+    return {
+        "name": destination.name,
+        **{name: field.value for name, field in fields.items()},
+        "missing_variables": list(file.missing.get(destination.name, ())),
+        "last_test": asdict(last) if last else None,
+    }
 
 
-def destination_json(file: FileSettings, position: int) -> dict[str, Any]:
-    """Return a destination as JSON has it."""
-    one = file.destinations[position]
-    last = last_test(file.path, one, os.environ)
-    said = {name: shown.value for name, shown in show(one, file.tables[position], file).fields.items()}
-    missing = list(file.missing.get(one.name, ()))
-    return {"name": one.name, **said, "missing_variables": missing, "last_test": asdict(last) if last else None}
-
-
-def one_destination(file: FileSettings, position: int) -> Group:
+def destination_lines(file: FileSettings, position: int) -> Group:
     """Return everything about one destination."""
-    one = file.destinations[position]
-    last = last_test(file.path, one, os.environ)
-    told = _ended(last)
+    destination = file.destinations[position]
+    last = last_test(file.path, destination, os.environ)
+    result = _test_result(last)
     if last and not last.ok:
-        told.append(f": {last.message}")
-    shown = show(one, file.tables[position], file)
-    return Group(_destination(shown, str(file.path)), Text.assemble("  last test  ", told))
+        result.append(f": {last.message}")
+    fields = show(destination, file.tables[position], file)
+    return Group(_destination(fields, str(file.path)), Text.assemble("  last test  ", result))
 
 
-def effective_lines(found: Effective) -> Group:
-    """Return all settings in effect: what somebody has said first, the defaults last."""
-    path = str(found.file) if found.file else ""
+def effective_lines(settings: Effective) -> Group:
+    """Return all settings in effect: the stated ones first, each with its origin, the defaults last."""
+    path = str(settings.file) if settings.file else ""
     head = Table.grid(padding=(0, 2))
     head.add_row("settings file", path or Text("none", "dim"))
-    head.add_row(
-        "broadcasting", Text(f"off ({_short(found.off, path)})", "yellow") if found.off else Text("on", "green")
-    )
-    parts: list[Any] = [head]
-    for one in found.destinations:
-        parts += ["", _destination(one, path)]
-    if not found.destinations:
-        parts += ["", Text("no destination", "yellow")]
-    return Group(*parts, "", _settings("settings", found.options, path))
+    state = Text(f"off ({_short_origin(settings.off, path)})", "yellow") if settings.off else Text("on", "green")
+    head.add_row("broadcasting", state)
+    blocks: list[RenderableType] = [head]
+    for destination in settings.destinations:
+        blocks += ["", _destination(destination, path)]
+    if not settings.destinations:
+        blocks += ["", Text("no destination", "yellow")]
+    return Group(*blocks, "", _settings("settings", settings.options, path))
 
 
-def _destination(one: ShownDestination, path: str) -> Group:
-    is_on = one.fields["enabled"].value is True
+def _destination(destination: ShownDestination, path: str) -> Group:
+    is_on = destination.fields["enabled"].value is True
     state = Text(" on", "green") if is_on else Text(" off", "yellow")
-    if one.missing:
-        state = Text(f" off: {', '.join(one.missing)} not set", "red")
-    head = Text.assemble("destination ", (one.name, "bold"), state)
-    return _settings(head, {name: shown for name, shown in one.fields.items() if name != "enabled"}, path)
+    if destination.missing:
+        state = Text(f" off: {', '.join(destination.missing)} not set", "red")
+    head = Text.assemble("destination ", (destination.name, "bold"), state)
+    return _settings(head, {name: field for name, field in destination.fields.items() if name != "enabled"}, path)
 
 
-def _settings(head: str | Text, shown: Mapping[str, Shown], path: str) -> Group:
+def _settings(head: str | Text, fields: Mapping[str, Shown], path: str) -> Group:
     grid = Table.grid(padding=(0, 2))
-    for name, one in shown.items():
-        if one.origin != DEFAULT:
-            grid.add_row(f"  {name}", _text(one.value), Text(_short(one.origin, path), "dim"))
-    defaults = [
-        f"{name} {_text(one.value)}"
-        for name, one in shown.items()
-        if one.origin == DEFAULT and one.value not in (None, {}, [])
-    ]
-    parts: list[Any] = [head]
+    defaults = []
+    # Thirty defaults of equal weight would hide the three settings that somebody has made: they share one line.
+    for name, field in fields.items():
+        if field.origin != DEFAULT:
+            grid.add_row(f"  {name}", _text(field.value), Text(_short_origin(field.origin, path), "dim"))
+        elif field.value not in (None, {}, []):
+            defaults.append(f"{name} {_text(field.value)}")
+    blocks: list[RenderableType] = [head]
     if grid.row_count:
-        parts.append(grid)
+        blocks.append(grid)
     if defaults:
-        parts.append(Padding(Text(f"default: {', '.join(defaults)}", "dim"), (0, 0, 0, 2)))
-    return Group(*parts)
+        blocks.append(Padding(Text(f"default: {', '.join(defaults)}", "dim"), (0, 0, 0, 2)))
+    return Group(*blocks)
 
 
-def _short(origin: str, path: str) -> str:
-    """Leave out what stands above or beside: the file's path, the name of the destination or of the setting."""
+def _short_origin(origin: str, path: str) -> str:
+    """Return an origin without what stands above or beside it: the file's path, the destination's name."""
+    # Each line would repeat the path that stands in the first one.
     short = origin.removeprefix(f"{path}: ") if path else origin
     return "file" if short.startswith("[[destinations]]") else "[defaults]" if short.startswith("[defaults]") else short
 
 
 def _text(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_text(one)}" for key, one in value.items())
+        return ", ".join(f"{key}: {_text(entry)}" for key, entry in value.items())
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def effective_json(found: Effective) -> dict[str, Any]:
-    """Return all settings in effect as JSON has them."""
+def effective_json(settings: Effective) -> dict[str, object]:
+    """Return all settings in effect, each with its origin, as a JSON document."""
     return {
-        "ok": not found.faults,
-        "file": str(found.file) if found.file else None,
-        "enabled": found.off is None,
-        "disabled_by": found.off,
-        "settings": {name: shown._asdict() for name, shown in found.options.items()},
+        "ok": not settings.faults,
+        "file": str(settings.file) if settings.file else None,
+        "enabled": settings.off is None,
+        "disabled_by": settings.off,
+        "settings": {name: field._asdict() for name, field in settings.options.items()},
         "destinations": [
             {
-                "name": one.name,
-                "missing_variables": list(one.missing),
-                **{name: shown._asdict() for name, shown in one.fields.items()},
+                "name": destination.name,
+                "missing_variables": list(destination.missing),
+                **{name: field._asdict() for name, field in destination.fields.items()},
             }
-            for one in found.destinations
+            for destination in settings.destinations
         ],
-        "warnings": list(found.warnings),
-        "faults": list(found.faults),
+        "warnings": list(settings.warnings),
+        "faults": list(settings.faults),
     }
 
 
-def import_lines(found: Sequence[Imported], path: Path, *, dry_run: bool) -> Group:
-    """Return a line for each destination of an import, and one for all."""
+def import_lines(entries: Sequence[Imported], path: Path, *, dry_run: bool) -> Group:
+    """Return a line for each destination of an import with its notes below, and one for all."""
     grid = Table.grid(padding=(0, 2))
-    for one in found:
-        for row in _import_rows(one):
-            grid.add_row(*row)
-    count = sum(one.table is not None for one in found)
-    done = "would be imported" if dry_run else "imported"
+    for entry in entries:
+        if entry.table is None:
+            grid.add_row(Text("skipped", "yellow"), Text(entry.name, "bold"), entry.skipped)
+            continue
+        grid.add_row(Text("imported", "green"), Text(entry.name, "bold"), redact_url(str(entry.table["endpoint"])))
+        for note in entry.notes:
+            grid.add_row("", "", note)
+    count = sum(entry.table is not None for entry in entries)
+    verb = "would be imported" if dry_run else "imported"
     tail = "" if dry_run or not count else "; not tested: llm-otel-broadcast destinations test NAME"
-    return Group(grid, Text(f"{count} {done} into {path}, {len(found) - count} skipped{tail}"))
-
-
-def _import_rows(one: Imported) -> Iterable[tuple[Text, Text, str]]:
-    if one.table is None:
-        yield Text("skipped", "yellow"), Text(one.name, "bold"), one.skipped
-        return
-    yield Text("imported", "green"), Text(one.name, "bold"), redact_url(str(one.table["endpoint"]))
-    for note in one.notes:
-        yield Text(""), Text(""), note
+    return Group(grid, Text(f"{count} {verb} into {path}, {len(entries) - count} skipped{tail}"))

@@ -13,8 +13,8 @@ from llm_otel_broadcast.delivery.ledger import UNANSWERED, DestinationStatus
 from llm_otel_broadcast.runtime.runs import Status
 
 
-def books(status: Status) -> Group:
-    """Return a row for each destination, and below the table what was lost or last went wrong."""
+def status_table(status: Status) -> Group:
+    """Return a row for each destination, and below the table what was lost and the last error."""
     table = Table(box=box.SIMPLE_HEAD, title="status()", title_justify="left", title_style="bold", show_edge=False)
     table.add_column("destination", overflow="fold")
     for name in ("produced", "delivered", "retried", "dropped", "queued"):
@@ -29,16 +29,18 @@ def books(status: Status) -> Group:
             Text(str(dropped), "red" if dropped else ""),
             str(lane.queued_records),
         )
-    troubles = [Text(line, "red") for lane in status.destinations for line in _troubles(lane)]
-    return Group(table, "", *troubles) if troubles else Group(table)
+    problems = [Text(line, "red") for lane in status.destinations for line in _problems(lane)]
+    return Group(table, "", *problems) if problems else Group(table)
 
 
-def _troubles(lane: DestinationStatus) -> Iterable[str]:
+def _problems(lane: DestinationStatus) -> Iterable[str]:
     if lane.dropped:
-        lost = [f"{count} {reason}" for reason, count in lane.dropped.items() if reason != UNANSWERED]
-        if lost:
-            yield f"{lane.name}: dropped {', '.join(lost)}"
+        # What was sent and not answered may be there: "dropped" would be a claim that nobody can make.
+        reasons = [f"{count} {reason}" for reason, count in lane.dropped.items() if reason != UNANSWERED]
+        if reasons:
+            yield f"{lane.name}: dropped {', '.join(reasons)}"
         if UNANSWERED in lane.dropped:
             yield f"{lane.name}: no answer for {lane.dropped[UNANSWERED]} in time; they may have arrived"
+    # An error that has been made good by a retry is no news.
     if lane.last_error and (lane.dropped or lane.queued_records):
         yield f"{lane.name}: {lane.last_error}"

@@ -14,7 +14,7 @@ from llm_otel_broadcast.record.span_data import KIND_CLIENT, STATUS_ERROR
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Line:
     """Facts on one line; a narrow terminal gets a break between two of them, never inside one."""
 
     facts: Sequence[Text]
@@ -30,16 +30,18 @@ class Facts:
 
 
 def trace_trees(traces: Mapping[str, Sequence[ReceivedSpan]]) -> Iterable[Tree]:
-    """Return one tree a trace, oldest first."""
+    """Return one tree for each trace, oldest first."""
     return (_tree(trace_id, spans) for trace_id, spans in traces.items())
 
 
 def _tree(trace_id: str, spans: Sequence[ReceivedSpan]) -> Tree:
     tree = Tree(_heading(trace_id, spans), guide_style="dim")
-    known = {span.span_id for span in spans}
+    # A parent that is not here is a span of the app, or of a service before it: its children are at the top.
+    span_ids = {span.span_id for span in spans}
     children: dict[str, list[ReceivedSpan]] = {}
     for span in sorted(spans, key=lambda span: span.start_ns):
-        children.setdefault(span.parent_span_id if span.parent_span_id in known else "", []).append(span)
+        children.setdefault(span.parent_span_id if span.parent_span_id in span_ids else "", []).append(span)
+    # A stack of our own: a trace of a thousand spans in each other is no reason for a RecursionError.
     open_branches = [(tree, "")]
     while open_branches:
         branch, parent = open_branches.pop()
@@ -47,29 +49,34 @@ def _tree(trace_id: str, spans: Sequence[ReceivedSpan]) -> Tree:
     return tree
 
 
-def _heading(trace_id: str, spans: Sequence[ReceivedSpan]) -> Facts:
-    said = spans[0].attributes
+def _heading(trace_id: str, spans: Sequence[ReceivedSpan]) -> Line:
+    # Session, user and metadata are the same on all spans of a trace.
+    attributes = spans[0].attributes
     labels = {"user.id": "user", "session.id": "session"}
-    parts = [f"{label} {said[key]}" for key, label in labels.items() if key in said]
-    parts += [f"{key.removeprefix('trace.metadata.')}={said[key]}" for key in said if key.startswith("trace.metadata.")]
-    return Facts([Text(f"trace {trace_id}", "dim"), *(Text(part, "cyan") for part in parts)])
+    parts = [f"{label} {attributes[key]}" for key, label in labels.items() if key in attributes]
+    prefix = "trace.metadata."
+    parts += [f"{key.removeprefix(prefix)}={value}" for key, value in attributes.items() if key.startswith(prefix)]
+    return Line([Text(f"trace {trace_id}", "dim"), *(Text(part, "cyan") for part in parts)])
 
 
-def _line(span: ReceivedSpan) -> Facts:
+def _line(span: ReceivedSpan) -> Line:
     failed = span.status_code == STATUS_ERROR
     if span.kind != KIND_CLIENT:
-        return Facts([Text(span.name, "bold"), Text(_seconds(span.duration_s), "yellow")])
+        return Line([Text(span.name, "bold"), Text(_seconds(span.duration_s), "yellow")])
     model = _text(span, "gen_ai.response.model") or _text(span, "gen_ai.request.model")
+    first_chunk_s = span.attributes.get("gen_ai.response.time_to_first_chunk")
+    error = (_text(span, "error.type"), _text(span, "http.response.status_code"))
     facts = [
         (span.name, "bold red" if failed else "bold"),
+        # Most spans have the model in their name; one that the caller has named has not.
         ("" if model in span.name else model, "magenta"),
         (_tokens(span), "blue"),
         (_cost(span), "green"),
         (_seconds(span.duration_s), "yellow"),
-        (_first_chunk(span), "yellow"),
-        (_error(span) if failed else "", "bold red"),
+        (f"first chunk after {_seconds(first_chunk_s)}" if isinstance(first_chunk_s, float) else "", "yellow"),
+        (" ".join(filter(None, error)) if failed else "", "bold red"),
     ]
-    return Facts([Text(text, style) for text, style in facts if text])
+    return Line([Text(text, style) for text, style in facts if text])
 
 
 def _text(span: ReceivedSpan, key: str) -> str:
@@ -77,30 +84,23 @@ def _text(span: ReceivedSpan, key: str) -> str:
 
 
 def _tokens(span: ReceivedSpan) -> str:
-    asked, answered = (span.attributes.get(f"gen_ai.usage.{kind}_tokens") for kind in ("input", "output"))
-    if asked is None and answered is None:
+    input_tokens = span.attributes.get("gen_ai.usage.input_tokens")
+    output_tokens = span.attributes.get("gen_ai.usage.output_tokens")
+    if input_tokens is None and output_tokens is None:
         return ""
+    # Cached tokens are part of the input tokens, not besides them.
     cached = span.attributes.get("gen_ai.usage.cache_read.input_tokens")
     note = f" ({cached} cached)" if cached else ""
-    return f"{asked} in{note}, {answered} out"
+    return f"{input_tokens} in{note}, {output_tokens} out"
 
 
 def _cost(span: ReceivedSpan) -> str:
     cost = span.attributes.get("gen_ai.usage.total_cost")
     if not isinstance(cost, float):
         return ""
+    # A cost that the API has stated and one from a list of prices must not look the same.
     estimated = " (estimated)" if _text(span, "gen_ai.usage.cost.source") == "estimated" else ""
     return f"${cost:.6f}{estimated}"
-
-
-def _first_chunk(span: ReceivedSpan) -> str:
-    first = span.attributes.get("gen_ai.response.time_to_first_chunk")
-    return f"first chunk after {_seconds(first)}" if isinstance(first, float) else ""
-
-
-def _error(span: ReceivedSpan) -> str:
-    status = span.attributes.get("http.response.status_code")
-    return " ".join(filter(None, [_text(span, "error.type"), str(status or "")]))
 
 
 def _seconds(seconds: float) -> str:

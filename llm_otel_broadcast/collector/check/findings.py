@@ -16,19 +16,19 @@ class Finding:
 
     Attributes:
         severity: `error`: the Collector will not start, or loses or tears apart what it gets; `warning`: it may.
-        where: the keys that lead to it, with dots.
+        path: the keys that lead to it, with dots.
         line: from 1; None when the fault has no place.
     """
 
     severity: Severity
-    where: str
+    path: str
     message: str
     line: int | None
 
     def __str__(self) -> str:
-        place = f"line {self.line}: " if self.line else ""
-        name = f"{self.where}: " if self.where else ""
-        return f"{place}{self.severity}: {name}{self.message}"
+        line = f"line {self.line}: " if self.line else ""
+        path = f"{self.path}: " if self.path else ""
+        return f"{line}{self.severity}: {path}{self.message}"
 
 
 @dataclass(slots=True)
@@ -37,8 +37,8 @@ class Report:
 
     findings: list[Finding] = field(default_factory=list)
 
-    def error(self, node: Node, where: str, message: str) -> None:
-        self.findings.append(Finding("error", where, message, node.line))
+    def error(self, node: Node, path: str, message: str) -> None:
+        self.findings.append(Finding("error", path, message, node.line))
 
-    def warning(self, node: Node, where: str, message: str) -> None:
-        self.findings.append(Finding("warning", where, message, node.line))
+    def warning(self, node: Node, path: str, message: str) -> None:
+        self.findings.append(Finding("warning", path, message, node.line))

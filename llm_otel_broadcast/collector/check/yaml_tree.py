@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import yaml
 
-_DEEPEST: Final = 60
+VARIABLE: Final = re.compile(r"\$\{[^}]*\}")
+"""`${env:NAME}` and the like, which the Collector replaces when it starts."""
+_MAX_DEPTH: Final = 60
+
+Scalar: TypeAlias = object
+"""Text, number, truth value or None."""
+
+
+class _Constructor(Protocol):
+    """The part of PyYAML's loader that makes values of scalars."""
+
+    def construct_object(self, node: yaml.Node) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One value with the line it stands in: a mapping, a list or a scalar.
+    """One value with its line: a mapping, a list or a scalar.
 
     Attributes:
         line: from 1.
@@ -26,29 +38,29 @@ class Node:
     line: int
     entries: Mapping[str, Node] | None = None
     elements: tuple[Node, ...] | None = None
-    value: Any = None
+    value: Scalar = None
 
-    def at(self, *path: str) -> Node | None:
-        """Return what stands under these keys, None where one is missing."""
+    def find(self, *path: str) -> Node | None:
+        """Return the node under these keys, None where a key is missing."""
         node: Node | None = self
         for key in path:
             node = node.entries.get(key) if node is not None and node.entries is not None else None
         return node
 
-    def scalar(self, *path: str) -> Any:
-        """Return the scalar that stands there, None where there is none."""
-        node = self.at(*path)
+    def scalar(self, *path: str) -> Scalar:
+        """Return the scalar under these keys, None where there is none."""
+        node = self.find(*path)
         return None if node is None else node.value
 
     def items(self, *path: str) -> Iterator[tuple[str, Node]]:
-        """Return the entries of the mapping that stands there, none where there is no mapping."""
-        node = self.at(*path)
+        """Yield the entries of the mapping under these keys, none where there is no mapping."""
+        node = self.find(*path)
         yield from (node.entries if node is not None and node.entries is not None else {}).items()
 
-    @property
-    def empty(self) -> bool:
-        """Say whether nothing stands behind the key."""
-        return self.entries is None and self.elements is None and self.value is None
+    def names(self, *path: str) -> list[tuple[str, Node]]:
+        """Return the elements of the list under these keys, which names components; none where there is no list."""
+        node = self.find(*path)
+        return [(str(element.value), element) for element in (node.elements or ())] if node is not None else []
 
 
 class UnreadableError(ValueError):
@@ -59,61 +71,96 @@ class UnreadableError(ValueError):
         self.line = line
 
 
+def walk(node: Node, path: str) -> Iterator[tuple[str, Node]]:
+    """Yield the node and everything below it, each with the keys that lead to it."""
+    visited: set[int] = set()
+    pending = [(path, node)]
+    while pending:
+        path, node = pending.pop()
+        yield path, node
+        # A part that is shared by aliases is descended into once: lists of lists of aliases would never end.
+        if id(node) in visited:
+            continue
+        visited.add(id(node))
+        pending.extend((f"{path}.{key}", value) for key, value in node.items())
+        pending.extend((path, element) for element in node.elements or ())
+
+
+def kind_of(name: str) -> str:
+    """Return `otlp` for `otlp/second`."""
+    return name.partition("/")[0]
+
+
+def number(value: Scalar) -> float | None:
+    """Return a number, also one that is written as text; None for anything else, such as `${env:NAME}`."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        return float(str(value).replace("_", ""))
+    except ValueError:
+        return None
+
+
+def is_open(value: Scalar) -> bool:
+    """Return whether the value is known only when the Collector starts."""
+    return isinstance(value, str) and "${" in value
+
+
 @dataclass(slots=True)
 class _Reader:
-    constructor: Any
-    done: dict[int, Node] = field(default_factory=dict)
+    constructor: _Constructor
+    nodes: dict[int, Node] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
 
-    def read(self, found: yaml.Node, depth: int = 0) -> Node:
-        line = found.start_mark.line + 1
-        if id(found) in self.done:
-            return self.done[id(found)]
-        if id(found) in self.open:
+    def read(self, source: yaml.Node, depth: int = 0) -> Node:
+        line = source.start_mark.line + 1
+        if id(source) in self.nodes:
+            return self.nodes[id(source)]
+        if id(source) in self.open:
             raise UnreadableError("this contains itself (an alias to what it stands in)", line)
-        if depth > _DEEPEST:
+        if depth > _MAX_DEPTH:
             raise UnreadableError("nested too deeply", line)
-        self.open.add(id(found))
-        made = self._made(found, line, depth)
-        self.open.discard(id(found))
-        self.done[id(found)] = made
-        return made
+        self.open.add(id(source))
+        node = self._node(source, line, depth)
+        self.open.discard(id(source))
+        self.nodes[id(source)] = node
+        return node
 
-    def _made(self, found: yaml.Node, line: int, depth: int) -> Node:
+    def _node(self, source: yaml.Node, line: int, depth: int) -> Node:
         import yaml
 
-        if isinstance(found, yaml.MappingNode):
-            return Node(line, entries=self._entries(found, depth))
-        if isinstance(found, yaml.SequenceNode):
-            return Node(line, elements=tuple(self.read(each, depth + 1) for each in found.value))
-        return Node(line, value=self._scalar(found))
+        if isinstance(source, yaml.MappingNode):
+            return Node(line, entries=self._entries(source, depth))
+        if isinstance(source, yaml.SequenceNode):
+            return Node(line, elements=tuple(self.read(element, depth + 1) for element in source.value))
+        return Node(line, value=self._scalar(source))
 
-    def _entries(self, found: yaml.Node, depth: int) -> dict[str, Node]:
+    def _entries(self, source: yaml.Node, depth: int) -> dict[str, Node]:
         entries: dict[str, Node] = {}
         merged: dict[str, Node] = {}
-        for key, value in found.value:
+        for key, value in source.value:
             line = key.start_mark.line + 1
             if key.id != "scalar":
                 raise UnreadableError("a key must be a text", line)
             node = self.read(value, depth + 1)
             if key.tag.endswith(":merge"):
-                for each in node.elements or (node,):
-                    merged = {**each.entries, **merged} if each.entries else merged
+                for mapping in node.elements or (node,):
+                    merged = {**mapping.entries, **merged} if mapping.entries else merged
             elif key.value in entries:
                 raise UnreadableError(f'"{key.value}" stands here twice', line)
             else:
-                # the line of the key is where a person looks
+                # The line of the key is where a person looks.
                 entries[key.value] = Node(line, node.entries, node.elements, node.value)
         return {**merged, **entries}
 
-    def _scalar(self, found: yaml.Node) -> Any:
-        # with a colon it is a number to base 60 here, and a text for the Collector
-        if found.tag.rpartition(":")[2] not in ("int", "float", "bool", "null") or ":" in found.value:
-            return found.value
+    def _scalar(self, source: yaml.Node) -> Scalar:
+        # With a colon it is a number to base 60 for YAML 1.1, and a text for the Collector.
+        if source.tag.rpartition(":")[2] not in ("int", "float", "bool", "null") or ":" in source.value:
+            return source.value
         try:
-            return self.constructor.construct_object(found)
+            return self.constructor.construct_object(source)
         except ValueError:
-            return found.value
+            return source.value
 
 
 def read(text: str) -> Node:
@@ -126,10 +173,10 @@ def read(text: str) -> Node:
 
     loader = yaml.SafeLoader("")
     try:
-        found = yaml.compose(text, Loader=yaml.SafeLoader)
-        if not isinstance(found, yaml.MappingNode):
+        document = yaml.compose(text, Loader=yaml.SafeLoader)
+        if not isinstance(document, yaml.MappingNode):
             raise UnreadableError("this is no collector configuration: sections such as receivers: are missing", 1)
-        return _Reader(loader).read(found)
+        return _Reader(loader).read(document)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"

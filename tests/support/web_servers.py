@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import uvicorn
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from tests.backends.asking import eventually
-from tests.backends.launching import free_port
+from tests.support.deadlines import eventually
+from tests.support.installed_programs import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 

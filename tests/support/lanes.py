@@ -84,12 +84,3 @@ def flushed(lane: Lane, timeout: float = 5.0) -> bool:
 def balanced(books: DestinationStatus) -> bool:
     known = books.delivered + sum(books.dropped.values()) + sum(books.left_out.values()) + books.queued_records
     return books.produced == known
-
-
-def until(condition: Callable[[], Any], timeout: float = 5.0) -> Any:
-    """Wait until the condition is true and return what it gave; fail at the deadline."""
-    deadline = time.monotonic() + timeout
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
-    return found

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.backends.asking import ask, eventually
+from tests.backends.http_requests import ask
+from tests.support.deadlines import eventually
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

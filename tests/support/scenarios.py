@@ -15,7 +15,7 @@ import openai
 from pydantic import BaseModel
 
 from llm_otel_broadcast.stand_in.answers import Answer, completion, message, stream, usage_of
-from tests.clients.calling import MESSAGES
+from tests.support.client_calls import MESSAGES
 
 HEADERS = {"x-request-id": "req_parity"}
 _NOTHING = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}

@@ -16,7 +16,7 @@ from llm_otel_broadcast.delivery.lane import DestinationStatus
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
 from llm_otel_broadcast.receiver.requests import ReceivedRequest
 from llm_otel_broadcast.stand_in.routes import ERROR_WORDS
-from llm_otel_broadcast.stand_in.server import StandIn
+from tests.support.stand_in.server import StandIn
 
 TOOL = {
     "type": "function",

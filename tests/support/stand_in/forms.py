@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Final
 
@@ -31,3 +32,8 @@ def read_form(body: bytes) -> dict[str, Any]:
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def read_members(body: bytes) -> Any:
+    """Return what a body holds, a form or JSON."""
+    return read_form(body) if is_form(body) else json.loads(body or b"{}")

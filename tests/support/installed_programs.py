@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from tests.backends.asking import eventually
+from tests.support.deadlines import eventually
 
 CACHE_VARIABLE = "LLM_OTEL_BROADCAST_BACKENDS"
 START_TIMEOUT = 120.0

@@ -21,9 +21,10 @@ import openai
 from opentelemetry import context
 
 from llm_otel_broadcast.stand_in.answers import Answer
-from llm_otel_broadcast.stand_in.server import SeenRequest, StandIn
+from llm_otel_broadcast.stand_in.server import SeenRequest
 from tests.parity.memory import http_client
-from tests.parity.using import Note, client_of, run, settled
+from tests.support.host_usage import Note, client_of, run, settled
+from tests.support.stand_in.server import StandIn
 
 LOGGERS = ("openai", "httpx", "httpx2", "httpcore", "httpcore2", "asyncio", "opentelemetry", "llm_otel_broadcast")
 TURNS = 20

@@ -9,9 +9,9 @@ from xml.etree import ElementTree as ET
 
 from rich.console import Console
 
-from llm_otel_broadcast.cli.commands.demo import run
+from llm_otel_broadcast.cli.demonstration import run
 
-PICTURE = Path(__file__).parent.parent / "docs" / "demo.svg"
+PICTURE = Path(__file__).parents[2] / "docs" / "demo.svg"
 WIDTH = 120
 """Characters: nothing in the demo breaks, and the README's column still shows it large enough."""
 

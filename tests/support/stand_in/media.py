@@ -56,11 +56,11 @@ def image_events(partial: int = 2, *, kind: str = "image_generation", finished: 
         "size": "1024x1024",
     }
     events = [
-        event({"type": f"{kind}.partial_image", "partial_image_index": index, **common}, named=True)
+        event({"type": f"{kind}.partial_image", "partial_image_index": index, **common}, with_type=True)
         for index in range(partial)
     ]
     if finished:
-        events.append(event({"type": f"{kind}.completed", "usage": IMAGE_USAGE, **common}, named=True))
+        events.append(event({"type": f"{kind}.completed", "usage": IMAGE_USAGE, **common}, with_type=True))
     return Answer(events=tuple(events))
 
 

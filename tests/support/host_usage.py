@@ -13,7 +13,7 @@ from typing import Any
 
 import openai
 
-from tests.parity.operations import Scenario, reach
+from tests.support.scenarios import Scenario, reach
 
 Note = Callable[..., None]
 BASE_URL = "http://127.0.0.1:9/v1"
