@@ -9,6 +9,7 @@ from typing import Any, Final
 from llm_otel_broadcast.clients.answer_texts import Allowance
 from llm_otel_broadcast.clients.arguments import keep_argument
 from llm_otel_broadcast.clients.gateways import note_routing
+from llm_otel_broadcast.clients.openai.answers import MAX_CHOICES, read_head, read_tail
 from llm_otel_broadcast.clients.openai.chat_media import Media, is_media
 from llm_otel_broadcast.clients.openai.content_parts import MessageTexts
 from llm_otel_broadcast.clients.openai.openrouter import (
@@ -53,11 +54,7 @@ PARAMETERS: Final = {
     "top_p": "top_p",
 }
 """Arguments that go on the span, and what the record calls them."""
-_WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderation"})
-"""Operations whose total is that of the input."""
 _CALL_SIZE: Final = 200
-_MAX_CHOICES: Final = 1_024
-"""The API allows 128; a stream with ever new numbers must not fill the memory."""
 
 
 class ChatReader:
@@ -209,7 +206,7 @@ class ChatFold:
         known = index if type(index) is int else position
         mine = self._open.get(known)
         if mine is None:
-            if len(self._open) >= _MAX_CHOICES:
+            if len(self._open) >= MAX_CHOICES:
                 return next(reversed(self._open.values()))
             mine = self._open[known] = _OpenChoice(known, self._allowance)
         return mine
@@ -276,25 +273,6 @@ class _OpenChoice(MessageTexts):
 def _size_of(choice: Choice) -> int:
     texts = (choice.content, choice.reasoning, choice.refusal, *(call.arguments for call in choice.tool_calls))
     return sum(len(text) for text in texts if isinstance(text, str)) + _CALL_SIZE * len(choice.tool_calls)
-
-
-def read_head(record: Generation, said: Members) -> None:
-    """Read what every chunk carries; blank values (Azure's first chunk) do not overwrite."""
-    record.response_id = text_of(said.get("id")) or record.response_id
-    record.response_model = record.served_model or text_of(said.get("model")) or record.response_model
-    record.response_service_tier = text_of(said.get("service_tier")) or record.response_service_tier
-    record.system_fingerprint = text_of(said.get("system_fingerprint")) or record.system_fingerprint
-    record.serving_provider = text_of(said.get("provider")) or record.serving_provider
-
-
-def read_tail(record: Generation, said: Members) -> None:
-    """Read what comes with the last chunk or the whole answer."""
-    usage = usage_in(said)
-    if usage is not None:
-        record.usage = read_usage(usage, generates=record.operation not in _WITHOUT_OUTPUT)
-    record.response_service_tier = text_of(said.get("service_tier")) or record.response_service_tier
-    if "openrouter_metadata" in said:
-        note_routing(record, said["openrouter_metadata"])
 
 
 def _read_choice(record: Generation, choice: Any, position: int) -> Choice:

@@ -7,7 +7,7 @@ import time
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.answer_texts import Allowance, Texts
-from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
+from llm_otel_broadcast.clients.openai.answers import MAX_CHOICES, read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import native_reason_of, note_broken_choice, note_error, reasoning_of
 from llm_otel_broadcast.clients.openai.text_inputs import note_inputs
 from llm_otel_broadcast.clients.reader import (
@@ -36,8 +36,6 @@ PARAMETERS: Final = {
         "top_p",
     )
 }
-_MAX_CHOICES: Final = 1_024
-"""A stream with ever new numbers must not fill the memory."""
 
 
 class CompletionReader:
@@ -97,7 +95,7 @@ class CompletionFold:
         record = self._record
         opened = self._open.get(piece.index)
         if opened is None:
-            if len(self._open) >= _MAX_CHOICES:
+            if len(self._open) >= MAX_CHOICES:
                 return
             opened = self._open[piece.index] = (Choice(piece.index), self._allowance.texts(), self._allowance.texts())
         choice, texts, thoughts = opened

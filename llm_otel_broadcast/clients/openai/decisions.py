@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_otel_broadcast.clients.arguments import keep_argument
-from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
+from llm_otel_broadcast.clients.openai.answers import read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.responses.items import shallow
 from llm_otel_broadcast.clients.reader import NoFold, all_members_of, items_of, note, text_of

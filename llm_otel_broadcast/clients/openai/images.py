@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
+from llm_otel_broadcast.clients.openai.answers import read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.uploads import note_uploads
 from llm_otel_broadcast.clients.reader import (

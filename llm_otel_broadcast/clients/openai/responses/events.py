@@ -15,8 +15,6 @@ from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.responses.item_types import is_server_call, waits_for_caller
 from llm_otel_broadcast.clients.openai.responses.items import (
     Output,
-    base64_size,
-    blob,
     server_call,
     tool_call,
 )
@@ -26,11 +24,12 @@ from llm_otel_broadcast.clients.openai.responses.whole import (
     note_compaction,
     put_choice,
     read_answer,
-    read_head,
+    read_response_head,
 )
 from llm_otel_broadcast.clients.reader import Members, all_members_of, extras_of, members_of
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation, ServerCall, ToolCall
+from llm_otel_broadcast.record.media import base64_size, blob
 
 FINAL: Final = frozenset(
     {"response.completed", "response.incomplete", "response.failed", "response.cancelled", "response.done"}
@@ -179,7 +178,7 @@ class ResponseFold:
                 note_compaction(self._record)
 
     def _take_head(self, said: Members, event: Any) -> None:
-        read_head(self._record, _response(said, event))
+        read_response_head(self._record, _response(said, event))
 
     def _take_end(self, said: Members, event: Any) -> None:
         response = _response(said, event)

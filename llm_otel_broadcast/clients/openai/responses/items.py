@@ -28,6 +28,7 @@ from llm_otel_broadcast.clients.reader import (
     text_within,
 )
 from llm_otel_broadcast.record.generation import Choice, ServerCall, ToolCall
+from llm_otel_broadcast.record.media import base64_size, blob
 
 _NO_DETAIL: Final = frozenset(
     {"id", "type", "status", "result", "encrypted_content", "fingerprint", "partial_image_b64"}
@@ -204,11 +205,6 @@ def _details_of(said: Members, left_out: frozenset[str]) -> dict[str, object]:
     return {name: shallow(value) for name, value in said.items() if name not in left_out and value not in (None, [])}
 
 
-def base64_size(data: str) -> int:
-    """Return how many bytes a base64 text stands for."""
-    return max(0, len(data) * 3 // 4 - data[-2:].count("="))
-
-
 def shallow(value: Any, depth: int = 0) -> object:
     """Copy what a part or a built-in call says of itself: texts and numbers, a few levels down; inline media are left out."""
     if isinstance(value, str):
@@ -229,9 +225,3 @@ def _length(kept: object) -> int:
     if isinstance(kept, Mapping):
         return sum(map(_length, kept.values()))
     return sum(map(_length, kept)) if isinstance(kept, list) else 0
-
-
-def blob(modality: str, mime_type: str | None, size: int) -> Mapping[str, object]:
-    """Describe inline media instead of carrying them."""
-    named = {"mime_type": mime_type} if mime_type else {}
-    return {"type": "blob", "modality": modality, **named, "stripped": True, "bytes": size}

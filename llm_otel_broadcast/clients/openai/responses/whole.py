@@ -20,7 +20,7 @@ _REASONS: Final = {"max_output_tokens": "length"}
 """Why a response is incomplete, as chat completions call it; other reasons keep their names."""
 
 
-def read_head(record: Generation, said: Members) -> None:
+def read_response_head(record: Generation, said: Members) -> None:
     """Read what is known as soon as the response exists."""
     record.response_id = text_of(said.get("id")) or record.response_id
     record.response_model = record.served_model or text_of(said.get("model")) or record.response_model
@@ -35,7 +35,7 @@ def read_head(record: Generation, said: Members) -> None:
 
 def read_answer(record: Generation, said: Members) -> Output:
     """Read the whole response; return its items, which are the record's one choice, if it has come to that."""
-    read_head(record, said)
+    read_response_head(record, said)
     record.response_service_tier = text_of(said.get("service_tier")) or record.response_service_tier
     usage = said.get("usage")
     if usage is not None:

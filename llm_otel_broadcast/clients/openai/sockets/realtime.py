@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.openai.responses.items import base64_size, blob
 from llm_otel_broadcast.clients.openai.responses.reader import ResponsesReader
 from llm_otel_broadcast.clients.reader import Members, all_members_of, items_of, text_of
+from llm_otel_broadcast.record.media import base64_size, blob
 
 _SETTINGS: Final = {
     "instructions": "instructions",
@@ -99,4 +99,4 @@ def _bare_part(part: dict[str, Any]) -> dict[str, Any]:
     if transcript:
         return {"type": "text", "text": transcript}
     audio = part.get("audio")
-    return {**blob("audio", None, base64_size(audio) if isinstance(audio, str) else 0)}
+    return blob("audio", None, base64_size(audio) if isinstance(audio, str) else 0)
