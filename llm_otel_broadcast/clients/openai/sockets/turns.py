@@ -15,7 +15,7 @@ from llm_otel_broadcast.clients.openai.responses.whole import error_of, failure_
 from llm_otel_broadcast.clients.openai.server import socket_server_of
 from llm_otel_broadcast.clients.openai.sockets.realtime import RealtimeTalk
 from llm_otel_broadcast.clients.reader import Members, Reader, all_members_of, extras_of, is_set, members_of
-from llm_otel_broadcast.clients.streams import Watch
+from llm_otel_broadcast.clients.streams import StreamWatch
 from llm_otel_broadcast.record.failure import Failure
 
 _MAX_TURNS: Final = 256
@@ -32,7 +32,7 @@ class _Turn:
         self.asked = asked
         self.settings = settings
         """Of the session, as they were known when this was asked for."""
-        self.watch = Watch(call)
+        self.watch = StreamWatch(call)
         self.event_id = said.get("event_id")
         self.lane = said.get("stream_id")
         """Several responses can be under way side by side, each in a lane that its events name."""
@@ -83,7 +83,7 @@ class Turns:
         """Take the error of sending what would have begun a turn."""
         if isinstance(turn, _Turn) and turn in self._asked:
             self._asked.remove(turn)
-            turn.watch.broke(error)
+            turn.watch.fail(error)
 
     def take(self, event: Any) -> None:
         """Take an event that the server sends."""
@@ -96,7 +96,7 @@ class Turns:
         elif kind.startswith("response."):
             turn = self._start(said, event) if kind == "response.created" else self._turn_of(said, event)
             if turn is not None:
-                turn.watch.look(event)
+                turn.watch.read_chunk(event)
                 if kind in FINAL:
                     self._end(turn)
         elif self._talk is not None:
@@ -112,9 +112,9 @@ class Turns:
             if turn.suspect is not None:
                 turn.call.finish(turn.suspect)
             elif error is not None:
-                turn.watch.broke(error)
+                turn.watch.fail(error)
             else:
-                turn.watch.abandoned()
+                turn.watch.abandon()
 
     def _begin(self, said: Members) -> _Turn | None:
         if len(self._asked) + len(self._open) >= _MAX_TURNS:
@@ -154,7 +154,7 @@ class Turns:
             self._open[identity] = turn
         for other in before:
             if other is not None and other not in self._open.values():  # nothing can reach it any more
-                other.watch.abandoned()
+                other.watch.abandon()
         return turn
 
     def _ask_again(self, turn: _Turn) -> None:
@@ -181,7 +181,7 @@ class Turns:
         for book in (self._open, self._lanes):
             for key in [key for key, other in book.items() if other is turn]:
                 del book[key]
-        turn.watch.exhausted()
+        turn.watch.finish()
 
     def _take_error(self, said: Members, event: Any) -> None:
         error = error_of(event)
@@ -197,7 +197,7 @@ class Turns:
         if turn is not None:
             if turn in self._asked:
                 self._asked.remove(turn)
-            turn.watch.look(event)
+            turn.watch.read_chunk(event)
             self._end(turn)
 
     def _in_error(self, said: Members, event: Any) -> _Turn | None:
