@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import llm_otel_broadcast
-from tests.clients.calling import KINDS, MESSAGES, chat
+from tests.clients.calling import MESSAGES, chat
 
 
 class App:
@@ -35,11 +35,6 @@ def app():
     made = App()
     yield made
     made.provider.shutdown()
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 def test_each_call_gets_a_span_in_the_apps_provider_with_the_same_ids(kind, stand_in, app, instrumented, arrived):

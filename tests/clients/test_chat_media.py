@@ -9,8 +9,9 @@ import pytest
 
 from llm_otel_broadcast.stand_in.answers import completion, message, stream, usage_of
 from llm_otel_broadcast.stand_in.media import AUDIO, IMAGE
-from tests.clients.calling import KINDS, chat
+from tests.clients.calling import chat
 from tests.clients.operations import skip_without
+from tests.support.messages import parts_of
 
 DATA = base64.b64encode(AUDIO).decode()
 SPOKEN = {"id": "audio_1", "data": DATA, "transcript": "Yes, it is sunny.", "expires_at": 1_790_000_000}
@@ -26,11 +27,6 @@ def _needs_audio():
     skip_without("chat.completions.create", "audio")
 
 
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
 @pytest.fixture(params=[False, True], ids=["whole", "streamed"])
 def streamed(request):
     return request.param
@@ -39,11 +35,6 @@ def streamed(request):
 def answer_of(said, streamed):
     usage = usage_of(5, 9)
     return stream(said, usage=usage) if streamed else completion(said, usage=usage)
-
-
-def parts_of(span):
-    (said,) = json.loads(span.attributes["gen_ai.output.messages"])
-    return said["parts"]
 
 
 def test_an_answer_in_audio_is_its_words_and_a_description(kind, streamed, stand_in, instrumented, arrived):

@@ -8,15 +8,9 @@ import pytest
 
 from llm_otel_broadcast.stand_in.answers import usage_of
 from llm_otel_broadcast.stand_in.texts import text_completion, text_stream
-from tests.clients.calling import KINDS
 from tests.clients.operations import call
 
 CREATE = "completions.create"
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 def asked_parts(span):

@@ -11,16 +11,10 @@ from llm_otel_broadcast.clients.openai.embeddings import EmbeddingReader
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.stand_in.answers import Answer
 from llm_otel_broadcast.stand_in.texts import embeddings
-from tests.clients.calling import KINDS
 from tests.clients.operations import WAYS, call
 
 CREATE = "embeddings.create"
 ODD = 0.123456789
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -11,16 +11,10 @@ import openai
 import pytest
 
 from llm_otel_broadcast.stand_in.media import IMAGE, IMAGE_USAGE, image_events, images
-from tests.clients.calling import KINDS
 from tests.clients.operations import call, skip_unless_taken, skip_without
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 BLOB = {"type": "blob", "modality": "image", "mime_type": "image/png", "stripped": True, "bytes": len(IMAGE)}
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 def output(span):

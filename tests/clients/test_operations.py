@@ -15,16 +15,10 @@ from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.stand_in import media, texts
 from llm_otel_broadcast.stand_in.answers import error
 from llm_otel_broadcast.stand_in.forms import is_form, read_form
-from tests.clients.calling import KINDS
 from tests.clients.operations import FILE, NAMES, OPERATIONS, SOUND, STREAMED, WAYS, call, reader_of, skip_without
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 SECRET = "the launch code is 0000"
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 @pytest.fixture(params=WAYS)

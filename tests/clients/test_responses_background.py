@@ -11,14 +11,9 @@ import pytest
 from llm_otel_broadcast.clients.openai.responses.background import Background
 from llm_otel_broadcast.stand_in import responses
 from llm_otel_broadcast.stand_in.answers import error
-from tests.clients.calling import KINDS, needs_responses, respond
+from tests.clients.calling import needs_responses, respond
 
 pytestmark = needs_responses
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 def tokens_of(span) -> list:

@@ -9,15 +9,9 @@ import openai
 import pytest
 
 from llm_otel_broadcast.stand_in.media import AUDIO, SPEECH_USAGE
-from tests.clients.calling import KINDS
 from tests.clients.operations import WAYS, call, skip_without
 
 CREATE = "audio.speech.create"
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 @pytest.mark.parametrize("way", WAYS)

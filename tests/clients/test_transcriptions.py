@@ -9,24 +9,13 @@ import pytest
 
 from llm_otel_broadcast.stand_in.media import plain_transcription, transcription, transcription_events
 from llm_otel_broadcast.stand_in.routes import HEARD
-from tests.clients.calling import KINDS
 from tests.clients.operations import SOUND, WAYS, call, skip_without
+from tests.support.messages import text_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 CREATE = "audio.transcriptions.create"
 BOTH = (CREATE, "audio.translations.create")
 SUBTITLES = "1\n00:00:00,000 --> 00:00:02,000\nHello there.\n"
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
-def text_of(span) -> str:
-    (said,) = json.loads(span.attributes["gen_ai.output.messages"])
-    (part,) = said["parts"]
-    return part["content"]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -11,7 +11,6 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast.stand_in import responses
-from tests.clients.calling import KINDS
 from tests.clients.conversing import SocketServer, async_client_of, client_of, connect
 
 try:
@@ -27,11 +26,6 @@ except ImportError:
 needs_sessions = pytest.mark.skipif(ResponsesWebSocketSession is None, reason="the installed client has no sessions")
 ASK = {"type": "response.create", "model": "gpt-4o", "input": "Hello!", "instructions": "Be brief."}
 STORY = "Once upon a time there was a trace."
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 def tell(asked):
