@@ -1,7 +1,7 @@
 """Watching raw responses, which the caller parses or reads itself (`with_raw_response`, `with_streaming_response`, `post`).
 
 A body that has been read is kept as bytes and parsed in the background, unless the caller parses it first. We never call
-`parse`: of a stream it can be called once only.
+`parse`: of a stream it can be called once only, and the program would miss what it looks for (microsoft/agent-framework#7705).
 """
 
 from __future__ import annotations

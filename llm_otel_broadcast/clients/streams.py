@@ -253,7 +253,7 @@ class StreamProxy(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignor
         return self._self_async_iterator.__anext__()
 
     def __enter__(self) -> Any:
-        # Not what the stream's own `__enter__` returns: that would be the stream unwatched (openlit#1454).
+        # Not what the stream's own `__enter__` returns: that would be the stream unwatched (openinference#591).
         self.__wrapped__.__enter__()
         return self
 
@@ -305,6 +305,6 @@ def swap_iterator(stream: Any, watch: StreamWatch) -> Any:
     if read_next is None or not hasattr(stream, "response"):
         return StreamProxy(stream, watch)
     wrap = WatchedAsyncIterator if is_async else WatchedIterator
-    # The only way that keeps `type(x) is Stream` (microsoft/agent-framework#7705, azure-sdk-for-python#48646).
+    # The only way that keeps `type(x) is Stream` (deepset-ai/haystack#9304: `isinstance(x, Stream)` failed).
     stream._iterator = wrap(inner, read_next, watch)  # noqa: SLF001
     return stream

@@ -16,8 +16,10 @@ _OPERATIONS_WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderation"})
 
 
 def read_head(record: Generation, members: Members) -> None:
-    """Read what every chunk carries; blank values (Azure's first chunk) do not overwrite."""
+    """Read what every chunk carries: id, model, tier, fingerprint and the provider that a gateway has chosen."""
+    # `or record...`: Azure's first chunk has a blank id and model, which must not overwrite (langfuse#2833, llm#294).
     record.response_id = text_of(members.get("id")) or record.response_id
+    # The header of Azure's model router names the snapshot that answered, the body only the deployment.
     record.response_model = record.served_model or text_of(members.get("model")) or record.response_model
     record.response_service_tier = text_of(members.get("service_tier")) or record.response_service_tier
     record.system_fingerprint = text_of(members.get("system_fingerprint")) or record.system_fingerprint
@@ -25,10 +27,11 @@ def read_head(record: Generation, members: Members) -> None:
 
 
 def read_tail(record: Generation, members: Members) -> None:
-    """Read what comes with the last chunk or the whole answer."""
+    """Read what comes with the last chunk or the whole answer: usage, tier and OpenRouter's routing."""
     usage = usage_in(members)
     if usage is not None:
         record.usage = read_usage(usage, generates=record.operation not in _OPERATIONS_WITHOUT_OUTPUT)
+    # The tier of the answer, not of the request, decides the price (litellm#39861).
     record.response_service_tier = text_of(members.get("service_tier")) or record.response_service_tier
     if "openrouter_metadata" in members:
         note_routing(record, members["openrouter_metadata"])

@@ -190,16 +190,16 @@ class ChatFold:
         if text:
             if type(text) is str:
                 mine.content.append(text)
-                self._allowance.take(text)
+                self._allowance.count(text)
             else:
                 mine.take(text)
         if reasoning:
             mine.reasoning.append(reasoning)
-            self._allowance.take(reasoning)
+            self._allowance.count(reasoning)
         if refusal:
             refusal = text_within(refusal)
             mine.refusal.append(refusal)
-            self._allowance.take(refusal)
+            self._allowance.count(refusal)
 
     def _find(self, index: Any, position: int) -> _OpenChoice:
         """Return the choice that a piece belongs to; without a usable index its place among the pieces tells."""
@@ -216,7 +216,7 @@ class ChatFold:
         if self._usage is not None:
             record.usage = read_usage(self._usage)
         audio_format = audio_format_of(record)
-        self._allowance.note(record)
+        self._allowance.note_omitted(record)
         record.choices = [self._open[index].close(audio_format) for index in sorted(self._open)]
         for choice in record.choices:
             record.tool_call_count += len(choice.tool_calls)
@@ -298,7 +298,7 @@ def _read_choice(record: Generation, choice: Any, position: int) -> Choice:
     reasoning = reasoning_of(extra)
     texts = MessageTexts(Allowance(record.max_characters))
     texts.take(told.get("content"))
-    texts.allowance.note(record)
+    texts.allowance.note_omitted(record)
     read.content = texts.content.joined()
     read.reasoning = reasoning or texts.reasoning.joined()
     read.refusal = text_within(told.get("refusal")) or texts.refusal.joined()

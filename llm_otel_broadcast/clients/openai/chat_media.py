@@ -22,7 +22,7 @@ class Media:
         self._heard = False
         self._bytes = 0
         self._id: str | None = None
-        self._transcript = allowance.texts()
+        self._transcript = allowance.new_text()
         self._images: list[Part] = []
 
     def add(self, audio: object, extras: Members) -> None:
@@ -36,7 +36,7 @@ class Media:
             self._bytes += base64_size(data) if data else 0
             if words:
                 self._transcript.append(words)
-                self._allowance.take(words)
+                self._allowance.count(words)
         for image in items_of(extras, "images"):
             url = text_of(members_of(members_of(image).get("image_url")).get("url"))
             if url and len(self._images) < _MAX_IMAGES:

@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.answer_texts import Allowance, Texts
+from llm_otel_broadcast.clients.answer_texts import Allowance, TextPieces
 from llm_otel_broadcast.clients.openai.answers import MAX_CHOICES, read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import native_reason_of, note_broken_choice, note_error, reasoning_of
 from llm_otel_broadcast.clients.openai.text_inputs import note_inputs
@@ -78,7 +78,7 @@ class CompletionFold:
     def __init__(self, record: Generation) -> None:
         self._record = record
         self._allowance = Allowance(record.max_characters)
-        self._open: dict[int, tuple[Choice, Texts, Texts]] = {}
+        self._open: dict[int, tuple[Choice, TextPieces, TextPieces]] = {}
 
     def add(self, chunk: Any) -> bool:
         said = all_members_of(chunk)
@@ -97,7 +97,11 @@ class CompletionFold:
         if opened is None:
             if len(self._open) >= MAX_CHOICES:
                 return
-            opened = self._open[piece.index] = (Choice(piece.index), self._allowance.texts(), self._allowance.texts())
+            opened = self._open[piece.index] = (
+                Choice(piece.index),
+                self._allowance.new_text(),
+                self._allowance.new_text(),
+            )
         choice, texts, thoughts = opened
         choice.finish_reason = piece.finish_reason or choice.finish_reason
         choice.native_finish_reason = piece.native_finish_reason or choice.native_finish_reason
@@ -107,12 +111,12 @@ class CompletionFold:
             for kept, text in ((texts, piece.content), (thoughts, piece.reasoning)):
                 if text:
                     kept.append(text)
-                    self._allowance.take(text)
+                    self._allowance.count(text)
 
     def finish(self) -> None:
         record = self._record
         record.choices = []
-        self._allowance.note(record)
+        self._allowance.note_omitted(record)
         for _, (choice, texts, thoughts) in sorted(self._open.items()):
             choice.content, choice.reasoning = texts.joined(), thoughts.joined()
             record.choices.append(choice)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.answer_texts import Allowance, Texts
+from llm_otel_broadcast.clients.answer_texts import Allowance, TextPieces
 from llm_otel_broadcast.clients.openai.responses.items import shallow
 from llm_otel_broadcast.clients.reader import Members, all_members_of, json_text, members_of, text_of, text_within
 from llm_otel_broadcast.record.media import Part, link
@@ -27,9 +27,9 @@ class MessageTexts:
 
     def __init__(self, allowance: Allowance) -> None:
         self.allowance = allowance
-        self.content = allowance.texts()
-        self.reasoning = allowance.texts()
-        self.refusal = allowance.texts()
+        self.content = allowance.new_text()
+        self.reasoning = allowance.new_text()
+        self.refusal = allowance.new_text()
         self.others: list[Part] = []
         """Parts that are no text: links to images, citations."""
 
@@ -66,7 +66,7 @@ class MessageTexts:
         text = part if isinstance(part, str) else text_of(members.get("text")) or json_text(members or part)
         self._add(self.content, text)
 
-    def _add(self, texts: Texts, piece: str | None) -> None:
+    def _add(self, texts: TextPieces, piece: str | None) -> None:
         if piece:
             texts.append(piece)
-            self.allowance.take(piece)
+            self.allowance.count(piece)

@@ -29,7 +29,7 @@ class OpenCall:
     def __init__(self, allowance: Allowance) -> None:
         self.call = ToolCall()
         self._allowance = allowance
-        self.arguments = allowance.texts()
+        self.arguments = allowance.new_text()
         self.has_arguments = False
         """Some have come, kept or not."""
         self.is_empty_object = False
@@ -51,7 +51,7 @@ class OpenCall:
         else:
             text = json_text(arguments)
             self.arguments.append(text)
-            self._allowance.take(text)
+            self._allowance.count(text)
 
     def close(self) -> ToolCall:
         """Return the call."""

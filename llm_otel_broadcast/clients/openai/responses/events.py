@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
-from llm_otel_broadcast.clients.answer_texts import Allowance, Texts
+from llm_otel_broadcast.clients.answer_texts import Allowance, TextPieces
 from llm_otel_broadcast.clients.gateways import note_routing
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.responses.item_types import is_server_call, waits_for_caller
@@ -74,7 +74,7 @@ class ResponseFold:
         self._wanted = record.wants_answer
         self._allowance = Allowance(record.max_characters)
         self._output = Output(self._allowance, wanted=record.wants_answer)
-        self._calls: dict[object, tuple[ToolCall, Texts]] = {}
+        self._calls: dict[object, tuple[ToolCall, TextPieces]] = {}
         self._server_calls: dict[object, ServerCall] = {}
         self._audio_bytes = 0
         self._ended: Output | None = None
@@ -89,7 +89,7 @@ class ResponseFold:
             piece = self._piece(said, event)
             if piece and self._wanted:
                 getattr(self._output, name).append(piece)
-                self._allowance.take(piece)
+                self._allowance.count(piece)
             return False
         take = self._TAKES.get(kind)
         if take is not None:
@@ -104,11 +104,11 @@ class ResponseFold:
         record, ended = self._record, self._ended
         pieces = self._add_up()
         if ended is None:
-            self._allowance.note(record)
+            self._allowance.note_omitted(record)
             put_choice(record, pieces, None)
         elif pieces.says_something and not ended.says_something:
             reason = record.choices[0].finish_reason if record.choices else None
-            self._allowance.note(record)
+            self._allowance.note_omitted(record)
             put_choice(record, pieces, "tool_calls" if reason == "stop" and pieces.waits_for_caller else reason)
         if self._audio_bytes and self._wanted and record.choices:
             record.choices[0].media.append(blob("audio", None, self._audio_bytes))
@@ -117,7 +117,7 @@ class ResponseFold:
 
     def _add_up(self) -> Output:
         output = self._output
-        self._allowance.settle()
+        self._allowance.cut_to_limit()
         for call, pieces in self._calls.values():
             if pieces:
                 call.arguments = pieces.joined() or ""
@@ -146,9 +146,9 @@ class ResponseFold:
             place = _place(said)
             entry = self._calls.get(place)
             if entry is None:
-                entry = self._calls[place] = (ToolCall(), self._allowance.texts())
+                entry = self._calls[place] = (ToolCall(), self._allowance.new_text())
             entry[1].append(piece)
-            self._allowance.take(piece)
+            self._allowance.count(piece)
 
     def _take_audio(self, said: Members, event: Any) -> None:
         piece = self._piece(said, event)
@@ -165,7 +165,7 @@ class ResponseFold:
         if waits_for_caller(told):
             call = tool_call(item, content=self._wanted)
             begun = self._calls.get(place)
-            pieces = begun[1] if begun and not call.arguments else self._allowance.texts()
+            pieces = begun[1] if begun and not call.arguments else self._allowance.new_text()
             self._calls[place] = (call, pieces)
             # who runs it may be known only when the item is whole
             self._server_calls.pop(place, None)

@@ -1,6 +1,6 @@
 """Reading the output items of the responses API (and of realtime, which has the same): what they add up to is one choice.
 
-Texts are taken as they are, calls of built-in tools as a shallow copy, media as a description; encrypted reasoning never.
+TextPieces are taken as they are, calls of built-in tools as a shallow copy, media as a description; encrypted reasoning never.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Output:
     def __init__(self, allowance: Allowance, *, wanted: bool) -> None:
         self.wanted = wanted
         """Whether content may be kept."""
-        self.text = allowance.texts()
-        self.reasoning = allowance.texts()
-        self.refusal = allowance.texts()
+        self.text = allowance.new_text()
+        self.reasoning = allowance.new_text()
+        self.refusal = allowance.new_text()
         self.tool_calls: list[ToolCall] = []
         self.server_calls: list[ServerCall] = []
         self.media: list[Mapping[str, object]] = []
