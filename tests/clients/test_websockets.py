@@ -337,7 +337,7 @@ def test_an_error_of_ours_reaches_nobody(kind, instrumented, monkeypatch):
         raise RuntimeError("broken")
 
     monkeypatch.setattr(guard, "raise_again", False)
-    for name in ("ask", "take", "close", "unsent"):
+    for name in ("read_sent", "read_received", "close", "fail_sending"):
         monkeypatch.setattr(Turns, name, broken)
     handle = instrumented()
     with SocketServer(lambda _event: tell()) as server:

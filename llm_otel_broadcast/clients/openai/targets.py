@@ -22,7 +22,12 @@ from llm_otel_broadcast.clients.openai.moderations import ModerationReader
 from llm_otel_broadcast.clients.openai.raw_post import Posts, Route
 from llm_otel_broadcast.clients.openai.responses.background import Background
 from llm_otel_broadcast.clients.openai.responses.reader import CompactReader, FetchReader, ResponsesReader
-from llm_otel_broadcast.clients.openai.sockets.connection import dialling, lane_sending, opening, queueing
+from llm_otel_broadcast.clients.openai.sockets.connection import (
+    watch_connect,
+    watch_lane_send,
+    watch_opening,
+    watch_queued_send,
+)
 from llm_otel_broadcast.clients.openai.sockets.realtime import RealtimeReader
 from llm_otel_broadcast.clients.openai.speech import SpeechReader
 from llm_otel_broadcast.clients.openai.transcriptions import TranscriptionReader
@@ -39,19 +44,19 @@ def _call(target: Target, original: Any, post: Post) -> Any:
 
 
 def _connect(_target: Target, original: Any, _post: Post) -> Any:
-    return dialling(original)
+    return watch_connect(original)
 
 
 def _open(target: Target, original: Any, post: Post) -> Any:
-    return opening(original, target.reader, post, is_async=target.is_async)
+    return watch_opening(original, target.reader, post, is_async=target.is_async)
 
 
 def _queue(_target: Target, original: Any, _post: Post) -> Any:
-    return queueing(original)
+    return watch_queued_send(original)
 
 
 def _lane(target: Target, original: Any, _post: Post) -> Any:
-    return lane_sending(original, is_async=target.is_async)
+    return watch_lane_send(original, is_async=target.is_async)
 
 
 @dataclass(frozen=True, slots=True)
