@@ -77,10 +77,12 @@ class StreamWatch:
 
     def finish(self) -> None:
         """End the record: the stream was read to its regular end."""
+        # Servers may stop in the middle without an error: then the fold says what is missing.
         self._call.finish(self._finish_fold())
 
     def fail(self, error: BaseException) -> None:
         """End the record with the error that leaves the stream."""
+        # What came before the error was answered, and is billed: it is recorded too.
         self._finish_fold()
         failure = Failure(type(error).__qualname__)
         with _CLOSING:
@@ -123,6 +125,7 @@ open_streams: WeakSet[StreamWatch] = WeakSet()
 
 def end_open_streams() -> None:
     """End the records of all streams that are still open: the process ends, and with it nobody reads on."""
+    # A copy: ending a record drops its watch.
     for watch in list(open_streams):
         watch.abandon()
 
@@ -177,12 +180,14 @@ class WatchedIterator(_StreamIterator):
         return self
 
     def __next__(self) -> Any:
+        # No context is attached while control is with the caller, and no `with` is entered: this runs at every chunk.
         watch = self._watch
         watch.is_reading = True
         try:
             chunk = self._read_next()
             while self._read_chunk(chunk):
                 chunk = self._read_next()
+        # Not `Exception`: an interrupt or a cancellation ends the stream as well.
         except BaseException as error:
             watch.end_by(error)
             unseen(error)

@@ -77,10 +77,12 @@ class ChatReader:
         if "function_call" in kwargs and is_set(kwargs["function_call"]):
             parameters.setdefault("tool_choice", kwargs["function_call"])
         record.parameters = parameters
+        # Voice and format are of the request alone: the answer in audio does not repeat them.
         if "audio" in kwargs:
             audio = members_of(kwargs["audio"])
             note(record, voice=text_of(audio.get("voice")), audio_format=text_of(audio.get("format")))
         if content:
+            # Copied now: programs append to the same list for the next call while this one waits to be sent.
             record.wants_content = True
             record.messages, size = keep_argument(kwargs, "messages")
             record.size += size
@@ -141,6 +143,7 @@ class ChatFold:
         members = members_of(chunk)
         record = self._record
         choices = items_of(members, "choices")
+        # Before the rest, so that the time of the first piece is not late by our own reading.
         for position, choice in enumerate(choices):
             self._add_choice(choice, position)
         usage = members.get("usage")
@@ -171,6 +174,7 @@ class ChatFold:
             self._usage = usage
         if "openrouter_metadata" in members:
             note_routing(record, members["openrouter_metadata"])
+        # Status 200 and an error in the middle of the stream (spec, section 10.3).
         note_error(record, members)
 
     def _add_choice(self, piece: Any, position: int) -> None:
@@ -222,6 +226,7 @@ class ChatFold:
         choice = self._open_choices.get(number)
         if choice is None:
             if len(self._open_choices) >= MAX_CHOICES:
+                # The last one takes what is beyond: its text is then wrong, and bounded.
                 return next(reversed(self._open_choices.values()))
             choice = self._open_choices[number] = _OpenChoice(number, self._allowance)
         return choice
@@ -288,6 +293,7 @@ class _OpenChoice(MessageTexts):
 
 
 def _size_of(choice: Choice) -> int:
+    # For the queue's bound in bytes (`max_queue_bytes`): what grows with the answer, not what each object weighs.
     texts = (choice.content, choice.reasoning, choice.refusal, *(call.arguments for call in choice.tool_calls))
     return sum(len(text) for text in texts if isinstance(text, str)) + _TOOL_CALL_BYTES * len(choice.tool_calls)
 
@@ -301,6 +307,7 @@ def _read_choice(record: Generation, choice: Any, position: int) -> Choice:
     )
     answer.native_finish_reason = native_reason_of(choice)
     message = members.get("message")
+    # Old servers answer chat with a text instead of a message, or with `text` as the completions API has it.
     if message is None or isinstance(message, str):
         message = _message_of(choice, message)
     message_members = members_of(message)

@@ -42,6 +42,7 @@ class Media:
         # OpenRouter's image models answer with `images` beside the text, as data URLs.
         for image in items_of(extras, "images"):
             url = text_of(members_of(members_of(image).get("image_url")).get("url"))
+            # `link` describes a data URL instead of keeping it.
             if url and len(self._images) < _MAX_IMAGES:
                 self._images.append(link(url, "image"))
 

@@ -49,6 +49,7 @@ class CompletionReader:
         record.stream = kwargs.get("stream") is True
         record.wants_content = content
         record.parameters = parameters_of(kwargs, PARAMETERS)
+        # Text, several texts, token ids, or several lists of them.
         note_inputs(record, kwargs, "prompt", content=content)
 
     def read_response(self, record: Generation, response: Any) -> None:
@@ -88,6 +89,7 @@ class CompletionFold:
         read_head(record, members)
         choices = items_of(members, "choices")
         for position, choice in enumerate(choices):
+            # With content even where none is kept: the time of the first piece needs it.
             self._add_choice(_read_choice(choice, position, content=True))
         read_tail(record, members)
         note_error(record, members)
@@ -98,6 +100,7 @@ class CompletionFold:
         record = self._record
         opened = self._open.get(piece.index)
         if opened is None:
+            # A server that numbers each chunk anew must not fill the memory.
             if len(self._open) >= MAX_CHOICES:
                 return
             opened = self._open[piece.index] = (
@@ -139,5 +142,6 @@ def _read_choice(choice: Any, position: int, *, content: bool) -> Choice:
     answer.native_finish_reason = native_reason_of(choice)
     if content:
         answer.content = text_within(members.get("text")) or None
+        # Gateways put the reasoning of a model behind this API beside the text.
         answer.reasoning = reasoning_of(extras_of(choice))
     return answer

@@ -28,7 +28,7 @@ class DecisionReader:
             messages, size = keep_argument(kwargs, "input")
             questions, questions_size = keep_argument(kwargs, "questions")
             messages = [] if messages is None else messages
-            # in place: what can be iterated once fills the list while the client consumes it
+            # In place: what can be iterated once fills the list while the client consumes it.
             messages.append({"role": "user", "content": questions})
             record.messages = messages
             record.size += size + questions_size
@@ -37,12 +37,14 @@ class DecisionReader:
         members = all_members_of(response)
         read_head(record, members)
         read_tail(record, members)
+        # An answer of any kind (probability, choice, score) is kept as it is: a part of its own type.
         answers = list(items_of(members, "answers"))
         if record.wants_answer and answers:
             parts: list[Mapping[str, object]] = [
                 part for answer in answers if isinstance(part := shallow(answer), dict)
             ]
             record.choices = [Choice(media=parts)]
+            # Small, and few: the text of a part is near enough to what it takes.
             record.size += sum(len(str(part)) for part in parts)
         note_error(record, members)
 

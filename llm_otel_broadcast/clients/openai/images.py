@@ -36,7 +36,9 @@ class ImageReader:
         record.stream = kwargs.get("stream") is True
         record.wants_content = content
         record.parameters = parameters_of(kwargs, {"n": "n"})
+        # The conventions' word (`gen_ai.output.type`), which tells an image from other generated content.
         note(record, output_type="image")
+        # The answer overwrites what it states.
         _note_looks(record, kwargs)
         files = note_uploads(record, kwargs.get("image"), kwargs.get("mask"), modality="image")
         note_prompt(record, kwargs, files, content=content)
@@ -75,6 +77,7 @@ class ImageFold:
         if record.first_chunk_ns is None:
             record.first_chunk_ns = time.perf_counter_ns() - record.started
         if kind.endswith(".partial_image"):
+            # Previews, of which only the number is kept: each is a whole image in base64.
             self._partial_images += 1
         elif kind.endswith(".completed"):
             read_tail(record, members)
@@ -99,6 +102,7 @@ def _note_image(record: Generation, members: Members, position: int) -> None:
     """Count an image and its bytes; describe it where content is wanted."""
     data, url, revised = (text_of(members.get(name)) for name in ("b64_json", "url", "revised_prompt"))
     details = record.details or {}
+    # The sum of all images of the answer.
     earlier_bytes = details.get("image_bytes")
     note(record, images=position + 1)
     if data:
@@ -109,6 +113,7 @@ def _note_image(record: Generation, members: Members, position: int) -> None:
     if data:
         kind = details.get("image_format")
         answer.media = [image(data, f"image/{kind}" if kind else None, revised_prompt=revised)]
+    # A link expires after an hour and carries a signature, which `link` leaves out.
     elif url:
         answer.media = [link(url, "image", revised_prompt=revised)]
     record.choices.append(answer)

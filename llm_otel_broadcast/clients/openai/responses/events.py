@@ -106,7 +106,13 @@ class ResponseFold:
     def finish(self) -> Failure | None:
         """Fill the record; where the whole response lacks what its events said, they count."""
         record, last_output = self._record, self._last_output
-        pieces = self._add_up()
+        pieces = self._output
+        self._allowance.cut_to_limit()
+        for call, arguments in self._calls.values():
+            if arguments:
+                call.arguments = arguments.joined() or ""
+            pieces.tool_calls.append(call)
+        pieces.server_calls += self._server_calls.values()
         if last_output is None:
             self._allowance.note_omitted(record)
             set_choice(record, pieces, None)
@@ -119,16 +125,6 @@ class ResponseFold:
             record.choices[0].media.append(blob("audio", None, self._audio_bytes))
         self._on_finish(record)
         return _ENDED_EARLY if last_output is None else None
-
-    def _add_up(self) -> Output:
-        output = self._output
-        self._allowance.cut_to_limit()
-        for call, pieces in self._calls.values():
-            if pieces:
-                call.arguments = pieces.joined() or ""
-            output.tool_calls.append(call)
-        output.server_calls += self._server_calls.values()
-        return output
 
     def _read_piece(self, members: Members, event: Any) -> str | None:
         """Return the event's piece, and note when the first one came."""
@@ -158,6 +154,7 @@ class ResponseFold:
             self._allowance.count(piece)
 
     def _read_audio(self, members: Members, event: Any) -> None:
+        # Measured and dropped: a minute of PCM is 3.8 MB of base64.
         piece = self._read_piece(members, event)
         if piece:
             self._audio_bytes += base64_size(piece)
@@ -178,6 +175,7 @@ class ResponseFold:
             # Who runs it may be known only when the item is whole.
             self._server_calls.pop(key, None)
         elif is_server_call(kind):
+            # The item that is whole replaces the one that began: only it has the query, the results and the final status.
             self._server_calls[key] = server_call(item, content=self._wants_content)
             self._calls.pop(key, None)
         elif members["type"] == "response.output_item.done" and kind not in ("message", "reasoning"):

@@ -85,6 +85,7 @@ class Output:
             if self.wants_content:
                 # openai 1.66 does not know `summary` and keeps it apart.
                 self._add_reasoning(all_members_of(item))
+        # Who runs a call may be an unknown member for an older client.
         elif waits_for_caller(all_members_of(item)):
             self.tool_calls.append(tool_call(item, content=self.wants_content))
         elif is_server_call(kind):
@@ -119,16 +120,14 @@ class Output:
         if isinstance(content, str):
             self.text += [content] if content else []
         for part in items_of(message, "content"):
-            self._add_part(members_of(part))
-
-    def _add_part(self, part: Members) -> None:
-        """Add a part of a message; of spoken ones the transcript."""
-        refusal = text_of(part.get("refusal"))
-        if refusal:
-            self.refusal.append(refusal)
-        text = text_within(part.get("text")) or text_of(part.get("transcript"))
-        if text:
-            self.text.append(text)
+            members = members_of(part)
+            refusal = text_of(members.get("refusal"))
+            if refusal:
+                self.refusal.append(refusal)
+            # Of spoken parts (realtime) the transcript.
+            text = text_within(members.get("text")) or text_of(members.get("transcript"))
+            if text:
+                self.text.append(text)
 
     def _add_reasoning(self, item: Members) -> None:
         """Add summaries, and the reasoning itself where a provider shows it."""
@@ -147,12 +146,14 @@ class Output:
 
     def begin_reasoning_part(self) -> None:
         """Begin another part of the reasoning, which comes in pieces."""
+        # The same separator as between whole parts, so that a streamed answer reads like a whole one.
         if self.reasoning:
             self.reasoning.append(_BETWEEN_PARTS)
 
     @property
     def waits_for_caller(self) -> bool:
         """Whether the answer ends because the caller has to run a tool."""
+        # A call whose result is in the same answer was run by the provider after all.
         return any(call.id not in self._returned_ids for call in self.tool_calls)
 
     @property

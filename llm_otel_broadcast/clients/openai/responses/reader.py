@@ -20,7 +20,6 @@ from llm_otel_broadcast.clients.openai.responses.whole import FETCH, UNFINISHED,
 from llm_otel_broadcast.clients.openai.tool_calls import id_of
 from llm_otel_broadcast.clients.openai.tools import note_tools
 from llm_otel_broadcast.clients.reader import (
-    Members,
     all_members_of,
     is_set,
     members_of,
@@ -60,11 +59,16 @@ class ResponsesReader:
         record.request_model = text_of(kwargs.get("model"))
         record.stream = kwargs.get("stream") is True
         record.parameters = _parameters(kwargs)
+        # The conversation's earlier turns are at the provider: these ids are all that leads to them.
         note(record, previous_response_id=text_of(kwargs.get("previous_response_id")))
         note(record, conversation_id=conversation_of(kwargs))
         note(record, background=kwargs.get("background") is True or None)
         if "prompt" in kwargs:
-            _note_prompt(record, members_of(kwargs["prompt"]))
+            prompt = members_of(kwargs["prompt"])
+            name = text_of(prompt.get("id"))
+            # A prompt kept at the provider. What its variables are filled with is content, and not kept.
+            if name:
+                note(record, prompt_name=name, prompt_version=id_of(prompt.get("version")))
         if _is_compacted(kwargs.get("input")):
             note(record, is_compacted=True)
         if content:
@@ -126,22 +130,17 @@ class FetchReader(ResponsesReader):
         is_first = status is not None and status not in UNFINISHED and self._background.end(record.response_id or "")
         if is_first:
             return
+        # Another span has the same tokens: they would be counted and billed twice.
         record.usage = None
         if status == "failed":
             record.failure = None
-
-
-def _note_prompt(record: Generation, prompt: Members) -> None:
-    """Note which of the prompts kept at the provider is used; what it is filled with is content, and not kept."""
-    name, version = text_of(prompt.get("id")), prompt.get("version")
-    if name:
-        note(record, prompt_name=name, prompt_version=id_of(version))
 
 
 def _is_compacted(items: Any) -> bool:
     """Return whether the input holds a summary that the provider made of earlier turns."""
     if not isinstance(items, list | tuple):
         return False
+    # Most items are dicts of the caller's: no call for those.
     return any((item if type(item) is dict else members_of(item)).get("type") == "compaction" for item in items)
 
 

@@ -50,6 +50,7 @@ def read_whole(record: Generation, response: Members) -> Output:
     if output.is_compacted:
         note_compaction(record)
     set_choice(record, output, _finish_reason(response, output))
+    # A good response has `error: null`; some servers send an error with status 200 and no status of their own.
     note_error(record, response)
     if record.failure is None and response.get("status") == "failed":
         record.failure = _unstated_failure(response)
@@ -58,6 +59,7 @@ def read_whole(record: Generation, response: Members) -> Output:
 
 def set_choice(record: Generation, output: Output, finish_reason: str | None) -> None:
     """Make items the record's choice; a response that has neither said anything nor ended has none yet."""
+    # A choice without a finish reason would read as an answer that broke off.
     if finish_reason is None and not output.says_something:
         record.choices = []
         return
@@ -84,6 +86,7 @@ def conversation_of(members: Members) -> str | None:
 
 def _finish_reason(response: Members, output: Output) -> str | None:
     """Return how the response ended, in the words of chat completions; None while it is being made."""
+    # The API has no finish reason: its status and what the items ask for say the same.
     status = response.get("status")
     if status == "completed":
         return "tool_calls" if output.waits_for_caller else "stop"

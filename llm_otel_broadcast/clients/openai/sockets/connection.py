@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from llm_otel_broadcast.clients.call import Post, Switch
@@ -21,6 +21,9 @@ from llm_otel_broadcast.clients.reader import Reader, all_members_of, text_of
 from llm_otel_broadcast.clients.tracebacks import unseen
 from llm_otel_broadcast.clients.wrappers import callable_of, taking_place
 from llm_otel_broadcast.host.guard import Guard
+
+_Method: TypeAlias = Callable[..., Any]
+"""A method of the client, bound or not: its signature is the client's affair."""
 
 _CONNECTING = Guard("noting a connection")
 _OPENING = Guard("starting to watch a connection")
@@ -39,20 +42,21 @@ class _UnopenedConnection(NamedTuple):
 
 
 # Weak, and beside the client's objects instead of on them: a program may look at their members, and drops them when it likes.
-_unopened: WeakKeyDictionary[Any, _UnopenedConnection] = WeakKeyDictionary()
-_watched: WeakKeyDictionary[Any, _WatchedConnection] = WeakKeyDictionary()
+_unopened: WeakKeyDictionary[object, _UnopenedConnection] = WeakKeyDictionary()
+_watched: WeakKeyDictionary[object, _WatchedConnection] = WeakKeyDictionary()
 
 
-def watch_connect(original: Any) -> Callable[..., Any]:
+def watch_connect(original: object) -> _Method:
     """Return the function that takes the place of `connect`, which makes what opens the connection later."""
     method = callable_of(original)
 
-    def connect(*args: Any, **kwargs: Any) -> Any:
+    def connect(*args: object, **kwargs: object) -> object:
         try:
             manager = method(*args, **kwargs)
         except BaseException as error:
             unseen(error)
             raise
+        # `connect` only makes a manager: what it was asked for is needed when the connection opens, here or in another task.
         with _CONNECTING:
             _unopened[manager] = _UnopenedConnection(args[0], dict(kwargs), [])
         return manager
@@ -60,11 +64,11 @@ def watch_connect(original: Any) -> Callable[..., Any]:
     return taking_place(original, connect)
 
 
-def watch_queued_send(original: Any) -> Callable[..., Any]:
+def watch_queued_send(original: object) -> _Method:
     """Return the function that takes the place of a manager's `send`, which keeps an event until the connection opens."""
     method = callable_of(original)
 
-    def send(*args: Any, **kwargs: Any) -> Any:
+    def send(*args: object, **kwargs: object) -> object:
         try:
             result = method(*args, **kwargs)
         except BaseException as error:
@@ -80,18 +84,18 @@ def watch_queued_send(original: Any) -> Callable[..., Any]:
     return taking_place(original, send)
 
 
-def watch_lane_send(original: Any, *, is_async: bool) -> Callable[..., Any]:
+def watch_lane_send(original: object, *, is_async: bool) -> _Method:
     """Return the function that takes the place of a lane's `send`, which goes past the `send` of its connection."""
     method = callable_of(original)
 
-    def send(*args: Any, **kwargs: Any) -> Any:
+    def send(*args: object, **kwargs: object) -> object:
         try:
             return _lane_send(method, args[0])(*args[1:], **kwargs)
         except BaseException as error:
             unseen(error)
             raise
 
-    async def send_async(*args: Any, **kwargs: Any) -> Any:
+    async def send_async(*args: object, **kwargs: object) -> object:
         try:
             return await _lane_send(method, args[0])(*args[1:], **kwargs)
         except BaseException as error:
@@ -101,7 +105,7 @@ def watch_lane_send(original: Any, *, is_async: bool) -> Callable[..., Any]:
     return taking_place(original, send_async if is_async else send)
 
 
-def _lane_send(method: Callable[..., Any], lane: Any) -> Callable[..., Any]:
+def _lane_send(method: _Method, lane: object) -> _Method:
     """Return a lane's `send`, watched if its connection is."""
     send = partial(method, lane)
     # The lane's members are private to the client: without them a turn begins when it is answered.
@@ -113,11 +117,11 @@ def _lane_send(method: Callable[..., Any], lane: Any) -> Callable[..., Any]:
     return send
 
 
-def watch_opening(original: Any, reader: Reader, post: Post, *, is_async: bool) -> Callable[..., Any]:
+def watch_opening(original: object, reader: Reader, post: Post, *, is_async: bool) -> _Method:
     """Return the function that takes the place of what opens a connection: `__enter__`, `__aenter__` and `enter`."""
     method = callable_of(original)
 
-    def enter(*args: Any, **kwargs: Any) -> Any:
+    def enter(*args: object, **kwargs: object) -> object:
         try:
             connection = method(*args, **kwargs)
         except BaseException as error:
@@ -127,7 +131,7 @@ def watch_opening(original: Any, reader: Reader, post: Post, *, is_async: bool) 
             _watch_connection(connection, args[0], reader, post.switch)
         return connection
 
-    async def enter_async(*args: Any, **kwargs: Any) -> Any:
+    async def enter_async(*args: object, **kwargs: object) -> object:
         try:
             connection = await method(*args, **kwargs)
         except BaseException as error:
@@ -140,13 +144,14 @@ def watch_opening(original: Any, reader: Reader, post: Post, *, is_async: bool) 
     return taking_place(original, enter_async if is_async else enter)
 
 
-def _watch_connection(connection: Any, manager: Any, reader: Reader, switch: Switch) -> None:
+def _watch_connection(connection: object, manager: object, reader: Reader, switch: Switch) -> None:
     """Have a connection's own methods tell what passes."""
     unopened = _unopened.get(manager)
     if unopened is None or switch.find(unopened.resource) is None:
         return
     arguments = unopened.arguments
     session = RealtimeSession(_model_in(arguments)) if isinstance(reader, RealtimeReader) else None
+    # Not held by the connection's methods' closures alone: lanes find it by the connection.
     watched = _WatchedConnection(Turns(switch, reader, unopened.resource, session, arguments.get("extra_headers")))
     _watched[connection] = watched
     while unopened.queue:
@@ -178,6 +183,7 @@ class _WatchedConnection:
         with _CLOSING:
             # By name: `websockets` is an optional dependency of the client, and its classes have moved between versions.
             names = {kind.__name__ for kind in type(error).__mro__}
+            # A timeout of the program's own, or a cancelled `recv`, leaves the connection and its turns as they are.
             if "ConnectionClosed" in names:
                 self.turns.close(None if "ConnectionClosedOK" in names else error)
         unseen(error)
@@ -187,14 +193,15 @@ class _WatchedConnection:
             self.turns.close()
 
     def __del__(self) -> None:
+        # A program may drop a connection without closing it.
         self.close()
 
 
-def _watch_parsing(parse_event: Callable[..., Any], connection: _WatchedConnection) -> Callable[..., Any]:
+def _watch_parsing(parse_event: _Method, connection: _WatchedConnection) -> _Method:
     read_received = _RECEIVING.around(connection.turns.read_received, otherwise=None)
 
     @wraps(parse_event)
-    def watched(*args: Any, **kwargs: Any) -> Any:
+    def watched(*args: object, **kwargs: object) -> object:
         try:
             event = parse_event(*args, **kwargs)
         except BaseException as error:
@@ -206,9 +213,9 @@ def _watch_parsing(parse_event: Callable[..., Any], connection: _WatchedConnecti
     return watched
 
 
-def _watch_receiving(recv_bytes: Callable[..., Any], connection: _WatchedConnection) -> Callable[..., Any]:
+def _watch_receiving(recv_bytes: _Method, connection: _WatchedConnection) -> _Method:
     @wraps(recv_bytes)
-    def watched(*args: Any, **kwargs: Any) -> Any:
+    def watched(*args: object, **kwargs: object) -> object:
         try:
             return recv_bytes(*args, **kwargs)
         except BaseException as error:
@@ -216,7 +223,7 @@ def _watch_receiving(recv_bytes: Callable[..., Any], connection: _WatchedConnect
             raise
 
     @wraps(recv_bytes)
-    async def watched_async(*args: Any, **kwargs: Any) -> Any:
+    async def watched_async(*args: object, **kwargs: object) -> object:
         try:
             return await recv_bytes(*args, **kwargs)
         except BaseException as error:
@@ -226,9 +233,7 @@ def _watch_receiving(recv_bytes: Callable[..., Any], connection: _WatchedConnect
     return watched_async if inspect.iscoroutinefunction(recv_bytes) else watched
 
 
-def _watch_send(
-    send: Callable[..., Any], connection: _WatchedConnection, stream_id: str | None = None
-) -> Callable[..., Any]:
+def _watch_send(send: _Method, connection: _WatchedConnection, stream_id: str | None = None) -> _Method:
     """Return `send`, with a turn for each `response.create` that goes through it.
 
     Args:
@@ -237,7 +242,7 @@ def _watch_send(
         stream_id: the lane's; the client adds it to the event below this `send`.
     """
 
-    def begin_turn(arguments: tuple[Any, ...]) -> object:
+    def begin_turn(arguments: tuple[object, ...]) -> object:
         event = arguments[0] if arguments else None
         lane_event = event if stream_id is None else {**all_members_of(event), "stream_id": stream_id}
         return connection.turns.read_sent(lane_event)
@@ -251,7 +256,7 @@ def _watch_send(
         unseen(error)
 
     @wraps(send)
-    def watched(*args: Any, **kwargs: Any) -> Any:
+    def watched(*args: object, **kwargs: object) -> object:
         turn = begin((*args, *kwargs.values()))
         try:
             return send(*args, **kwargs)
@@ -260,7 +265,7 @@ def _watch_send(
             raise
 
     @wraps(send)
-    async def watched_async(*args: Any, **kwargs: Any) -> Any:
+    async def watched_async(*args: object, **kwargs: object) -> object:
         turn = begin((*args, *kwargs.values()))
         try:
             return await send(*args, **kwargs)
@@ -271,19 +276,20 @@ def _watch_send(
     return watched_async if inspect.iscoroutinefunction(send) else watched
 
 
-def _watch_close(close: Callable[..., Any], connection: _WatchedConnection) -> Callable[..., Any]:
+def _watch_close(close: _Method, connection: _WatchedConnection) -> _Method:
     @wraps(close)
-    def watched(*args: Any, **kwargs: Any) -> Any:
+    def watched(*args: object, **kwargs: object) -> object:
         try:
             return close(*args, **kwargs)
         except BaseException as error:
             unseen(error)
             raise
+        # Also when closing fails: nobody can read from the connection any more.
         finally:
             connection.close()
 
     @wraps(close)
-    async def watched_async(*args: Any, **kwargs: Any) -> Any:
+    async def watched_async(*args: object, **kwargs: object) -> object:
         try:
             return await close(*args, **kwargs)
         except BaseException as error:
@@ -296,7 +302,7 @@ def _watch_close(close: Callable[..., Any], connection: _WatchedConnection) -> C
 
 
 # Not `recv` nor the iterator: both go through `recv_bytes` and `parse_event`, and a program may call those two by itself.
-_WATCHED_METHODS: Final[Mapping[str, Callable[[Callable[..., Any], _WatchedConnection], Callable[..., Any]]]] = {
+_WATCHED_METHODS: Final[Mapping[str, Callable[[_Method, _WatchedConnection], _Method]]] = {
     "parse_event": _watch_parsing,
     "recv_bytes": _watch_receiving,
     "send": _watch_send,

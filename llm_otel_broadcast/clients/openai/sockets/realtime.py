@@ -55,6 +55,7 @@ class RealtimeSession:
             create: the members of the event `response.create`.
         """
         response = all_members_of(create.get("response"))
+        # Taken over, not copied: what the caller adds from now on belongs to the next response.
         input_items, self._input_items = self._input_items, []
         # A response with an `input` of its own is made without the conversation.
         own_input = items_of(response, "input")
@@ -62,6 +63,7 @@ class RealtimeSession:
 
     def note_sent(self, kind: str, event: Members) -> None:
         """Note what the caller adds to the conversation."""
+        # Audio that is streamed in (`input_audio_buffer.append`) says nothing that a span could hold; its transcript comes back.
         if kind == "conversation.item.create":
             self._add(_without_audio(event.get("item")))
 
@@ -102,6 +104,7 @@ def _without_audio(item: Any) -> dict[str, Any]:
 def _part_without_audio(part: dict[str, Any]) -> dict[str, Any]:
     if "audio" not in part and "transcript" not in part:
         return part
+    # The words where they are known, else how much audio there was.
     transcript = text_of(part.get("transcript"))
     if transcript:
         return {"type": "text", "text": transcript}
