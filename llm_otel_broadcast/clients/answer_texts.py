@@ -15,15 +15,16 @@ CUT: Final = "[truncated]"
 _MIN_SHARE_CHARACTERS: Final = 256
 
 
-class Texts(list[str]):
+# A list, so that a chunk costs one `append` of C and no call of ours.
+class TextPieces(list[str]):
     """The pieces of one text, in order; `omitted` counts the characters that were left out of its middle."""
 
-    __slots__ = ("_head", "omitted")
+    __slots__ = ("_head_length", "omitted")
 
     def __init__(self) -> None:
         super().__init__()
         self.omitted = 0
-        self._head = 0
+        self._head_length = 0
 
     @property
     def size(self) -> int:
@@ -31,22 +32,26 @@ class Texts(list[str]):
 
     def cut(self, limit: int) -> None:
         """Keep both ends, `limit` characters in all."""
+        # `map(str, ...)`: a member of a `str` enum joins as its value, whatever its class does in `__str__`.
         text = "".join(map(str, self))
         excess = len(text) - limit
         if excess > 0:
-            # what is left out now has to include where something was left out before
-            after = len(text) - self._head if self.omitted else len(text)
-            tail = min(after, max(limit - self._head, limit - limit // 2) if self.omitted else limit - limit // 2)
-            self._head = limit - tail
+            # A text that was cut before has a seam after its head; this cut has to include it, because the mark for
+            # the middle stands in one place only.
+            room = limit - self._head_length if self.omitted else 0
+            tail_length = max(room, limit - limit // 2)
+            if self.omitted:
+                tail_length = min(tail_length, len(text) - self._head_length)
+            self._head_length = limit - tail_length
             self.omitted += excess
-            text = text[: self._head] + text[len(text) - tail :]
+            text = text[: self._head_length] + text[len(text) - tail_length :]
         self[:] = [text]
 
     def joined(self) -> str | None:
         """Return the text, with a mark where its middle is left out; None when there is none."""
         text = "".join(map(str, self))
         if self.omitted:
-            return f"{text[: self._head]}{CUT}{text[self._head :]}"
+            return f"{text[: self._head_length]}{CUT}{text[self._head_length :]}"
         return text if self else None
 
 
@@ -57,65 +62,67 @@ class Allowance:
         limit: in characters. Up to twice as many are kept while the stream goes on, so that cutting stays rare.
     """
 
-    __slots__ = ("_bound", "_held", "_limit", "_texts")
+    __slots__ = ("_held_characters", "_limit", "_next_cut", "_texts")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._bound = 2 * limit
-        self._held = 0
-        self._texts: list[Texts] = []
+        self._next_cut = 2 * limit
+        self._held_characters = 0
+        self._texts: list[TextPieces] = []
 
-    def texts(self) -> Texts:
-        """Return a text to append pieces to; `take` has to be told of each."""
-        texts = Texts()
-        self._texts.append(texts)
-        return texts
+    def new_text(self) -> TextPieces:
+        """Return a text to append pieces to; `count` must be called with each piece."""
+        text = TextPieces()
+        self._texts.append(text)
+        return text
 
-    def take(self, piece: str) -> None:
-        """Note that a piece has been appended, and cut all texts if that was too much."""
-        self._held += len(piece)
-        if self._held > self._bound:
+    def count(self, piece: str) -> None:
+        """Count a piece that has been appended, and cut all texts if that was too much."""
+        self._held_characters += len(piece)
+        if self._held_characters > self._next_cut:
             self._cut()
 
     def _cut(self) -> None:
         """Give each text an equal share; what short ones leave goes to the long ones."""
-        room, held = self._limit, 0
-        texts = sorted((texts for texts in self._texts if texts), key=lambda texts: texts.size)
-        for done, text in enumerate(texts):
-            share = max(room // (len(texts) - done), _MIN_SHARE_CHARACTERS)
+        room, held_characters = self._limit, 0
+        # The shortest first: what it does not need is shared among the rest.
+        texts = sorted((text for text in self._texts if text), key=lambda text: text.size)
+        for index, text in enumerate(texts):
+            share = max(room // (len(texts) - index), _MIN_SHARE_CHARACTERS)
             text.cut(share)
             size = text.size
             room -= size
-            held += size
-        self._held = held
-        # with very many texts their smallest shares exceed the limit: cutting at every piece would cost the square
-        self._bound = max(2 * self._limit, 2 * held)
+            held_characters += size
+        self._held_characters = held_characters
+        # With very many texts their smallest shares exceed the limit: cutting at every piece would cost the square.
+        self._next_cut = max(2 * self._limit, 2 * held_characters)
 
-    def settle(self) -> None:
-        """Cut what is more than may be sent: no further piece comes."""
-        if self._held > self._limit:
+    def cut_to_limit(self) -> None:
+        """Cut what is more than may be sent. To be called when no further piece comes."""
+        if self._held_characters > self._limit:
             self._cut()
 
-    def note(self, record: Generation) -> None:
-        """Tell the record how much was left out."""
-        self.settle()
-        record.omitted_characters += sum(texts.omitted for texts in self._texts)
+    def note_omitted(self, record: Generation) -> None:
+        """Cut what is more than may be sent, and add to the record how many characters were left out."""
+        self.cut_to_limit()
+        record.omitted_characters += sum(text.omitted for text in self._texts)
 
 
 def limit_answer(record: Generation) -> None:
     """Cut the texts of an answer that came whole to what can be sent, both ends kept."""
+    # The queue counts bytes as they are held (`max_queue_bytes`): an answer that could never be sent must not fill it.
     limit = record.max_characters
     for choice in record.choices:
         for name in ("content", "reasoning", "refusal"):
             text = getattr(choice, name)
             if type(text) is str and len(text) > limit + len(CUT):
-                setattr(choice, name, _both_ends(record, text, limit))
+                setattr(choice, name, _cut_middle(record, text, limit))
         for call in choice.tool_calls:
             if type(call.arguments) is str and len(call.arguments) > limit + len(CUT):
-                call.arguments = _both_ends(record, call.arguments, limit)
+                call.arguments = _cut_middle(record, call.arguments, limit)
 
 
-def _both_ends(record: Generation, text: str, limit: int) -> str:
+def _cut_middle(record: Generation, text: str, limit: int) -> str:
     record.omitted_characters += len(text) - limit
     record.size -= len(text) - limit
     return f"{text[: limit // 2]}{CUT}{text[len(text) - limit // 2 :]}"

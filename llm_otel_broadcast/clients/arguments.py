@@ -1,4 +1,4 @@
-"""Keeping what the caller passed, as deep as he may change it afterwards; what can be iterated once is never consumed."""
+"""Keeping what the caller passed, as deep as it may change it afterwards; what can be iterated once is never consumed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ def keep(value: Any) -> tuple[list[object] | None, int]:
 
     Returns the copy and the length of its texts; None for what is no list, because it may be iterated only once.
     """
+    # Two levels, because programs go on using their list of messages and edit its dicts between calls; leaf texts are
+    # immutable. 10 us for 200 messages, where a deep copy takes milliseconds.
     if not isinstance(value, list | tuple):
         return None, 0
-    kept: list[object] = []
+    copies: list[object] = []
     size = 0
     for item in value:
         if type(item) is not dict:
-            kept.append(item)
+            # The client's own objects are kept as they are: copying a pydantic model costs more than all dicts together.
+            copies.append(item)
             size += len(item) if type(item) is str else text_size(item)
             continue
         copy = item.copy()
@@ -32,10 +35,10 @@ def keep(value: Any) -> tuple[list[object] | None, int]:
             copy["content"] = [part.copy() if type(part) is dict else part for part in text]
             size += sum(length(part) for part in text)
         if len(copy) > _PLAIN_MEMBERS or "content" not in copy:
-            # calls of tools, what tools answered, definitions: everything but what has been measured above
+            # Tool calls, tool results, definitions: everything but what has been measured above.
             size += text_size([value for name, value in copy.items() if name != "content" or type(text) is dict])
-        kept.append(copy)
-    return kept, size
+        copies.append(copy)
+    return copies, size
 
 
 def length(part: Any) -> int:
@@ -44,8 +47,9 @@ def length(part: Any) -> int:
         return len(part)
     if type(part) is not dict:
         return 0
+    # The second level holds what is large: the data URL in `image_url`, the base64 in `input_audio`.
     inner = [value for value in part.values() if type(value) is dict]
-    return sum(len(value) for made in (part, *inner) for value in made.values() if type(value) is str)
+    return sum(len(value) for members in (part, *inner) for value in members.values() if type(value) is str)
 
 
 def keep_argument(kwargs: dict[str, Any], name: str) -> tuple[list[object] | None, int]:
@@ -56,21 +60,19 @@ def keep_argument(kwargs: dict[str, Any], name: str) -> tuple[list[object] | Non
     value = kwargs.get(name)
     if type(value) is str:
         return [value], len(value)
-    kept, size = keep(value)
-    if kept is None and hasattr(value, "__next__"):
-        kwargs[name], kept = _tee(value)
-    return kept, size
+    copies, size = keep(value)
+    if copies is None and hasattr(value, "__next__"):
+        kwargs[name], copies = _tee(value)
+    return copies, size
 
 
-def _tee(value: Any) -> tuple[Any, list[object]]:
-    """Let the client consume a one-time iterator while we note what passes.
-
-    By `map`, which has no frame: an error of the iterator's leaves with the traceback that it has without us.
-    """
-    noted: list[object] = []
+def _tee(iterator: Any) -> tuple[Any, list[object]]:
+    """Return an iterator for the client to consume in the place of the caller's, and the list that fills while it does."""
+    passed: list[object] = []
 
     def note(item: object) -> object:
-        noted.append(item.copy() if type(item) is dict else item)
+        passed.append(item.copy() if type(item) is dict else item)
         return item
 
-    return map(note, value), noted
+    # `map` has no frame: an error that the caller's iterator raises leaves with the traceback that it has without us.
+    return map(note, iterator), passed

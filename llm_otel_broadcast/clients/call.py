@@ -17,8 +17,9 @@ from opentelemetry import trace
 from llm_otel_broadcast.clients.gateways import note_refusal, note_transport
 from llm_otel_broadcast.clients.generators import is_generator, watch_generator
 from llm_otel_broadcast.clients.library import ClientLibrary
+from llm_otel_broadcast.clients.raw_responses import is_http, is_raw, watch_body, watch_raw
 from llm_otel_broadcast.clients.reader import Reader
-from llm_otel_broadcast.clients.streams import is_http, is_raw, is_stream, watch_body, watch_raw, watch_stream
+from llm_otel_broadcast.clients.streams import is_stream, watch_stream
 from llm_otel_broadcast.host.guard import Guard, ask
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation

@@ -12,24 +12,30 @@ _UNHOOKING = Guard("closing a response")
 
 
 class CloseHook:
-    """Stands where the `close` (or `aclose`) of a response's stream stood, and tells when it is called or dropped.
+    """Stands where the `close` (or `aclose`) of a response's stream stood, and reports that it was called or dropped.
 
-    On the stream, because the host may copy and pickle the response. It goes with its first call.
+    It removes itself at its first call.
+
+    Args:
+        stream: the byte stream of an HTTP response (`response.stream`).
+        name: `close` or `aclose`.
+        on_close: called after the stream has closed, or when the stream is garbage collected unclosed.
     """
 
-    __slots__ = ("_below", "_close", "_ended", "_name", "_stream")
+    __slots__ = ("_close", "_name", "_on_close", "_previous", "_stream")
 
-    def __init__(self, stream: Any, name: str, ended: Callable[[], None]) -> None:
-        self._stream = stream  # no weak reference: it would be gone when garbage collection closes the stream
+    def __init__(self, stream: Any, name: str, on_close: Callable[[], None]) -> None:
+        # Not a weak reference: it would be dead already when garbage collection closes the stream.
+        self._stream = stream
         self._name = name
-        self._ended = ended
-        self._below = vars(stream).get(name)
+        self._on_close = on_close
+        self._previous = vars(stream).get(name)
         self._close = getattr(stream, name)
         setattr(stream, name, self)
 
     def __call__(self) -> Any:
         with _UNHOOKING:
-            self._go(vars(self._stream))
+            self._remove(vars(self._stream))
         closing = None
         try:
             closing = self._close()
@@ -37,34 +43,39 @@ class CloseHook:
             unseen(error)
             raise
         finally:
+            # A coroutine (`aclose`) has not closed anything yet.
             if closing is None:
-                self._ended()
-        return closing if closing is None else self._after(closing)
+                self._on_close()
+        return closing if closing is None else self._finish_closing(closing)
 
-    def _go(self, members: dict[str, Any]) -> None:
-        if members.get(self._name) is not self:  # somebody else stands above
+    def _remove(self, members: dict[str, Any]) -> None:
+        # Somebody else has hooked `close` after us and calls us: theirs must stay.
+        if members.get(self._name) is not self:
             return
         del members[self._name]
-        if self._below is not None:
-            members[self._name] = self._below
+        if self._previous is not None:
+            members[self._name] = self._previous
 
-    async def _after(self, closing: Any) -> None:
+    async def _finish_closing(self, closing: Any) -> None:
         try:
             await closing
         except BaseException as error:
             unseen(error)
             raise
         finally:
-            self._ended()
+            self._on_close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_ended"):  # not where a signal handler has interrupted its making
-            self._ended()
+        # A signal handler may have interrupted `__init__`: then the members are not there.
+        if hasattr(self, "_on_close"):
+            self._on_close()
 
 
-def hook_close(response: Any, ended: Callable[[], None]) -> None:
-    """Have the stream of a response tell when it is closed."""
+def hook_close(response: Any, on_close: Callable[[], None]) -> None:
+    """Have `on_close` called when a response closes."""
+    # On the response's stream, not on the response itself: a program may copy and pickle the response, and httpx's
+    # `Response.close` closes its stream in every case.
     stream = getattr(response, "stream", None)
     for name in ("close", "aclose"):
         if hasattr(stream, name) and hasattr(stream, "__dict__"):
-            CloseHook(stream, name, ended)
+            CloseHook(stream, name, on_close)

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Generator
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
-from llm_otel_broadcast.clients.streams import Watch
+from llm_otel_broadcast.clients.streams import StreamWatch
 from llm_otel_broadcast.clients.tracebacks import passed_over, unseen
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ class _Reading:
 
     def __init__(self, call: Call, *, has_begun: bool) -> None:
         self._call = call
-        self._watch = Watch(call) if has_begun else None
+        self._watch = StreamWatch(call) if has_begun else None
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> StreamWatch:
         """Take the first step."""
         if self._watch is None:
             self._call.record.restart()
-            self._watch = Watch(self._call)
+            self._watch = StreamWatch(self._call)
         return self._watch
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
@@ -62,11 +62,11 @@ class _Reading:
         if watch is None:
             return
         if error is None:
-            watch.exhausted()
+            watch.finish()
         elif isinstance(error, GeneratorExit):
-            watch.abandoned()
+            watch.abandon()
         else:
-            watch.broke(error)
+            watch.fail(error)
         if error is not None:
             unseen(error)
 
@@ -74,7 +74,7 @@ class _Reading:
         # `_watch` is not there where a signal handler has interrupted the making
         watch = getattr(self, "_watch", None)
         if watch is not None:
-            watch.abandoned()
+            watch.abandon()
 
 
 @passed_over
@@ -92,7 +92,7 @@ def _follow(stream: Generator[Any, Any, Any], reading: _Reading) -> Generator[An
             finally:
                 call.leave()
             step, argument = stream.send, None
-            if watch.look(chunk):
+            if watch.read_chunk(chunk):
                 continue
             try:
                 argument = yield chunk
@@ -120,7 +120,7 @@ async def _follow_async(stream: AsyncGenerator[Any, Any], reading: _Reading) -> 
             finally:
                 call.leave()
             step, argument = stream.asend, None
-            if watch.look(chunk):
+            if watch.read_chunk(chunk):
                 continue
             try:
                 argument = yield chunk

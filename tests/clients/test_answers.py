@@ -9,15 +9,10 @@ import openai
 import pytest
 
 from llm_otel_broadcast.stand_in.answers import Answer, completion, message, usage_of
-from tests.support.client_calls import KINDS, MESSAGES, chat
+from tests.support.client_calls import MESSAGES, chat
 
 CREATE_TAKES = inspect.signature(openai.resources.chat.completions.Completions.create).parameters
 """openai 1.40 knows neither `max_completion_tokens` nor `reasoning_effort`."""
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 def test_a_call_makes_exactly_one_span(kind, stand_in, instrumented, arrived):

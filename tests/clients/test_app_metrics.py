@@ -12,15 +12,10 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import llm_otel_broadcast
 from llm_otel_broadcast.stand_in.answers import completion, error, message, stream, usage_of
-from tests.support.client_calls import KINDS, chat
+from tests.support.client_calls import chat
 from tests.support.global_providers import global_meter_provider
 
 STORY = message("Once upon a time.")
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import llm_otel_broadcast
 from tests.support.app import App
-from tests.support.client_calls import KINDS, MESSAGES, chat
+from tests.support.client_calls import MESSAGES, chat
 
 
 @pytest.fixture
@@ -19,11 +19,6 @@ def app():
     made = App()
     yield made
     made.provider.shutdown()
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 def test_each_call_gets_a_span_in_the_apps_provider_with_the_same_ids(kind, stand_in, app, instrumented, arrived):

@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import llm_otel_broadcast
-from tests.support.client_calls import KINDS, MESSAGES
-from tests.support.stand_in.server import StandIn
+from llm_otel_broadcast.stand_in.server import StandIn
+from tests.support.client_calls import MESSAGES
 
 ASKED = {"model": "gpt-4o-mini", "messages": MESSAGES}
 WAYS = ("with_raw_response", "with_streaming_response")
@@ -36,11 +36,6 @@ def provider(memory):
     made.add_span_processor(SimpleSpanProcessor(memory))
     yield made
     made.shutdown()
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 @pytest.fixture(params=WAYS)

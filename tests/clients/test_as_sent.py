@@ -11,16 +11,11 @@ import pytest
 
 from llm_otel_broadcast import trace_context
 from llm_otel_broadcast.stand_in.answers import message, stream, usage_of
-from tests.support.client_calls import KINDS, MESSAGES, chat, needs_responses, respond
+from tests.support.client_calls import MESSAGES, chat, needs_responses, respond
 from tests.support.operations import OPERATIONS, call
 
 OMIT = getattr(openai, "omit", None) or openai._types.Omit()
 SESSION = {"X-Session-Id": "session-7"}
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 PARAMETERS = {

@@ -8,7 +8,8 @@ import json
 import pytest
 
 from llm_otel_broadcast.stand_in.answers import completion, message, stream, usage_of
-from tests.support.client_calls import KINDS, chat
+from tests.support.client_calls import chat
+from tests.support.messages import parts_of
 from tests.support.operations import skip_without
 from tests.support.stand_in.media import AUDIO, IMAGE
 
@@ -26,11 +27,6 @@ def _needs_audio():
     skip_without("chat.completions.create", "audio")
 
 
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
 @pytest.fixture(params=[False, True], ids=["whole", "streamed"])
 def streamed(request):
     return request.param
@@ -39,11 +35,6 @@ def streamed(request):
 def answer_of(said, streamed):
     usage = usage_of(5, 9)
     return stream(said, usage=usage) if streamed else completion(said, usage=usage)
-
-
-def parts_of(span):
-    (said,) = json.loads(span.attributes["gen_ai.output.messages"])
-    return said["parts"]
 
 
 def test_an_answer_in_audio_is_its_words_and_a_description(kind, streamed, stand_in, instrumented, arrived):

@@ -7,16 +7,10 @@ import json
 import pytest
 
 from llm_otel_broadcast.stand_in.answers import usage_of
-from tests.support.client_calls import KINDS
 from tests.support.operations import call
 from tests.support.stand_in.texts import text_completion, text_stream
 
 CREATE = "completions.create"
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 def asked_parts(span):

@@ -13,21 +13,13 @@ from llm_otel_broadcast.clients.openai.chat import ChatReader
 from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.stand_in.answers import Answer, completion, event
 from tests.clients.test_tool_calls import chunks
-from tests.support.client_calls import KINDS, MESSAGES, chat
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
+from tests.support.client_calls import MESSAGES, chat
+from tests.support.messages import all_parts_of
 
 
 def thinking(text: str) -> dict[str, Any]:
     """Return a part as Mistral's reasoning models send it."""
     return {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
-
-
-def parts_in(span: Any, key: str = "gen_ai.output.messages") -> list[dict[str, Any]]:
-    return [part for said in json.loads(span.attributes[key]) for part in said["parts"]]
 
 
 def answers(content: Any) -> tuple[Any, Any]:
@@ -47,7 +39,7 @@ def test_thinking_and_text_are_told_apart_whole_streamed_and_raw(kind, client, s
     chat(kind, stand_in.base_url, stream=True)
     client.chat.completions.with_raw_response.create(model="m1", messages=MESSAGES)
     spans = arrived(3)
-    assert [parts_in(span) for span in spans] == [SUM, SUM, SUM]
+    assert [all_parts_of(span) for span in spans] == [SUM, SUM, SUM]
     assert "gen_ai.response.time_to_first_chunk" in spans[1].attributes
 
 
@@ -84,7 +76,7 @@ def test_content_of_any_shape_is_recorded_whole_and_streamed(stand_in, instrumen
     instrumented()
     chat("sync", stand_in.base_url)
     chat("sync", stand_in.base_url, stream=True)
-    assert [parts_in(span) for span in arrived(2)] == [parts, parts]
+    assert [all_parts_of(span) for span in arrived(2)] == [parts, parts]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +93,7 @@ def test_content_of_any_shape_is_recorded_whole_and_streamed(stand_in, instrumen
 def test_reasoning_that_is_sent_back_is_reasoning_once(stand_in, instrumented, arrived, members):
     instrumented()
     chat("sync", stand_in.base_url, messages=[{"role": "assistant", **members}])
-    assert parts_in(arrived(1)[0], "gen_ai.input.messages") == SUM
+    assert all_parts_of(arrived(1)[0], "gen_ai.input.messages") == SUM
 
 
 @pytest.mark.parametrize(
@@ -113,7 +105,7 @@ def test_an_answer_without_a_message_keeps_its_text(client, stand_in, instrument
     stand_in.script(Answer(body=json.dumps({**body, "choices": [choice]}).encode()))
     instrumented()
     client.chat.completions.with_raw_response.create(model="m1", messages=MESSAGES)
-    assert parts_in(arrived(1)[0]) == [{"type": "text", "content": "It is 4."}]
+    assert all_parts_of(arrived(1)[0]) == [{"type": "text", "content": "It is 4."}]
 
 
 def test_a_stream_of_the_completions_api_in_chat_keeps_its_text(stand_in, instrumented, arrived):
@@ -122,7 +114,7 @@ def test_a_stream_of_the_completions_api_in_chat_keeps_its_text(stand_in, instru
     stand_in.script(Answer(events=(*texts, b"data: [DONE]\n\n")))
     instrumented()
     chat("sync", stand_in.base_url, stream=True)
-    assert parts_in(arrived(1)[0]) == [{"type": "text", "content": "It is 4."}]
+    assert all_parts_of(arrived(1)[0]) == [{"type": "text", "content": "It is 4."}]
 
 
 values = st.recursive(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import openai
 import pytest
+
+from tests.support.messages import all_parts_of
 
 with openai.OpenAI(api_key="sk-test") as _client:
     pytestmark = pytest.mark.skipif(not hasattr(_client, "decisions"), reason="the installed client has no decisions")
@@ -21,10 +21,6 @@ QUESTIONS = [
 ASKED = {"model": "gpt-6-luna", "input": "You have won!", "questions": QUESTIONS}
 
 
-def parts(span, name):
-    return [part for message in json.loads(span.attributes[name]) for part in message["parts"]]
-
-
 @pytest.mark.parametrize("once", [False, True])
 def test_a_decision_is_recorded_with_its_questions_and_answers(client, instrumented, arrived, once):
     instrumented()
@@ -36,13 +32,13 @@ def test_a_decision_is_recorded_with_its_questions_and_answers(client, instrumen
     assert span.attributes["gen_ai.usage.input_tokens"] == decided.usage.input_tokens
     assert span.attributes["gen_ai.response.model"] == "gpt-6-luna"
     assert span.attributes["gen_ai.output.type"] == "json"
-    text, *questions = parts(span, "gen_ai.input.messages")
+    text, *questions = all_parts_of(span, "gen_ai.input.messages")
     assert text == {"type": "text", "content": "You have won!"}
     assert [(part["type"], part["question"]) for part in questions] == [
         ("predicate", "Is it spam?"),
         ("choice", "Which tone?"),
     ]
-    assert parts(span, "gen_ai.output.messages") == [
+    assert all_parts_of(span, "gen_ai.output.messages") == [
         {"type": "predicate", "name": "spam", "probability": 0.9},
         {"type": "choice", "name": "tone", "choice": "loud", "confidence": 0.9, "probabilities": []},
     ]
@@ -52,7 +48,7 @@ def test_a_raw_decision_is_recorded_from_its_bytes(client, instrumented, arrived
     instrumented()
     client.decisions.with_raw_response.create(**ASKED)
     (span,) = arrived(1)
-    assert [part["type"] for part in parts(span, "gen_ai.output.messages")] == ["predicate", "choice"]
+    assert [part["type"] for part in all_parts_of(span, "gen_ai.output.messages")] == ["predicate", "choice"]
 
 
 def test_private_decisions_keep_their_facts_only(client, instrumented, arrived):

@@ -10,17 +10,11 @@ import pytest
 from llm_otel_broadcast.clients.openai.embeddings import EmbeddingReader
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.stand_in.answers import Answer
-from tests.support.client_calls import KINDS
 from tests.support.operations import WAYS, call
 from tests.support.stand_in.texts import embeddings
 
 CREATE = "embeddings.create"
 ODD = 0.123456789
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -11,14 +11,9 @@ import pytest
 import llm_otel_broadcast
 from llm_otel_broadcast.stand_in.answers import completion, error, message
 from llm_otel_broadcast.stand_in.routes import ERROR_WORDS
-from tests.support.client_calls import KINDS, MESSAGES, chat
+from tests.support.client_calls import MESSAGES, chat
 
 REFUSED = [{"role": "user", "content": ERROR_WORDS}]
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 def test_an_http_error_is_named_with_its_status(kind, stand_in, instrumented, arrived):

@@ -14,12 +14,7 @@ from opentelemetry import context
 import llm_otel_broadcast
 from llm_otel_broadcast.host import guard
 from llm_otel_broadcast.stand_in.answers import completion, message, stream
-from tests.support.client_calls import KINDS, MESSAGES, chat
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
+from tests.support.client_calls import MESSAGES, chat
 
 
 @pytest.fixture

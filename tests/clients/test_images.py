@@ -11,18 +11,12 @@ import openai
 import pytest
 
 from tests.delivery.test_pricing import needs_listed
-from tests.support.client_calls import KINDS
 from tests.support.operations import call, skip_unless_taken, skip_without
 from tests.support.stand_in.forms import read_form
 from tests.support.stand_in.media import IMAGE, IMAGE_USAGE, image_events, images
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 BLOB = {"type": "blob", "modality": "image", "mime_type": "image/png", "stripped": True, "bytes": len(IMAGE)}
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 def output(span):

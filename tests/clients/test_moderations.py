@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from tests.support.client_calls import KINDS
+from tests.support.messages import INPUT, parts_of
 from tests.support.operations import WAYS, call, skip_unless_taken
 
 CREATE = "moderations.create"
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
-def parts_of(span):
-    (said,) = json.loads(span.attributes["gen_ai.input.messages"])
-    return said["parts"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -36,7 +24,7 @@ def test_the_flagged_are_counted_and_their_categories_named(kind, way, stand_in,
         "gen_ai.response.model": "omni-moderation-latest",
     }
     assert expected.items() <= span.attributes.items()
-    assert [part["content"] for part in parts_of(span)] == ["harm", "a flower", "more harm"]
+    assert [part["content"] for part in parts_of(span, INPUT)] == ["harm", "a flower", "more harm"]
 
 
 def test_an_innocent_input_is_flagged_for_nothing(stand_in, instrumented, arrived):
@@ -60,7 +48,7 @@ def test_parts_are_one_input_and_images_are_described(kind, stand_in, instrument
     call(kind, stand_in.base_url, CREATE, input=[{"type": "text", "text": "harm"}, PICTURE])
     (span,) = arrived(1)
     assert span.attributes["gen_ai.request.input.count"] == 1
-    assert parts_of(span) == [
+    assert parts_of(span, INPUT) == [
         {"type": "text", "content": "harm"},
         {"type": "blob", "modality": "image", "mime_type": "image/png", "stripped": True, "bytes": 3},
     ]
@@ -72,4 +60,4 @@ def test_a_generator_of_parts_is_not_consumed(kind, stand_in, instrumented, arri
     instrumented()
     call(kind, stand_in.base_url, CREATE, input=(part for part in given))
     assert stand_in.requests[1].json["input"] == given
-    assert [part["type"] for part in parts_of(arrived(1)[0])] == ["text", "blob"]
+    assert [part["type"] for part in parts_of(arrived(1)[0], INPUT)] == ["text", "blob"]

@@ -13,18 +13,12 @@ from llm_otel_broadcast import Destination
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.stand_in.answers import error
-from tests.support.client_calls import KINDS
 from tests.support.operations import FILE, NAMES, OPERATIONS, SOUND, STREAMED, WAYS, call, reader_of, skip_without
 from tests.support.stand_in import media, texts
 from tests.support.stand_in.forms import is_form, read_form
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 SECRET = "the launch code is 0000"
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 @pytest.fixture(params=WAYS)

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from tests.clients.socket_server import SocketServer, client_of, connect, converse, once
-from tests.support.client_calls import KINDS
+from tests.support.messages import parts_of
 
 with openai.OpenAI(api_key="sk-test") as _client:
     APIS = [
@@ -47,11 +47,6 @@ USAGE = {
 AUDIO = "QUJD" * 500
 
 
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
 @pytest.fixture(params=APIS or [None])
 def api(request):
     return request.param
@@ -88,11 +83,6 @@ def written(text: str) -> dict:
     return {"type": "output_text", "text": text}
 
 
-def said(span) -> list:
-    (message,) = json.loads(span.attributes["gen_ai.output.messages"])
-    return message["parts"]
-
-
 def test_a_spoken_response_is_one_span_with_its_transcript(kind, api, receiver, instrumented, arrived):
     instrumented()
     with SocketServer(once(*answer(spoken("Hello there."))), greeting=[SESSION]) as server:
@@ -121,7 +111,7 @@ def test_a_spoken_response_is_one_span_with_its_transcript(kind, api, receiver, 
     assert "openai.api.type" not in span.attributes
     assert 0 < span.attributes["gen_ai.response.time_to_first_chunk"] <= span.duration_s
     assert json.loads(span.attributes["gen_ai.system_instructions"]) == [{"type": "text", "content": "Be brief."}]
-    assert said(span) == [
+    assert parts_of(span) == [
         {"type": "text", "content": "Hello there."},
         {"type": "blob", "modality": "audio", "stripped": True, "bytes": 1_500},
     ]
@@ -135,7 +125,7 @@ def test_without_a_session_the_model_is_the_one_in_the_url(kind, api, instrument
         assert "model=gpt-realtime" in server.paths[0]
     (span,) = arrived(1)
     assert span.name == "generate_content gpt-realtime"
-    assert said(span) == [{"type": "text", "content": "Hi."}]
+    assert parts_of(span) == [{"type": "text", "content": "Hi."}]
 
 
 def test_the_betas_event_names_are_understood(api, instrumented, arrived):
@@ -149,7 +139,7 @@ def test_the_betas_event_names_are_understood(api, instrumented, arrived):
     instrumented()
     with SocketServer(once(first, *deltas, last)) as server:
         converse("sync", server, api, ASK, model="gpt-realtime")
-    assert said(arrived(1)[0]) == [
+    assert parts_of(arrived(1)[0]) == [
         {"type": "text", "content": "Hi there."},
         {"type": "blob", "modality": "audio", "stripped": True, "bytes": 3},
     ]
@@ -226,7 +216,7 @@ def test_functions_are_called_as_anywhere(kind, api, instrumented, arrived):
         converse(kind, server, api, ASK, model="gpt-realtime")
     (span,) = arrived(1)
     assert span.attributes["gen_ai.response.finish_reasons"] == ["tool_calls"]
-    assert said(span) == [{"type": "tool_call", "id": "call_1", "name": "look_up", "arguments": {"a": 1}}]
+    assert parts_of(span) == [{"type": "tool_call", "id": "call_1", "name": "look_up", "arguments": {"a": 1}}]
 
 
 @pytest.mark.parametrize(
@@ -271,7 +261,7 @@ def test_an_error_that_names_a_request_ends_that_one(api, instrumented, arrived)
         while connection.recv().type != "response.done":
             pass
     first, second = sorted(arrived(2), key=lambda span: span.start_ns)
-    assert (first.status_code, said(first)) == (0, [{"type": "text", "content": "Yes."}])
+    assert (first.status_code, parts_of(first)) == (0, [{"type": "text", "content": "Yes."}])
     assert second.attributes["error.type"] == "invalid_value"
 
 
@@ -306,7 +296,7 @@ def test_responses_side_by_side_are_kept_apart(api, instrumented, arrived):
         ended = 0
         while ended < 2:
             ended += connection.recv().type == "response.done"
-    assert [said(span)[0]["content"] for span in arrived(2)] == ["one", "two"]
+    assert [parts_of(span)[0]["content"] for span in arrived(2)] == ["one", "two"]
 
 
 def test_closing_in_the_middle_of_a_response_leaves_it_abandoned(api, instrumented, arrived):
@@ -321,7 +311,7 @@ def test_closing_in_the_middle_of_a_response_leaves_it_abandoned(api, instrument
         connection.recv()
     (span,) = arrived(1)
     assert span.attributes["error.type"] == "abandoned"
-    assert said(span) == [{"type": "text", "content": "Hello there."}]
+    assert parts_of(span) == [{"type": "text", "content": "Hello there."}]
 
 
 def test_events_equal_those_of_an_unpatched_client(kind, api, instrumented):

@@ -10,24 +10,15 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from llm_otel_broadcast.stand_in.answers import Answer
-from tests.support.client_calls import KINDS, needs_responses, respond
+from tests.support.client_calls import needs_responses, respond
+from tests.support.messages import message_of
 from tests.support.stand_in import responses
 
 pytestmark = needs_responses
 
 
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
 class City(BaseModel):
     name: str
-
-
-def said(span) -> dict:
-    (message,) = json.loads(span.attributes["gen_ai.output.messages"])
-    return message
 
 
 def test_a_response_is_one_span_with_tokens_and_text(kind, as_openai, instrumented, arrived):
@@ -53,7 +44,7 @@ def test_a_response_is_one_span_with_tokens_and_text(kind, as_openai, instrument
         {"role": "user", "parts": [{"type": "text", "content": "Hello!"}]}
     ]
     assert json.loads(span.attributes["gen_ai.system_instructions"]) == [{"type": "text", "content": "Be brief."}]
-    assert said(span)["parts"] == [{"type": "text", "content": answer.output_text}]
+    assert message_of(span)["parts"] == [{"type": "text", "content": answer.output_text}]
 
 
 def test_request_parameters_are_recorded_with_the_names_of_the_conventions(kind, stand_in, instrumented, arrived):
@@ -139,7 +130,7 @@ def test_every_kind_of_item_is_recorded(kind, stand_in, instrumented, arrived):
     instrumented()
     respond(kind, stand_in.base_url)
     (span,) = arrived(1)
-    assert said(span) == {
+    assert message_of(span) == {
         "role": "assistant",
         "parts": [
             {"type": "reasoning", "content": "First this.\n\nThen that."},
@@ -172,7 +163,7 @@ def test_calls_of_built_in_tools_are_counted_and_told(kind, stand_in, instrument
     counts = {key.rpartition(".")[2]: value for key, value in span.attributes.items() if "server_tool_calls" in key}
     assert counts == {"web_search": 2, "code_interpreter": 1, "mcp": 1}
     assert span.attributes["gen_ai.response.finish_reasons"] == ["stop"]
-    calls = [part for part in said(span)["parts"] if part["type"] == "server_tool_call"]
+    calls = [part for part in message_of(span)["parts"] if part["type"] == "server_tool_call"]
     assert [call["name"] for call in calls] == ["web_search", "web_search", "code_interpreter", "mcp"]
     assert calls[0]["server_tool_call"] == {"type": "web_search", "status": "completed", "action": search}
     assert calls[3]["server_tool_call"]["output"] == "A page."
@@ -199,7 +190,7 @@ def test_a_drawn_image_is_described_not_carried(kind, stand_in, receiver, instru
     )
     instrumented()
     respond(kind, stand_in.base_url)
-    call, image = said(arrived(1)[0])["parts"]
+    call, image = message_of(arrived(1)[0])["parts"]
     assert call["server_tool_call"]["revised_prompt"] == "A cat."
     assert image == {"type": "blob", "modality": "image", "mime_type": "image/webp", "stripped": True, "bytes": 3_000}
     assert not [request for request in receiver.requests if b"QUJDQUJD" in request.body]
@@ -306,7 +297,7 @@ def test_an_answer_that_cannot_be_parsed_is_kept(kind, stand_in, instrumented, a
     (span,) = arrived(1)
     assert span.attributes["error.type"] == "ValidationError"
     assert span.attributes["gen_ai.usage.total_tokens"] == 11
-    assert said(span)["parts"] == [{"type": "text", "content": '{"name": '}]
+    assert message_of(span)["parts"] == [{"type": "text", "content": '{"name": '}]
 
 
 def test_a_raw_response_is_recorded_from_its_bytes(stand_in, client, instrumented, arrived):

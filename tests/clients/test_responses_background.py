@@ -10,15 +10,10 @@ import pytest
 
 from llm_otel_broadcast.clients.openai.responses.background import Background
 from llm_otel_broadcast.stand_in.answers import error
-from tests.support.client_calls import KINDS, needs_responses, respond
+from tests.support.client_calls import needs_responses, respond
 from tests.support.stand_in import responses
 
 pytestmark = needs_responses
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 def tokens_of(span) -> list:

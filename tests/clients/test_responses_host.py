@@ -15,7 +15,7 @@ from llm_otel_broadcast.clients.openai.responses.reader import ResponsesReader
 from llm_otel_broadcast.host import guard
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.stand_in.routes import ERROR_WORDS
-from tests.support.client_calls import KINDS, needs_responses, respond
+from tests.support.client_calls import needs_responses, respond
 from tests.support.stand_in import responses
 
 pytestmark = needs_responses
@@ -37,11 +37,6 @@ ANSWER = (
     responses.function_call("call_1", "look_up", f'{{"what": "{SECRET}"}}'),
     responses.item("web_search_call", action={"type": "search", "query": SECRET}),
 )
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 def resources() -> list:

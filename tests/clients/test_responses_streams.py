@@ -12,8 +12,9 @@ import pytest
 from opentelemetry import context
 
 from llm_otel_broadcast.stand_in.answers import Answer
-from tests.support.client_calls import KINDS, needs_responses, respond
+from tests.support.client_calls import needs_responses, respond
 from tests.support.garbage import collect
+from tests.support.messages import parts_of
 from tests.support.stand_in import responses
 
 pytestmark = needs_responses
@@ -30,16 +31,6 @@ ITEMS = (
 )
 
 
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
-def said(span) -> list:
-    (message,) = json.loads(span.attributes["gen_ai.output.messages"])
-    return message["parts"]
-
-
 def events_of(*events: dict) -> Answer:
     return Answer(events=tuple(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events))
 
@@ -50,7 +41,7 @@ def test_a_stream_makes_one_span_with_all_that_its_last_event_says(kind, stand_i
     respond(kind, stand_in.base_url, stream=True)
     respond(kind, stand_in.base_url)
     span, whole = arrived(2)
-    assert said(span) == said(whole)
+    assert parts_of(span) == parts_of(whole)
     assert span.attributes["gen_ai.request.stream"] is True
     assert span.attributes["gen_ai.response.finish_reasons"] == ["tool_calls"]
     assert span.attributes["gen_ai.usage.output_tokens"] == 8
@@ -85,7 +76,7 @@ def test_a_stream_that_stops_before_its_last_event_is_an_error_with_what_was_sai
     assert span.attributes["error.type"] == "stream_ended_early"
     assert span.attributes["gen_ai.response.finish_reasons"] == ["error"]
     assert span.attributes["gen_ai.response.tool_calls.count"] == 2
-    assert said(span) == said(whole)
+    assert parts_of(span) == parts_of(whole)
     assert not [key for key in span.attributes if key.startswith("gen_ai.usage")]
 
 
@@ -95,7 +86,7 @@ def test_a_call_whose_item_ends_without_its_arguments_keeps_their_pieces(stand_i
     stand_in.script(events_of(*events))
     instrumented()
     respond("sync", stand_in.base_url, stream=True)
-    assert said(arrived(1)[0]) == [{"type": "tool_call", "id": "call_1", "name": "f", "arguments": {"a": 1}}]
+    assert parts_of(arrived(1)[0]) == [{"type": "tool_call", "id": "call_1", "name": "f", "arguments": {"a": 1}}]
 
 
 def test_a_connection_that_breaks_ends_the_span_as_an_error(kind, stand_in, instrumented, arrived):
@@ -105,7 +96,7 @@ def test_a_connection_that_breaks_ends_the_span_as_an_error(kind, stand_in, inst
         respond(kind, stand_in.base_url, stream=True)
     (span,) = arrived(1)
     assert span.attributes["error.type"] == type(broken.value).__name__
-    assert said(span) == [{"type": "text", "content": STORY}]
+    assert parts_of(span) == [{"type": "text", "content": STORY}]
 
 
 def test_an_error_event_is_an_error_with_its_code(kind, stand_in, instrumented, arrived):
@@ -138,7 +129,7 @@ def test_openrouters_short_last_event_leaves_what_the_events_said(stand_in, inst
     respond("sync", stand_in.base_url, model="openai/gpt-4o", stream=True)
     respond("sync", stand_in.base_url)
     span, whole = arrived(2)
-    assert said(span) == said(whole)
+    assert parts_of(span) == parts_of(whole)
     assert span.attributes["gen_ai.response.finish_reasons"] == ["tool_calls"]
     assert span.attributes["gen_ai.usage.cost.source"] == "response"
     assert span.status_code == 0

@@ -8,16 +8,10 @@ import json
 import openai
 import pytest
 
-from tests.support.client_calls import KINDS
 from tests.support.operations import WAYS, call, skip_without
 from tests.support.stand_in.media import AUDIO, SPEECH_USAGE
 
 CREATE = "audio.speech.create"
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 @pytest.mark.parametrize("way", WAYS)

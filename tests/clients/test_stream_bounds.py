@@ -87,20 +87,20 @@ PIECES = st.lists(st.tuples(st.integers(0, 3), st.text(max_size=40)), max_size=2
 @given(PIECES, st.integers(1_024, 4_096))
 def test_no_more_than_twice_the_limit_is_held_and_what_is_left_out_is_counted(pieces, limit):
     allowance = Allowance(limit)
-    texts = [allowance.texts() for _ in range(4)]
+    texts = [allowance.new_text() for _ in range(4)]
     for which, piece in pieces * 5:
         texts[which].append(piece)
-        allowance.take(piece)
+        allowance.count(piece)
         assert sum(len(kept) for text in texts for kept in text) <= 2 * limit
     record = Generation("chat")
-    allowance.note(record)
+    allowance.note_omitted(record)
     wholes = ["".join(piece for which, piece in pieces * 5 if which == number) for number in range(4)]
     for text, whole in zip(texts, wholes, strict=True):
         kept = text.joined() or ""
         if not text.omitted:
             assert kept == whole
             continue
-        head, tail = kept[: text._head], kept[text._head + len(CUT) :]
+        head, tail = kept[: text._head_length], kept[text._head_length + len(CUT) :]
         assert whole.startswith(head)
         assert whole.endswith(tail)
         assert len(head) + len(tail) + text.omitted == len(whole)

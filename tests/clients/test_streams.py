@@ -10,21 +10,12 @@ import openai
 import pytest
 
 from llm_otel_broadcast.stand_in.answers import message, mid_stream_error, stream, usage_of
-from tests.support.client_calls import KINDS, MESSAGES, chat
+from tests.support.client_calls import MESSAGES, chat
 from tests.support.garbage import collect
+from tests.support.messages import text_of
 
 ASKED = {"model": "gpt-4o-mini", "messages": MESSAGES, "stream": True}
 STORY = message("Once upon a time there was a trace.")
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
-def text_of(span) -> str:
-    (said,) = json.loads(span.attributes["gen_ai.output.messages"])
-    return "".join(part["content"] for part in said["parts"])
 
 
 def test_a_stream_makes_one_span_with_the_whole_text(kind, stand_in, instrumented, arrived):

@@ -13,15 +13,10 @@ from hypothesis import strategies as st
 from llm_otel_broadcast.clients.answer_texts import Allowance
 from llm_otel_broadcast.clients.openai.tool_calls import CallPieces
 from llm_otel_broadcast.stand_in.answers import Answer, completion, event, message
-from tests.support.client_calls import KINDS, MESSAGES, chat
+from tests.support.client_calls import MESSAGES, chat
 
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m1"}
 OSLO = {"city": "Oslo", "days": [1, 2]}
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 def chunks(*deltas: dict[str, Any], reason: str = "tool_calls") -> Answer:

@@ -7,27 +7,16 @@ import json
 
 import pytest
 
-from tests.support.client_calls import KINDS
+from llm_otel_broadcast.stand_in.routes import HEARD
+from tests.support.messages import text_of
 from tests.support.operations import SOUND, WAYS, call, skip_without
 from tests.support.stand_in.forms import read_form
 from tests.support.stand_in.media import plain_transcription, transcription, transcription_events
-from tests.support.stand_in.routes import HEARD
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 CREATE = "audio.transcriptions.create"
 BOTH = (CREATE, "audio.translations.create")
 SUBTITLES = "1\n00:00:00,000 --> 00:00:02,000\nHello there.\n"
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
-def text_of(span) -> str:
-    (said,) = json.loads(span.attributes["gen_ai.output.messages"])
-    (part,) = said["parts"]
-    return part["content"]
 
 
 @pytest.mark.parametrize("way", WAYS)

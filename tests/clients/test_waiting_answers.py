@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
-from typing import Any
 
 import pytest
 
 from llm_otel_broadcast.clients.openai.responses.item_types import waits_for_caller
 from llm_otel_broadcast.stand_in.answers import Answer
-from tests.support.client_calls import KINDS, needs_responses, respond
+from tests.support.client_calls import needs_responses, respond
+from tests.support.messages import all_parts_of
 from tests.support.stand_in import responses
 
 pytestmark = needs_responses
@@ -18,15 +18,6 @@ pytestmark = needs_responses
 SHELL = {"call_id": "call_1", "action": {"commands": ["ls"]}}
 PATCH = {"type": "delete_file", "path": "a.txt"}
 LOCAL = {"type": "exec", "command": ["ls"], "env": {}}
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
-def parts_in(span: Any) -> list[dict[str, Any]]:
-    return [part for said in json.loads(span.attributes["gen_ai.output.messages"]) for part in said["parts"]]
 
 
 @pytest.mark.parametrize(
@@ -80,8 +71,8 @@ def test_a_call_that_waits_for_the_caller_ends_the_answer_as_a_function_does(
         assert span.attributes["gen_ai.response.finish_reasons"] == ["tool_calls"]
         assert span.attributes["gen_ai.response.tool_calls.count"] == 1
         assert not [name for name in span.attributes if "server_tool_calls" in name]
-        assert parts_in(span) == [{"type": "tool_call", **call}]
-    assert parts_in(cut) == [{"type": "tool_call", **call}]
+        assert all_parts_of(span) == [{"type": "tool_call", **call}]
+    assert all_parts_of(cut) == [{"type": "tool_call", **call}]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +94,7 @@ def test_what_the_provider_runs_itself_does_not_wait(stand_in, instrumented, arr
     for span in arrived(2):
         assert span.attributes["gen_ai.response.finish_reasons"] == ["stop"]
         assert "gen_ai.response.tool_calls.count" not in span.attributes
-        assert [part["type"] for part in parts_in(span)] == ["server_tool_call", "text"]
+        assert [part["type"] for part in all_parts_of(span)] == ["server_tool_call", "text"]
 
 
 def test_a_call_whose_result_is_in_the_answer_does_not_wait(stand_in, instrumented, arrived):
@@ -113,7 +104,7 @@ def test_a_call_whose_result_is_in_the_answer_does_not_wait(stand_in, instrument
     respond("sync", stand_in.base_url)
     (span,) = arrived(1)
     assert span.attributes["gen_ai.response.finish_reasons"] == ["stop"]
-    assert parts_in(span)[-1] == {
+    assert all_parts_of(span)[-1] == {
         "type": "server_tool_call_response",
         "id": "call_1",
         "server_tool_call_response": {"type": "shell", "output": [{"stdout": "a.txt"}]},
@@ -129,7 +120,7 @@ def test_who_runs_a_call_is_told_by_the_whole_item(stand_in, instrumented, arriv
     stand_in.script(Answer(events=tuple(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)))
     instrumented()
     respond("sync", stand_in.base_url, stream=True)
-    assert [part["type"] for part in parts_in(arrived(1)[0])] == ["tool_call"]
+    assert [part["type"] for part in all_parts_of(arrived(1)[0])] == ["tool_call"]
 
 
 def test_without_content_a_waiting_call_is_counted_and_not_kept(stand_in, instrumented, arrived):
@@ -166,8 +157,8 @@ def test_a_conversation_that_was_compacted_says_so(kind, stand_in, instrumented,
     spans = arrived(5)
     compacted = [span.attributes.get("gen_ai.conversation.compacted") for span in spans]
     assert compacted == [True, True, True, True, None]
-    assert {"type": "compaction", "id": "cmp_1"} in parts_in(spans[0])
-    assert {"type": "compaction", "id": "cmp_1"} in parts_in(spans[2])
+    assert {"type": "compaction", "id": "cmp_1"} in all_parts_of(spans[0])
+    assert {"type": "compaction", "id": "cmp_1"} in all_parts_of(spans[2])
     assert "gAAAA" not in str([span.attributes for span in spans])
 
 
@@ -208,7 +199,7 @@ def test_an_item_that_nobody_knows_yet_is_not_lost(stand_in, instrumented, arriv
     stand_in.script(responses.whole({"type": "news", "id": "n_1", "lines": ["a"]}, responses.text("Hi.")))
     instrumented()
     respond("sync", stand_in.base_url)
-    assert {"type": "news", "id": "n_1", "lines": ["a"]} in parts_in(arrived(1)[0])
+    assert {"type": "news", "id": "n_1", "lines": ["a"]} in all_parts_of(arrived(1)[0])
 
 
 @pytest.mark.parametrize("content", ["Hi.", {"type": "output_text", "text": "Hi."}, [{"text": ["Hi", "."]}]])
@@ -216,4 +207,4 @@ def test_a_message_that_is_not_to_the_letter_keeps_its_text(stand_in, instrument
     stand_in.script(responses.whole({"type": "message", "role": "assistant", "content": content}))
     instrumented()
     respond("sync", stand_in.base_url)
-    assert parts_in(arrived(1)[0]) == [{"type": "text", "content": "Hi."}]
+    assert all_parts_of(arrived(1)[0]) == [{"type": "text", "content": "Hi."}]

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import llm_otel_broadcast
 from llm_otel_broadcast.host import guard
+from llm_otel_broadcast.stand_in import responses
 from tests.clients.socket_server import (
     CLOSE,
     CUT,
@@ -21,9 +22,8 @@ from tests.clients.socket_server import (
     converse,
     once,
 )
-from tests.support.client_calls import KINDS
 from tests.support.garbage import collect
-from tests.support.stand_in import responses
+from tests.support.messages import parts_of
 
 with openai.OpenAI(api_key="sk-test") as _client:
     pytestmark = pytest.mark.skipif(
@@ -35,20 +35,10 @@ ASK = {"type": "response.create", "model": "gpt-4o", "input": "Hello!", "instruc
 STORY = "Once upon a time there was a trace."
 
 
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
 def tell(*items: dict, **members: object) -> list[dict]:
     """Return the events of one response."""
     made = items or (responses.text(STORY),)
     return list(responses.events(responses.response(*made, **{"usage": responses.spent(9, 8), **members})))
-
-
-def said(span) -> list:
-    (message,) = json.loads(span.attributes["gen_ai.output.messages"])
-    return message["parts"]
 
 
 def test_each_response_is_one_span(kind, instrumented, arrived):
@@ -74,7 +64,7 @@ def test_each_response_is_one_span(kind, instrumented, arrived):
     assert 0 < first.attributes["gen_ai.response.time_to_first_chunk"] <= first.duration_s
     assert json.loads(first.attributes["gen_ai.system_instructions"]) == [{"type": "text", "content": "Be brief."}]
     assert "Hello!" in first.attributes["gen_ai.input.messages"]
-    assert said(first) == [{"type": "text", "content": STORY}]
+    assert parts_of(first) == [{"type": "text", "content": STORY}]
     assert second.attributes["gen_ai.request.previous_response.id"] == "resp_1"
     assert "Again." in second.attributes["gen_ai.input.messages"]
     assert first.trace_id != second.trace_id
@@ -138,7 +128,7 @@ def test_an_error_in_the_middle_ends_the_response_with_what_was_said(kind, instr
         converse(kind, server, "responses", ASK)
     (span,) = arrived(1)
     assert span.attributes["error.type"] == "server_error"
-    assert said(span)[0]["content"].startswith("Once")
+    assert parts_of(span)[0]["content"].startswith("Once")
 
 
 @pytest.mark.parametrize("numbered", [True, False])
@@ -185,7 +175,7 @@ def test_closing_in_the_middle_of_a_response_leaves_it_abandoned(kind, instrumen
             asyncio.run(leave())
     (span,) = arrived(1)
     assert span.attributes["error.type"] == "abandoned"
-    assert said(span)[0]["content"].startswith("Once")
+    assert parts_of(span)[0]["content"].startswith("Once")
 
 
 @pytest.mark.parametrize(("ending", "expected"), [(CUT, "ConnectionClosedError"), (CLOSE, "abandoned")])
@@ -288,7 +278,7 @@ def test_responses_in_lanes_are_kept_apart(kind, instrumented, arrived):
         while ended < 2:
             ended += connection.recv().type == "response.completed"
     spans = sorted(arrived(2), key=lambda span: span.start_ns)
-    assert [said(span)[0]["content"] for span in spans] == ["one one one", "two two two"]
+    assert [parts_of(span)[0]["content"] for span in spans] == ["one one one", "two two two"]
     assert all(
         span.attributes["gen_ai.input.messages"].count(lane) for span, lane in zip(spans, ("one", "two"), strict=True)
     )
@@ -347,7 +337,7 @@ def test_an_error_of_ours_reaches_nobody(kind, instrumented, monkeypatch):
         raise RuntimeError("broken")
 
     monkeypatch.setattr(guard, "raise_again", False)
-    for name in ("ask", "take", "close", "unsent"):
+    for name in ("read_sent", "read_received", "close", "fail_sending"):
         monkeypatch.setattr(Turns, name, broken)
     handle = instrumented()
     with SocketServer(lambda _event: tell()) as server:

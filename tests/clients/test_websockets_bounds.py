@@ -62,4 +62,4 @@ def test_many_responses_leave_nothing_behind(instrumented):
         for _ in range(3):
             converse("sync", server, "responses", *[ASK] * 3)
     collect()
-    assert not list(sockets._dialled)
+    assert not list(sockets._unopened)

@@ -10,9 +10,8 @@ import openai
 import pytest
 
 import llm_otel_broadcast
+from llm_otel_broadcast.stand_in import responses
 from tests.clients.socket_server import SocketServer, async_client_of, client_of, connect
-from tests.support.client_calls import KINDS
-from tests.support.stand_in import responses
 
 try:
     from openai.lib.responses_websocket import (
@@ -27,11 +26,6 @@ except ImportError:
 needs_sessions = pytest.mark.skipif(ResponsesWebSocketSession is None, reason="the installed client has no sessions")
 ASK = {"type": "response.create", "model": "gpt-4o", "input": "Hello!", "instructions": "Be brief."}
 STORY = "Once upon a time there was a trace."
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
 
 
 def tell(asked):

@@ -8,6 +8,7 @@ from typing import Any, Final
 from llm_otel_broadcast.clients.answer_texts import Allowance
 from llm_otel_broadcast.clients.arguments import keep_argument
 from llm_otel_broadcast.clients.gateways import note_routing
+from llm_otel_broadcast.clients.openai.answers import MAX_CHOICES, read_head, read_tail
 from llm_otel_broadcast.clients.openai.chat_media import Media, is_media
 from llm_otel_broadcast.clients.openai.content_parts import MessageTexts
 from llm_otel_broadcast.clients.openai.openrouter import (
@@ -53,11 +54,8 @@ PARAMETERS: Final = {
     "top_p": "top_p",
 }
 """Arguments that go on the span, and what the record calls them."""
-_WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderation"})
-"""Operations whose total is that of the input."""
-_CALL_SIZE: Final = 200
-_MAX_CHOICES: Final = 1_024
-"""The API allows 128; a stream with ever new numbers must not fill the memory."""
+_TOOL_CALL_BYTES: Final = 200
+"""What a tool call takes in the queue beside its arguments: the object, its id and name."""
 
 
 class ChatReader(Reader):
@@ -69,18 +67,22 @@ class ChatReader(Reader):
     def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
         record.request_model = text_of(kwargs.get("model"))
         record.stream = kwargs.get("stream") is True
-        asked = parameters_of(kwargs, PARAMETERS)
-        if "reasoning" in kwargs:  # OpenRouter's spelling
+        parameters = parameters_of(kwargs, PARAMETERS)
+        # OpenRouter's spelling of `reasoning_effort`.
+        if "reasoning" in kwargs:
             effort = members_of(kwargs["reasoning"]).get("effort")
             if effort is not None:
-                asked.setdefault("reasoning_effort", effort)
+                parameters.setdefault("reasoning_effort", effort)
+        # The deprecated spelling of `tool_choice`.
         if "function_call" in kwargs and is_set(kwargs["function_call"]):
-            asked.setdefault("tool_choice", kwargs["function_call"])
-        record.parameters = asked
+            parameters.setdefault("tool_choice", kwargs["function_call"])
+        record.parameters = parameters
+        # Voice and format are of the request alone: the answer in audio does not repeat them.
         if "audio" in kwargs:
             audio = members_of(kwargs["audio"])
             note(record, voice=text_of(audio.get("voice")), audio_format=text_of(audio.get("format")))
         if content:
+            # Copied now: programs append to the same list for the next call while this one waits to be sent.
             record.wants_content = True
             record.messages, size = keep_argument(kwargs, "messages")
             record.size += size
@@ -88,15 +90,17 @@ class ChatReader(Reader):
             note_tools(record, kwargs, content=content)
 
     def read_response(self, record: Generation, response: Any) -> None:
-        said = all_members_of(response)
-        read_head(record, said)
-        read_tail(record, said)
-        record.choices = [_read_choice(record, choice, at) for at, choice in enumerate(items_of(said, "choices"))]
+        members = all_members_of(response)
+        read_head(record, members)
+        read_tail(record, members)
+        choices = items_of(members, "choices")
+        record.choices = [_read_choice(record, choice, position) for position, choice in enumerate(choices)]
         for choice in record.choices:
             record.tool_call_count += len(choice.tool_calls)
             record.size += _size_of(choice)
-        note_error(record, said)
-        note_broken_choice(record, items_of(said, "choices"))
+        # Servers answer 200 and say in the body what went wrong, as a whole or of one choice.
+        note_error(record, members)
+        note_broken_choice(record, choices)
 
     def fold(self, record: Generation) -> ChatFold:
         return ChatFold(record)
@@ -107,117 +111,131 @@ class ChatFold:
 
     __slots__ = (
         "_allowance",
-        "_content",
         "_ends",
-        "_headed",
+        "_has_head",
         "_hides_usage",
-        "_is_routed",
-        "_open",
+        "_is_openrouter",
+        "_open_choices",
         "_record",
         "_started",
         "_usage",
+        "_wants_content",
     )
 
     def __init__(self, record: Generation) -> None:
         self._record = record
+        # Copied from the record, so that a chunk needs one look-up less for each.
         self._started = record.started
-        self._content = record.wants_answer
-        self._allowance = Allowance(record.max_characters)
-        self._open: dict[int, _OpenChoice] = {}
-        self._headed = False
-        self._ends = False
-        self._usage: Any = None
+        self._wants_content = record.wants_answer
         self._hides_usage = record.hides_usage_chunk
-        self._is_routed = record.server.is_openrouter
+        self._is_openrouter = record.server.is_openrouter
+        self._allowance = Allowance(record.max_characters)
+        self._open_choices: dict[int, _OpenChoice] = {}
+        self._has_head = False
+        self._ends = False
+        """A finish reason has come: the next chunk may be the last, with the usage."""
+        self._usage: Any = None
 
     def add(self, chunk: Any) -> bool:
-        said = members_of(chunk)
+        members = members_of(chunk)
         record = self._record
-        choices = items_of(said, "choices")
+        choices = items_of(members, "choices")
+        # Before the rest, so that the time of the first piece is not late by our own reading.
         for position, choice in enumerate(choices):
             self._add_choice(choice, position)
-        usage = said.get("usage")
+        usage = members.get("usage")
+        # Nearly all chunks carry nothing but a delta: what else a chunk may say is read only where there may be some.
         if (
             usage is not None
             or self._ends
-            or not self._headed
-            # what a later chunk is the first to state: vLLM's fingerprint, OpenRouter's provider
-            or (record.system_fingerprint is None and said.get("system_fingerprint"))
-            or (record.response_service_tier is None and said.get("service_tier"))
-            or (self._is_routed and record.serving_provider is None and extras_of(chunk).get("provider"))
+            or not self._has_head
+            # What a later chunk is the first to state: vLLM's fingerprint, OpenRouter's provider.
+            or (record.system_fingerprint is None and members.get("system_fingerprint"))
+            or (record.response_service_tier is None and members.get("service_tier"))
+            or (self._is_openrouter and record.serving_provider is None and extras_of(chunk).get("provider"))
+            # Azure's filter results, the last chunk with usage, errors.
             or not choices
         ):
-            self._take_facts(all_members_of(chunk))
+            self._read_beside_choices(all_members_of(chunk))
+        # Only the chunk that our own request for usage made: OpenRouter's has choices, and reaches the caller.
         return usage is not None and self._hides_usage and not choices
 
-    def _take_facts(self, members: Members) -> None:
-        """Take what a chunk says beside its choices. The counts are read at the end: some servers state them in each chunk."""
+    def _read_beside_choices(self, members: Members) -> None:
         record = self._record
         self._ends = False
         read_head(record, members)
-        self._headed = bool(record.response_id and record.response_model)
+        self._has_head = bool(record.response_id and record.response_model)
         usage = usage_in(members)
         if usage is not None:
+            # Read at the end: some servers state the counts so far in each chunk.
             self._usage = usage
         if "openrouter_metadata" in members:
             note_routing(record, members["openrouter_metadata"])
+        # Status 200 and an error in the middle of the stream (spec, section 10.3).
         note_error(record, members)
 
-    def _add_choice(self, made: Any, position: int) -> None:
-        choice = members_of(made)
-        mine = self._find(choice.get("index"), position)
-        reason = choice.get("finish_reason")
-        if reason:
+    def _add_choice(self, piece: Any, position: int) -> None:
+        members = members_of(piece)
+        choice = self._find(members.get("index"), position)
+        finish_reason = members.get("finish_reason")
+        if finish_reason:
             self._ends = True
-            mine.finish_reason = json_text(reason)
-            mine.native_finish_reason = native_reason_of(made) or mine.native_finish_reason
-        delta = choice.get("delta")
-        said = members_of(delta if delta is not None else _message_of(made))
-        text = said.get("content")
-        extra = extras_of(delta)
-        reasoning = reasoning_of(extra) if extra else None
-        calls = said.get("tool_calls")
-        function_call = said.get("function_call")
-        refusal = said.get("refusal")
-        audio = said.get("audio")
-        media = (audio is not None or extra) and mine.add_media(audio, extra, content=self._content)
-        if self._record.first_chunk_ns is None and (text or reasoning or calls or function_call or refusal or media):
+            choice.finish_reason = json_text(finish_reason)
+            choice.native_finish_reason = native_reason_of(piece) or choice.native_finish_reason
+        delta = members.get("delta")
+        # Azure's filter chunks have choices without a delta (pydantic-ai#164).
+        delta_members = members_of(delta if delta is not None else _message_of(piece))
+        text = delta_members.get("content")
+        extras = extras_of(delta)
+        reasoning = reasoning_of(extras) if extras else None
+        tool_calls = delta_members.get("tool_calls")
+        function_call = delta_members.get("function_call")
+        refusal = delta_members.get("refusal")
+        audio = delta_members.get("audio")
+        media = (audio is not None or extras) and choice.add_media(audio, extras, content=self._wants_content)
+        # The first piece of any answer: a role alone, or a blank text, is what servers send before the model begins.
+        if self._record.first_chunk_ns is None and (
+            text or reasoning or tool_calls or function_call or refusal or media
+        ):
             self._record.first_chunk_ns = time.perf_counter_ns() - self._started
-        if calls or function_call:
-            mine.add_calls(items_of(said, "tool_calls"), function_call, content=self._content)
-        if not self._content:
+        if tool_calls or function_call:
+            choice.add_calls(items_of(delta_members, "tool_calls"), function_call, content=self._wants_content)
+        if not self._wants_content:
             return
         if text:
+            # The common case without a call more.
             if type(text) is str:
-                mine.content.append(text)
-                self._allowance.take(text)
+                choice.content.append(text)
+                self._allowance.count(text)
             else:
-                mine.take(text)
+                choice.add(text)
         if reasoning:
-            mine.reasoning.append(reasoning)
-            self._allowance.take(reasoning)
+            choice.reasoning.append(reasoning)
+            self._allowance.count(reasoning)
         if refusal:
             refusal = text_within(refusal)
-            mine.refusal.append(refusal)
-            self._allowance.take(refusal)
+            choice.refusal.append(refusal)
+            self._allowance.count(refusal)
 
     def _find(self, index: Any, position: int) -> _OpenChoice:
         """Return the choice that a piece belongs to; without a usable index its place among the pieces tells."""
-        known = index if type(index) is int else position
-        mine = self._open.get(known)
-        if mine is None:
-            if len(self._open) >= _MAX_CHOICES:
-                return next(reversed(self._open.values()))
-            mine = self._open[known] = _OpenChoice(known, self._allowance)
-        return mine
+        number = index if type(index) is int else position
+        choice = self._open_choices.get(number)
+        if choice is None:
+            if len(self._open_choices) >= MAX_CHOICES:
+                # The last one takes what is beyond: its text is then wrong, and bounded.
+                return next(reversed(self._open_choices.values()))
+            choice = self._open_choices[number] = _OpenChoice(number, self._allowance)
+        return choice
 
     def finish(self) -> None:
         record = self._record
         if self._usage is not None:
             record.usage = read_usage(self._usage)
-        audio_format = audio_format_of(record)
-        self._allowance.note(record)
-        record.choices = [self._open[index].close(audio_format) for index in sorted(self._open)]
+        audio_format = _audio_format_of(record)
+        self._allowance.note_omitted(record)
+        # By index: the choices of `n > 1` come interleaved.
+        record.choices = [self._open_choices[index].close(audio_format) for index in sorted(self._open_choices)]
         for choice in record.choices:
             record.tool_call_count += len(choice.tool_calls)
             record.size += _size_of(choice)
@@ -237,21 +255,22 @@ class _OpenChoice(MessageTexts):
         self.media: Media | None = None
         self.calls: CallPieces | None = None
 
-    def add_calls(self, calls: Any, function_call: Any, *, content: bool) -> None:
-        """Take pieces of tool calls, and of the deprecated `function_call`."""
+    def add_calls(self, tool_calls: Any, function_call: Any, *, content: bool) -> None:
+        """Add pieces of tool calls, and of the deprecated `function_call`."""
+        # Made at the first call: most answers have none.
         if self.calls is None:
             self.calls = CallPieces(self.allowance)
-        self.calls.add(calls, content=content)
+        self.calls.add(tool_calls, content=content)
         if function_call is not None:
             self.calls.add_function_call(function_call, content=content)
 
-    def add_media(self, audio: object, extra: Members, *, content: bool) -> bool:
-        """Take a piece of audio or an image; False when there is none."""
-        if not is_media(audio, extra):
+    def add_media(self, audio: object, extras: Members, *, content: bool) -> bool:
+        """Add a piece of audio or an image; False when there is none."""
+        if not is_media(audio, extras):
             return False
         if content:
             self.media = self.media or Media(self.allowance)
-            self.media.add(audio, extra)
+            self.media.add(audio, extras)
         return True
 
     def close(self, audio_format: object) -> Choice:
@@ -263,7 +282,7 @@ class _OpenChoice(MessageTexts):
             reasoning=self.reasoning.joined(),
             refusal=self.refusal.joined(),
             tool_calls=self.calls.close() if self.calls else [],
-            media=list(self.others),
+            media=list(self.other_parts),
         )
         if self.media is not None:
             self.media.close(choice, audio_format)
@@ -271,62 +290,47 @@ class _OpenChoice(MessageTexts):
 
 
 def _size_of(choice: Choice) -> int:
+    # For the queue's bound in bytes (`max_queue_bytes`): what grows with the answer, not what each object weighs.
     texts = (choice.content, choice.reasoning, choice.refusal, *(call.arguments for call in choice.tool_calls))
-    return sum(len(text) for text in texts if isinstance(text, str)) + _CALL_SIZE * len(choice.tool_calls)
-
-
-def read_head(record: Generation, said: Members) -> None:
-    """Read what every chunk carries; blank values (Azure's first chunk) do not overwrite."""
-    record.response_id = text_of(said.get("id")) or record.response_id
-    record.response_model = record.served_model or text_of(said.get("model")) or record.response_model
-    record.response_service_tier = text_of(said.get("service_tier")) or record.response_service_tier
-    record.system_fingerprint = text_of(said.get("system_fingerprint")) or record.system_fingerprint
-    record.serving_provider = text_of(said.get("provider")) or record.serving_provider
-
-
-def read_tail(record: Generation, said: Members) -> None:
-    """Read what comes with the last chunk or the whole answer."""
-    usage = usage_in(said)
-    if usage is not None:
-        record.usage = read_usage(usage, generates=record.operation not in _WITHOUT_OUTPUT)
-    record.response_service_tier = text_of(said.get("service_tier")) or record.response_service_tier
-    if "openrouter_metadata" in said:
-        note_routing(record, said["openrouter_metadata"])
+    return sum(len(text) for text in texts if isinstance(text, str)) + _TOOL_CALL_BYTES * len(choice.tool_calls)
 
 
 def _read_choice(record: Generation, choice: Any, position: int) -> Choice:
-    said = members_of(choice)
-    index = said.get("index")
-    reason = said.get("finish_reason")
-    read = Choice(
-        index=index if isinstance(index, int) else position, finish_reason=json_text(reason) if reason else None
+    members = members_of(choice)
+    index, finish_reason = members.get("index"), members.get("finish_reason")
+    answer = Choice(
+        index=index if isinstance(index, int) else position,
+        finish_reason=json_text(finish_reason) if finish_reason else None,
     )
-    read.native_finish_reason = native_reason_of(choice)
-    message = said.get("message")
+    answer.native_finish_reason = native_reason_of(choice)
+    message = members.get("message")
+    # Old servers answer chat with a text instead of a message, or with `text` as the completions API has it.
     if message is None or isinstance(message, str):
         message = _message_of(choice, message)
-    told = members_of(message)
+    message_members = members_of(message)
     content = record.wants_answer
-    read.tool_calls = [read_call(call, content=content) for call in items_of(told, "tool_calls")]
-    if not read.tool_calls and told.get("function_call") is not None:
-        read.tool_calls = read_function_call(told["function_call"], content=content)
+    answer.tool_calls = [read_call(call, content=content) for call in items_of(message_members, "tool_calls")]
+    # Some servers send the deprecated `function_call` beside `tool_calls`: that is the same call twice.
+    if not answer.tool_calls and message_members.get("function_call") is not None:
+        answer.tool_calls = read_function_call(message_members["function_call"], content=content)
     if not content:
-        return read
-    read.role = text_of(told.get("role")) or "assistant"
-    extra = extras_of(message)
-    reasoning = reasoning_of(extra)
+        return answer
+    answer.role = text_of(message_members.get("role")) or "assistant"
+    extras = extras_of(message)
+    reasoning = reasoning_of(extras)
     texts = MessageTexts(Allowance(record.max_characters))
-    texts.take(told.get("content"))
-    texts.allowance.note(record)
-    read.content = texts.content.joined()
-    read.reasoning = reasoning or texts.reasoning.joined()
-    read.refusal = text_within(told.get("refusal")) or texts.refusal.joined()
-    read.media += texts.others
-    if is_media(told.get("audio"), extra):
+    texts.add(message_members.get("content"))
+    texts.allowance.note_omitted(record)
+    answer.content = texts.content.joined()
+    # A gateway's own member wins over parts of the content: both are the same reasoning.
+    answer.reasoning = reasoning or texts.reasoning.joined()
+    answer.refusal = text_within(message_members.get("refusal")) or texts.refusal.joined()
+    answer.media += texts.other_parts
+    if is_media(message_members.get("audio"), extras):
         media = Media(Allowance(record.max_characters))
-        media.add(told.get("audio"), extra)
-        media.close(read, audio_format_of(record))
-    return read
+        media.add(message_members.get("audio"), extras)
+        media.close(answer, _audio_format_of(record))
+    return answer
 
 
 def _message_of(choice: Any, message: str | None = None) -> Members:
@@ -335,6 +339,6 @@ def _message_of(choice: Any, message: str | None = None) -> Members:
     return {} if content is None else {"content": content}
 
 
-def audio_format_of(record: Generation) -> object:
+def _audio_format_of(record: Generation) -> object:
     """Return the format in which the request asks for audio, None when it does not say."""
     return record.details.get("audio_format") if record.details else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.answer_texts import Allowance, Texts
-from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
+from llm_otel_broadcast.clients.answer_texts import Allowance, TextPieces
+from llm_otel_broadcast.clients.openai.answers import MAX_CHOICES, read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import native_reason_of, note_broken_choice, note_error, reasoning_of
 from llm_otel_broadcast.clients.openai.text_inputs import note_inputs
 from llm_otel_broadcast.clients.reader import (
@@ -36,8 +36,6 @@ PARAMETERS: Final = {
         "top_p",
     )
 }
-_MAX_CHOICES: Final = 1_024
-"""A stream with ever new numbers must not fill the memory."""
 
 
 class CompletionReader(Reader):
@@ -51,19 +49,20 @@ class CompletionReader(Reader):
         record.stream = kwargs.get("stream") is True
         record.wants_content = content
         record.parameters = parameters_of(kwargs, PARAMETERS)
+        # Text, several texts, token ids, or several lists of them.
         note_inputs(record, kwargs, "prompt", content=content)
 
     def read_response(self, record: Generation, response: Any) -> None:
-        said = all_members_of(response)
-        read_head(record, said)
-        read_tail(record, said)
+        members = all_members_of(response)
+        read_head(record, members)
+        read_tail(record, members)
         record.choices = [
             _read_choice(choice, position, content=record.wants_answer)
-            for position, choice in enumerate(items_of(said, "choices"))
+            for position, choice in enumerate(items_of(members, "choices"))
         ]
         record.size += sum(len(choice.content or "") for choice in record.choices)
-        note_error(record, said)
-        note_broken_choice(record, items_of(said, "choices"))
+        note_error(record, members)
+        note_broken_choice(record, items_of(members, "choices"))
 
     def fold(self, record: Generation) -> CompletionFold:
         return CompletionFold(record)
@@ -77,56 +76,69 @@ class CompletionFold:
     def __init__(self, record: Generation) -> None:
         self._record = record
         self._allowance = Allowance(record.max_characters)
-        self._open: dict[int, tuple[Choice, Texts, Texts]] = {}
+        self._open: dict[int, tuple[Choice, TextPieces, TextPieces]] = {}
+        """Each choice with its text and its reasoning, by index."""
 
     def add(self, chunk: Any) -> bool:
-        said = all_members_of(chunk)
+        # Every chunk has all members of a whole completion, so that each is read like one.
+        members = all_members_of(chunk)
         record = self._record
-        read_head(record, said)
-        made = items_of(said, "choices")
-        for position, choice in enumerate(made):
+        read_head(record, members)
+        choices = items_of(members, "choices")
+        for position, choice in enumerate(choices):
+            # With content even where none is kept: the time of the first piece needs it.
             self._add_choice(_read_choice(choice, position, content=True))
-        read_tail(record, said)
-        note_error(record, said)
-        return said.get("usage") is not None and record.hides_usage_chunk and not made
+        read_tail(record, members)
+        note_error(record, members)
+        # Only the chunk that our own request for usage made: a server may state usage beside choices in any chunk.
+        return members.get("usage") is not None and record.hides_usage_chunk and not choices
 
     def _add_choice(self, piece: Choice) -> None:
         record = self._record
         opened = self._open.get(piece.index)
         if opened is None:
-            if len(self._open) >= _MAX_CHOICES:
+            # A server that numbers each chunk anew must not fill the memory.
+            if len(self._open) >= MAX_CHOICES:
                 return
-            opened = self._open[piece.index] = (Choice(piece.index), self._allowance.texts(), self._allowance.texts())
-        choice, texts, thoughts = opened
+            opened = self._open[piece.index] = (
+                Choice(piece.index),
+                self._allowance.new_text(),
+                self._allowance.new_text(),
+            )
+        choice, text, reasoning = opened
         choice.finish_reason = piece.finish_reason or choice.finish_reason
         choice.native_finish_reason = piece.native_finish_reason or choice.native_finish_reason
         if record.first_chunk_ns is None and (piece.content or piece.reasoning):
             record.first_chunk_ns = time.perf_counter_ns() - record.started
         if record.wants_answer:
-            for kept, text in ((texts, piece.content), (thoughts, piece.reasoning)):
-                if text:
-                    kept.append(text)
-                    self._allowance.take(text)
+            for pieces, piece_text in ((text, piece.content), (reasoning, piece.reasoning)):
+                if piece_text:
+                    pieces.append(piece_text)
+                    self._allowance.count(piece_text)
 
     def finish(self) -> None:
         record = self._record
         record.choices = []
-        self._allowance.note(record)
-        for _, (choice, texts, thoughts) in sorted(self._open.items()):
-            choice.content, choice.reasoning = texts.joined(), thoughts.joined()
+        self._allowance.note_omitted(record)
+        # By index: the choices of `n > 1` come interleaved.
+        for _, (choice, text, reasoning) in sorted(self._open.items()):
+            choice.content, choice.reasoning = text.joined(), reasoning.joined()
             record.choices.append(choice)
             record.size += len(choice.content or "")
         note_broken_choice(record)
 
 
-def _read_choice(made: Any, position: int, *, content: bool) -> Choice:
-    said = members_of(made)
-    index, reason = said.get("index"), said.get("finish_reason")
-    read = Choice(
-        index=index if isinstance(index, int) else position, finish_reason=json_text(reason) if reason else None
+def _read_choice(choice: Any, position: int, *, content: bool) -> Choice:
+    members = members_of(choice)
+    index, finish_reason = members.get("index"), members.get("finish_reason")
+    answer = Choice(
+        # Some servers leave the index out, or send it as a text: then the place among the choices tells.
+        index=index if isinstance(index, int) else position,
+        finish_reason=json_text(finish_reason) if finish_reason else None,
     )
-    read.native_finish_reason = native_reason_of(made)
+    answer.native_finish_reason = native_reason_of(choice)
     if content:
-        read.content = text_within(said.get("text")) or None
-        read.reasoning = reasoning_of(extras_of(made))
-    return read
+        answer.content = text_within(members.get("text")) or None
+        # Gateways put the reasoning of a model behind this API beside the text.
+        answer.reasoning = reasoning_of(extras_of(choice))
+    return answer

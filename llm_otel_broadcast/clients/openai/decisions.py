@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_otel_broadcast.clients.arguments import keep_argument
-from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
+from llm_otel_broadcast.clients.openai.answers import read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.responses.items import shallow
 from llm_otel_broadcast.clients.reader import Reader, all_members_of, items_of, note, text_of
@@ -27,7 +27,7 @@ class DecisionReader(Reader):
             messages, size = keep_argument(kwargs, "input")
             questions, questions_size = keep_argument(kwargs, "questions")
             messages = [] if messages is None else messages
-            # in place: what can be iterated once fills the list while the client consumes it
+            # In place: what can be iterated once fills the list while the client consumes it.
             messages.append({"role": "user", "content": questions})
             record.messages = messages
             record.size += size + questions_size
@@ -36,11 +36,13 @@ class DecisionReader(Reader):
         members = all_members_of(response)
         read_head(record, members)
         read_tail(record, members)
+        # An answer of any kind (probability, choice, score) is kept as it is: a part of its own type.
         answers = list(items_of(members, "answers"))
         if record.wants_answer and answers:
             parts: list[Mapping[str, object]] = [
                 part for answer in answers if isinstance(part := shallow(answer), dict)
             ]
             record.choices = [Choice(media=parts)]
+            # Small, and few: the text of a part is near enough to what it takes.
             record.size += sum(len(str(part)) for part in parts)
         note_error(record, members)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
+from llm_otel_broadcast.clients.openai.answers import read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.text_inputs import note_inputs
 from llm_otel_broadcast.clients.reader import Reader, all_members_of, items_of, members_of, note, text_of
 from llm_otel_broadcast.record.generation import Generation
 
-_PYTHONIC: Final = str.maketrans("/-", "__")
+_TO_IDENTIFIER: Final = str.maketrans("/-", "__")
 _MAX_CATEGORIES: Final = 32
 
 
@@ -26,21 +26,23 @@ class ModerationReader(Reader):
         note_inputs(record, kwargs, "input", content=content)
 
     def read_response(self, record: Generation, response: Any) -> None:
-        said = all_members_of(response)
-        read_head(record, said)
-        read_tail(record, said)
-        results = [members_of(result) for result in items_of(said, "results")]
+        members = all_members_of(response)
+        read_head(record, members)
+        read_tail(record, members)
+        results = [members_of(result) for result in items_of(members, "results")]
         flagged = [result for result in results if result.get("flagged") is True]
-        # the client's objects spell `self-harm/intent` as `self_harm_intent`
-        named = {
-            str(name).translate(_PYTHONIC)
-            for one in flagged
-            for name, applies in all_members_of(one.get("categories")).items()
+        # The client's objects spell `self-harm/intent` as `self_harm_intent`, a raw body has it as the API does. Categories that
+        # the client's model does not know are kept apart, so known and unknown ones are joined.
+        categories = {
+            str(name).translate(_TO_IDENTIFIER)
+            for result in flagged
+            for name, applies in all_members_of(result.get("categories")).items()
             if applies is True
         }
         note(
             record,
+            # Without results nothing was judged, which is not the same as nothing flagged.
             flagged=len(flagged) if results else None,
-            flagged_categories=sorted(named)[:_MAX_CATEGORIES] or None,
+            flagged_categories=sorted(categories)[:_MAX_CATEGORIES] or None,
         )
-        note_error(record, said)
+        note_error(record, members)

@@ -11,7 +11,8 @@ from llm_otel_broadcast.clients.reader import Reader, members_of, note, text_of
 from llm_otel_broadcast.record.generation import Generation
 
 _DONE: Final = b'"speech.audio.done"'
-_LONGEST_EVENT: Final = 4_096
+_DATA_PREFIX: Final = b"data:"
+_MAX_LAST_EVENT_BYTES: Final = 4_096
 _MAX_ERROR_BYTES: Final = 100_000
 
 
@@ -28,13 +29,14 @@ class SpeechReader(Reader):
         note(
             record,
             output_type="speech",
+            # A name, or an object with the id of a custom voice.
             voice=text_of(voice) or text_of(members_of(voice).get("id")),
             audio_format=text_of(kwargs.get("response_format")),
         )
         if content:
-            said, record.instructions = text_of(kwargs.get("input")) or "", text_of(kwargs.get("instructions"))
-            record.messages = [{"role": "user", "content": said}]
-            record.size += len(said) + len(record.instructions or "")
+            text, record.instructions = text_of(kwargs.get("input")) or "", text_of(kwargs.get("instructions"))
+            record.messages = [{"role": "user", "content": text}]
+            record.size += len(text) + len(record.instructions or "")
 
     def read_response(self, record: Generation, response: Any) -> None:
         """Measure the answer behind the client's object for binary content."""
@@ -46,13 +48,15 @@ class SpeechReader(Reader):
         JSON is no audio: that is an error that comes with status 200.
         """
         size = getattr(response, "num_bytes_downloaded", None)
+        # Zero: the caller has yet to read, or the HTTP library does not count.
         note(record, body_size=size if isinstance(size, int) and size else None)
         if any(kind in str(getattr(response, "headers", {}).get("content-type")) for kind in ("event-stream", "json")):
             record.pending = lambda: self._read_end(record, response)
         return True
 
     def _read_end(self, record: Generation, response: Any) -> None:
-        body = getattr(response, "_content", None)  # absent when the caller did not keep the answer himself
+        # Absent when the caller has streamed the answer, to a file for instance, instead of keeping it.
+        body = getattr(response, "_content", None)
         if isinstance(body, bytes):
             self.read_body(record, body)
 
@@ -60,7 +64,8 @@ class SpeechReader(Reader):
         if body[:1] == b"{" and len(body) <= _MAX_ERROR_BYTES:
             note_error(record, members_of(json.loads(body)))
             return
-        for line in reversed(body[-_LONGEST_EVENT:].splitlines()):
-            if _DONE in line and line.startswith(b"data:"):
-                record.usage = read_usage(json.loads(line[5:]).get("usage"))
+        # The events before the last are audio in base64: megabytes that need not be parsed.
+        for line in reversed(body[-_MAX_LAST_EVENT_BYTES:].splitlines()):
+            if _DONE in line and line.startswith(_DATA_PREFIX):
+                record.usage = read_usage(json.loads(line.removeprefix(_DATA_PREFIX)).get("usage"))
                 return

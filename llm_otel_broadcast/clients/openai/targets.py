@@ -15,7 +15,12 @@ from llm_otel_broadcast.clients.openai.images import ImageReader
 from llm_otel_broadcast.clients.openai.moderations import ModerationReader
 from llm_otel_broadcast.clients.openai.responses.background import Background
 from llm_otel_broadcast.clients.openai.responses.reader import CompactReader, FetchReader, ResponsesReader
-from llm_otel_broadcast.clients.openai.sockets.connection import dialling, lane_sending, opening, queueing
+from llm_otel_broadcast.clients.openai.sockets.connection import (
+    watch_connect,
+    watch_lane_send,
+    watch_opening,
+    watch_queued_send,
+)
 from llm_otel_broadcast.clients.openai.sockets.realtime import RealtimeReader
 from llm_otel_broadcast.clients.openai.speech import SpeechReader
 from llm_otel_broadcast.clients.openai.transcriptions import TranscriptionReader
@@ -71,19 +76,19 @@ class _Row(NamedTuple):
 
 
 def _connect(_target: Target, original: Any, _patchpoint: Patchpoint) -> Any:
-    return dialling(original)
+    return watch_connect(original)
 
 
 def _open(target: Target, original: Any, patchpoint: Patchpoint) -> Any:
-    return opening(original, patchpoint, is_async=bool(target.is_async))
+    return watch_opening(original, patchpoint, is_async=bool(target.is_async))
 
 
 def _queue(_target: Target, original: Any, _patchpoint: Patchpoint) -> Any:
-    return queueing(original)
+    return watch_queued_send(original)
 
 
 def _lane(target: Target, original: Any, _patchpoint: Patchpoint) -> Any:
-    return lane_sending(original, is_async=bool(target.is_async))
+    return watch_lane_send(original, is_async=bool(target.is_async))
 
 
 def _sockets(module: str, owner: str, reader: Reader) -> tuple[_Row, ...]:

@@ -21,41 +21,45 @@ def note_inputs(record: Generation, kwargs: dict[str, Any], name: str, *, conten
     """
     value = kwargs.get(name)
     parts: list[object] = []
+    # A list that begins with a number is one input as token ids; any other list holds an input in each item.
     if isinstance(value, list | tuple) and not (value and isinstance(value[0], int)):
         items = value
     elif isinstance(value, str | list | tuple):
         items = (value,)
     elif content and hasattr(value, "__next__"):
-        kwargs[name] = _noting(value, parts)
+        kwargs[name] = _tee(value, parts)
         record.messages = [{"role": "user", "content": parts}]
         return
     else:
         return
-    note(record, inputs=1 if items and isinstance(items[0], dict) else len(items))  # parts are one input together
+    # Parts (multimodal moderation) are one input together.
+    note(record, inputs=1 if items and isinstance(items[0], dict) else len(items))
     if content:
-        parts += [item if type(item) is str else _kept(item) for item in items]
+        parts += [item if type(item) is str else _part_of(item) for item in items]
         record.messages = [{"role": "user", "content": parts}]
         record.size += sum(map(length, parts))
 
 
-def _kept(item: Any) -> object:
+def _part_of(item: Any) -> object:
+    # Token ids say nothing to a reader and can be many: only their number goes on the span.
     if isinstance(item, list | tuple):
         return {"type": "tokens", "count": len(item)}
     return item.copy() if type(item) is dict else item
 
 
-def _noting(value: Any, parts: list[object]) -> Iterator[object]:
-    ids = {"type": "tokens", "count": 0}
+def _tee(inputs: Any, parts: list[object]) -> Iterator[object]:
+    """Yield the caller's inputs to the client, and fill `parts` while it consumes them."""
+    tokens = {"type": "tokens", "count": 0}
 
     def add(item: Any) -> None:
         if not isinstance(item, int):
-            parts.append(_kept(item))
+            parts.append(_part_of(item))
             return
-        if not ids["count"]:
-            parts.append(ids)
-        ids["count"] += 1  # type: ignore[operator]
+        if not tokens["count"]:
+            parts.append(tokens)
+        tokens["count"] += 1  # type: ignore[operator]
 
-    look = _NOTING.around(add, otherwise=None)
-    for item in value:
-        look(item)
+    note_item = _NOTING.around(add, otherwise=None)
+    for item in inputs:
+        note_item(item)
         yield item

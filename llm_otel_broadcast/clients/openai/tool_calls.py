@@ -29,14 +29,15 @@ class OpenCall:
     def __init__(self, allowance: Allowance) -> None:
         self.call = ToolCall()
         self._allowance = allowance
-        self.arguments = allowance.texts()
+        self.arguments = allowance.new_text()
         self.has_arguments = False
-        """Some have come, kept or not."""
+        """Some have come, whether they are kept or not."""
         self.is_empty_object = False
-        """They began as `{}`: where more follows, that only said that they would be an object."""
+        """They began as the object `{}`: where more follows, that only announced that they would be an object."""
 
     def add(self, name: str | None, arguments: Any, *, content: bool) -> None:
-        """Take a piece of the function's name and arguments."""
+        """Add a piece of the function's name and arguments."""
+        # A name in pieces goes on until the arguments begin; repeated whole with each piece it is still one name.
         if name and not self.has_arguments and name != self.call.name:
             self.call.name = f"{self.call.name or ''}{name}"
         elif name and not self.call.name:
@@ -46,12 +47,13 @@ class OpenCall:
         self.has_arguments = True
         if not content:
             return
+        # Some servers send arguments as an object instead of JSON text.
         if isinstance(arguments, dict) and not arguments:
             self.is_empty_object = True
         else:
             text = json_text(arguments)
             self.arguments.append(text)
-            self._allowance.take(text)
+            self._allowance.count(text)
 
     def close(self) -> ToolCall:
         """Return the call."""
@@ -79,17 +81,19 @@ class CallPieces:
         self._function_call: OpenCall | None = None
 
     def add(self, pieces: Iterable[Any], *, content: bool) -> None:
-        """Take the pieces of one chunk."""
+        """Add the pieces of one chunk."""
         for piece in pieces:
             members = members_of(piece)
             function = _function_of(piece, members)
             index, raw_id, name = members.get("index"), members.get("id"), text_of(function.get("name"))
+            # `type`, because `True` is an `int`.
             index = index if type(index) is int else None
             identity = id_of(raw_id)
             open_call = self._find(index, identity, name, may_go_on=raw_id is None and index is not None)
             if open_call is None:
                 open_call = OpenCall(self._allowance)
                 self._calls.append(open_call)
+            # An id may come later than the call begins.
             if identity and open_call.call.id is None:
                 open_call.call.id = identity
                 self._by_id[index, identity] = open_call
@@ -100,7 +104,7 @@ class CallPieces:
             open_call.add(name, _arguments_of(function), content=content)
 
     def add_function_call(self, piece: Any, *, content: bool) -> None:
-        """Take a piece of the one call that the deprecated functions API knows."""
+        """Add a piece of the one call that the deprecated functions API knows."""
         members = members_of(piece)
         if self._function_call is None:
             self._function_call = OpenCall(self._allowance)
@@ -115,14 +119,16 @@ class CallPieces:
         """Return the call that a piece belongs to, None when it begins one."""
         open_call = self._last if index is None else self._by_index.get(index)
         if open_call is None:
-            # a new index, an old id and no name: the server counts pieces instead of calls
+            # A new index, an old id and no name: the server counts pieces instead of calls.
             return None if name or not identity else self._by_id.get((None, identity))
+        # Rule 2: calls that share the index 0 are told apart by their ids.
         if identity and identity != open_call.call.id:
-            begun = self._by_id.get((index, identity))
-            if begun is not None:
-                return begun
+            same_id = self._by_id.get((index, identity))
+            if same_id is not None:
+                return same_id
         elif identity and (not open_call.has_arguments or name == open_call.call.name):
             return open_call
+        # Rule 3: a name while the open call has one.
         begins_another = name and open_call.call.name and (open_call.has_arguments or not may_go_on)
         return None if begins_another else open_call
 
@@ -157,6 +163,7 @@ def _function_of(call: Any, members: Members) -> Members:
     function = members.get("function")
     if function is not None:
         return members_of(function)
+    # In a delta `custom` is an unknown member; without either, name and arguments stand beside the id.
     members = all_members_of(call)
     custom = members.get("custom")
     return members if custom is None else members_of(custom)
@@ -164,4 +171,5 @@ def _function_of(call: Any, members: Members) -> Members:
 
 def _arguments_of(function: Members) -> Any:
     arguments = function.get("arguments")
+    # A custom tool takes free text, in `input`.
     return function.get("input") if arguments is None else arguments

@@ -8,7 +8,7 @@ from llm_otel_broadcast.clients.arguments import keep_argument
 from llm_otel_broadcast.clients.reader import is_set, members_of, text_of
 from llm_otel_broadcast.record.generation import Generation
 
-_MAX_NAMES: Final = 128
+_MAX_TOOL_NAMES: Final = 128
 
 
 def note_tools(record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
@@ -20,15 +20,16 @@ def note_tools(record: Generation, kwargs: dict[str, Any], *, content: bool) -> 
     tools = kwargs.get(name)
     if isinstance(tools, list | tuple):
         record.tool_count = len(tools)
-        record.tool_names = [text for tool in tools[:_MAX_NAMES] if (text := _name(tool))]
+        record.tool_names = [text for tool in tools[:_MAX_TOOL_NAMES] if (text := _name_of(tool))]
     if content:
         record.tools, size = keep_argument(kwargs, name)
         record.size += size
 
 
-def _name(tool: Any) -> str | None:
+def _name_of(tool: Any) -> str | None:
     """Return a tool's name: chat completions have it one level down, the responses API beside `type`, built-in tools are one."""
-    said = members_of(tool)
-    # What some servers take without a type is a function.
-    kind = text_of(said.get("type")) or ("function" if "function" in said else text_of(next(iter(said), None)))
-    return text_of(said.get("name")) or text_of(members_of(said.get(kind or "")).get("name")) or kind
+    members = members_of(tool)
+    # Some servers take tools without a type: those with a `function` are functions, others are what their only member
+    # names (`{"google_search": {}}`).
+    kind = text_of(members.get("type")) or ("function" if "function" in members else text_of(next(iter(members), None)))
+    return text_of(members.get("name")) or text_of(members_of(members.get(kind or "")).get("name")) or kind

@@ -7,9 +7,9 @@ import time
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.answer_texts import Allowance
-from llm_otel_broadcast.clients.openai.chat import read_head, read_tail
+from llm_otel_broadcast.clients.openai.answers import read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import note_error
-from llm_otel_broadcast.clients.openai.uploads import note_uploads
+from llm_otel_broadcast.clients.openai.uploads import note_prompt, note_uploads
 from llm_otel_broadcast.clients.reader import (
     Members,
     Reader,
@@ -45,20 +45,18 @@ class TranscriptionReader(Reader):
             language=text_of(kwargs.get("language")),
         )
         files = note_uploads(record, kwargs.get("file"), modality="audio")
-        prompt = text_of(kwargs.get("prompt"))
-        if content and (prompt or files):
-            record.messages = [{"role": "user", "content": [*([prompt] if prompt else []), *files]}]
-            record.size += len(prompt or "")
+        note_prompt(record, kwargs, files, content=content)
 
     def read_response(self, record: Generation, response: Any) -> None:
+        # `response_format="text"`, "srt" and "vtt": the client returns a `str`.
         if isinstance(response, str):
             self._read_text(record, response)
             return
-        said = all_members_of(response)
-        read_head(record, said)
-        self._read_text(record, text_of(said.get("text")))
-        _read_usage(record, said)
-        note_error(record, said)
+        members = all_members_of(response)
+        read_head(record, members)
+        self._read_text(record, text_of(members.get("text")))
+        _read_usage(record, members)
+        note_error(record, members)
 
     def _read_text(self, record: Generation, text: str | None) -> None:
         if record.wants_answer and text:
@@ -68,68 +66,71 @@ class TranscriptionReader(Reader):
     def read_body(self, record: Generation, body: bytes) -> None:
         text = body.decode("utf-8", "replace")
         try:
-            told = json.loads(text)
+            document = json.loads(text)
         except ValueError:
-            told = None
-        self.read_response(record, told if isinstance(told, dict) else text)
+            document = None
+        # A transcription in plain text may be valid JSON by chance: "42", for one.
+        self.read_response(record, document if isinstance(document, dict) else text)
 
     def fold(self, record: Generation) -> TranscriptionFold:
         return TranscriptionFold(record)
 
 
 class TranscriptionFold:
-    """Takes the events of a streamed transcription: pieces of text, and at the end the whole."""
+    """Reads the events of a streamed transcription: pieces of text, and at the end the whole."""
 
     __slots__ = ("_allowance", "_pieces", "_record")
 
     def __init__(self, record: Generation) -> None:
         self._record = record
         self._allowance = Allowance(record.max_characters)
-        self._pieces = self._allowance.texts()
+        self._pieces = self._allowance.new_text()
 
     def add(self, chunk: Any) -> bool:
-        said = members_of(chunk)
+        members = members_of(chunk)
         record = self._record
-        kind, piece = said.get("type"), said.get("delta")
+        kind, piece = members.get("type"), members.get("delta")
         if piece and record.first_chunk_ns is None:
             record.first_chunk_ns = time.perf_counter_ns() - record.started
         if kind == "transcript.text.done":
+            # There is no finish reason: this event tells that a caller who reads no further has it all.
             record.complete = True
-            _read_usage(record, said)
-            piece = said.get("text")
-            # the whole text stands in for its pieces
+            _read_usage(record, members)
+            piece = members.get("text")
+            # The whole text stands in for its pieces.
             self._allowance = Allowance(record.max_characters)
-            self._pieces = self._allowance.texts()
-        elif kind != "transcript.text.delta":  # a segment repeats the text of its deltas
+            self._pieces = self._allowance.new_text()
+        elif kind != "transcript.text.delta":
+            # `transcript.text.segment` repeats the text of its deltas; anything else may be an error.
             note_error(record, all_members_of(chunk))
             return False
         if record.wants_answer and piece:
             text = text_within(piece)
             self._pieces.append(text)
-            self._allowance.take(text)
+            self._allowance.count(text)
         return False
 
     def finish(self) -> None:
-        self._allowance.note(self._record)
+        self._allowance.note_omitted(self._record)
         text = self._pieces.joined()
         if text:
             self._record.choices = [Choice(content=text)]
             self._record.size += len(text)
 
 
-def _read_usage(record: Generation, said: Members) -> None:
+def _read_usage(record: Generation, members: Members) -> None:
     """Read tokens or seconds; whisper-1 states the length beside the text where it gives no usage."""
-    read_tail(record, said)
-    note(record, answer_language=text_of(said.get("language")))
-    length = said.get("duration")
-    if record.usage is None and length is not None:
-        seconds = _seconds(length)
+    read_tail(record, members)
+    note(record, answer_language=text_of(members.get("language")))
+    duration = members.get("duration")
+    if record.usage is None and duration is not None:
+        seconds = _seconds(duration)
         record.usage = Usage(seconds=seconds) if seconds is not None else None
 
 
-def _seconds(length: object) -> float | None:
+def _seconds(duration: object) -> float | None:
     """Return a length that is a number, or the text of one as older clients have it."""
     try:
-        return float(length) if isinstance(length, int | float | str) else None
+        return float(duration) if isinstance(duration, int | float | str) else None
     except ValueError:
         return None

@@ -114,6 +114,7 @@ _COST_PARTS: Final = {
 }
 _TICKS_PER_USD: Final = 10_000_000_000
 """docs.x.ai: `cost_in_usd_ticks`."""
+# Above 2**53 a JSON number loses digits: such a count is a fault, not a count.
 _MAX_COUNT: Final = 2**53
 _MAX_NUMBER: Final = 1e100
 _MAX_SERVER_TOOLS: Final = 32
@@ -128,13 +129,13 @@ def usage_in(members: Members) -> Any:
     usage = members.get("usage")
     if usage is not None:
         return usage
-    # Groq, in the last chunk, whether asked for or not (langfuse#3265)
-    apart = members.get("x_groq")
-    if apart is not None:
-        usage = all_members_of(apart).get("usage")
+    # Groq, in the last chunk, whether asked for or not (langfuse#3265).
+    groq = members.get("x_groq")
+    if groq is not None:
+        usage = all_members_of(groq).get("usage")
         if usage is not None:
             return usage
-    # Moonshot, in the last chunk (earendil-works/pi#2017)
+    # Moonshot, in the last choice of a stream (earendil-works/pi#2017).
     choice = next(iter(items_of(members, "choices")), None)
     return None if choice is None else all_members_of(choice).get("usage")
 
@@ -149,7 +150,7 @@ def read_usage(usage: Any, *, generates: bool = True) -> Usage:
     """
     stated = all_members_of(usage)
     counts: _Counts = {}
-    others: dict[str, Any] = {}
+    extras: dict[str, Any] = {}
     for key, value in stated.items():
         if value is None:
             continue
@@ -157,53 +158,56 @@ def read_usage(usage: Any, *, generates: bool = True) -> Usage:
         if name is None:
             parts = _DETAILS.get(key)
             if parts is None:
-                others[key] = value
+                extras[key] = value
             else:
-                _take_parts(counts, value, parts)
+                _add_parts(counts, value, parts)
+        # The common case without a call: this runs on the host's thread.
         elif type(value) is int and 0 <= value < _MAX_COUNT and name not in counts:
             counts[name] = value
         else:
-            _take(counts, name, value)
-    beside = _take_others(counts, others) if others else 0
+            _add_count(counts, name, value)
+    beside = _add_extra_parts(counts, extras) if extras else 0
     _include_parts(counts, beside, generates=generates, is_anthropic="prompt_tokens" not in stated)
-    read = Usage()
+    usage_counts = Usage()
     for name, count in counts.items():
-        setattr(read, name, count if type(count) is int else math.floor(count + 0.5))
-    if others:
-        _read_others(read, others)
-    return read
+        # Half up: `round` takes 0.5 to the even number, and 2.5 tokens to 2.
+        setattr(usage_counts, name, count if type(count) is int else math.floor(count + 0.5))
+    if extras:
+        _read_extras(usage_counts, extras)
+    return usage_counts
 
 
-def _take(counts: _Counts, name: str, value: Any) -> None:
+def _add_count(counts: _Counts, name: str, value: Any) -> None:
     number = value if type(value) is int and value >= 0 else _number(value)
+    # A zero gives way to a number in another spelling, never the other way round.
     if number is not None and number < _MAX_COUNT and not counts.get(name):
         counts[name] = number
 
 
-def _take_parts(counts: _Counts, details: Any, names: Mapping[str, str]) -> None:
+def _add_parts(counts: _Counts, details: Any, names: Mapping[str, str]) -> None:
     for key, value in all_members_of(details).items():
         if value is None:
             continue
         name = names.get(key)
         if name is None:
             if key in _DETAILS:
-                _take_parts(counts, value, _DETAILS[key])
+                _add_parts(counts, value, _DETAILS[key])
         elif type(value) is int and 0 <= value < _MAX_COUNT and name not in counts:
             counts[name] = value
         else:
-            _take(counts, name, value)
+            _add_count(counts, name, value)
 
 
-def _take_others(counts: _Counts, others: Mapping[str, Any]) -> int | float:
-    """Take parts that are stated where OpenAI states none; return how many tokens may be missing in the input."""
+def _add_extra_parts(counts: _Counts, extras: Mapping[str, Any]) -> int | float:
+    """Add parts that are stated where OpenAI states none; return how many tokens may be missing in the input."""
     beside: _Counts = {}
-    for key, value in others.items():
+    for key, value in extras.items():
         if key in _INCLUDED:
-            _take(counts, _INCLUDED[key], value)
+            _add_count(counts, _INCLUDED[key], value)
         elif key in _BESIDE:
-            _take(beside, _BESIDE[key], value)
+            _add_count(beside, _BESIDE[key], value)
     for name, count in beside.items():
-        _take(counts, name, count)
+        _add_count(counts, name, count)
     return sum(beside.values())
 
 
@@ -213,65 +217,72 @@ def _include_parts(counts: _Counts, beside: float, *, generates: bool, is_anthro
     xAI (inspect_ai#5528), Gemini (langfuse#16321) and some gateways (CLIProxyAPI#5733) count reasoning beside
     `completion_tokens`; of Gemini only the total tells.
     """
-    asked, answered, total = counts.get("input_tokens"), counts.get("output_tokens"), counts.get("total_tokens")
-    if asked is None:
+    input_tokens, output, total = counts.get("input_tokens"), counts.get("output_tokens"), counts.get("total_tokens")
+    if input_tokens is None:
         return
-    if beside and _is_beside(asked, answered or 0, total, beside, is_anthropic=is_anthropic):
-        asked = counts["input_tokens"] = asked + beside
+    if beside and _is_beside(input_tokens, output or 0, total, beside, is_anthropic=is_anthropic):
+        input_tokens = counts["input_tokens"] = input_tokens + beside
         if total is not None:
-            total = counts["total_tokens"] = max(total, asked + (answered or 0))
+            total = counts["total_tokens"] = max(total, input_tokens + (output or 0))
     if total is not None:
-        if total > asked + (answered or 0) and (generates or answered is not None):
-            counts["output_tokens"] = total - asked
-    elif answered is not None and counts.get("reasoning_tokens", 0) > answered:
-        # a part is never larger than what it is a part of
-        counts["output_tokens"] = answered + counts["reasoning_tokens"]
+        # What the total has over input and output is reasoning that was counted beside the output.
+        if total > input_tokens + (output or 0) and (generates or output is not None):
+            counts["output_tokens"] = total - input_tokens
+    elif output is not None and counts.get("reasoning_tokens", 0) > output:
+        # Without a total, a part larger than the whole tells the same.
+        counts["output_tokens"] = output + counts["reasoning_tokens"]
 
 
-def _is_beside(asked: float, answered: float, total: float | None, beside: float, *, is_anthropic: bool) -> bool:
+def _is_beside(input_tokens: float, output: float, total: float | None, beside: float, *, is_anthropic: bool) -> bool:
     """Return whether cached tokens are counted beside the input: the numbers tell, else the spelling."""
-    if beside > asked:
+    # A part is never larger than what it is a part of.
+    if beside > input_tokens:
         return True
     if total is None:
         return is_anthropic
-    rest = total - asked - answered
+    rest = total - input_tokens - output
+    # Within one token: OpenRouter's weighted counts are fractions.
     return abs(rest) >= 1 if is_anthropic else abs(rest - beside) < 1
 
 
-def _read_others(read: Usage, others: Members) -> None:
+def _read_extras(usage: Usage, extras: Members) -> None:
     """Read what is no count of tokens: the cost, the length of audio, the provider's own tools."""
-    if not _COST_MEMBERS.isdisjoint(others):
-        _read_cost(read, others)
-    if others.get("type") == "duration":  # transcriptions are billed by the length of the audio
-        read.seconds = _number(others.get("seconds"))
-    for key in _SERVER_TOOLS.intersection(others):
-        _read_server_tools(read, others[key])
+    if not _COST_MEMBERS.isdisjoint(extras):
+        _read_cost(usage, extras)
+    # Transcriptions are billed by the length of the audio.
+    if extras.get("type") == "duration":
+        usage.seconds = _number(extras.get("seconds"))
+    for key in _SERVER_TOOLS.intersection(extras):
+        _read_server_tools(usage, extras[key])
 
 
-def _read_cost(read: Usage, others: Members) -> None:
-    """Take the cost in USD as it is stated; `estimated_cost` (DeepInfra) is the provider's own sum."""
-    stated = others.get("cost")
-    ticks = _number(others.get("cost_in_usd_ticks"))
-    read.cost = _number(stated)
-    if read.cost is None and ticks is not None:
-        read.cost = ticks / _TICKS_PER_USD
-    if read.cost is None:
-        read.cost = _number(others.get("estimated_cost"))
-    read.is_byok = others.get("is_byok") is True
-    itemised = all_members_of(stated)
+def _read_cost(usage: Usage, extras: Members) -> None:
+    """Read the cost in USD as it is stated; `estimated_cost` (DeepInfra) is the provider's own sum."""
+    cost = extras.get("cost")
+    ticks = _number(extras.get("cost_in_usd_ticks"))
+    usage.cost = _number(cost)
+    if usage.cost is None and ticks is not None:
+        usage.cost = ticks / _TICKS_PER_USD
+    if usage.cost is None:
+        usage.cost = _number(extras.get("estimated_cost"))
+    # Bring your own key: OpenRouter bills a fee, the provider bills `upstream_inference_cost`.
+    usage.is_byok = extras.get("is_byok") is True
+    # Perplexity's `cost` is an object.
+    itemised = all_members_of(cost)
     if str(itemised.get("currency") or "USD").upper() != "USD":
         return
-    for key, value in {**all_members_of(others.get("cost_details")), **itemised}.items():
+    for key, value in {**all_members_of(extras.get("cost_details")), **itemised}.items():
         amount = _number(value)
         if amount is not None and key in _COST_PARTS:
-            setattr(read, _COST_PARTS[key], amount)
+            setattr(usage, _COST_PARTS[key], amount)
 
 
-def _read_server_tools(read: Usage, details: Any) -> None:
+def _read_server_tools(usage: Usage, details: Any) -> None:
     for key, value in list(all_members_of(details).items())[:_MAX_SERVER_TOOLS]:
         count = _number(value)
+        # The name becomes a part of an attribute key: nothing but an identifier may get there.
         if count is not None and count < _MAX_COUNT and _NAME.fullmatch(key):
-            read.server_tools = {**(read.server_tools or {}), key: math.floor(count + 0.5)}
+            usage.server_tools = {**(usage.server_tools or {}), key: math.floor(count + 0.5)}
 
 
 def _number(value: Any) -> float | None:

@@ -13,26 +13,28 @@ from collections import OrderedDict
 from contextlib import suppress
 from typing import Final
 
-_MAX_AWAITED: Final = 10_000
+_MAX_AWAITED_RESPONSES: Final = 10_000
 
 
 class Background:
-    """The ids of responses whose end has not been seen; the oldest go first. No lock: each step on the dict is atomic."""
+    """The ids of responses whose end has not been seen; the oldest go first."""
 
-    def __init__(self, limit: int = _MAX_AWAITED) -> None:
+    # No lock: each step on the dict is atomic, and the host's thread waits for nobody.
+
+    def __init__(self, limit: int = _MAX_AWAITED_RESPONSES) -> None:
         self._limit = limit
-        self._awaited: OrderedDict[str, None] = OrderedDict()
-        os.register_at_fork(
-            after_in_child=self._awaited.clear
-        )  # the parent awaits them; the child would report them again
+        self._awaited_ids: OrderedDict[str, None] = OrderedDict()
+        # The parent awaits them; the child would report their tokens a second time.
+        os.register_at_fork(after_in_child=self._awaited_ids.clear)
 
     def await_end(self, response_id: str) -> None:
         """Note a response that is still being made."""
-        self._awaited[response_id] = None
-        if len(self._awaited) > self._limit:
-            with suppress(KeyError):  # another thread took the last one
-                self._awaited.popitem(last=False)
+        self._awaited_ids[response_id] = None
+        if len(self._awaited_ids) > self._limit:
+            # Another thread may have taken the last one meanwhile.
+            with suppress(KeyError):
+                self._awaited_ids.popitem(last=False)
 
     def end(self, response_id: str) -> bool:
-        """Take a response that is finished off the list; True for the one who does so first."""
-        return self._awaited.pop(response_id, self) is None
+        """Take a response that is finished off the list; True for the caller that does so first."""
+        return self._awaited_ids.pop(response_id, self) is None

@@ -1,6 +1,7 @@
 """Adding up the events of a response: of a stream of the responses API, or of a web socket, realtime's too.
 
-The event's type decides; most need a glance only. The last event carries the whole response and wins over the pieces.
+The event's type decides what is read; of most events nothing is. The last event carries the whole response and wins over the
+pieces.
 """
 
 from __future__ import annotations
@@ -9,14 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
-from llm_otel_broadcast.clients.answer_texts import Allowance, Texts
+from llm_otel_broadcast.clients.answer_texts import Allowance, TextPieces
 from llm_otel_broadcast.clients.gateways import note_routing
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.responses.item_types import is_server_call, waits_for_caller
 from llm_otel_broadcast.clients.openai.responses.items import (
     Output,
-    base64_size,
-    blob,
     server_call,
     tool_call,
 )
@@ -24,13 +23,14 @@ from llm_otel_broadcast.clients.openai.responses.whole import (
     error_of,
     failure_of,
     note_compaction,
-    put_choice,
-    read_answer,
-    read_head,
+    read_response_head,
+    read_whole,
+    set_choice,
 )
 from llm_otel_broadcast.clients.reader import Members, all_members_of, extras_of, members_of
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation, ServerCall, ToolCall
+from llm_otel_broadcast.record.media import base64_size, blob
 
 FINAL: Final = frozenset(
     {"response.completed", "response.incomplete", "response.failed", "response.cancelled", "response.done"}
@@ -45,8 +45,8 @@ _PIECES: Final = {
     "response.reasoning_summary_text.delta": "reasoning",
     "response.reasoning_text.delta": "reasoning",
 }
-"""Events that carry a piece of text, by what of an `Output` it belongs to."""
-_CUT: Final = Failure("stream_ended_early", "the stream ended before the response did")
+"""Events that carry a piece of text, with the member of `Output` that it belongs to."""
+_ENDED_EARLY: Final = Failure("stream_ended_early", "the stream ended before the response did")
 
 
 class ResponseFold:
@@ -54,81 +54,82 @@ class ResponseFold:
 
     Args:
         record: gets what they add up to.
-        settle: called with the record when they have been added up.
+        on_finish: called with the record when they have been added up.
     """
 
     __slots__ = (
         "_allowance",
         "_audio_bytes",
         "_calls",
-        "_ended",
+        "_last_output",
+        "_on_finish",
         "_output",
         "_record",
         "_server_calls",
-        "_settle",
-        "_wanted",
+        "_wants_content",
     )
 
-    def __init__(self, record: Generation, settle: Callable[[Generation], None]) -> None:
+    def __init__(self, record: Generation, on_finish: Callable[[Generation], None]) -> None:
         self._record = record
-        self._settle = settle
-        self._wanted = record.wants_answer
+        self._on_finish = on_finish
+        self._wants_content = record.wants_answer
         self._allowance = Allowance(record.max_characters)
-        self._output = Output(self._allowance, wanted=record.wants_answer)
-        self._calls: dict[object, tuple[ToolCall, Texts]] = {}
+        self._output = Output(self._allowance, wants_content=record.wants_answer)
+        self._calls: dict[object, tuple[ToolCall, TextPieces]] = {}
+        """Calls that wait for the caller, each with the pieces of its arguments, by the key of its item."""
         self._server_calls: dict[object, ServerCall] = {}
         self._audio_bytes = 0
-        self._ended: Output | None = None
+        self._last_output: Output | None = None
+        """The items of the whole response, which the last event carries."""
 
     def add(self, event: Any) -> bool:
-        said = members_of(event)
-        kind = said.get("type")
+        members = members_of(event)
+        kind = members.get("type")
         if type(kind) is not str:
             kind = ""
+        # Texts first: nearly all events are pieces of one.
         name = _PIECES.get(kind)
         if name is not None:
-            piece = self._piece(said, event)
-            if piece and self._wanted:
+            piece = self._read_piece(members, event)
+            if piece and self._wants_content:
                 getattr(self._output, name).append(piece)
-                self._allowance.take(piece)
+                self._allowance.count(piece)
             return False
-        take = self._TAKES.get(kind)
-        if take is not None:
-            take(self, said, event)
-        elif said.get("object") == "error" or extras_of(event).get("object") == "error":
-            # vLLM: the event is the error
+        read = self._READERS.get(kind)
+        if read is not None:
+            read(self, members, event)
+        elif members.get("object") == "error" or extras_of(event).get("object") == "error":
+            # vLLM sends the error where the stream would go on; the client hands it out as an event (inspect_ai#3687).
             note_error(self._record, all_members_of(event))
         return False
 
     def finish(self) -> Failure | None:
         """Fill the record; where the whole response lacks what its events said, they count."""
-        record, ended = self._record, self._ended
-        pieces = self._add_up()
-        if ended is None:
-            self._allowance.note(record)
-            put_choice(record, pieces, None)
-        elif pieces.says_something and not ended.says_something:
+        record, last_output = self._record, self._last_output
+        pieces = self._output
+        self._allowance.cut_to_limit()
+        for call, arguments in self._calls.values():
+            if arguments:
+                call.arguments = arguments.joined() or ""
+            pieces.tool_calls.append(call)
+        pieces.server_calls += self._server_calls.values()
+        if last_output is None:
+            self._allowance.note_omitted(record)
+            set_choice(record, pieces, None)
+        # Some servers end with a response whose `output` is empty.
+        elif pieces.says_something and not last_output.says_something:
             reason = record.choices[0].finish_reason if record.choices else None
-            self._allowance.note(record)
-            put_choice(record, pieces, "tool_calls" if reason == "stop" and pieces.waits_for_caller else reason)
-        if self._audio_bytes and self._wanted and record.choices:
+            self._allowance.note_omitted(record)
+            set_choice(record, pieces, "tool_calls" if reason == "stop" and pieces.waits_for_caller else reason)
+        if self._audio_bytes and self._wants_content and record.choices:
             record.choices[0].media.append(blob("audio", None, self._audio_bytes))
-        self._settle(record)
-        return _CUT if ended is None else None
+        self._on_finish(record)
+        return _ENDED_EARLY if last_output is None else None
 
-    def _add_up(self) -> Output:
-        output = self._output
-        self._allowance.settle()
-        for call, pieces in self._calls.values():
-            if pieces:
-                call.arguments = pieces.joined() or ""
-            output.tool_calls.append(call)
-        output.server_calls += self._server_calls.values()
-        return output
-
-    def _piece(self, said: Members, event: Any) -> str | None:
-        """Return the event's piece, and note when the first one came. A client that does not know the event keeps it apart."""
-        delta = said.get("delta")
+    def _read_piece(self, members: Members, event: Any) -> str | None:
+        """Return the event's piece, and note when the first one came."""
+        delta = members.get("delta")
+        # A client that does not know the event keeps its members apart.
         if delta is None:
             delta = extras_of(event).get("delta")
         if not delta or not isinstance(delta, str):
@@ -138,86 +139,93 @@ class ResponseFold:
             record.first_chunk_ns = time.perf_counter_ns() - record.started
         return delta
 
-    def _take_part_of_reasoning(self, _said: Members, _event: Any) -> None:
-        self._output.part_of_reasoning()
+    def _read_reasoning_part(self, _members: Members, _event: Any) -> None:
+        self._output.begin_reasoning_part()
 
-    def _take_arguments(self, said: Members, event: Any) -> None:
-        piece = self._piece(said, event)
-        if piece and self._wanted:
-            place = _place(said)
-            entry = self._calls.get(place)
+    def _read_arguments(self, members: Members, event: Any) -> None:
+        piece = self._read_piece(members, event)
+        if piece and self._wants_content:
+            key = _item_key(members)
+            entry = self._calls.get(key)
+            # The event that announces the item may be missing, or come late.
             if entry is None:
-                entry = self._calls[place] = (ToolCall(), self._allowance.texts())
+                entry = self._calls[key] = (ToolCall(), self._allowance.new_text())
             entry[1].append(piece)
-            self._allowance.take(piece)
+            self._allowance.count(piece)
 
-    def _take_audio(self, said: Members, event: Any) -> None:
-        piece = self._piece(said, event)
+    def _read_audio(self, members: Members, event: Any) -> None:
+        # Measured and dropped: a minute of PCM is 3.8 MB of base64.
+        piece = self._read_piece(members, event)
         if piece:
             self._audio_bytes += base64_size(piece)
 
-    def _take_item(self, said: Members, event: Any) -> None:
-        """Take an item that begins, or is whole: calls are read from it, messages and reasoning come in pieces."""
-        item = said.get("item") or extras_of(event).get("item")
-        # an older client keeps apart what it does not know: `execution`, `environment`
-        told = all_members_of(item)
-        kind = told.get("type")
-        place = _place(said)
-        if waits_for_caller(told):
-            call = tool_call(item, content=self._wanted)
-            begun = self._calls.get(place)
-            pieces = begun[1] if begun and not call.arguments else self._allowance.texts()
-            self._calls[place] = (call, pieces)
-            # who runs it may be known only when the item is whole
-            self._server_calls.pop(place, None)
+    def _read_item(self, members: Members, event: Any) -> None:
+        """Read an item that begins, or is whole: calls are read from it, messages and reasoning come in pieces."""
+        item = members.get("item") or extras_of(event).get("item")
+        # An older client keeps apart what it does not know: `execution`, `environment`.
+        item_members = all_members_of(item)
+        kind = item_members.get("type")
+        key = _item_key(members)
+        if waits_for_caller(item_members):
+            call = tool_call(item, content=self._wants_content)
+            announced = self._calls.get(key)
+            # Whole arguments win over their pieces; an item that only begins has none yet.
+            pieces = announced[1] if announced and not call.arguments else self._allowance.new_text()
+            self._calls[key] = (call, pieces)
+            # Who runs it may be known only when the item is whole.
+            self._server_calls.pop(key, None)
         elif is_server_call(kind):
-            self._server_calls[place] = server_call(item, content=self._wanted)
-            self._calls.pop(place, None)
-        elif said["type"] == "response.output_item.done" and kind not in ("message", "reasoning"):
-            self._output.take_other(item)
+            # The item that is whole replaces the one that began: only it has the query, the results and the final status.
+            self._server_calls[key] = server_call(item, content=self._wants_content)
+            self._calls.pop(key, None)
+        elif members["type"] == "response.output_item.done" and kind not in ("message", "reasoning"):
+            self._output.add_other(item)
             if kind == "compaction":
                 note_compaction(self._record)
 
-    def _take_head(self, said: Members, event: Any) -> None:
-        read_head(self._record, _response(said, event))
+    def _read_head(self, members: Members, event: Any) -> None:
+        read_response_head(self._record, _response(members, event))
 
-    def _take_end(self, said: Members, event: Any) -> None:
-        response = _response(said, event)
-        if not response.get("status") and said["type"] != "response.done":
-            response = {**response, "status": said["type"].removeprefix("response.")}
-        self._ended = read_answer(self._record, response)
-        # OpenRouter's documentation has it on the last chunk, the schema of the response inside
+    def _read_end(self, members: Members, event: Any) -> None:
+        response = _response(members, event)
+        # Some servers leave the status out of the response; the event's name has it, but for `response.done`.
+        if not response.get("status") and members["type"] != "response.done":
+            response = {**response, "status": members["type"].removeprefix("response.")}
+        self._last_output = read_whole(self._record, response)
+        # OpenRouter's documentation has it on the last chunk, the schema of the response inside.
         note_routing(self._record, extras_of(event).get("openrouter_metadata"))
 
-    def _take_error(self, _said: Members, event: Any) -> None:
+    def _read_error(self, _members: Members, event: Any) -> None:
         self._record.failure = failure_of(error_of(event))
 
-    _TAKES: ClassVar[Mapping[str, Callable[[ResponseFold, Members, Any], object]]] = {
-        "response.created": _take_head,
-        "response.queued": _take_head,
-        "response.in_progress": _take_head,
-        "response.output_item.added": _take_item,
-        "response.output_item.done": _take_item,
-        "response.reasoning_summary_part.added": _take_part_of_reasoning,
-        "response.function_call_arguments.delta": _take_arguments,
-        "response.custom_tool_call_input.delta": _take_arguments,
-        "response.mcp_call_arguments.delta": _piece,
-        "response.code_interpreter_call_code.delta": _piece,
-        "response.audio.delta": _take_audio,
-        "response.output_audio.delta": _take_audio,
-        "error": _take_error,
-        **dict.fromkeys(FINAL, _take_end),
+    _READERS: ClassVar[Mapping[str, Callable[[ResponseFold, Members, Any], object]]] = {
+        "response.created": _read_head,
+        "response.queued": _read_head,
+        "response.in_progress": _read_head,
+        "response.output_item.added": _read_item,
+        "response.output_item.done": _read_item,
+        "response.reasoning_summary_part.added": _read_reasoning_part,
+        "response.function_call_arguments.delta": _read_arguments,
+        "response.custom_tool_call_input.delta": _read_arguments,
+        # Of calls that the provider runs only the time of the first piece is noted: the whole item has the rest.
+        "response.mcp_call_arguments.delta": _read_piece,
+        "response.code_interpreter_call_code.delta": _read_piece,
+        "response.audio.delta": _read_audio,
+        "response.output_audio.delta": _read_audio,
+        "error": _read_error,
+        **dict.fromkeys(FINAL, _read_end),
     }
-    """What is done with the other events that say something, by type."""
+    """How the other events that say something are read, by type."""
 
 
-def _response(said: Members, event: Any) -> Members:
-    return all_members_of(said.get("response") or extras_of(event).get("response"))
+def _response(members: Members, event: Any) -> Members:
+    return all_members_of(members.get("response") or extras_of(event).get("response"))
 
 
-def _place(said: Members) -> object:
-    """Return what tells an item from the others of its response."""
-    place = said.get("output_index")
-    if not isinstance(place, int):
-        place = said.get("item_id")
-    return place if isinstance(place, int | str) else None
+def _item_key(members: Members) -> object:
+    """Return what tells an item from the others of its response: its index, else its id."""
+    # The index first: `response.output_item.added` has no `item_id`, its deltas have.
+    key = members.get("output_index")
+    if not isinstance(key, int):
+        key = members.get("item_id")
+    return key if isinstance(key, int | str) else None

@@ -12,7 +12,11 @@ FUNCTION_CALLS: Final = frozenset({"custom_tool_call", "function_call"})
 APPROVAL_REQUEST: Final = "mcp_approval_request"
 APPROVAL_RESPONSE: Final = "mcp_approval_response"
 ORIGINS: Final = ("namespace", "server_label")
-"""Members of a call that say where its tool is from."""
+"""Members of a call that name where its tool is from."""
+STATED_ELSEWHERE: Final = frozenset({"id", "type", "status", "result", "encrypted_content", "fingerprint"})
+"""Members of a built-in call that the span has elsewhere, or that are media or can be read by the provider only."""
+CALL_CONTEXT: Final = frozenset({"caller", "created_by", "environment", "execution", *ORIGINS})
+"""Members of a call that waits for the caller which do not describe what is to be done."""
 _CALLER_TOOLS: Final = frozenset({"apply_patch_call", "computer_call", "local_shell_call"})
 _SERVER_ITEMS: Final = frozenset({"mcp_call", "mcp_list_tools", "program"})
 
@@ -35,6 +39,7 @@ def waits_for_caller(item: Mapping[str, Any]) -> bool:
 
 def is_server_call(kind: object) -> bool:
     """Return whether items of this type are calls of a built-in tool, unless they wait for the caller."""
+    # By the ending, so that a tool which the API gets tomorrow is counted as well.
     return isinstance(kind, str) and (kind.endswith("_call") or kind in _SERVER_ITEMS)
 
 
@@ -48,5 +53,6 @@ def is_output(kind: object) -> bool:
     return isinstance(kind, str) and kind.endswith("_output")
 
 
-def _type_of(thing: Any) -> Any:
-    return thing.get("type") if isinstance(thing, Mapping) else getattr(thing, "type", None)
+def _type_of(environment: Any) -> Any:
+    # A mapping in a raw body, an object of the client otherwise; this file imports no reader for it.
+    return environment.get("type") if isinstance(environment, Mapping) else getattr(environment, "type", None)

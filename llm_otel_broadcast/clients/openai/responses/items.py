@@ -1,6 +1,6 @@
 """Reading the output items of the responses API (and of realtime, which has the same): what they add up to is one choice.
 
-Texts are taken as they are, calls of built-in tools as a shallow copy, media as a description; encrypted reasoning never.
+TextPieces are taken as they are, calls of built-in tools as a shallow copy, media as a description; encrypted reasoning never.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from typing import Any, Final
 
 from llm_otel_broadcast.clients.answer_texts import Allowance
 from llm_otel_broadcast.clients.openai.responses.item_types import (
+    CALL_CONTEXT,
     FUNCTION_CALLS,
     ORIGINS,
+    STATED_ELSEWHERE,
     is_output,
     is_server_call,
     tool_of,
@@ -28,23 +30,25 @@ from llm_otel_broadcast.clients.reader import (
     text_within,
 )
 from llm_otel_broadcast.record.generation import Choice, ServerCall, ToolCall
+from llm_otel_broadcast.record.media import base64_size, blob
 
-_NO_DETAIL: Final = frozenset(
-    {"id", "type", "status", "result", "encrypted_content", "fingerprint", "partial_image_b64"}
-)
-"""Members of a built-in call that are said elsewhere, or are media."""
-_NO_ARGUMENTS: Final = _NO_DETAIL | {"call_id", "caller", "created_by", "environment", "execution", *ORIGINS}
-"""Members of a call that waits for the caller which say nothing of what to do."""
-_MAX_ITEMS: Final = 64
-_MAX_DEPTH: Final = 3
+_NOT_DETAILS: Final = STATED_ELSEWHERE | {"partial_image_b64"}
+_NOT_ARGUMENTS: Final = _NOT_DETAILS | CALL_CONTEXT | {"call_id"}
+_MAX_COPIED_ITEMS: Final = 64
+_MAX_COPIED_LEVELS: Final = 3
 _BETWEEN_PARTS: Final = "\n\n"
 
 
 class Output:
-    """Items as they come, whole or in pieces."""
+    """What the items of one response add up to; they come whole or in pieces.
+
+    Args:
+        allowance: how much the texts may hold, together with all texts of the answer.
+        wants_content: whether content may be kept.
+    """
 
     __slots__ = (
-        "_returned",
+        "_returned_ids",
         "is_compacted",
         "media",
         "reasoning",
@@ -52,106 +56,110 @@ class Output:
         "server_calls",
         "text",
         "tool_calls",
-        "wanted",
+        "wants_content",
     )
 
-    def __init__(self, allowance: Allowance, *, wanted: bool) -> None:
-        self.wanted = wanted
-        """Whether content may be kept."""
-        self.text = allowance.texts()
-        self.reasoning = allowance.texts()
-        self.refusal = allowance.texts()
+    def __init__(self, allowance: Allowance, *, wants_content: bool) -> None:
+        self.wants_content = wants_content
+        self.text = allowance.new_text()
+        self.reasoning = allowance.new_text()
+        self.refusal = allowance.new_text()
         self.tool_calls: list[ToolCall] = []
         self.server_calls: list[ServerCall] = []
         self.media: list[Mapping[str, object]] = []
         """Media, and items of other kinds, described."""
         self.is_compacted = False
         """The provider replaced earlier turns by a summary."""
-        self._returned: set[str] = set()
+        self._returned_ids: set[str] = set()
         """Ids of calls whose result is in the answer: nobody waits for that."""
 
-    def take(self, item: Any) -> None:
-        """Take a whole item."""
-        said = members_of(item)
-        kind = said.get("type")
+    def add(self, item: Any) -> None:
+        """Add a whole item."""
+        members = members_of(item)
+        kind = members.get("type")
         if kind == "message":
-            if self.wanted and said.get("role") in (None, "assistant"):
-                self._take_message(said)
+            # Compaction returns the user's messages as well.
+            if self.wants_content and members.get("role") in (None, "assistant"):
+                self._add_message(members)
         elif kind == "reasoning":
-            if self.wanted:
-                # openai 1.66 does not know `summary` and keeps it apart
-                self._take_reasoning(all_members_of(item))
+            if self.wants_content:
+                # openai 1.66 does not know `summary` and keeps it apart.
+                self._add_reasoning(all_members_of(item))
+        # Who runs a call may be an unknown member for an older client.
         elif waits_for_caller(all_members_of(item)):
-            self.tool_calls.append(tool_call(item, content=self.wanted))
+            self.tool_calls.append(tool_call(item, content=self.wants_content))
         elif is_server_call(kind):
-            self.server_calls.append(server_call(item, content=self.wanted))
-            if self.wanted and kind == "image_generation_call":
-                self._take_image(all_members_of(item))
+            self.server_calls.append(server_call(item, content=self.wants_content))
+            if self.wants_content and kind == "image_generation_call":
+                self._add_image(all_members_of(item))
         else:
-            self.take_other(item)
+            self.add_other(item)
 
-    def take_other(self, item: Any) -> None:
-        """Take an item that is neither text nor call: a tool's result, a compaction, what nobody knows here yet."""
-        said = all_members_of(item)
-        kind = text_of(said.get("type"))
+    def add_other(self, item: Any) -> None:
+        """Add an item that is neither text nor call: a tool's result, a compaction, a type that is not known here yet."""
+        members = all_members_of(item)
+        kind = text_of(members.get("type"))
         if kind is None:
             return
         self.is_compacted = self.is_compacted or kind == "compaction"
-        identity = text_of(said.get("call_id")) or text_of(said.get("id"))
-        named = {"id": identity} if identity else {}
+        # An output has the `call_id` of the call that it answers, besides an id of its own.
+        identity = text_of(members.get("call_id")) or text_of(members.get("id"))
+        id_member = {"id": identity} if identity else {}
         if is_output(kind):
-            self._returned.add(identity or "")
-            if self.wanted:
-                result = {"type": tool_of(kind), **_details_of(said, _NO_DETAIL - {"result"} | {"call_id"})}
-                part = {"type": "server_tool_call_response", **named, "server_tool_call_response": result}
+            self._returned_ids.add(identity or "")
+            if self.wants_content:
+                result = {"type": tool_of(kind), **_details_of(members, _NOT_DETAILS - {"result"} | {"call_id"})}
+                part = {"type": "server_tool_call_response", **id_member, "server_tool_call_response": result}
                 self.media.append(part)
-        elif self.wanted:
-            self.media.append({"type": kind, **named, **_details_of(said, _NO_DETAIL | {"call_id"})})
+        elif self.wants_content:
+            self.media.append({"type": kind, **id_member, **_details_of(members, _NOT_DETAILS | {"call_id"})})
 
-    def _take_message(self, said: Members) -> None:
-        content = said.get("content")
+    def _add_message(self, message: Members) -> None:
+        content = message.get("content")
+        # A text where a list of parts belongs: open servers that build the item from a chat message.
         if isinstance(content, str):
             self.text += [content] if content else []
-        for part in items_of(said, "content"):
-            self._take_part(members_of(part))
+        for part in items_of(message, "content"):
+            members = members_of(part)
+            refusal = text_of(members.get("refusal"))
+            if refusal:
+                self.refusal.append(refusal)
+            # Of spoken parts (realtime) the transcript.
+            text = text_within(members.get("text")) or text_of(members.get("transcript"))
+            if text:
+                self.text.append(text)
 
-    def _take_part(self, part: Members) -> None:
-        """Take a part of a message; of spoken ones the transcript."""
-        refusal = text_of(part.get("refusal"))
-        if refusal:
-            self.refusal.append(refusal)
-        text = text_within(part.get("text")) or text_of(part.get("transcript"))
-        if text:
-            self.text.append(text)
-
-    def _take_reasoning(self, said: Members) -> None:
-        """Take summaries, and the reasoning itself where a provider shows it."""
+    def _add_reasoning(self, item: Members) -> None:
+        """Add summaries, and the reasoning itself where a provider shows it."""
         for name in ("summary", "content"):
-            parts = said.get(name)
-            for part in (parts,) if isinstance(parts, str) else items_of(said, name):
+            parts = item.get(name)
+            for part in (parts,) if isinstance(parts, str) else items_of(item, name):
                 text = text_within(part)
                 if text:
                     self.reasoning += (_BETWEEN_PARTS, text) if self.reasoning else (text,)
 
-    def _take_image(self, said: Members) -> None:
-        data = said.get("result")
+    def _add_image(self, item: Members) -> None:
+        data = item.get("result")
         if isinstance(data, str) and data:
-            kind = text_of(said.get("output_format"))
+            kind = text_of(item.get("output_format"))
             self.media.append(blob("image", f"image/{kind}" if kind else None, base64_size(data)))
 
-    def part_of_reasoning(self) -> None:
+    def begin_reasoning_part(self) -> None:
         """Begin another part of the reasoning, which comes in pieces."""
+        # The same separator as between whole parts, so that a streamed answer reads like a whole one.
         if self.reasoning:
             self.reasoning.append(_BETWEEN_PARTS)
 
     @property
     def waits_for_caller(self) -> bool:
         """Whether the answer ends because the caller has to run a tool."""
-        return any(call.id not in self._returned for call in self.tool_calls)
+        # A call whose result is in the same answer was run by the provider after all.
+        return any(call.id not in self._returned_ids for call in self.tool_calls)
 
     @property
     def size(self) -> int:
         """The length of the texts kept."""
+        # Read at the end of the call, for the queue's bound: not the bytes, but what grows with them.
         pieces = (*self.text, *self.reasoning, *self.refusal, *(call.arguments for call in self.tool_calls))
         return sum(map(len, pieces)) + sum(_length(call.details) for call in self.server_calls)
 
@@ -159,7 +167,7 @@ class Output:
     def says_something(self) -> bool:
         return bool(self.text or self.reasoning or self.refusal or self.tool_calls or self.server_calls or self.media)
 
-    def close(self, finish_reason: str | None) -> Choice:
+    def to_choice(self, finish_reason: str | None) -> Choice:
         """Return the answer that the items are."""
         return Choice(
             finish_reason=finish_reason,
@@ -176,62 +184,56 @@ def tool_call(item: Any, *, content: bool) -> ToolCall:
 
     A built-in tool's arguments are the members that say what to do (`action`, `operation`).
     """
-    said = all_members_of(item)
-    kind = str(said.get("type"))
-    arguments = said.get("arguments", said.get("input"))
+    members = all_members_of(item)
+    kind = str(members.get("type"))
+    # A custom tool takes free text, in `input`.
+    arguments = members.get("arguments", members.get("input"))
     if arguments is None and content and kind not in FUNCTION_CALLS:
-        arguments = _details_of(said, _NO_ARGUMENTS)
+        arguments = _details_of(members, _NOT_ARGUMENTS)
     return ToolCall(
-        id=id_of(said.get("call_id")) or id_of(said.get("id")),
-        name=text_of(said.get("name")) or (None if kind in FUNCTION_CALLS else tool_of(kind)),
+        # The caller answers with the `call_id`; a request for approval has an `id` only.
+        id=id_of(members.get("call_id")) or id_of(members.get("id")),
+        name=text_of(members.get("name")) or (None if kind in FUNCTION_CALLS else tool_of(kind)),
         arguments=json_text(arguments) if content else "",
-        details={name: text for name in ORIGINS if (text := text_of(said.get(name)))} or None if content else None,
+        details={name: text for name in ORIGINS if (text := text_of(members.get(name)))} or None if content else None,
     )
 
 
 def server_call(item: Any, *, content: bool) -> ServerCall:
     """Return the call of a built-in tool that the provider runs: a `web_search_call` is one of `web_search`."""
-    said = all_members_of(item)
+    members = all_members_of(item)
     return ServerCall(
-        kind=tool_of(str(said.get("type"))),
-        id=text_of(said.get("id")),
-        status=text_of(said.get("status")),
-        details=(_details_of(said, _NO_DETAIL) or None) if content else None,
+        kind=tool_of(str(members.get("type"))),
+        id=text_of(members.get("id")),
+        status=text_of(members.get("status")),
+        # Queries and results are content; kind and status are not.
+        details=(_details_of(members, _NOT_DETAILS) or None) if content else None,
     )
 
 
-def _details_of(said: Members, left_out: frozenset[str]) -> dict[str, object]:
-    return {name: shallow(value) for name, value in said.items() if name not in left_out and value not in (None, [])}
-
-
-def base64_size(data: str) -> int:
-    """Return how many bytes a base64 text stands for."""
-    return max(0, len(data) * 3 // 4 - data[-2:].count("="))
+def _details_of(members: Members, excluded: frozenset[str]) -> dict[str, object]:
+    return {name: shallow(value) for name, value in members.items() if name not in excluded and value not in (None, [])}
 
 
 def shallow(value: Any, depth: int = 0) -> object:
     """Copy what a part or a built-in call says of itself: texts and numbers, a few levels down; inline media are left out."""
+    # A data URL can be megabytes (a screenshot): it is looked at by its scheme alone.
     if isinstance(value, str):
         return "<data>" if value[:5].lower() == "data:" else value
     if value is None or isinstance(value, bool | int | float):
         return value
-    if depth == _MAX_DEPTH:
+    # Runs on the host's thread: what a tool returned may be a tree of any size.
+    if depth == _MAX_COPIED_LEVELS:
         return f"<{type(value).__name__}>"
     if isinstance(value, list | tuple):
-        return [shallow(one, depth + 1) for one in value[:_MAX_ITEMS]]
-    members = list(all_members_of(value).items())[:_MAX_ITEMS]
-    return {str(name): shallow(one, depth + 1) for name, one in members if one is not None}
+        return [shallow(item, depth + 1) for item in value[:_MAX_COPIED_ITEMS]]
+    members = list(all_members_of(value).items())[:_MAX_COPIED_ITEMS]
+    return {str(name): shallow(member, depth + 1) for name, member in members if member is not None}
 
 
-def _length(kept: object) -> int:
-    if isinstance(kept, str):
-        return len(kept)
-    if isinstance(kept, Mapping):
-        return sum(map(_length, kept.values()))
-    return sum(map(_length, kept)) if isinstance(kept, list) else 0
-
-
-def blob(modality: str, mime_type: str | None, size: int) -> Mapping[str, object]:
-    """Describe inline media instead of carrying them."""
-    named = {"mime_type": mime_type} if mime_type else {}
-    return {"type": "blob", "modality": modality, **named, "stripped": True, "bytes": size}
+def _length(value: object) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(_length, value.values()))
+    return sum(map(_length, value)) if isinstance(value, list) else 0

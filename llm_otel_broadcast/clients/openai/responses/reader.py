@@ -15,11 +15,10 @@ from typing import Any, Final
 from llm_otel_broadcast.clients.arguments import keep_argument
 from llm_otel_broadcast.clients.openai.responses.background import Background
 from llm_otel_broadcast.clients.openai.responses.events import ResponseFold
-from llm_otel_broadcast.clients.openai.responses.whole import FETCH, UNFINISHED, conversation_of, read_answer
+from llm_otel_broadcast.clients.openai.responses.whole import FETCH, UNFINISHED, conversation_of, read_whole
 from llm_otel_broadcast.clients.openai.tool_calls import id_of
 from llm_otel_broadcast.clients.openai.tools import note_tools
 from llm_otel_broadcast.clients.reader import (
-    Members,
     Reader,
     all_members_of,
     is_set,
@@ -60,37 +59,43 @@ class ResponsesReader(Reader):
         record.request_model = text_of(kwargs.get("model"))
         record.stream = kwargs.get("stream") is True
         record.parameters = _parameters(kwargs)
+        # The conversation's earlier turns are at the provider: these ids are all that leads to them.
         note(record, previous_response_id=text_of(kwargs.get("previous_response_id")))
         note(record, conversation_id=conversation_of(kwargs))
         note(record, background=kwargs.get("background") is True or None)
         if "prompt" in kwargs:
-            _note_prompt(record, members_of(kwargs["prompt"]))
+            prompt = members_of(kwargs["prompt"])
+            name = text_of(prompt.get("id"))
+            # A prompt kept at the provider. What its variables are filled with is content, and not kept.
+            if name:
+                note(record, prompt_name=name, prompt_version=id_of(prompt.get("version")))
         if _is_compacted(kwargs.get("input")):
             note(record, is_compacted=True)
         if content:
             record.wants_content = True
             record.instructions = text_of(kwargs.get("instructions"))
             record.size += len(record.instructions or "")
-            if not hasattr(kwargs.get("input"), "__next__"):  # the client refuses iterators here, and names their type
+            # The client refuses an iterator here and names its type in the error: it must not see one of ours.
+            if not hasattr(kwargs.get("input"), "__next__"):
                 record.messages, size = keep_argument(kwargs, "input")
                 record.size += size
         if "tools" in kwargs:
             note_tools(record, kwargs, content=content)
 
     def read_response(self, record: Generation, response: Any) -> None:
-        read_answer(record, all_members_of(response))
-        self.settle(record)
+        read_whole(record, all_members_of(response))
+        self.follow_background(record)
 
     def fold(self, record: Generation) -> ResponseFold:
-        return ResponseFold(record, self.settle)
+        return ResponseFold(record, self.follow_background)
 
-    def settle(self, record: Generation) -> None:
-        """Note a response that goes on in the background."""
-        told = record.details
+    def follow_background(self, record: Generation) -> None:
+        """Note a response that goes on in the background after the call has ended."""
+        details = record.details
         if (
-            told is not None
-            and told.get("background")
-            and told.get("response_status") in UNFINISHED
+            details is not None
+            and details.get("background")
+            and details.get("response_status") in UNFINISHED
             and record.response_id
         ):
             self._background.await_end(record.response_id)
@@ -106,49 +111,47 @@ class FetchReader(ResponsesReader):
     """Reads responses that are fetched."""
 
     operation = FETCH
+    # `retrieve(response_id)`: the one method of ours whose argument is usually given by position.
     positional = ("response_id",)
 
     def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
         record.stream = kwargs.get("stream") is True
         record.wants_content = content
         record.response_id = text_of(kwargs.get("response_id"))
-        after = kwargs.get("starting_after")
-        note(record, stream_cursor=str(after) if type(after) is int else None)
+        cursor = kwargs.get("starting_after")
+        note(record, stream_cursor=str(cursor) if type(cursor) is int else None)
 
-    def settle(self, record: Generation) -> None:
-        """Leave tokens and failure to whoever sees the end of one of our background responses first."""
+    def follow_background(self, record: Generation) -> None:
+        """Leave tokens and failure out, unless this is the first to see the end of one of our background responses."""
         status = (record.details or {}).get("response_status")
-        awaited = status is not None and status not in UNFINISHED and self._background.end(record.response_id or "")
-        if awaited:
+        is_first = status is not None and status not in UNFINISHED and self._background.end(record.response_id or "")
+        if is_first:
             return
+        # Another span has the same tokens: they would be counted and billed twice.
         record.usage = None
         if status == "failed":
             record.failure = None
-
-
-def _note_prompt(record: Generation, prompt: Members) -> None:
-    """Note which of the prompts kept at the provider is used; what it is filled with is content, and not kept."""
-    name, version = text_of(prompt.get("id")), prompt.get("version")
-    if name:
-        note(record, prompt_name=name, prompt_version=id_of(version))
 
 
 def _is_compacted(items: Any) -> bool:
     """Return whether the input holds a summary that the provider made of earlier turns."""
     if not isinstance(items, list | tuple):
         return False
+    # Most items are dicts of the caller's: no call for those.
     return any((item if type(item) is dict else members_of(item)).get("type") == "compaction" for item in items)
 
 
 def _parameters(kwargs: dict[str, Any]) -> dict[str, object]:
-    asked = parameters_of(kwargs, PARAMETERS)
-    reasoning, text, wanted = kwargs.get("reasoning"), kwargs.get("text"), kwargs.get("text_format")
+    parameters = parameters_of(kwargs, PARAMETERS)
+    reasoning, text, text_format = kwargs.get("reasoning"), kwargs.get("text"), kwargs.get("text_format")
     effort = None if reasoning is None else members_of(reasoning).get("effort")
     if effort is not None:
-        asked["reasoning_effort"] = effort
-    if wanted is not None and is_set(wanted):
-        asked["response_format"] = wanted
+        parameters["reasoning_effort"] = effort
+    # `text_format` is the class given to `parse`; `create` has the format inside `text`.
+    if text_format is not None and is_set(text_format):
+        parameters["response_format"] = text_format
     elif text is not None:
         form = members_of(members_of(text).get("format"))
-        asked["response_format"] = {"type": form.get("type"), "name": form.get("name")}
-    return asked
+        # Not the schema: it can be large, and its descriptions are content.
+        parameters["response_format"] = {"type": form.get("type"), "name": form.get("name")}
+    return parameters

@@ -16,50 +16,54 @@ from llm_otel_broadcast.record.generation import Generation
 FETCH: Final = "fetch_response"
 """The operation of fetching a response that another call has made."""
 UNFINISHED: Final = frozenset({"queued", "in_progress"})
-_REASONS: Final = {"max_output_tokens": "length"}
-"""Why a response is incomplete, as chat completions call it; other reasons keep their names."""
+_FINISH_REASONS: Final = {"max_output_tokens": "length"}
+"""Why a response is incomplete, in the words of chat completions; other reasons keep their names."""
 
 
-def read_head(record: Generation, said: Members) -> None:
+def read_response_head(record: Generation, response: Members) -> None:
     """Read what is known as soon as the response exists."""
-    record.response_id = text_of(said.get("id")) or record.response_id
-    record.response_model = record.served_model or text_of(said.get("model")) or record.response_model
-    record.serving_provider = text_of(said.get("provider")) or record.serving_provider
-    note(record, response_status=text_of(said.get("status")))
-    note(record, conversation_id=conversation_of(said))
+    record.response_id = text_of(response.get("id")) or record.response_id
+    # The header of Azure's router names the snapshot, the body the deployment (openai-python#3271).
+    record.response_model = record.served_model or text_of(response.get("model")) or record.response_model
+    record.serving_provider = text_of(response.get("provider")) or record.serving_provider
+    note(record, response_status=text_of(response.get("status")))
+    note(record, conversation_id=conversation_of(response))
+    # Of any other response the request has them.
     if record.operation == FETCH and record.wants_content and record.instructions is None:
-        # only of a response that is fetched: of any other the request has them
-        record.instructions = text_of(said.get("instructions"))
+        record.instructions = text_of(response.get("instructions"))
         record.size += len(record.instructions or "")
 
 
-def read_answer(record: Generation, said: Members) -> Output:
+def read_whole(record: Generation, response: Members) -> Output:
     """Read the whole response; return its items, which are the record's one choice, if it has come to that."""
-    read_head(record, said)
-    record.response_service_tier = text_of(said.get("service_tier")) or record.response_service_tier
-    usage = said.get("usage")
+    read_response_head(record, response)
+    # Not with the head: `response.created` echoes the tier that was asked for (`auto`), only the end has the one that served.
+    record.response_service_tier = text_of(response.get("service_tier")) or record.response_service_tier
+    usage = response.get("usage")
     if usage is not None:
         record.usage = read_usage(usage)
-    if "openrouter_metadata" in said:
-        note_routing(record, said["openrouter_metadata"])
-    output = Output(Allowance(record.max_characters), wanted=record.wants_answer)
-    for item in items_of(said, "output"):
-        output.take(item)
+    if "openrouter_metadata" in response:
+        note_routing(record, response["openrouter_metadata"])
+    output = Output(Allowance(record.max_characters), wants_content=record.wants_answer)
+    for item in items_of(response, "output"):
+        output.add(item)
     if output.is_compacted:
         note_compaction(record)
-    put_choice(record, output, _finish_reason(said, output))
-    note_error(record, said)
-    if record.failure is None and said.get("status") == "failed":
-        record.failure = _failure(said)
+    set_choice(record, output, _finish_reason(response, output))
+    # A good response has `error: null`; some servers send an error with status 200 and no status of their own.
+    note_error(record, response)
+    if record.failure is None and response.get("status") == "failed":
+        record.failure = _unstated_failure(response)
     return output
 
 
-def put_choice(record: Generation, output: Output, finish_reason: str | None) -> None:
+def set_choice(record: Generation, output: Output, finish_reason: str | None) -> None:
     """Make items the record's choice; a response that has neither said anything nor ended has none yet."""
+    # A choice without a finish reason would read as an answer that broke off.
     if finish_reason is None and not output.says_something:
         record.choices = []
         return
-    record.choices = [output.close(finish_reason)]
+    record.choices = [output.to_choice(finish_reason)]
     record.tool_call_count = len(output.tool_calls)
     record.server_calls = output.server_calls
     record.size += output.size
@@ -71,41 +75,43 @@ def note_compaction(record: Generation) -> None:
         note(record, is_compacted=True)
 
 
-def conversation_of(said: Members) -> str | None:
-    """Return the conversation's id: given as it is, as an object, or as realtime gives it."""
-    given = said.get("conversation")
-    named = text_of(given) or text_of(members_of(given).get("id")) if given is not None else None
-    return named or text_of(said.get("conversation_id"))
+def conversation_of(members: Members) -> str | None:
+    """Return the conversation's id from a request or a response: a text, an object with an id, or `conversation_id` (realtime)."""
+    conversation = members.get("conversation")
+    identity = (
+        text_of(conversation) or text_of(members_of(conversation).get("id")) if conversation is not None else None
+    )
+    return identity or text_of(members.get("conversation_id"))
 
 
-def _finish_reason(said: Members, output: Output) -> str | None:
-    status = said.get("status")
+def _finish_reason(response: Members, output: Output) -> str | None:
+    """Return how the response ended, in the words of chat completions; None while it is being made."""
+    # The API has no finish reason: its status and what the items ask for say the same.
+    status = response.get("status")
     if status == "completed":
         return "tool_calls" if output.waits_for_caller else "stop"
     if status == "incomplete":
-        reason = _because(said, "incomplete_details", "status_details") or "incomplete"
-        return _REASONS.get(reason, reason)
+        # `status_details` is realtime's.
+        details = (members_of(response.get(name)) for name in ("incomplete_details", "status_details"))
+        reason = next((reason for detail in details if (reason := text_of(detail.get("reason")))), "incomplete")
+        return _FINISH_REASONS.get(reason, reason)
     if status == "failed":
         return "error"
     return "cancelled" if status == "cancelled" else None
 
 
-def _because(said: Members, *places: str) -> str | None:
-    return next((reason for place in places if (reason := text_of(members_of(said.get(place)).get("reason")))), None)
-
-
-def _failure(said: Members) -> Failure:
+def _unstated_failure(response: Members) -> Failure:
     """Return why a response failed where its `error` does not say it: realtime has it one level down."""
-    error = members_of(members_of(said.get("status_details")).get("error"))
+    error = members_of(members_of(response.get("status_details")).get("error"))
     code = text_of(error.get("code")) or text_of(error.get("type"))
     message = text_of(error.get("message")) or "the response failed; the provider does not say why"
     return Failure(code or "failed", message, code=code)
 
 
 def error_of(event: Any) -> Members:
-    """Return what an `error` event says: itself, or one level down."""
-    said = all_members_of(event)
-    return members_of(said.get("error")) or said
+    """Return the error of an `error` event: the event itself (streams), or one level down (web sockets, realtime)."""
+    members = all_members_of(event)
+    return members_of(members.get("error")) or members
 
 
 def failure_of(error: Members) -> Failure:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.openai.responses.items import base64_size, blob
 from llm_otel_broadcast.clients.openai.responses.reader import ResponsesReader
 from llm_otel_broadcast.clients.reader import Members, all_members_of, items_of, text_of
+from llm_otel_broadcast.record.media import base64_size, blob
 
 _SETTINGS: Final = {
     "instructions": "instructions",
@@ -23,8 +23,9 @@ _SETTINGS: Final = {
     "tool_choice": "tool_choice",
     "tools": "tools",
 }
-"""What a session or one response may set, under the names of today and of the beta."""
-_MAX_HEARD: Final = 256
+"""What a session or one response may set, under the names of today and of the beta, by the names of the responses API."""
+_MAX_INPUT_ITEMS: Final = 256
+"""Kept between two responses; a program that only listens must not fill the memory."""
 
 
 class RealtimeReader(ResponsesReader):
@@ -34,8 +35,8 @@ class RealtimeReader(ResponsesReader):
     api = None
 
 
-class RealtimeTalk:
-    """What is known of one realtime session.
+class RealtimeSession:
+    """The state of one realtime session: its settings, and the input since the last response.
 
     Args:
         model: as the URL names it.
@@ -44,59 +45,68 @@ class RealtimeTalk:
     def __init__(self, model: str | None) -> None:
         self.settings: dict[str, Any] = {"model": model} if model else {}
         """What holds for every response that does not say otherwise; replaced when it changes."""
-        self._heard: list[object] = []
-        """What was said to the model since it was last asked."""
+        self._input_items: list[object] = []
+        """What was added to the conversation since the last response was asked for."""
 
-    def request(self, said: Members) -> dict[str, Any]:
-        """Return what a response itself is asked for, by the names of the responses API; `said`: `response.create`."""
-        own = all_members_of(said.get("response"))
-        heard, self._heard = self._heard, []
-        given = items_of(own, "input")
-        return {**_settings(own), "input": [_bare(item) for item in given] if given else heard}
+    def take_request(self, create: Members) -> dict[str, Any]:
+        """Return the arguments of a response, by the names of the responses API, and begin to collect the next one's input.
 
-    def sent(self, kind: str, said: Members) -> None:
+        Args:
+            create: the members of the event `response.create`.
+        """
+        response = all_members_of(create.get("response"))
+        # Taken over, not copied: what the caller adds from now on belongs to the next response.
+        input_items, self._input_items = self._input_items, []
+        # A response with an `input` of its own is made without the conversation.
+        own_input = items_of(response, "input")
+        return {**_settings_in(response), "input": [_without_audio(item) for item in own_input] or input_items}
+
+    def note_sent(self, kind: str, event: Members) -> None:
         """Note what the caller adds to the conversation."""
+        # Audio that is streamed in (`input_audio_buffer.append`) says nothing that a span could hold; its transcript comes back.
         if kind == "conversation.item.create":
-            self._hear(_bare(said.get("item")))
+            self._add(_without_audio(event.get("item")))
 
-    def received(self, kind: str, said: Members, *, content: bool) -> list[object]:
-        """Note what the server tells of the session; return what it heard the user say."""
+    def note_received(self, kind: str, event: Members, *, content: bool) -> list[object]:
+        """Note the session's settings as the server states them; return what the user said, if the event has it."""
         if kind in ("session.created", "session.updated"):
-            self.settings = {**self.settings, **_settings(all_members_of(said.get("session")))}
+            # A new dict, so that a turn can tell by identity whether the settings have changed since it was asked for.
+            self.settings = {**self.settings, **_settings_in(all_members_of(event.get("session")))}
         elif content and kind == "conversation.item.input_audio_transcription.completed":
-            transcript = text_of(said.get("transcript"))
+            transcript = text_of(event.get("transcript"))
             if transcript:
                 return [{"role": "user", "content": transcript}]
         return []
 
-    def hear(self, heard: list[object]) -> None:
-        """Keep what was said for the next response."""
-        for item in heard:
-            self._hear(item)
+    def add_input(self, items: list[object]) -> None:
+        """Keep what the user said for the next response."""
+        for item in items:
+            self._add(item)
 
-    def _hear(self, item: object) -> None:
-        if len(self._heard) < _MAX_HEARD:
-            self._heard.append(item)
-
-
-def _settings(said: Members) -> dict[str, Any]:
-    return {name: said[key] for key, name in _SETTINGS.items() if said.get(key) is not None}
+    def _add(self, item: object) -> None:
+        if len(self._input_items) < _MAX_INPUT_ITEMS:
+            self._input_items.append(item)
 
 
-def _bare(item: Any) -> dict[str, Any]:
+def _settings_in(members: Members) -> dict[str, Any]:
+    return {name: members[key] for key, name in _SETTINGS.items() if members.get(key) is not None}
+
+
+def _without_audio(item: Any) -> dict[str, Any]:
     """Copy an item of the conversation without its audio."""
-    said = dict(all_members_of(item))
-    parts = said.get("content")
+    members = dict(all_members_of(item))
+    parts = members.get("content")
     if isinstance(parts, list | tuple):
-        said["content"] = [_bare_part(dict(all_members_of(part))) for part in parts]
-    return said
+        members["content"] = [_part_without_audio(dict(all_members_of(part))) for part in parts]
+    return members
 
 
-def _bare_part(part: dict[str, Any]) -> dict[str, Any]:
+def _part_without_audio(part: dict[str, Any]) -> dict[str, Any]:
     if "audio" not in part and "transcript" not in part:
         return part
+    # The words where they are known, else how much audio there was.
     transcript = text_of(part.get("transcript"))
     if transcript:
         return {"type": "text", "text": transcript}
     audio = part.get("audio")
-    return {**blob("audio", None, base64_size(audio) if isinstance(audio, str) else 0)}
+    return blob("audio", None, base64_size(audio) if isinstance(audio, str) else 0)

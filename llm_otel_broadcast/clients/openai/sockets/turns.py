@@ -13,9 +13,9 @@ from llm_otel_broadcast.clients.call import Call, Patchpoint
 from llm_otel_broadcast.clients.openai.client import socket_server_of
 from llm_otel_broadcast.clients.openai.responses.events import FINAL
 from llm_otel_broadcast.clients.openai.responses.whole import error_of, failure_of
-from llm_otel_broadcast.clients.openai.sockets.realtime import RealtimeTalk
+from llm_otel_broadcast.clients.openai.sockets.realtime import RealtimeSession
 from llm_otel_broadcast.clients.reader import Members, all_members_of, extras_of, is_set, members_of
-from llm_otel_broadcast.clients.streams import Watch
+from llm_otel_broadcast.clients.streams import StreamWatch
 from llm_otel_broadcast.record.failure import Failure
 
 _MAX_TURNS: Final = 256
@@ -23,18 +23,24 @@ _MAX_TURNS: Final = 256
 
 
 class _Turn:
-    """One response, asked for or under way."""
+    """One response, asked for or under way.
 
-    __slots__ = ("asked", "call", "event_id", "lane", "settings", "suspect", "watch")
+    Args:
+        call: the call that the response is recorded as.
+        event: the members of `response.create`.
+        arguments: what was asked for, by the names of the responses API.
+        settings: the session's, as they were known when this was asked for.
+    """
 
-    def __init__(self, call: Call, said: Members, asked: dict[str, Any], settings: Members) -> None:
+    __slots__ = ("arguments", "call", "event_id", "lane", "settings", "suspect", "watch")
+
+    def __init__(self, call: Call, event: Members, arguments: dict[str, Any], settings: Members) -> None:
         self.call = call
-        self.asked = asked
+        self.arguments = arguments
         self.settings = settings
-        """Of the session, as they were known when this was asked for."""
-        self.watch = Watch(call)
-        self.event_id = said.get("event_id")
-        self.lane = said.get("stream_id")
+        self.watch = StreamWatch(call)
+        self.event_id = event.get("event_id")
+        self.lane = event.get("stream_id")
         """Several responses can be under way side by side, each in a lane that its events name."""
         self.suspect: Failure | None = None
         """An error that came after this was asked for, without saying what it is about."""
@@ -46,177 +52,192 @@ class Turns:
     Args:
         patchpoint: says who is watching, and who reads the API's responses.
         resource: what the connection was opened on (`client.responses`).
-        talk: what is known of a realtime session; None: the responses API, where `response.create` says it all.
+        session: the state of a realtime session; None: the responses API, where `response.create` says it all.
         headers: the headers that the connection was opened with: a session id may be among them.
     """
 
-    def __init__(self, patchpoint: Patchpoint, resource: Any, talk: RealtimeTalk | None, headers: Any) -> None:
+    def __init__(self, patchpoint: Patchpoint, resource: Any, session: RealtimeSession | None, headers: Any) -> None:
         self._patchpoint = patchpoint
         self._resource = resource
-        self._talk = talk
+        self._session = session
         self._headers = headers
         self._server = socket_server_of(resource)
-        self._asked: deque[_Turn] = deque()
-        self._open: dict[object, _Turn] = {}
-        self._lanes: dict[object, _Turn] = {}
+        self._requested: deque[_Turn] = deque()
+        """Asked for; the server has not begun to answer."""
+        self._by_response_id: dict[object, _Turn] = {}
+        """Under way."""
+        self._by_lane: dict[object, _Turn] = {}
+        """The turn that began last in each lane; None is the lane of a connection without lanes."""
         self._has_lanes = False
 
-    def ask(self, event: Any) -> object:
-        """Take an event that the caller sends; return the turn that it begins, if any."""
-        said = all_members_of(event)
-        kind = said.get("type")
+    def read_sent(self, event: Any) -> object:
+        """Read an event that the caller sends; return the turn that it begins, if any."""
+        members = all_members_of(event)
+        kind = members.get("type")
         if kind == "response.create":
-            if self._asked and self._asked[0].suspect is not None:
-                first = self._asked.popleft()
+            # An error came after the first request, and now the caller asks again: the error was about that request.
+            if self._requested and self._requested[0].suspect is not None:
+                first = self._requested.popleft()
                 first.call.finish(first.suspect)
-            turn = self._begin({name: value for name, value in said.items() if is_set(value)})
+            turn = self._begin({name: value for name, value in members.items() if is_set(value)})
             if turn is not None:
-                self._asked.append(turn)
+                self._requested.append(turn)
             return turn
-        if self._talk is not None and isinstance(kind, str) and self._wants_content():
-            self._talk.sent(kind, said)
+        if self._session is not None and isinstance(kind, str) and self._wants_content():
+            self._session.note_sent(kind, members)
         return None
 
-    def unsent(self, turn: object, error: BaseException) -> None:
-        """Take the error of sending what would have begun a turn."""
-        if isinstance(turn, _Turn) and turn in self._asked:
-            self._asked.remove(turn)
-            turn.watch.broke(error)
+    def fail_sending(self, turn: object, error: BaseException) -> None:
+        """End a turn whose `response.create` could not be sent."""
+        if isinstance(turn, _Turn) and turn in self._requested:
+            self._requested.remove(turn)
+            turn.watch.fail(error)
 
-    def take(self, event: Any) -> None:
-        """Take an event that the server sends."""
-        said = members_of(event)
-        kind = said.get("type")
+    def read_received(self, event: Any) -> None:
+        """Read an event that the server sends."""
+        members = members_of(event)
+        kind = members.get("type")
         if type(kind) is not str:
             return
         if kind == "error":
-            self._take_error(said, event)
+            self._read_error(members, event)
         elif kind.startswith("response."):
-            turn = self._start(said, event) if kind == "response.created" else self._turn_of(said, event)
+            turn = self._start(members, event) if kind == "response.created" else self._turn_of(members, event)
             if turn is not None:
-                turn.watch.look(event)
+                turn.watch.read_chunk(event)
                 if kind in FINAL:
                     self._end(turn)
-        elif self._talk is not None:
-            self._hear(self._talk, self._talk.received(kind, said, content=self._wants_content()))
+        elif self._session is not None:
+            items = self._session.note_received(kind, members, content=self._wants_content())
+            if items:
+                self._add_input(self._session, items)
 
     def close(self, error: BaseException | None = None) -> None:
-        """Take the end of the connection, which is the end of every turn."""
-        left = [*self._asked, *dict.fromkeys([*self._open.values(), *self._lanes.values()])]
-        self._asked.clear()
-        self._open.clear()
-        self._lanes.clear()
-        for turn in left:
+        """End every turn, because the connection has ended."""
+        # `dict.fromkeys`: a turn under way is in both dicts, and ends once.
+        turns = [*self._requested, *dict.fromkeys([*self._by_response_id.values(), *self._by_lane.values()])]
+        self._requested.clear()
+        self._by_response_id.clear()
+        self._by_lane.clear()
+        for turn in turns:
             if turn.suspect is not None:
                 turn.call.finish(turn.suspect)
             elif error is not None:
-                turn.watch.broke(error)
+                turn.watch.fail(error)
             else:
-                turn.watch.abandoned()
+                turn.watch.abandon()
 
-    def _begin(self, said: Members) -> _Turn | None:
-        if len(self._asked) + len(self._open) >= _MAX_TURNS:
+    def _begin(self, event: Members) -> _Turn | None:
+        # A program that asks and never reads must not fill the memory.
+        if len(self._requested) + len(self._by_response_id) >= _MAX_TURNS:
             return None
         settings: Members = {}
-        if self._talk is not None:
-            asked, settings = self._talk.request(said), self._talk.settings
-        else:  # what can be iterated once is the client's to consume
-            asked = {name: value for name, value in said.items() if not hasattr(value, "__next__")}
-        asked |= {"stream": True, "extra_headers": self._headers}
-        call = self._patchpoint.begin((self._resource,), {**settings, **asked})
+        if self._session is not None:
+            arguments, settings = self._session.take_request(event), self._session.settings
+        else:
+            # What can be iterated once is the client's to consume.
+            arguments = {name: value for name, value in event.items() if not hasattr(value, "__next__")}
+        arguments |= {"stream": True, "extra_headers": self._headers}
+        call = self._patchpoint.begin((self._resource,), {**settings, **arguments})
         if call is None:
             return None
+        # Placed, not entered: events of several turns come interleaved, so no span can be current between them.
         call.place_record()
         call.record.server = self._server or call.record.server
-        return _Turn(call, said, asked, settings)
+        return _Turn(call, event, arguments, settings)
 
-    def _start(self, said: Members, event: Any) -> _Turn | None:
+    def _start(self, members: Members, event: Any) -> _Turn | None:
         """Join `response.created` with what was asked for, in the same lane first come first served."""
-        lane = said.get("stream_id") or extras_of(event).get("stream_id")
+        lane = members.get("stream_id") or extras_of(event).get("stream_id")
         lane = lane if isinstance(lane, str) else None
-        turn = next((turn for turn in tuple(self._asked) if turn.lane == lane), None)
+        # A copy: the caller may send from another thread meanwhile.
+        turn = next((turn for turn in tuple(self._requested) if turn.lane == lane), None)
         if turn is None:
+            # With voice activity detection the realtime server asks the model by itself.
             turn = self._begin({"stream_id": lane})
         else:
-            self._asked.remove(turn)
+            self._requested.remove(turn)
             turn.suspect = None
-            self._ask_again(turn)
+            self._read_request_again(turn)
         if turn is None:
             return None
         self._has_lanes = self._has_lanes or lane is not None
-        before = [self._lanes.get(lane)]
-        self._lanes[lane] = turn
-        identity = members_of(said.get("response")).get("id")
-        if isinstance(identity, str):
-            before.append(self._open.get(identity))
-            self._open[identity] = turn
-        for other in before:
-            if other is not None and other not in self._open.values():  # nothing can reach it any more
-                other.watch.abandoned()
+        replaced = [self._by_lane.get(lane)]
+        self._by_lane[lane] = turn
+        response_id = members_of(members.get("response")).get("id")
+        if isinstance(response_id, str):
+            replaced.append(self._by_response_id.get(response_id))
+            self._by_response_id[response_id] = turn
+        for other in replaced:
+            # Nothing can reach it any more.
+            if other is not None and other not in self._by_response_id.values():
+                other.watch.abandon()
         return turn
 
-    def _ask_again(self, turn: _Turn) -> None:
-        """Read anew what was asked for when the session's settings have been told since, as they are at its start."""
-        if self._talk is None or self._talk.settings is turn.settings:
+    def _read_request_again(self, turn: _Turn) -> None:
+        """Read the request with the settings that the server has stated since: `session.created` comes after the first one."""
+        if self._session is None or self._session.settings is turn.settings:
             return
         record = turn.call.record
-        asked = {**self._talk.settings, **turn.asked}
-        self._patchpoint.reader.read_request(record, asked, content=record.wants_content)
+        arguments = {**self._session.settings, **turn.arguments}
+        self._patchpoint.reader.read_request(record, arguments, content=record.wants_content)
 
-    def _turn_of(self, said: Members, event: Any) -> _Turn | None:
-        identity = said.get("response_id") or members_of(said.get("response")).get("id")
-        if isinstance(identity, str):
-            return self._open.get(identity)
-        return self._lanes.get(self._lane_of(said, event))
+    def _turn_of(self, members: Members, event: Any) -> _Turn | None:
+        response_id = members.get("response_id") or members_of(members.get("response")).get("id")
+        if isinstance(response_id, str):
+            return self._by_response_id.get(response_id)
+        # Deltas of the responses API name no response: they belong to the one that began last in their lane.
+        return self._by_lane.get(self._lane_of(members, event))
 
-    def _lane_of(self, said: Members, event: Any) -> object:
-        lane = said.get("stream_id")
+    def _lane_of(self, members: Members, event: Any) -> object:
+        lane = members.get("stream_id")
         if lane is None and self._has_lanes:
             lane = extras_of(event).get("stream_id")
         return lane if isinstance(lane, str) else None
 
     def _end(self, turn: _Turn) -> None:
-        for book in (self._open, self._lanes):
-            for key in [key for key, other in book.items() if other is turn]:
-                del book[key]
-        turn.watch.exhausted()
+        for turns in (self._by_response_id, self._by_lane):
+            for key in [key for key, other in turns.items() if other is turn]:
+                del turns[key]
+        turn.watch.finish()
 
-    def _take_error(self, said: Members, event: Any) -> None:
+    def _read_error(self, members: Members, event: Any) -> None:
         error = error_of(event)
-        if self._talk is not None:  # a session has many errors: only one that says so is about a response
-            about = error.get("event_id")
-            turn = next((turn for turn in tuple(self._asked) if about is not None and turn.event_id == about), None)
-            if turn is None:
-                if about is None and self._asked:
-                    self._asked[0].suspect = failure_of(error)
-                return
+        if self._session is None:
+            turn = self._turn_in_error(members, event)
         else:
-            turn = self._in_error(said, event)
+            # A realtime session has many errors: only one that names the event of a request is about a response.
+            event_id = error.get("event_id")
+            matching = (turn for turn in tuple(self._requested) if event_id is not None and turn.event_id == event_id)
+            turn = next(matching, None)
+            if turn is None:
+                if event_id is None and self._requested:
+                    self._requested[0].suspect = failure_of(error)
+                return
         if turn is not None:
-            if turn in self._asked:
-                self._asked.remove(turn)
-            turn.watch.look(event)
+            if turn in self._requested:
+                self._requested.remove(turn)
+            turn.watch.read_chunk(event)
             self._end(turn)
 
-    def _in_error(self, said: Members, event: Any) -> _Turn | None:
+    def _turn_in_error(self, members: Members, event: Any) -> _Turn | None:
         """Return the turn that an error is about: with a number it is part of a response's events, else it refuses a request."""
-        lane = self._lane_of(said, event)
-        under_way = self._lanes.get(lane)
-        refused = next((turn for turn in tuple(self._asked) if turn.lane == lane), None)
-        if said.get("sequence_number") is not None:
+        lane = self._lane_of(members, event)
+        under_way = self._by_lane.get(lane)
+        refused = next((turn for turn in tuple(self._requested) if turn.lane == lane), None)
+        if members.get("sequence_number") is not None:
             return under_way or refused
         return refused or under_way
 
-    def _hear(self, talk: RealtimeTalk, heard: list[object]) -> None:
+    def _add_input(self, session: RealtimeSession, items: list[object]) -> None:
         """Add what the user said to the response under way, which answers it, else keep it for the next."""
-        if not heard:
-            return
-        turn = self._lanes.get(None)
+        # The transcript of speech is made beside the answer, and often comes after the answer has begun.
+        turn = self._by_lane.get(None)
         record = None if turn is None else turn.call.record
         if record is None or not record.wants_content:
-            talk.hear(heard)
+            session.add_input(items)
         else:
-            record.messages = [*(record.messages or ()), *heard]
+            record.messages = [*(record.messages or ()), *items]
 
     def _wants_content(self) -> bool:
         observer = self._patchpoint.switch.find(self._resource)
