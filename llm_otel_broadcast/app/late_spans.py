@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final
 from weakref import WeakSet
 
 from llm_otel_broadcast.host.guard import Guard
@@ -56,22 +56,16 @@ class LateSpans:
         self._waiting.clear()
         self._read.clear()
 
-    # -- on the lane's thread ---------------------------------------------------------------------------------------
+    # -- on the recorder's thread -------------------------------------------------------------------------------------
 
-    def render(self, record: Generation) -> list[Any]:
-        """Note a record that the lane has read."""
+    def note_read(self, record: Generation) -> None:
+        """Note a record whose body has been read."""
         self._read.append(record)
-        return []
 
-    def send(self, _spans: Sequence[object], *, divisible: bool) -> _Done:
-        """End the spans of what has been read. Not while rendering: the app's span processors may take their time."""
-        del divisible
+    def end_read(self) -> None:
+        """End the spans of what has been read. Not while reading: the app's span processors may take their time."""
         while self._read:
             self.end(self._read.pop())
-        return _Done()
-
-    def flush(self) -> bool:
-        return True
 
     def close(self) -> None:
         """End whatever is left."""
@@ -79,13 +73,6 @@ class LateSpans:
             with _ENDING:
                 record.settle()
             self.end(record)
-
-
-class _Done(NamedTuple):
-    kind: str = "ok"
-    message: str = ""
-    retry_after: float | None = None
-    rejected: int = 0
 
 
 _instances: WeakSet[LateSpans] = WeakSet()

@@ -15,12 +15,13 @@ from llm_otel_broadcast.connection.remedies import Remedy, remedies
 from llm_otel_broadcast.connection.report import Step, StepError, timed
 from llm_otel_broadcast.connection.time_limit import within
 from llm_otel_broadcast.connection.verdict import briefly, is_taken, refused, taken
+from llm_otel_broadcast.delivery.sender import Exchange, post
 from llm_otel_broadcast.host.guard import Caught
 from llm_otel_broadcast.record.span_data import KIND_INTERNAL, SpanData
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.version import __version__
-from llm_otel_broadcast.wire.http import Answer
-from llm_otel_broadcast.wire.transport import HttpTransport, make_transport
+from llm_otel_broadcast.wire.exchange import Answer, Encoding
+from llm_otel_broadcast.wire.transport import make_transport
 
 _NAME: Final = "llm-otel-broadcast connection test"
 _MILLISECOND: Final = 1_000_000
@@ -36,7 +37,7 @@ class Probed(NamedTuple):
     """How a probe ended."""
 
     answer: Answer
-    encoding: str
+    encoding: Encoding
     trace_id: str
 
 
@@ -60,17 +61,19 @@ def probe(destination: Destination) -> Probed:
     span = probe_span()
     trace_id = f"{span.trace_id:032x}"
     transport = make_transport(destination, __version__, None, lambda: None, keep=lambda: True)
-    if isinstance(transport, HttpTransport):
-        try:
-            return Probed(transport.send([span]), transport.encoding, trace_id)
-        finally:
-            transport.close()
 
-    def export() -> Answer:
-        answer = transport.send([span])
-        return answer if transport.flush() else replace(answer, kind="retry", message="flushing failed")
+    def export() -> Exchange:
+        exchange = post(transport, transport.encode([span]), [span])
+        if transport.flush():
+            return exchange
+        return exchange._replace(answer=replace(exchange.answer, kind="retry", message="flushing failed"))
 
-    return Probed(within(destination.timeout, export), "protobuf", trace_id)
+    try:
+        # Over HTTP each step has a time limit of its own; an exporter may have none.
+        body, answer = export() if destination.exporter is None else within(destination.timeout, export)
+    finally:
+        transport.close()
+    return Probed(answer, body.encoding, trace_id)
 
 
 class Probing:

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from llm_otel_broadcast.settings.destination import TRACES_PATH, Destination, endpoint_faults, redact_url
-from llm_otel_broadcast.wire.http import Answer
+from llm_otel_broadcast.wire.exchange import Answer
 from llm_otel_broadcast.wire.network_errors import cause, is_http2, is_timeout
 
 _GRPC_PORT: Final = 4317
@@ -102,7 +102,7 @@ def _of_ports(endpoint: str, answer: Answer) -> Iterator[Remedy]:
 
 def _is_plain_to_tls(endpoint: str, answer: Answer) -> bool:
     return (
-        urlsplit(endpoint).scheme == "http" and answer.status == _BAD_REQUEST and "https" in answer.said.lower()
+        urlsplit(endpoint).scheme == "http" and answer.status == _BAD_REQUEST and "https" in answer.excerpt.lower()
     ) or (urlsplit(endpoint).scheme == "http" and urlsplit(endpoint).port == _HTTPS_PORT)
 
 

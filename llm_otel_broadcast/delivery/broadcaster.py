@@ -8,7 +8,9 @@ from typing import Final
 
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.ledger import DestinationStatus
+from llm_otel_broadcast.delivery.recorder import Recorder
 from llm_otel_broadcast.delivery.seams import Finished, Record
+from llm_otel_broadcast.delivery.worker import Worker
 from llm_otel_broadcast.host.logs import drain
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
@@ -31,15 +33,18 @@ class Broadcaster:
     def __init__(
         self,
         lanes: Sequence[Lane],
-        metrics: Lane | None = None,
+        metrics: Recorder | None = None,
         beside: Callable[[], None] | None = None,
-        late: Lane | None = None,
+        late: Recorder | None = None,
     ) -> None:
         self.lanes = tuple(lanes)
         self._metrics = metrics
         self._beside = beside
         self._late = late
-        self.all = (*self.lanes, *(lane for lane in (metrics, late) if lane is not None))
+        self.workers: tuple[Worker, ...] = (
+            *self.lanes,
+            *(recorder for recorder in (metrics, late) if recorder is not None),
+        )
         self._starting = self._has_begun = False
         self._late_s: float | None = None
         """Seconds that are left at the end of the process for what is still recorded then; None: it has not come."""
@@ -103,7 +108,7 @@ class Broadcaster:
                 self._start((self._late,))
             self._late.put(record)
 
-    def _start(self, lanes: Sequence[Lane]) -> None:
+    def _start(self, workers: Sequence[Worker]) -> None:
         """Start threads that do not run, without waiting for who is at it: a finalizer may come here on top of a call that is."""
         if self.stopped or self._starting:
             return
@@ -111,8 +116,8 @@ class Broadcaster:
         # that come here at once do no harm, as a lane has one thread whoever starts it.
         self._starting = True
         try:
-            for lane in lanes:
-                lane.start()
+            for worker in workers:
+                worker.start()
             if self._beside is not None:
                 self._beside()
         finally:
@@ -120,7 +125,7 @@ class Broadcaster:
 
     def hand_over(self, lanes: Sequence[Lane]) -> None:
         """Leave lanes to another broadcaster, which has taken them: this one no longer stops them."""
-        self.all = tuple(lane for lane in self.all if lane not in lanes)
+        self.workers = tuple(worker for worker in self.workers if worker not in lanes)
 
     def flush(self, timeout: float) -> bool:
         """Send everything now; wait at most `timeout` seconds for all lanes side by side.
@@ -132,8 +137,8 @@ class Broadcaster:
 
     def hurry(self) -> None:
         """Have all lanes send what they have now, without waiting for it."""
-        for lane in self.all:
-            lane.hurry()
+        for worker in self.workers:
+            worker.hurry()
 
     def stop(self, timeout: float) -> None:
         """Flush for at most `timeout` seconds, then end the threads; what is left is counted as dropped.
@@ -146,22 +151,22 @@ class Broadcaster:
         self.stopped = True
         deadline = time.monotonic() + timeout
         self.hurry()
-        for lane in self.all:
-            lane.stop(deadline)
+        for worker in self.workers:
+            worker.stop(deadline)
 
     def end(self, deadline: float) -> None:
         """At the end of the process, deliver until the deadline (monotonic). What is recorded later is delivered at once."""
         self.hurry()
-        for lane in self.all:
-            lane.end(deadline)
+        for worker in self.workers:
+            worker.end(deadline)
         self._late_s = max(_MIN_LATE_S, deadline - time.monotonic())
 
     def after_fork(self) -> None:
         """In a child process: begin anew; what was queued belongs to the parent."""
         self._late_s = None
         self._starting = self._has_begun = False
-        for lane in self.all:
-            lane.after_fork()
+        for worker in self.workers:
+            worker.after_fork()
 
     def status(self) -> tuple[DestinationStatus, ...]:
         return tuple(lane.status() for lane in self.lanes)
@@ -170,10 +175,10 @@ class Broadcaster:
 def flush_all(broadcasters: Sequence[Broadcaster], timeout: float) -> bool:
     """Flush several, all their lanes side by side; see `Broadcaster.flush`."""
     deadline = time.monotonic() + timeout
-    before = _lost(broadcasters)
-    asked = [(lane, lane.hurry()) for broadcaster in broadcasters for lane in broadcaster.all]
-    done = [lane.wait(ticket, deadline) for lane, ticket in asked]
-    return all(done) and _lost(broadcasters) == before
+    lost = _lost(broadcasters)
+    tickets = [(worker, worker.hurry()) for broadcaster in broadcasters for worker in broadcaster.workers]
+    are_flushed = [worker.wait(ticket, deadline) for worker, ticket in tickets]
+    return all(are_flushed) and _lost(broadcasters) == lost
 
 
 def _lost(broadcasters: Sequence[Broadcaster]) -> int:

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from llm_otel_broadcast.delivery.rendering import Unreadable, Withdrawn
-from llm_otel_broadcast.delivery.seams import LeftOut, Outcome
+from llm_otel_broadcast.delivery.seams import LeftOut, Unreadable, Withdrawn
 from llm_otel_broadcast.host.guard import without_text
 from llm_otel_broadcast.host.logs import log
+from llm_otel_broadcast.wire.exchange import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +88,14 @@ class Books:
             withheld=withheld,
         )
 
-    def drop(self, reason: str, count: int, message: str = "", *, told: bool = False) -> None:
-        """Count dropped records; the first ones of a reason are noted for `say` unless they are `told` otherwise."""
+    def drop(self, reason: str, count: int, message: str = "", *, is_logged: bool = False) -> None:
+        """Count dropped records; the first ones of a reason are noted for `say`, unless the caller logs them."""
         self.dropped[reason] += count
         if message:
             self.last_error = message
         if reason not in self._said:
             self._said.add(reason)
-            if not told:
+            if not is_logged:
                 self.unsaid.append((reason, count, message))
 
     def note_unsent(self, unsent: LeftOut | Unreadable | Withdrawn) -> None:
@@ -107,12 +107,12 @@ class Books:
         else:
             self.produced -= 1
 
-    def note_sent(self, count: int, outcome: Outcome) -> None:
+    def note_sent(self, count: int, answer: Answer) -> None:
         """Count the records of a request that was taken, but for those that the backend rejected."""
-        rejected = min(outcome.rejected, count)
+        rejected = min(answer.rejected, count)
         self.delivered += count - rejected
         if rejected:
-            self.drop("rejected", rejected, f"{outcome.rejected} span(s) rejected: {outcome.message}")
+            self.drop("rejected", rejected, f"{answer.rejected} span(s) rejected: {answer.message}")
 
     def say(self) -> None:
         """Tell the log what was noted. Not for use under the lock."""

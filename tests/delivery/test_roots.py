@@ -94,5 +94,5 @@ def test_the_book_of_roots_is_bounded_and_forgets_the_least_used(receiver, monke
             for above in (often, root("once")):
                 lane.put(record(root=above))
                 assert flushed(lane)
-        assert len(lane.enclosing_spans._sent) == 3
+        assert len(lane.sent_spans._sent) == 3
     assert names(receiver).count("often") == 1
