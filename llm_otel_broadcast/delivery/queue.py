@@ -46,8 +46,11 @@ class RecordQueue:
 
     # -- the host's thread ------------------------------------------------------------------------------------------
 
-    def put(self, record: Record) -> None:
-        """Take a finished record. Never waits for a lock: this may run in a finalizer, anywhere in the host's code."""
+    def put(self, record: Record) -> int:
+        """Take a finished record; return how many wait now, but for strays.
+
+        Never waits for a lock: this may run in a finalizer, anywhere in the host's code.
+        """
         # Appending to a deque is one step. Whoever has the lock takes the strays in: this thread now, or the holder later.
         self._strays.append(record)
         lock = self._lock
@@ -57,9 +60,6 @@ class RecordQueue:
                     self._accept(self._strays.popleft())
             finally:
                 lock.release()
-
-    def __len__(self) -> int:
-        """Return how many records wait. Nearly: without the lock, and without strays."""
         return len(self._records)
 
     def _accept(self, record: Record) -> None:

@@ -126,15 +126,13 @@ class Worker(ABC):
 
     def put(self, record: Record) -> None:
         """Take a finished record. Never waits for a lock: this may run in a finalizer, anywhere in the host's code."""
-        queue = self._queue
-        queue.put(record)
+        waiting = self._queue.put(record)
         if not self._is_rung:
             self._is_rung = True
             self._bell.put("record")
         # No timer of ours watches the thread: the host's next record does.
         if self._watch.current is not None:
             self._replace_blocked()
-        waiting = len(queue)
         if waiting == BATCH_RECORDS:
             self._bell.put("full")
         if waiting >= _CROWDED_RECORDS and not waiting % _YIELD_EVERY_RECORDS and not self._books.failing:

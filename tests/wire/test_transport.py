@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 from opentelemetry import context
 from opentelemetry.sdk.resources import Resource
@@ -98,6 +100,26 @@ def test_one_span_over_4_mb_is_for_the_server_to_judge(transport, receiver):
     receiver.script(Reply(413))
     assert send(transport(), [span(attributes={"content": "x" * MAX_BODY})]).kind == "too_large"
     assert len(receiver.requests) == 1
+
+
+def test_a_body_is_what_goes_out_and_can_be_posted_again(transport, receiver):
+    """What a spool would keep: nothing of the spans is needed any more."""
+    sending = transport(compression="gzip")
+    body = sending.encode([span(), span()])
+    assert (body.spans, body.encoding, body.compression) == (2, "json", "gzip")
+    assert receiver.requests == []
+    assert [sending.post(body).kind for _ in range(2)] == ["ok", "ok"]
+    first, second = receiver.requests
+    assert first.body == second.body == gzip.decompress(body.content)
+
+
+def test_a_body_in_an_encoding_that_is_not_taken_is_to_be_made_anew_once(transport, receiver):
+    receiver.json_allowed = False
+    sending = transport()
+    refused = sending.post(sending.encode([span()]))
+    assert (refused.kind, refused.encode_again) == ("unsupported_media", True)
+    assert sending.encode([span()]).encoding == "protobuf"
+    assert not transport(encoding="json").post(sending.encode([span()])).encode_again
 
 
 class Exporter(SpanExporter):
