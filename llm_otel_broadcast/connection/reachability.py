@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from llm_otel_broadcast.connection.report import Step, StepError, timed
 from llm_otel_broadcast.settings.destination import Destination, redact_url
-from llm_otel_broadcast.wire.addresses import connect, is_address, resolve
+from llm_otel_broadcast.wire.addresses import AddressInfo, connect, is_address, resolve
 from llm_otel_broadcast.wire.connection import open_tunnel
 from llm_otel_broadcast.wire.network_errors import is_no_tls, is_proxy_login, reason_of
 from llm_otel_broadcast.wire.proxies import PORTS, Proxy, bare_host, proxy_for
@@ -37,7 +37,7 @@ class Reaching:
         self._port = self._url.port or PORTS.get(self._url.scheme, 80)
         self._timeout = destination.timeout
         self._proxy: Proxy | None = None
-        self._addresses: list[Any] = []
+        self._addresses: list[AddressInfo] = []
         self._socket: socket.socket | None = None
         self.failure: StepError | None = None
 
@@ -88,7 +88,7 @@ class Reaching:
             said = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
             raise StepError(f"{whose} {host} is not known{said}: is it spelt right?") from None
         found = list(dict.fromkeys(address[4][0] for address in self._addresses))
-        return f"{host} is {', '.join(found[:_MANY])}" + (" and others" if len(found) > _MANY else "")
+        return f"{host} is {', '.join(map(str, found[:_MANY]))}" + (" and others" if len(found) > _MANY else "")
 
     def _connect(self) -> str:
         host, port = self._reached()
