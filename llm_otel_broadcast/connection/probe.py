@@ -25,10 +25,10 @@ from llm_otel_broadcast.wire.transport import make_transport
 
 _NAME: Final = "llm-otel-broadcast connection test"
 _MILLISECOND: Final = 1_000_000
-_MOST: Final = 8
-"""Probes with other settings, at most."""
-_DEEP: Final = 2
-"""Changes one after the other: another path, and there another encoding."""
+# Probes with other settings, at most: a test must end while somebody waits for it.
+_MAX_TRIALS: Final = 8
+# Changes one on top of the other, at most: another path, and there another encoding.
+_MAX_CHANGES: Final = 2
 _ASKS_FOR_KEY: Final = frozenset({401, 403})
 _HTTP_PORT: Final = "4318"
 
@@ -84,7 +84,7 @@ class Probing:
         self.failure: StepError | None = None
         self.suggestion: Mapping[str, object] = {}
         self.trace_id = ""
-        self._left = _MOST
+        self._trials_left = _MAX_TRIALS
 
     def steps(self) -> Iterator[Step]:
         """Yield the probe, and further ones while it is worth trying."""
@@ -93,47 +93,63 @@ class Probing:
         if probed is None:
             return
         if is_taken(probed.answer):
+            # With it set, the first request of each process is no longer refused.
             if self._destination.encoding == "auto" and probed.encoding == "protobuf":
                 self.suggestion = {"encoding": "protobuf"}
             return
         yield from self._remedies(self._destination, probed.answer, {})
 
     def _remedies(self, destination: Destination, answer: Answer, so_far: Mapping[str, object]) -> Iterator[Step]:
+        """Probe with other settings until one helps.
+
+        Args:
+            destination: with the changes so far.
+            answer: to the probe with these.
+            so_far: the changes.
+        """
         for remedy in remedies(destination, answer):
             changes = {**so_far, **remedy.changes}
             if not remedy.is_tried:
                 self.suggestion = self.suggestion or changes
                 continue
-            if not self._left:
+            if not self._trials_left:
                 return
-            self._left -= 1
+            self._trials_left -= 1
             changed = replace(destination, **remedy.changes)  # type: ignore[arg-type]
             step, _, probed = self._probe("try", changed)
-            told = step.detail if step.ok or probed is None else briefly(probed.answer)
-            yield replace(step, detail=f"{remedy.shown}: {told}")
+            result = step.detail if step.ok or probed is None else briefly(probed.answer)
+            yield replace(step, detail=f"{remedy.label}: {result}")
             if probed is not None and self._helped(probed.answer, changes, remedy, answer):
                 return
-            if probed is not None and len(so_far) + 1 < _DEEP and probed.answer.status not in (None, answer.status):
+            # Another status than before: the change has led somewhere, and a second one may do the rest.
+            if (
+                probed is not None
+                and len(so_far) + 1 < _MAX_CHANGES
+                and probed.answer.status not in (None, answer.status)
+            ):
                 yield from self._remedies(changed, probed.answer, changes)
                 if self.suggestion:
                     return
 
-    def _helped(self, answer: Answer, changes: Mapping[str, object], remedy: Remedy, before: Answer) -> bool:
+    def _helped(self, answer: Answer, changes: Mapping[str, object], remedy: Remedy, first_answer: Answer) -> bool:
         """Note what works; or a path at which the server asks for the key: that much is right."""
-        asks = "endpoint" in remedy.changes and answer.status in _ASKS_FOR_KEY and before.status not in _ASKS_FOR_KEY
+        asks = (
+            "endpoint" in remedy.changes and answer.status in _ASKS_FOR_KEY and first_answer.status not in _ASKS_FOR_KEY
+        )
         if is_taken(answer) or asks:
             self.suggestion = changes
         return bool(self.suggestion)
 
     def _probe(self, name: str, destination: Destination) -> tuple[Step, StepError | None, Probed | None]:
-        done: list[Probed] = []
+        probes: list[Probed] = []
 
         def action() -> str:
+            # An exporter may raise anything. That over HTTP nothing is raised is the transport's promise.
             with Caught() as caught:
-                done.append(probe(destination))
+                probes.append(probe(destination))
             if caught.error is not None:
                 raise StepError(_raised(destination, caught.error))
-            answer, encoding, trace_id = done[0]
+            answer, encoding, trace_id = probes[0]
             if answer.status is not None or is_taken(answer):
                 self.trace_id = trace_id
             if is_taken(answer):
@@ -141,7 +157,7 @@ class Probing:
             raise StepError(_unexported(destination, answer) or refused(destination, answer, encoding))
 
         step, failure = timed(name, action)
-        return step, failure, done[0] if done else None
+        return step, failure, probes[0] if probes else None
 
 
 def _exported(destination: Destination) -> str:
@@ -163,7 +179,8 @@ def _of_grpc(destination: Destination) -> str:
     exporter = destination.exporter
     if exporter is None or "grpc" not in type(exporter).__module__:
         return ""
-    where = str(getattr(exporter, "_endpoint", ""))
-    if where.endswith(f":{_HTTP_PORT}"):
+    # No public attribute says where an exporter sends to; without this one the sentence is more general.
+    exporter_endpoint = str(getattr(exporter, "_endpoint", ""))
+    if exporter_endpoint.endswith(f":{_HTTP_PORT}"):
         return f": it speaks gRPC to port {_HTTP_PORT}, which is for OTLP/HTTP; gRPC usually has 4317"
     return ": it speaks gRPC, which usually has port 4317; is the server there, and does it want TLS?"

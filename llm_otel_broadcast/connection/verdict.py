@@ -42,8 +42,8 @@ def refused(destination: Destination, answer: Answer, encoding: str) -> str:
     name = responses.get(answer.status, "")
     status = f"{answer.status} {name}".rstrip()
     if answer.location:
-        shown = redact_url(urljoin(destination.endpoint or "", answer.location))
-        return f"{status}: it points to {shown}, where nothing is sent to by itself"
+        target = redact_url(urljoin(destination.endpoint or "", answer.location))
+        return f"{status}: it points to {target}, where nothing is sent to by itself"
     advice = _advice(destination, answer, encoding)
     wait = f", in {answer.retry_after:g} s as it says" if answer.retry_after else ""
     return status + (f": {advice}{wait}" if advice else "") + _quoted(answer.excerpt)
@@ -62,6 +62,7 @@ def briefly(answer: Answer) -> str:
 
 def _advice(destination: Destination, answer: Answer, encoding: str) -> str:
     status = answer.status or 0
+    # A page that asks for a login is about the key, not about the path.
     if answer.is_page and status not in _UNAUTHORIZED:
         return WEB_PAGE
     if status in SUCCESS:
@@ -71,6 +72,7 @@ def _advice(destination: Destination, answer: Answer, encoding: str) -> str:
     if status == _UNSUPPORTED:
         packed = " with gzip" if destination.compression == "gzip" else ""
         return f"it does not take {_NAMES[encoding]}{packed}"
+    # Some backends answer 404 to a project, dataset or index that a header names and that does not exist.
     if status == _NOT_FOUND and urlsplit(destination.endpoint or "").path.endswith(TRACES_PATH):
         named = (
             f", and does what the headers name exist ({', '.join(destination.headers)})" if destination.headers else ""
@@ -81,13 +83,13 @@ def _advice(destination: Destination, answer: Answer, encoding: str) -> str:
     return probe_advice(status)
 
 
-def _of_preset(destination: Destination, said: str) -> str:
+def _of_preset(destination: Destination, excerpt: str) -> str:
     """Offer the preset that sets a header of which the server speaks, as MLflow does of `x-mlflow-experiment-id`."""
     present = {name.lower() for name in destination.headers}
     for preset in PRESETS.values():
         for header in preset.headers:
             name = header.lower()
-            if name not in present and name != "authorization" and name in said.lower():
+            if name not in present and name != "authorization" and name in excerpt.lower():
                 return f': the preset "{preset.name}" sets {header}'
     return ""
 
@@ -98,11 +100,12 @@ def _of_key(destination: Destination, status: int) -> str:
         return "it wants an API key, and no header was given"
     names = ", ".join(destination.headers)
     value = next((value for name, value in destination.headers.items() if name.lower() == "authorization"), None)
+    # Authorization has a scheme and then the credentials (RFC 9110, section 11.4).
     if value is not None and " " not in value.strip():
         return 'Authorization has a key alone: most servers want "Bearer " in front of it'
     advice = probe_advice(status)
     return f"{advice} ({names})" if status == HTTPStatus.FORBIDDEN else f"{advice}: check {names}"
 
 
-def _quoted(said: str) -> str:
-    return f'; it says: "{said}"' if said else ""
+def _quoted(excerpt: str) -> str:
+    return f'; it says: "{excerpt}"' if excerpt else ""

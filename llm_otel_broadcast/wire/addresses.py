@@ -10,7 +10,8 @@ import selectors
 import socket
 import threading
 import time
-from typing import Final, TypeAlias
+from collections.abc import Sequence
+from typing import Final, TypeAlias, cast
 
 # RFC 8305, section 5: how long the next address waits for its predecessor.
 _NEXT_ADDRESS_S: Final = 0.25
@@ -33,7 +34,7 @@ class _Lookup(threading.Thread):
         super().__init__(name="llm-otel-broadcast resolver", daemon=True)
         self._host = host
         self._port = port
-        self.addresses: list[AddressInfo] | None = None
+        self.addresses: Sequence[AddressInfo] | None = None
         self.error: OSError | UnicodeError = socket.gaierror(socket.EAI_AGAIN, "the resolver failed")
 
     def run(self) -> None:
@@ -43,7 +44,7 @@ class _Lookup(threading.Thread):
             self.error = error
 
 
-def resolve(host: str, port: int, timeout: float) -> list[AddressInfo]:
+def resolve(host: str, port: int, timeout: float) -> Sequence[AddressInfo]:
     """Return the addresses of a host in the form of `socket.getaddrinfo`.
 
     Args:
@@ -86,11 +87,11 @@ def is_address(host: str) -> bool:
     return True
 
 
-def _getaddrinfo(host: str, port: int) -> list[AddressInfo]:
-    return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+def _getaddrinfo(host: str, port: int) -> Sequence[AddressInfo]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
-def connect(addresses: list[AddressInfo], timeout: float) -> tuple[socket.socket, SocketAddress]:
+def connect(addresses: Sequence[AddressInfo], timeout: float) -> tuple[socket.socket, SocketAddress]:
     """Connect to the first address that answers; each further one is tried a quarter of a second after the one before.
 
     Args:
@@ -156,9 +157,7 @@ class _Attempts:
         """Wait until an attempt has ended, it is the next address's turn, or the deadline (monotonic)."""
         until = min(deadline, self._next_start) if self._waiting else deadline
         for key, _ in self._selector.select(max(0.0, until - time.monotonic())):
-            attempt = key.fileobj
-            if not isinstance(attempt, socket.socket):
-                continue
+            attempt = cast("socket.socket", key.fileobj)
             self._selector.unregister(attempt)
             code = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if not code:
@@ -181,7 +180,7 @@ class _Attempts:
             attempt.close()
 
 
-def _by_family_in_turn(addresses: list[AddressInfo]) -> list[AddressInfo]:
+def _by_family_in_turn(addresses: Sequence[AddressInfo]) -> list[AddressInfo]:
     """Return addresses with the families in turn (RFC 8305, section 4): one that leads nowhere delays the other little."""
     families = dict.fromkeys(address[0] for address in addresses)
     rows = [[address for address in addresses if address[0] == family] for family in families]

@@ -101,8 +101,8 @@ class HttpSender:
         if self._proxy is None or self._url.startswith("https:"):
             return self._address
         if is_proxy_login(status):
-            return f"the proxy {self._proxy.shown}"
-        return f"{self._address}, through the proxy {self._proxy.shown},"
+            return f"the proxy {self._proxy.label}"
+        return f"{self._address}, through the proxy {self._proxy.label},"
 
     def _excerpt(self, text: str) -> str:
         """Return the beginning of what a server says, on one line; it may repeat a key it does not like."""

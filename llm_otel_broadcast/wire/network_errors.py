@@ -63,9 +63,9 @@ def reason_of(error: BaseException) -> str:
 def _of_proxy(error: ProxyError) -> str:
     if error.status is None:
         why = reason_of(error.__cause__) if error.__cause__ is not None else "no connection"
-        return f"the proxy {error.proxy.shown}: {why}"
+        return f"the proxy {error.proxy.label}: {why}"
     wants = ": it wants a name and password, http://name:password@host" if is_proxy_login(error.status) else ""
-    return f"the proxy {error.proxy.shown} answered {error.status} {error.reason}".rstrip() + wants
+    return f"the proxy {error.proxy.label} answered {error.status} {error.reason}".rstrip() + wants
 
 
 def is_proxy_login(status: int) -> bool:
