@@ -15,31 +15,31 @@ from llm_otel_broadcast.host.logs import drain
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
 
+# For what exit handlers after ours record, where the destinations have used up their time.
 _MIN_LATE_S: Final = 0.5
-"""Seconds for what exit handlers after ours record, where the destinations have used up their time."""
 _LATE_LOG_S: Final = 0.1
 
 
 class Broadcaster:
-    """All lanes of one `instrument()`. Threads start with the first record, never before (pains P12).
+    """All lanes of one `instrument()`. Threads start with the first record, never before (pains.md, P12).
 
     Args:
         lanes: the destinations'.
         metrics: takes those records that the app's metrics want; it is no destination and has no part in `status()`.
         late: takes those records whose app spans wait for them to be read; likewise.
-        beside: starts what else is to run in a process from its first record on.
+        on_start: called when the threads are started, for what else is to run from the first record on.
     """
 
     def __init__(
         self,
         lanes: Sequence[Lane],
         metrics: Recorder | None = None,
-        beside: Callable[[], None] | None = None,
+        on_start: Callable[[], None] | None = None,
         late: Recorder | None = None,
     ) -> None:
         self.lanes = tuple(lanes)
         self._metrics = metrics
-        self._beside = beside
+        self._on_start = on_start
         self._late = late
         self.workers: tuple[Worker, ...] = (
             *self.lanes,
@@ -51,7 +51,7 @@ class Broadcaster:
         self.stopped = False
 
     def put_enclosing_span(self, enclosing_span: EnclosingSpan) -> None:
-        """Hand over a block that has ended; a lane sends it if a generation below it went there, or if there was none.
+        """Hand over an enclosing span that has ended; a lane sends it if a generation below it went there, or there was none.
 
         Once stopped, nothing: settings that replaced these get it too.
         """
@@ -69,7 +69,7 @@ class Broadcaster:
             for lane in remaining:
                 lane.put(record)
         except BaseException:
-            # a signal handler has raised: its exception is the host's, and the record is for the other lanes too
+            # A signal handler has raised: its exception is the host's, and the record is for the other lanes too
             for lane in remaining:
                 lane.put(record)
             raise
@@ -77,7 +77,7 @@ class Broadcaster:
             self._deliver_late(self._late_s)
 
     def _start_what_does_not_run(self) -> None:
-        # also where there is no lane: a settings file may name a destination later
+        # Also where there is no lane: a settings file may name a destination later
         is_missing = not self._has_begun
         for lane in self.lanes:
             if not lane.is_running:
@@ -88,9 +88,9 @@ class Broadcaster:
 
     def _deliver_late(self, seconds: float) -> None:
         """Deliver what an exit handler after ours has recorded: nobody would later."""
-        begun = time.monotonic()
-        self.end(begun + seconds)
-        self._late_s = max(0.0, seconds - (time.monotonic() - begun))
+        start = time.monotonic()
+        self.end(start + seconds)
+        self._late_s = max(0.0, seconds - (time.monotonic() - start))
         drain(time.monotonic() + _LATE_LOG_S)
 
     def put(self, record: Generation) -> None:
@@ -112,14 +112,14 @@ class Broadcaster:
         """Start threads that do not run, without waiting for who is at it: a finalizer may come here on top of a call that is."""
         if self.stopped or self._starting:
             return
-        # Not a lock: an exception of a signal handler's can come between taking a lock and `try`, but not here. Two threads
+        # A flag and not a lock: an exception of a signal handler's can come between taking a lock and `try`, but not here. Two threads
         # that come here at once do no harm, as a lane has one thread whoever starts it.
         self._starting = True
         try:
             for worker in workers:
                 worker.start()
-            if self._beside is not None:
-                self._beside()
+            if self._on_start is not None:
+                self._on_start()
         finally:
             self._starting = False
 
@@ -150,6 +150,7 @@ class Broadcaster:
             return
         self.stopped = True
         deadline = time.monotonic() + timeout
+        # All at once, so that a backend that is down does not use up the time of the others.
         self.hurry()
         for worker in self.workers:
             worker.stop(deadline)

@@ -61,7 +61,7 @@ class _Reading:
                 return
             self._queue.account(rest)
             self._queue.books.drop("internal_error", len(rest), f"recording failed ({type(error).__name__})")
-        self._queue.books.say()
+        self._queue.books.log_drops()
 
     def flush(self) -> bool:
         return True

@@ -220,7 +220,7 @@ class Sender:
             self._queue.account(items)
             self._books.note_sent(len(items), answer)
         self._books.succeeded()
-        self._books.say()
+        self._books.log_drops()
 
     def give_up(self, batch: list[Item], error: BaseException) -> None:
         """Account for what is left of a batch after an error of ours, of an encoder or of an exporter."""
@@ -237,7 +237,7 @@ class Sender:
             self._books.drop(reason, len(items), message, is_logged=is_failure)
         if is_failure:
             self._books.failed(message, f"{len(items)} generation(s) lost", error)
-        self._books.say()
+        self._books.log_drops()
 
     # -- flushing and closing ---------------------------------------------------------------------------------------
 

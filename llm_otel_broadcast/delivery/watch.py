@@ -70,7 +70,7 @@ class RenderingWatch:
                 elif not self._queue.is_closed:
                     self._queue.account([item])
                     self._queue.books.note_unsent(unsent)
-        self._queue.books.say()
+        self._queue.books.log_drops()
         return rendered
 
     def blocked(self, *, ends: bool) -> Rendering | None:

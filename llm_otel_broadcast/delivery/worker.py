@@ -210,7 +210,7 @@ class Worker(ABC):
             for reason, count in (("stopped", waiting + in_flight - unanswered), (UNANSWERED, unanswered)):
                 if count:
                     self._books.drop(reason, count)
-        self._books.say()
+        self._books.log_drops()
 
     def after_fork(self) -> None:
         """In a child: the queue's content stays with the parent, the thread is not there, the books begin anew."""
@@ -253,7 +253,7 @@ class Worker(ABC):
     def _drain(self) -> None:
         processor = self._processor
         while batch := self._queue.take(BATCH_RECORDS, _BATCH_BYTES):
-            self._books.say()
+            self._books.log_drops()
             try:
                 processor.process(batch)
             except ReplacedError:
@@ -263,7 +263,7 @@ class Worker(ABC):
             self._queue.end_batch()
             if self._stopping.is_set():
                 return
-        self._books.say()
+        self._books.log_drops()
 
     def _replace_blocked(self) -> None:
         """Have another thread go on where this one has been at one record for too long: what it holds blocks."""

@@ -108,7 +108,7 @@ def assemble(
             sys.maxsize,
             lambda: RecordReader(late_spans.note_read, late_spans.end_read, late_spans.close),
         ),
-        beside=beside,
+        on_start=beside,
     )
     for lane in taken.values():
         lane.max_bytes = share
