@@ -255,7 +255,7 @@ def _waiting_in(replaced: Sequence[Run]) -> Iterator[DestinationStatus]:
     for run in replaced:
         broadcaster = run.assembly.broadcaster
         for lane, figures in zip(broadcaster.lanes, broadcaster.status(), strict=True):
-            if figures.queued_records and lane in broadcaster.all:
+            if figures.queued_records and lane in broadcaster.workers:
                 yield figures
 
 

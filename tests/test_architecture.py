@@ -166,7 +166,7 @@ def test_errors_of_any_kind_are_stopped_in_few_places_only():
     # `tracing.function_kinds` throws what it takes into the generator that it is for
     assert stopping == {
         f"{NAME}.host.logs",
-        f"{NAME}.delivery.lane",
+        f"{NAME}.delivery.worker",
         f"{NAME}.tracing.function_kinds",
         f"{NAME}.zero_code.on_path.sitecustomize",
     }

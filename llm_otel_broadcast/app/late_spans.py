@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, TypeAlias
 from weakref import WeakSet
+
+from opentelemetry.trace import Span
 
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.record.generation import Generation
 
 _ENDING: Final = Guard("ending the app's own span")
+# Beyond this many at one time, spans end with their call, without what the body says.
 _MAX_WAITING: Final = 256
-"""Beyond this many at one time, spans end with their call, without what the body says."""
 
-Spans = tuple[Any, ...]
+Spans: TypeAlias = tuple[Span, ...]
 
 
 class LateSpans:
-    """Spans that wait for their record to be read. Also what the lane that reads those records works with.
+    """Spans that wait for their record to be read, by the caller or by a recorder in the background.
 
     Args:
         end: completes and ends the spans of a record.
@@ -39,13 +41,15 @@ class LateSpans:
         if len(self._waiting) >= _MAX_WAITING:
             return False
         self._waiting[record] = spans
+        # Not before there is something to end: a program without raw responses has no exit handler of ours for them.
         if self not in _instances:
             _instances.add(self)
             _watch_exit()
         return True
 
     def end(self, record: Generation) -> None:
-        """End a record's spans, once, whoever comes first: the caller's thread or the lane's."""
+        """End a record's spans, once, whoever comes first: the caller's thread or the recorder's."""
+        # One step, so that only one of them has the spans.
         spans = self._waiting.pop(record, None)
         if spans is not None:
             with _ENDING:
@@ -56,22 +60,16 @@ class LateSpans:
         self._waiting.clear()
         self._read.clear()
 
-    # -- on the lane's thread ---------------------------------------------------------------------------------------
+    # -- on the recorder's thread -------------------------------------------------------------------------------------
 
-    def render(self, record: Generation) -> list[Any]:
-        """Note a record that the lane has read."""
+    def note_read(self, record: Generation) -> None:
+        """Note a record whose body has been read."""
         self._read.append(record)
-        return []
 
-    def send(self, _spans: Sequence[object], *, divisible: bool) -> _Done:
-        """End the spans of what has been read. Not while rendering: the app's span processors may take their time."""
-        del divisible
+    def end_read(self) -> None:
+        """End the spans of what has been read. Not while reading: the app's span processors may take their time."""
         while self._read:
             self.end(self._read.pop())
-        return _Done()
-
-    def flush(self) -> bool:
-        return True
 
     def close(self) -> None:
         """End whatever is left."""
@@ -81,19 +79,13 @@ class LateSpans:
             self.end(record)
 
 
-class _Done(NamedTuple):
-    kind: str = "ok"
-    message: str = ""
-    retry_after: float | None = None
-    rejected: int = 0
-
-
 _instances: WeakSet[LateSpans] = WeakSet()
 _watched_exits: Final[list[bool]] = []
 
 
 def _watch_exit() -> None:
     """End what waits when the program ends: registered after the app's provider, which stops taking spans after that."""
+    # Exit handlers run in reverse order: this one comes before the app's, which was registered earlier.
     if not _watched_exits:
         _watched_exits.append(True)
         atexit.register(_at_exit)

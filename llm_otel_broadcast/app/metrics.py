@@ -10,14 +10,16 @@ import os
 import sys
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final, cast
 
 from opentelemetry import metrics
+from opentelemetry.metrics import Counter, Histogram, Meter, MeterProvider
 
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.span_data import SCOPE_NAME
 from llm_otel_broadcast.record.usage import Cost
 
+# As opentelemetry-util-genai has them, so that dashboards made for it fit.
 _SECONDS: Final = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
 _TOKENS: Final = [4**power for power in range(14)]
 _HISTOGRAMS: Final = {
@@ -46,20 +48,21 @@ class AppMetrics:
 
     def __init__(self, version: str) -> None:
         self._version = version
-        self._provider: Any = None
-        self._histograms: dict[str, Any] = {}
-        self._cost: Any = None
+        self._provider: object = None
+        self._histograms: dict[str, Histogram] = {}
+        self._cost: Counter | None = None
 
-    def provider(self) -> Any:
+    def provider(self) -> MeterProvider | None:
         """Return the app's meter provider, None while it has none. Never makes the API load one."""
-        # the API's own variable: its function loads a provider when the environment names one, and costs more
-        found = getattr(sys.modules.get(_API), "_METER_PROVIDER", _UNKNOWN)
-        if found is not _UNKNOWN:
-            return found
+        # The API's own variable: its function loads a provider when the environment names one, and costs more.
+        current: object = getattr(sys.modules.get(_API), "_METER_PROVIDER", _UNKNOWN)
+        if current is not _UNKNOWN:
+            return cast("MeterProvider | None", current)
         if "OTEL_PYTHON_METER_PROVIDER" in os.environ:
             return None
-        asked = metrics.get_meter_provider()
-        return asked if hasattr(asked, "force_flush") else None
+        provider = metrics.get_meter_provider()
+        # The API's own stand-in, which the app may yet replace, cannot be flushed.
+        return provider if hasattr(provider, "force_flush") else None
 
     def record(self, record: Generation, cost: Cost | None) -> None:
         """Record a finished, settled generation; `cost` is what it costs, stated or estimated."""
@@ -69,34 +72,35 @@ class AppMetrics:
         if provider is not self._provider:
             self._make(provider.get_meter(SCOPE_NAME, self._version))
             self._provider = provider
-        told = _attributes(record)
-        ended = {**told, "error.type": record.failure.type} if record.failure else told
+        attributes = _attributes(record)
+        ended = {**attributes, "error.type": record.failure.type} if record.failure else attributes
         self._histograms["duration"].record((record.end_ns - record.start_ns) / 1e9, ended)
         if record.first_chunk_ns is not None:
-            self._histograms["first_chunk"].record(record.first_chunk_ns / 1e9, told)
-        for before, after in pairwise(record.chunk_times or ()):
-            self._histograms["chunk"].record((after - before) / 1e9, told)
+            self._histograms["first_chunk"].record(record.first_chunk_ns / 1e9, attributes)
+        for previous_ns, next_ns in pairwise(record.chunk_times or ()):
+            self._histograms["chunk"].record((next_ns - previous_ns) / 1e9, attributes)
         for kind, count in _tokens(record):
-            self._histograms["tokens"].record(count, {**told, "gen_ai.token.type": kind})
-        if cost is not None:
-            self._cost.add(cost.total, told)
+            self._histograms["tokens"].record(count, {**attributes, "gen_ai.token.type": kind})
+        if cost is not None and self._cost is not None:
+            self._cost.add(cost.total, attributes)
 
-    def _make(self, meter: Any) -> None:
+    def _make(self, meter: Meter) -> None:
         self._histograms = {name: _histogram(meter, *row) for name, row in _HISTOGRAMS.items()}
         self._cost = meter.create_counter("gen_ai.client.cost", unit="USD", description="What GenAI operations cost.")
 
 
-def _histogram(meter: Any, name: str, unit: str, description: str, buckets: list[float]) -> Any:
+def _histogram(meter: Meter, name: str, unit: str, description: str, buckets: list[float]) -> Histogram:
     try:
         return meter.create_histogram(
             name, unit=unit, description=description, explicit_bucket_boundaries_advisory=buckets
         )
-    except TypeError:  # an older API takes no advice on buckets
+    except TypeError:
+        # An older API takes no advice on buckets.
         return meter.create_histogram(name, unit=unit, description=description)
 
 
 def _attributes(record: Generation) -> dict[str, str | int]:
-    told = {
+    attributes = {
         "gen_ai.operation.name": record.operation,
         "gen_ai.provider.name": record.server.provider or None,
         "gen_ai.request.model": record.request_model,
@@ -107,7 +111,7 @@ def _attributes(record: Generation) -> dict[str, str | int]:
     # A meter provider keeps each set of attributes for good, and the answering server chooses one of these texts.
     return {
         name: value[:_MAX_TEXT_CHARS] if isinstance(value, str) else value
-        for name, value in told.items()
+        for name, value in attributes.items()
         if value is not None
     }
 

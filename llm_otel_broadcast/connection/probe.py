@@ -15,19 +15,20 @@ from llm_otel_broadcast.connection.remedies import Remedy, remedies
 from llm_otel_broadcast.connection.report import Step, StepError, timed
 from llm_otel_broadcast.connection.time_limit import within
 from llm_otel_broadcast.connection.verdict import briefly, is_taken, refused, taken
+from llm_otel_broadcast.delivery.sender import Exchange, post
 from llm_otel_broadcast.host.guard import Caught
 from llm_otel_broadcast.record.span_data import KIND_INTERNAL, SpanData
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.version import __version__
-from llm_otel_broadcast.wire.http import Answer
-from llm_otel_broadcast.wire.transport import HttpTransport, make_transport
+from llm_otel_broadcast.wire.exchange import Answer, Encoding
+from llm_otel_broadcast.wire.transport import make_transport
 
 _NAME: Final = "llm-otel-broadcast connection test"
 _MILLISECOND: Final = 1_000_000
-_MOST: Final = 8
-"""Probes with other settings, at most."""
-_DEEP: Final = 2
-"""Changes one after the other: another path, and there another encoding."""
+# Probes with other settings, at most: a test must end while somebody waits for it.
+_MAX_TRIALS: Final = 8
+# Changes one on top of the other, at most: another path, and there another encoding.
+_MAX_CHANGES: Final = 2
 _ASKS_FOR_KEY: Final = frozenset({401, 403})
 _HTTP_PORT: Final = "4318"
 
@@ -36,7 +37,7 @@ class Probed(NamedTuple):
     """How a probe ended."""
 
     answer: Answer
-    encoding: str
+    encoding: Encoding
     trace_id: str
 
 
@@ -60,17 +61,19 @@ def probe(destination: Destination) -> Probed:
     span = probe_span()
     trace_id = f"{span.trace_id:032x}"
     transport = make_transport(destination, __version__, None, lambda: None, keep=lambda: True)
-    if isinstance(transport, HttpTransport):
-        try:
-            return Probed(transport.send([span]), transport.encoding, trace_id)
-        finally:
-            transport.close()
 
-    def export() -> Answer:
-        answer = transport.send([span])
-        return answer if transport.flush() else replace(answer, kind="retry", message="flushing failed")
+    def export() -> Exchange:
+        exchange = post(transport, transport.encode([span]), [span])
+        if transport.flush():
+            return exchange
+        return exchange._replace(answer=replace(exchange.answer, kind="retry", message="flushing failed"))
 
-    return Probed(within(destination.timeout, export), "protobuf", trace_id)
+    try:
+        # Over HTTP each step has a time limit of its own; an exporter may have none.
+        body, answer = export() if destination.exporter is None else within(destination.timeout, export)
+    finally:
+        transport.close()
+    return Probed(answer, body.encoding, trace_id)
 
 
 class Probing:
@@ -81,7 +84,7 @@ class Probing:
         self.failure: StepError | None = None
         self.suggestion: Mapping[str, object] = {}
         self.trace_id = ""
-        self._left = _MOST
+        self._trials_left = _MAX_TRIALS
 
     def steps(self) -> Iterator[Step]:
         """Yield the probe, and further ones while it is worth trying."""
@@ -90,47 +93,63 @@ class Probing:
         if probed is None:
             return
         if is_taken(probed.answer):
+            # With it set, the first request of each process is no longer refused.
             if self._destination.encoding == "auto" and probed.encoding == "protobuf":
                 self.suggestion = {"encoding": "protobuf"}
             return
         yield from self._remedies(self._destination, probed.answer, {})
 
     def _remedies(self, destination: Destination, answer: Answer, so_far: Mapping[str, object]) -> Iterator[Step]:
+        """Probe with other settings until one helps.
+
+        Args:
+            destination: with the changes so far.
+            answer: to the probe with these.
+            so_far: the changes.
+        """
         for remedy in remedies(destination, answer):
             changes = {**so_far, **remedy.changes}
             if not remedy.is_tried:
                 self.suggestion = self.suggestion or changes
                 continue
-            if not self._left:
+            if not self._trials_left:
                 return
-            self._left -= 1
+            self._trials_left -= 1
             changed = replace(destination, **remedy.changes)  # type: ignore[arg-type]
             step, _, probed = self._probe("try", changed)
-            told = step.detail if step.ok or probed is None else briefly(probed.answer)
-            yield replace(step, detail=f"{remedy.shown}: {told}")
+            result = step.detail if step.ok or probed is None else briefly(probed.answer)
+            yield replace(step, detail=f"{remedy.label}: {result}")
             if probed is not None and self._helped(probed.answer, changes, remedy, answer):
                 return
-            if probed is not None and len(so_far) + 1 < _DEEP and probed.answer.status not in (None, answer.status):
+            # Another status than before: the change has led somewhere, and a second one may do the rest.
+            if (
+                probed is not None
+                and len(so_far) + 1 < _MAX_CHANGES
+                and probed.answer.status not in (None, answer.status)
+            ):
                 yield from self._remedies(changed, probed.answer, changes)
                 if self.suggestion:
                     return
 
-    def _helped(self, answer: Answer, changes: Mapping[str, object], remedy: Remedy, before: Answer) -> bool:
+    def _helped(self, answer: Answer, changes: Mapping[str, object], remedy: Remedy, first_answer: Answer) -> bool:
         """Note what works; or a path at which the server asks for the key: that much is right."""
-        asks = "endpoint" in remedy.changes and answer.status in _ASKS_FOR_KEY and before.status not in _ASKS_FOR_KEY
+        asks = (
+            "endpoint" in remedy.changes and answer.status in _ASKS_FOR_KEY and first_answer.status not in _ASKS_FOR_KEY
+        )
         if is_taken(answer) or asks:
             self.suggestion = changes
         return bool(self.suggestion)
 
     def _probe(self, name: str, destination: Destination) -> tuple[Step, StepError | None, Probed | None]:
-        done: list[Probed] = []
+        probes: list[Probed] = []
 
         def action() -> str:
+            # An exporter may raise anything. That over HTTP nothing is raised is the transport's promise.
             with Caught() as caught:
-                done.append(probe(destination))
+                probes.append(probe(destination))
             if caught.error is not None:
                 raise StepError(_raised(destination, caught.error))
-            answer, encoding, trace_id = done[0]
+            answer, encoding, trace_id = probes[0]
             if answer.status is not None or is_taken(answer):
                 self.trace_id = trace_id
             if is_taken(answer):
@@ -138,7 +157,7 @@ class Probing:
             raise StepError(_unexported(destination, answer) or refused(destination, answer, encoding))
 
         step, failure = timed(name, action)
-        return step, failure, done[0] if done else None
+        return step, failure, probes[0] if probes else None
 
 
 def _exported(destination: Destination) -> str:
@@ -160,7 +179,8 @@ def _of_grpc(destination: Destination) -> str:
     exporter = destination.exporter
     if exporter is None or "grpc" not in type(exporter).__module__:
         return ""
-    where = str(getattr(exporter, "_endpoint", ""))
-    if where.endswith(f":{_HTTP_PORT}"):
+    # No public attribute says where an exporter sends to; without this one the sentence is more general.
+    exporter_endpoint = str(getattr(exporter, "_endpoint", ""))
+    if exporter_endpoint.endswith(f":{_HTTP_PORT}"):
         return f": it speaks gRPC to port {_HTTP_PORT}, which is for OTLP/HTTP; gRPC usually has 4317"
     return ": it speaks gRPC, which usually has port 4317; is the server there, and does it want TLS?"

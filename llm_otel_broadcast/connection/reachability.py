@@ -8,22 +8,22 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from http.client import HTTPException
-from typing import Any, Final
+from typing import Final, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from llm_otel_broadcast.connection.report import Step, StepError, timed
 from llm_otel_broadcast.settings.destination import Destination, redact_url
-from llm_otel_broadcast.wire.addresses import connect, is_address, resolve
+from llm_otel_broadcast.wire.addresses import AddressInfo, connect, is_address, resolve
 from llm_otel_broadcast.wire.connection import open_tunnel
 from llm_otel_broadcast.wire.network_errors import is_no_tls, is_proxy_login, reason_of
 from llm_otel_broadcast.wire.proxies import PORTS, Proxy, bare_host, proxy_for
 from llm_otel_broadcast.wire.tls import tls_context
 
-_MANY: Final = 3
-_REFUSAL: Final = 0.15
+_MAX_LISTED_ADDRESSES: Final = 3
+_REFUSAL_WAIT_S: Final = 0.15
 _OK: Final = 200
 
 
@@ -37,16 +37,16 @@ class Reaching:
         self._port = self._url.port or PORTS.get(self._url.scheme, 80)
         self._timeout = destination.timeout
         self._proxy: Proxy | None = None
-        self._addresses: list[Any] = []
+        self._addresses: Sequence[AddressInfo] = []
         self._socket: socket.socket | None = None
         self.failure: StepError | None = None
 
     def steps(self) -> Iterator[Step]:
         """Yield one step after the other until one fails."""
-        todo = [("URL", self._look_at_url), ("name", self._resolve), ("connect", self._connect)]
-        todo += [("proxy", self._pass_proxy), ("TLS", self._secure)] if self._url.scheme == "https" else []
+        steps = [("URL", self._look_at_url), ("name", self._resolve), ("connect", self._connect)]
+        steps += [("proxy", self._pass_proxy), ("TLS", self._secure)] if self._url.scheme == "https" else []
         try:
-            for name, action in todo:
+            for name, action in steps:
                 if self._is_needless(name):
                     continue
                 step, self.failure = timed(name, action)
@@ -54,6 +54,7 @@ class Reaching:
                 if self.failure is not None:
                     return
         finally:
+            # A TLS connection may fail to say good-bye.
             if self._socket is not None:
                 with suppress(OSError):
                     self._socket.close()
@@ -70,12 +71,12 @@ class Reaching:
         return (self._proxy.host, self._proxy.port) if self._proxy else (self._host, self._port)
 
     def _look_at_url(self) -> str:
-        shown = redact_url(urlunsplit(self._url))
+        url = redact_url(urlunsplit(self._url))
         try:
             self._proxy = proxy_for(urlunsplit(self._url))
         except ValueError as error:
             raise StepError(f"{error}: unset it, or name the host in NO_PROXY") from None
-        return f"{shown}, through the proxy {self._proxy.shown}" if self._proxy else shown
+        return f"{url}, through the proxy {self._proxy.label}" if self._proxy else url
 
     def _resolve(self) -> str:
         host, port = self._reached()
@@ -85,13 +86,15 @@ class Reaching:
         except TimeoutError:
             raise StepError(f"{whose} {host} is not resolved within {self._timeout:g} s: is DNS reachable?") from None
         except (OSError, UnicodeError) as error:
-            said = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
-            raise StepError(f"{whose} {host} is not known{said}: is it spelt right?") from None
-        found = list(dict.fromkeys(address[4][0] for address in self._addresses))
-        return f"{host} is {', '.join(found[:_MANY])}" + (" and others" if len(found) > _MANY else "")
+            reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+            raise StepError(f"{whose} {host} is not known{reason}: is it spelt right?") from None
+        ips = list(dict.fromkeys(str(address[4][0]) for address in self._addresses))
+        listed = ", ".join(ips[:_MAX_LISTED_ADDRESSES])
+        return f"{host} is {listed}" + (" and others" if len(ips) > _MAX_LISTED_ADDRESSES else "")
 
     def _connect(self) -> str:
         host, port = self._reached()
+        # Without a step for the name the address is one already, and resolving takes no time.
         deadline = time.monotonic() + self._timeout
         try:
             addresses = self._addresses or resolve(host, port, self._timeout)
@@ -119,13 +122,13 @@ class Reaching:
         try:
             status, reason = open_tunnel(sock, proxy, self._host, self._port, time.monotonic() + self._timeout)
         except OSError as error:
-            raise StepError(f"the proxy {proxy.shown} does not answer ({reason_of(error)})") from None
+            raise StepError(f"the proxy {proxy.label} does not answer ({reason_of(error)})") from None
         except HTTPException:
-            raise StepError(f"the proxy {proxy.shown} does not speak HTTP") from None
+            raise StepError(f"the proxy {proxy.label} does not speak HTTP") from None
         if status != _OK:
             wants = ": it wants a name and password, http://name:password@host" if is_proxy_login(status) else ""
-            raise StepError(f"the proxy {proxy.shown} answered {status} {reason}".rstrip() + wants)
-        return f"{proxy.shown} connects to {target}"
+            raise StepError(f"the proxy {proxy.label} answered {status} {reason}".rstrip() + wants)
+        return f"{proxy.label} connects to {target}"
 
     def _secure(self) -> str:
         if self._socket is None:
@@ -133,35 +136,40 @@ class Reaching:
         try:
             context = tls_context(self._destination)
             context.check_hostname = True
+            # The lane's own way has one time limit for connecting and TLS; here each step has its own, so as to name it.
             self._socket.settimeout(self._timeout)
             start = time.monotonic()
             self._socket = secured = context.wrap_socket(self._socket, server_hostname=self._host)
             _hear_refusal(secured, time.monotonic() - start)
         except (OSError, ValueError) as error:
+            # Suggested, never tried by itself: without TLS everybody on the way can read the key.
             plain = urlunsplit(self._url._replace(scheme="http"))
             raise StepError(reason_of(error), {"endpoint": plain} if is_no_tls(error) else None) from None
         return ", ".join(filter(None, [str(secured.version()).replace("TLSv", "TLS "), _certificate(secured)]))
 
 
-def _hear_refusal(secured: ssl.SSLSocket, taken: float) -> None:
+def _hear_refusal(secured: ssl.SSLSocket, handshake_s: float) -> None:
     """Give the server time to refuse us: with TLS 1.3 it looks at the client's certificate after we think we are done.
 
     Raises:
         ssl.SSLError: it does.
     """
+    # Up to TLS 1.2 a refusal is part of the handshake.
     if secured.version() != "TLSv1.3":
         return
-    secured.settimeout(_REFUSAL + 2 * taken)
+    secured.settimeout(_REFUSAL_WAIT_S + 2 * handshake_s)
+    # Silence, or a server that hangs up after the handshake, is none: it waits for a request.
     with suppress(TimeoutError, ConnectionError):
         secured.recv(1)
 
 
 def _certificate(secured: ssl.SSLSocket) -> str:
     """Say whose certificate it is and until when."""
-    shown: Any = secured.getpeercert() or {}
-    names = [name for kind, name in shown.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
-    until = shown.get("notAfter")
-    if not until:
+    certificate = secured.getpeercert() or {}
+    alternative_names = cast("Iterable[tuple[str, str]]", certificate.get("subjectAltName", ()))
+    names = [name for kind, name in alternative_names if kind in ("DNS", "IP Address")]
+    until = certificate.get("notAfter")
+    if not isinstance(until, str):
         return ""
     day = time.strftime("%Y-%m-%d", time.gmtime(ssl.cert_time_to_seconds(until)))
     return f"certificate of {names[0]} until {day}" if names else f"certificate until {day}"

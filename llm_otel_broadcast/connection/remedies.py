@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from llm_otel_broadcast.settings.destination import TRACES_PATH, Destination, endpoint_faults, redact_url
-from llm_otel_broadcast.wire.http import Answer
+from llm_otel_broadcast.wire.exchange import Answer
 from llm_otel_broadcast.wire.network_errors import cause, is_http2, is_timeout
 
 _GRPC_PORT: Final = 4317
@@ -34,8 +34,8 @@ class Remedy:
     is_tried: bool = True
 
     @property
-    def shown(self) -> str:
-        """The change as it may be shown."""
+    def label(self) -> str:
+        """The change as it may be shown, without credentials in an address."""
         return " ".join(
             f"{name}={redact_url(str(value)) if name == 'endpoint' else value}" for name, value in self.changes.items()
         )
@@ -52,6 +52,7 @@ def remedies(destination: Destination, answer: Answer) -> Iterator[Remedy]:
         yield from _of_redirect(endpoint, answer.location)
     if _is_plain_to_tls(endpoint, answer):
         yield Remedy({"endpoint": _secured(endpoint)})
+    # Some receivers take gzip for a broken body, and one answers 500 (backends.md).
     if destination.compression == "gzip" and status in _UNPACKED:
         yield Remedy({"compression": "none"})
     if status in _WRONG_CONTENT and not (destination.encoding == "auto" and status == _UNSUPPORTED):
@@ -59,7 +60,8 @@ def remedies(destination: Destination, answer: Answer) -> Iterator[Remedy]:
     if status in _WRONG_PATH or answer.is_page or (answer.kind == "refused" and status in _SUCCESS):
         paths = list(_other_paths(endpoint))
         yield from (Remedy({"endpoint": other}) for other in paths)
-        if status == _BAD_REQUEST and destination.encoding != "protobuf":  # VictoriaTraces says so to both mistakes
+        # VictoriaTraces says so to both mistakes, a wrong path and JSON.
+        if status == _BAD_REQUEST and destination.encoding != "protobuf":
             yield from (Remedy({"endpoint": other, "encoding": "protobuf"}) for other in paths)
 
 
@@ -68,10 +70,12 @@ def _other_paths(endpoint: str) -> Iterator[str]:
     parts = urlsplit(endpoint)
     path = parts.path.rstrip("/")
     twice = TRACES_PATH + TRACES_PATH
+    # An endpoint to which a program has added the path that it had already.
     candidates = [path[: -len(TRACES_PATH)]] if path.endswith(twice) else []
     if path.endswith(TRACES_PATH):
         candidates.append(path)
     else:
+        # The intake of another signal, or the base address that OTEL_EXPORTER_OTLP_ENDPOINT has.
         stem = path.removesuffix("/logs").removesuffix("/metrics").removesuffix("/traces").removesuffix("/v1")
         candidates += [stem + TRACES_PATH, TRACES_PATH]
     yield from (urlunsplit(parts._replace(path=other)) for other in dict.fromkeys(candidates) if other != parts.path)
@@ -82,28 +86,36 @@ def _of_redirect(endpoint: str, location: str) -> Iterator[Remedy]:
     target = urljoin(endpoint, location)
     if endpoint_faults(target):
         return
-    here, there = urlsplit(endpoint), urlsplit(target)
-    if there.path.rstrip("/") != here.path.rstrip("/") and not there.path.rstrip("/").endswith(TRACES_PATH):
+    current, redirected = urlsplit(endpoint), urlsplit(target)
+    path = redirected.path.rstrip("/")
+    # Anything else is a login, or the front page of a website.
+    if path != current.path.rstrip("/") and not path.endswith(TRACES_PATH):
         return
-    same_host = here.hostname == there.hostname
-    yield Remedy({"endpoint": target}, is_tried=same_host and not (here.scheme == "https" and there.scheme == "http"))
+    same_host = current.hostname == redirected.hostname
+    is_weaker = current.scheme == "https" and redirected.scheme == "http"
+    # Another host, or one without TLS, would be shown the key: that is for the user to decide.
+    yield Remedy({"endpoint": target}, is_tried=same_host and not is_weaker)
 
 
 def _of_ports(endpoint: str, answer: Answer) -> Iterator[Remedy]:
     """Yield another port or scheme where what answered was no HTTP."""
     parts = urlsplit(endpoint)
+    # Where nothing listens, another port of the same server is a guess.
     if answer.error is None or cause(answer.error, ConnectionRefusedError):
         return
+    # The commonest mistake: both ports of a collector stand side by side in its documentation.
     if parts.port == _GRPC_PORT:
         yield Remedy({"endpoint": with_port(endpoint, _HTTP_PORT)})
+    # A server of HTTPS closes a connection that does not begin with a handshake; one of HTTP/2 answers in frames.
     elif parts.scheme == "http" and not is_timeout(answer.error) and not is_http2(answer.error):
         yield Remedy({"endpoint": _secured(endpoint)})
 
 
 def _is_plain_to_tls(endpoint: str, answer: Answer) -> bool:
-    return (
-        urlsplit(endpoint).scheme == "http" and answer.status == _BAD_REQUEST and "https" in answer.said.lower()
-    ) or (urlsplit(endpoint).scheme == "http" and urlsplit(endpoint).port == _HTTPS_PORT)
+    """Return whether a server of HTTPS was spoken to without TLS. nginx says so: "plain HTTP request was sent to HTTPS port"."""
+    parts = urlsplit(endpoint)
+    says_so = answer.status == _BAD_REQUEST and "https" in answer.excerpt.lower()
+    return parts.scheme == "http" and (says_so or parts.port == _HTTPS_PORT)
 
 
 def _secured(endpoint: str) -> str:

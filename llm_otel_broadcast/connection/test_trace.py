@@ -9,24 +9,25 @@ from typing import Final
 
 from llm_otel_broadcast.connection.report import SentTrace
 from llm_otel_broadcast.connection.time_limit import within
-from llm_otel_broadcast.delivery.seams import LeftOut, Outcome
+from llm_otel_broadcast.delivery.seams import LeftOut
+from llm_otel_broadcast.delivery.sender import post
 from llm_otel_broadcast.host.guard import Caught
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.record.server import Server
-from llm_otel_broadcast.record.span_data import SpanData
 from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.record.usage import Usage
 from llm_otel_broadcast.runtime.assembly import parts_for
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.presets import where_to_look
+from llm_otel_broadcast.wire.exchange import Answer
 
-_SECOND: Final = 1_000_000_000
+_SECOND_NS: Final = 1_000_000_000
 _NAME: Final = "Test trace of llm-otel-broadcast"
 _USAGE: Final = {"input_tokens": 50, "output_tokens": 100, "total_tokens": 150, "cache_read_tokens": 20}
 _COST: Final = {"reasoning_tokens": 10, "input_cost": 0.005, "output_cost": 0.015, "cost": 0.02}
-_PATIENCE: Final = 4
-"""Timeouts that rendering, an exporter and a second encoding may take together."""
+# Of the destination's timeouts: what rendering, an exporter and a second encoding may take together.
+_MAX_TIMEOUTS: Final = 4
 
 
 def send_test_trace(destination: Destination) -> SentTrace:
@@ -42,30 +43,29 @@ def send_test_trace(destination: Destination) -> SentTrace:
     record = _record()
     trace_id = f"{record.trace_id:032x}"
     with Caught() as caught:
-        outcome = within(_PATIENCE * destination.timeout, lambda: _send(destination, record))
-        rejected = f"{outcome.rejected} span(s) rejected: " if outcome.rejected else ""
-        ok = outcome.kind == "ok" and not outcome.rejected
+        answer = within(_MAX_TIMEOUTS * destination.timeout, lambda: _send(destination, record))
+        rejected = f"{answer.rejected} span(s) rejected: " if answer.rejected else ""
+        ok = answer.kind == "ok" and not answer.rejected
         look = where_to_look(destination, trace_id) if ok else None
-        return SentTrace(ok, trace_id, f"{rejected}{outcome.message}" if not ok else "sent", look)
+        return SentTrace(ok, trace_id, f"{rejected}{answer.message}" if not ok else "sent", look)
     return SentTrace(ok=False, trace_id=trace_id, message=f"sending failed ({type(caught.error).__name__})")
 
 
-def _send(destination: Destination, record: Generation) -> Outcome:
+def _send(destination: Destination, record: Generation) -> Answer:
+    # All of it arrives, whatever the destination chooses of real traces.
     parts = parts_for(replace(destination, sampling_rate=1.0, filter_rules=None, api_keys=None))
     try:
-        made = parts.render(record)
+        rendered = parts.render(record)
         spans = [parts.enclosing_span(enclosing_span, record.fields) for enclosing_span in record.enclosing_spans]
-        spans += [] if isinstance(made, LeftOut) else made
-        outcome = parts.transport.send([_marked(span) for span in spans], divisible=False)
-        if outcome.kind == "ok" and not parts.transport.flush():
+        spans += [] if isinstance(rendered, LeftOut) else rendered
+        # After rendering: privacy settings keep metadata back, and the mark must get through.
+        spans = [replace(span, attributes={**span.attributes, "test": True}) for span in spans]
+        _, answer = post(parts.transport, parts.transport.encode(spans), spans)
+        if answer.kind == "ok" and not parts.transport.flush():
             raise TimeoutError
-        return outcome
+        return answer
     finally:
         parts.transport.close()
-
-
-def _marked(span: SpanData) -> SpanData:
-    return replace(span, attributes={**span.attributes, "test": True})
 
 
 def _record() -> Generation:
@@ -73,7 +73,7 @@ def _record() -> Generation:
     end = time.time_ns()
     record = Generation("chat", "chat_completions")
     record.trace_id, record.span_id = secrets.randbits(128) or 1, secrets.randbits(64) or 1
-    record.start_ns = end - _SECOND * 3 // 2
+    record.start_ns = end - _SECOND_NS * 3 // 2
     record.fields = Fields(
         trace_name=_NAME,
         span_name="Answer a question",
@@ -104,13 +104,13 @@ def _fill(record: Generation) -> None:
 
 def _enclose(record: Generation, end: int) -> None:
     """Put the root and a span around it."""
-    root = EnclosingSpan(_NAME, record.trace_id, secrets.randbits(64) or 1, 0, record.start_ns - _SECOND // 10)
+    root = EnclosingSpan(_NAME, record.trace_id, secrets.randbits(64) or 1, 0, record.start_ns - _SECOND_NS // 10)
     span = EnclosingSpan(
         str(record.fields.span_name),
         record.trace_id,
         secrets.randbits(64) or 1,
         root.span_id,
-        record.start_ns - _SECOND // 20,
+        record.start_ns - _SECOND_NS // 20,
     )
     record.parent_span_id = span.span_id
     record.enclosing_spans = (root, span)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from llm_otel_broadcast.host.guard import Caught
 
@@ -17,13 +17,14 @@ def within(seconds: float, action: Callable[[], Value]) -> Value:
     Raises:
         TimeoutError: it takes longer.
     """
-    result: list[Any] = []
+    result: list[Value] = []
     caught = Caught()
 
     def run() -> None:
         with caught:
             result.append(action())
 
+    # A daemon: what does not come back must not hold up the end of the program.
     thread = threading.Thread(target=run, name="llm-otel-broadcast testing", daemon=True)
     thread.start()
     thread.join(seconds)
@@ -31,4 +32,4 @@ def within(seconds: float, action: Callable[[], Value]) -> Value:
         raise caught.error
     if not result:
         raise TimeoutError(f"no answer within {seconds:g} s")
-    return result[0]  # type: ignore[no-any-return]
+    return result[0]

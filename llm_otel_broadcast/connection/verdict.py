@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from http.client import responses
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from llm_otel_broadcast.settings.destination import TRACES_PATH, Destination, redact_url
 from llm_otel_broadcast.settings.presets import PRESETS
-from llm_otel_broadcast.wire.http import Answer
+from llm_otel_broadcast.wire.advice import SUCCESS, WEB_PAGE, probe_advice
+from llm_otel_broadcast.wire.exchange import Answer
 
 _NAMES: Final = {"json": "JSON", "protobuf": "protobuf"}
-_ADVICE: Final = {
-    400: "it understood the address but refused the content: a header or the encoding",
-    403: "the API key is wrong, or may not write here",
-    404: f"nothing is at this path: it usually ends in {TRACES_PATH}",
-    405: f"this is a web page, not an OTLP path: it usually ends in {TRACES_PATH}",
-    407: "the proxy wants a name and password: http://name:password@host in its variable",
-    413: "it takes no request of this size, though it is a single span",
-    422: "a header is missing or wrong",
-    429: "too many requests at the moment: try again later",
-    500: "an error inside it",
-    502: "the server behind it does not work at the moment",
-    503: "it does not work at the moment, or a header is missing",
-    504: "the server behind it does not answer at the moment",
-}
 _UNAUTHORIZED: Final = frozenset({401, 403})
 _NOT_FOUND: Final = 404
 _UNSUPPORTED: Final = 415
@@ -50,21 +38,21 @@ def refused(destination: Destination, answer: Answer, encoding: str) -> str:
     if answer.kind == "ok":
         return f"{answer.status}, but the span was rejected{_quoted(answer.message)}"
     if answer.status is None:
-        return answer.said
+        return answer.excerpt
     name = responses.get(answer.status, "")
     status = f"{answer.status} {name}".rstrip()
     if answer.location:
-        shown = redact_url(urljoin(destination.endpoint or "", answer.location))
-        return f"{status}: it points to {shown}, where nothing is sent to by itself"
+        target = redact_url(urljoin(destination.endpoint or "", answer.location))
+        return f"{status}: it points to {target}, where nothing is sent to by itself"
     advice = _advice(destination, answer, encoding)
     wait = f", in {answer.retry_after:g} s as it says" if answer.retry_after else ""
-    return status + (f": {advice}{wait}" if advice else "") + _quoted(answer.said)
+    return status + (f": {advice}{wait}" if advice else "") + _quoted(answer.excerpt)
 
 
 def briefly(answer: Answer) -> str:
     """Say in a few words why a span was not taken."""
     if answer.status is None:
-        return answer.said or answer.message
+        return answer.excerpt or answer.message
     return (
         "the span was rejected"
         if answer.kind == "ok"
@@ -74,32 +62,34 @@ def briefly(answer: Answer) -> str:
 
 def _advice(destination: Destination, answer: Answer, encoding: str) -> str:
     status = answer.status or 0
+    # A page that asks for a login is about the key, not about the path.
     if answer.is_page and status not in _UNAUTHORIZED:
-        return f"a web page, not an OTLP path: it usually ends in {TRACES_PATH}"
-    if 200 <= status < 300:  # noqa: PLR2004
+        return WEB_PAGE
+    if status in SUCCESS:
         return f"no answer of OTLP: it usually comes from a path that ends in {TRACES_PATH}"
     if status in _UNAUTHORIZED:
         return _of_key(destination, status)
     if status == _UNSUPPORTED:
         packed = " with gzip" if destination.compression == "gzip" else ""
         return f"it does not take {_NAMES[encoding]}{packed}"
+    # Some backends answer 404 to a project, dataset or index that a header names and that does not exist.
     if status == _NOT_FOUND and urlsplit(destination.endpoint or "").path.endswith(TRACES_PATH):
         named = (
             f", and does what the headers name exist ({', '.join(destination.headers)})" if destination.headers else ""
         )
         return f"the path is the usual one: does it take OTLP/HTTP there{named}?"
     if status in _HEADER_WANTED:
-        return _ADVICE[status] + _of_preset(destination, answer.said)
-    return _ADVICE.get(status, "")
+        return probe_advice(status) + _of_preset(destination, answer.excerpt)
+    return probe_advice(status)
 
 
-def _of_preset(destination: Destination, said: str) -> str:
+def _of_preset(destination: Destination, excerpt: str) -> str:
     """Offer the preset that sets a header of which the server speaks, as MLflow does of `x-mlflow-experiment-id`."""
     present = {name.lower() for name in destination.headers}
     for preset in PRESETS.values():
         for header in preset.headers:
             name = header.lower()
-            if name not in present and name != "authorization" and name in said.lower():
+            if name not in present and name != "authorization" and name in excerpt.lower():
                 return f': the preset "{preset.name}" sets {header}'
     return ""
 
@@ -110,10 +100,12 @@ def _of_key(destination: Destination, status: int) -> str:
         return "it wants an API key, and no header was given"
     names = ", ".join(destination.headers)
     value = next((value for name, value in destination.headers.items() if name.lower() == "authorization"), None)
+    # Authorization has a scheme and then the credentials (RFC 9110, section 11.4).
     if value is not None and " " not in value.strip():
         return 'Authorization has a key alone: most servers want "Bearer " in front of it'
-    return f"{_ADVICE[status]} ({names})" if status in _ADVICE else f"the API key is wrong: check {names}"
+    advice = probe_advice(status)
+    return f"{advice} ({names})" if status == HTTPStatus.FORBIDDEN else f"{advice}: check {names}"
 
 
-def _quoted(said: str) -> str:
-    return f'; it says: "{said}"' if said else ""
+def _quoted(excerpt: str) -> str:
+    return f'; it says: "{excerpt}"' if excerpt else ""

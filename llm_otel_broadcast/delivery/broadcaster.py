@@ -8,45 +8,50 @@ from typing import Final
 
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.ledger import DestinationStatus
+from llm_otel_broadcast.delivery.recorder import Recorder
 from llm_otel_broadcast.delivery.seams import Finished, Record
+from llm_otel_broadcast.delivery.worker import Worker
 from llm_otel_broadcast.host.logs import drain
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
 
+# For what exit handlers after ours record, where the destinations have used up their time.
 _MIN_LATE_S: Final = 0.5
-"""Seconds for what exit handlers after ours record, where the destinations have used up their time."""
 _LATE_LOG_S: Final = 0.1
 
 
 class Broadcaster:
-    """All lanes of one `instrument()`. Threads start with the first record, never before (pains P12).
+    """All lanes of one `instrument()`. Threads start with the first record, never before (pains.md, P12).
 
     Args:
         lanes: the destinations'.
         metrics: takes those records that the app's metrics want; it is no destination and has no part in `status()`.
         late: takes those records whose app spans wait for them to be read; likewise.
-        beside: starts what else is to run in a process from its first record on.
+        on_start: called when the threads are started, for what else is to run from the first record on.
     """
 
     def __init__(
         self,
         lanes: Sequence[Lane],
-        metrics: Lane | None = None,
-        beside: Callable[[], None] | None = None,
-        late: Lane | None = None,
+        metrics: Recorder | None = None,
+        on_start: Callable[[], None] | None = None,
+        late: Recorder | None = None,
     ) -> None:
         self.lanes = tuple(lanes)
         self._metrics = metrics
-        self._beside = beside
+        self._on_start = on_start
         self._late = late
-        self.all = (*self.lanes, *(lane for lane in (metrics, late) if lane is not None))
+        self.workers: tuple[Worker, ...] = (
+            *self.lanes,
+            *(recorder for recorder in (metrics, late) if recorder is not None),
+        )
         self._starting = self._has_begun = False
         self._late_s: float | None = None
         """Seconds that are left at the end of the process for what is still recorded then; None: it has not come."""
         self.stopped = False
 
     def put_enclosing_span(self, enclosing_span: EnclosingSpan) -> None:
-        """Hand over a block that has ended; a lane sends it if a generation below it went there, or if there was none.
+        """Hand over an enclosing span that has ended; a lane sends it if a generation below it went there, or there was none.
 
         Once stopped, nothing: settings that replaced these get it too.
         """
@@ -64,7 +69,7 @@ class Broadcaster:
             for lane in remaining:
                 lane.put(record)
         except BaseException:
-            # a signal handler has raised: its exception is the host's, and the record is for the other lanes too
+            # A signal handler has raised: its exception is the host's, and the record is for the other lanes too
             for lane in remaining:
                 lane.put(record)
             raise
@@ -72,7 +77,7 @@ class Broadcaster:
             self._deliver_late(self._late_s)
 
     def _start_what_does_not_run(self) -> None:
-        # also where there is no lane: a settings file may name a destination later
+        # Also where there is no lane: a settings file may name a destination later
         is_missing = not self._has_begun
         for lane in self.lanes:
             if not lane.is_running:
@@ -83,9 +88,9 @@ class Broadcaster:
 
     def _deliver_late(self, seconds: float) -> None:
         """Deliver what an exit handler after ours has recorded: nobody would later."""
-        begun = time.monotonic()
-        self.end(begun + seconds)
-        self._late_s = max(0.0, seconds - (time.monotonic() - begun))
+        start = time.monotonic()
+        self.end(start + seconds)
+        self._late_s = max(0.0, seconds - (time.monotonic() - start))
         drain(time.monotonic() + _LATE_LOG_S)
 
     def put(self, record: Generation) -> None:
@@ -103,24 +108,24 @@ class Broadcaster:
                 self._start((self._late,))
             self._late.put(record)
 
-    def _start(self, lanes: Sequence[Lane]) -> None:
+    def _start(self, workers: Sequence[Worker]) -> None:
         """Start threads that do not run, without waiting for who is at it: a finalizer may come here on top of a call that is."""
         if self.stopped or self._starting:
             return
-        # Not a lock: an exception of a signal handler's can come between taking a lock and `try`, but not here. Two threads
+        # A flag and not a lock: an exception of a signal handler's can come between taking a lock and `try`, but not here. Two threads
         # that come here at once do no harm, as a lane has one thread whoever starts it.
         self._starting = True
         try:
-            for lane in lanes:
-                lane.start()
-            if self._beside is not None:
-                self._beside()
+            for worker in workers:
+                worker.start()
+            if self._on_start is not None:
+                self._on_start()
         finally:
             self._starting = False
 
     def hand_over(self, lanes: Sequence[Lane]) -> None:
         """Leave lanes to another broadcaster, which has taken them: this one no longer stops them."""
-        self.all = tuple(lane for lane in self.all if lane not in lanes)
+        self.workers = tuple(worker for worker in self.workers if worker not in lanes)
 
     def flush(self, timeout: float) -> bool:
         """Send everything now; wait at most `timeout` seconds for all lanes side by side.
@@ -132,8 +137,8 @@ class Broadcaster:
 
     def hurry(self) -> None:
         """Have all lanes send what they have now, without waiting for it."""
-        for lane in self.all:
-            lane.hurry()
+        for worker in self.workers:
+            worker.hurry()
 
     def stop(self, timeout: float) -> None:
         """Flush for at most `timeout` seconds, then end the threads; what is left is counted as dropped.
@@ -145,23 +150,24 @@ class Broadcaster:
             return
         self.stopped = True
         deadline = time.monotonic() + timeout
+        # All at once, so that a backend that is down does not use up the time of the others.
         self.hurry()
-        for lane in self.all:
-            lane.stop(deadline)
+        for worker in self.workers:
+            worker.stop(deadline)
 
     def end(self, deadline: float) -> None:
         """At the end of the process, deliver until the deadline (monotonic). What is recorded later is delivered at once."""
         self.hurry()
-        for lane in self.all:
-            lane.end(deadline)
+        for worker in self.workers:
+            worker.end(deadline)
         self._late_s = max(_MIN_LATE_S, deadline - time.monotonic())
 
     def after_fork(self) -> None:
         """In a child process: begin anew; what was queued belongs to the parent."""
         self._late_s = None
         self._starting = self._has_begun = False
-        for lane in self.all:
-            lane.after_fork()
+        for worker in self.workers:
+            worker.after_fork()
 
     def status(self) -> tuple[DestinationStatus, ...]:
         return tuple(lane.status() for lane in self.lanes)
@@ -170,10 +176,10 @@ class Broadcaster:
 def flush_all(broadcasters: Sequence[Broadcaster], timeout: float) -> bool:
     """Flush several, all their lanes side by side; see `Broadcaster.flush`."""
     deadline = time.monotonic() + timeout
-    before = _lost(broadcasters)
-    asked = [(lane, lane.hurry()) for broadcaster in broadcasters for lane in broadcaster.all]
-    done = [lane.wait(ticket, deadline) for lane, ticket in asked]
-    return all(done) and _lost(broadcasters) == before
+    lost = _lost(broadcasters)
+    tickets = [(worker, worker.hurry()) for broadcaster in broadcasters for worker in broadcaster.workers]
+    are_flushed = [worker.wait(ticket, deadline) for worker, ticket in tickets]
+    return all(are_flushed) and _lost(broadcasters) == lost
 
 
 def _lost(broadcasters: Sequence[Broadcaster]) -> int:

@@ -1,7 +1,7 @@
-"""One lane's figures, and what is said of them in the log: a warning for each change of state, never one for each batch.
+"""One worker's figures, and what the log has of them: a warning for each change of state, never one for each batch.
 
-The figures belong under the lane's lock; the log, which may wait for anything, never does: what is to be said is noted
-under the lock and said after it.
+The figures change under the queue's lock. The log may wait for anything, so nothing is logged under a lock: what is to be
+logged is noted there, and `log_drops` logs it afterwards.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from llm_otel_broadcast.delivery.rendering import Unreadable, Withdrawn
-from llm_otel_broadcast.delivery.seams import LeftOut, Outcome
+from llm_otel_broadcast.delivery.seams import LeftOut, Unreadable, Withdrawn
 from llm_otel_broadcast.host.guard import without_text
 from llm_otel_broadcast.host.logs import log
+from llm_otel_broadcast.wire.exchange import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,34 +69,35 @@ class Books:
         self.last_error: str | None = None
         self.last_success: float | None = None
         self.failing = False
-        self.unsaid: deque[tuple[str, int, str]] = deque()
-        """Drops to be told by `say`."""
-        self._said: set[str] = set()
+        self._unlogged: deque[tuple[str, int, str]] = deque()
+        """Drops for `log_drops`: reason, count, message."""
+        self._logged_reasons: set[str] = set()
 
-    def status(self, waiting: int, size: int, withheld: int = 0) -> DestinationStatus:
+    def status(self, queued_records: int, queued_bytes: int, withheld: int = 0) -> DestinationStatus:
+        """Return the figures as they are now."""
         return DestinationStatus(
             name=self.name,
             produced=self.produced,
             delivered=self.delivered,
             retried=self.retried,
             dropped=dict(self.dropped),
-            queued_records=waiting,
-            queued_bytes=size,
+            queued_records=queued_records,
+            queued_bytes=queued_bytes,
             last_error=self.last_error,
             last_success=self.last_success,
             left_out=dict(self.left_out),
             withheld=withheld,
         )
 
-    def drop(self, reason: str, count: int, message: str = "", *, told: bool = False) -> None:
-        """Count dropped records; the first ones of a reason are noted for `say` unless they are `told` otherwise."""
+    def drop(self, reason: str, count: int, message: str = "", *, is_logged: bool = False) -> None:
+        """Count dropped records; the first ones of a reason are noted for `log_drops`, unless the caller logs them."""
         self.dropped[reason] += count
         if message:
             self.last_error = message
-        if reason not in self._said:
-            self._said.add(reason)
-            if not told:
-                self.unsaid.append((reason, count, message))
+        if reason not in self._logged_reasons:
+            self._logged_reasons.add(reason)
+            if not is_logged:
+                self._unlogged.append((reason, count, message))
 
     def note_unsent(self, unsent: LeftOut | Unreadable | Withdrawn) -> None:
         """Count a record that is not to be sent, and why."""
@@ -105,47 +106,52 @@ class Books:
         elif isinstance(unsent, Unreadable):
             self.drop("unreadable", 1, f"a record cannot be rendered ({unsent.error})")
         else:
+            # It comes again with what is below it, or its generations are counted already.
             self.produced -= 1
 
-    def note_sent(self, count: int, outcome: Outcome) -> None:
+    def note_sent(self, count: int, answer: Answer) -> None:
         """Count the records of a request that was taken, but for those that the backend rejected."""
-        rejected = min(outcome.rejected, count)
+        # A backend counts spans, of which a record has several: never more records than there were.
+        rejected = min(answer.rejected, count)
         self.delivered += count - rejected
         if rejected:
-            self.drop("rejected", rejected, f"{outcome.rejected} span(s) rejected: {outcome.message}")
+            self.drop("rejected", rejected, f"{answer.rejected} span(s) rejected: {answer.message}")
 
-    def say(self) -> None:
-        """Tell the log what was noted. Not for use under the lock."""
-        while self.unsaid:
+    def log_drops(self) -> None:
+        """Log what was noted. Not for use under the lock."""
+        while self._unlogged:
             try:
-                reason, count, message = self.unsaid.popleft()
+                reason, count, message = self._unlogged.popleft()
             except IndexError:
-                # the thread and `stop` came here at the same moment
+                # The thread and `stop` came here at the same moment.
                 return
-            shown = f": {message}" if message else ""
-            text = f"{count} generation(s) dropped ({reason}{shown})"
+            detail = f": {message}" if message else ""
+            text = f"{count} generation(s) dropped ({reason}{detail})"
             if reason == UNANSWERED:
                 text = f"no answer for {count} generation(s) before sending ended: they may have arrived"
-            self._tell(logging.WARNING, f"{text}. status() counts further ones.")
+            self._log(logging.WARNING, f"{text}. status() counts further ones.")
 
     def succeeded(self) -> None:
         self.last_success = time.time()
+        # What is dropped in the next outage is logged again.
         if self.failing:
             self.failing = False
-            self._said.clear()
-            self._tell(logging.INFO, "works again")
+            self._logged_reasons.clear()
+            self._log(logging.INFO, "works again")
 
     def failed(self, message: str, consequence: str, error: BaseException | None = None) -> None:
-        """Note a failure of the destination and tell the log of the first since it last worked."""
+        """Note a failure of the destination and log the first since it last worked (pains.md, P48)."""
         self.last_error = message
-        self.say()
+        self.log_drops()
         if self.failing:
             return
         self.failing = True
-        self._tell(logging.WARNING, f"{message}; {consequence}", error)
+        self._log(logging.WARNING, f"{message}; {consequence}", error)
 
-    def _tell(self, level: int, text: str, error: BaseException | None = None) -> None:
+    def _log(self, level: int, text: str, error: BaseException | None = None) -> None:
         """Log. Network errors of an exporter need no stack."""
-        shown = error is not None and not isinstance(error, OSError)
-        trace = (type(error), without_text(error), error.__traceback__) if shown and error is not None else None
+        trace = None
+        if error is not None and not isinstance(error, OSError):
+            # Without its text, which may quote content or a header.
+            trace = (type(error), without_text(error), error.__traceback__)
         log(level, 'destination "%s": %s', self.name, text, exc_info=trace)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from llm_otel_broadcast.delivery.worker import Worker
+from llm_otel_broadcast.delivery.worker_thread import WorkerThread
 from llm_otel_broadcast.host.green_threads import Mailbox, flavor, mailbox
 from llm_otel_broadcast.host.guard import Callback
 from llm_otel_broadcast.host.suppression import untraced
@@ -157,7 +157,7 @@ class Announcer:
         self._calls: Mailbox[_Call] = mailbox()
         self._under_way: dict[int, _Call] = {}
         self._busy_since: float | None = None
-        self._worker = Worker("llm-otel-broadcast on_generation", self._work)
+        self._worker = WorkerThread("llm-otel-broadcast on_generation", self._work)
 
     def announce(self, record: Generation, cost: Cost | None) -> None:
         """Show the record, unless that has been done, and wait for `record.attributes`, which is what was added.

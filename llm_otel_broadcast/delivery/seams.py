@@ -1,4 +1,4 @@
-"""What a lane works with: the seams to rendering, encoding and sending."""
+"""What a destination's worker works with: the seams to rendering, encoding and sending."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.span_data import SpanData
 from llm_otel_broadcast.record.trace_fields import Fields
+from llm_otel_broadcast.wire.exchange import Answer, Body, Content
 
 
 class Finished(Protocol):
@@ -25,27 +26,25 @@ class Finished(Protocol):
 
 
 Record: TypeAlias = Generation | EnclosingSpan | Finished
-"""What a lane takes: a generation, a block that a context of the program's opened and has ended, or another's span."""
+"""A generation, a span that a context of the program's opened and has ended, or a span of another instrumentation's."""
 
 
-class Outcome(Protocol):
-    """What became of one request."""
+class Transport(Protocol[Content]):
+    """Sends spans to one destination in two steps, so that a body can be kept, and posted later. Used by one thread only."""
 
-    @property
-    def kind(self) -> str: ...
-    @property
-    def message(self) -> str: ...
-    @property
-    def retry_after(self) -> float | None: ...
-    @property
-    def rejected(self) -> int: ...
+    def encode(self, spans: Sequence[SpanData], *, divisible: bool = False) -> Body[Content]:
+        """Return spans as one request.
 
+        Raises:
+            OversizedError: they are `divisible`, and more than one request may have.
+        """
 
-class Transport(Protocol):
-    """Encodes spans and sends them to one destination; used by one thread only."""
+    def post(self, body: Body[Content]) -> Answer:
+        """Send one request and return what became of it."""
 
-    def send(self, spans: Sequence[SpanData], *, divisible: bool) -> Outcome: ...
-    def flush(self) -> bool: ...
+    def flush(self) -> bool:
+        """Pass on what is still held back; False: that failed."""
+
     def close(self) -> None: ...
 
 
@@ -57,13 +56,21 @@ class RetryPolicy(Protocol):
 
 @dataclass(slots=True)
 class Item:
-    """A record under way: its spans, the blocks around it, and whether the books have it as delivered or dropped."""
+    """A record on its way through the worker's thread.
+
+    Attributes:
+        record: what was handed over.
+        size: its estimated bytes at that time. Reading a body in the background adds to the record's own size.
+        spans: what is to be sent of it.
+        enclosing_spans: what is to be sent of the spans round it, unless the destination has them.
+        is_accounted: the books have it as delivered, dropped or left out.
+    """
 
     record: Record
     size: int = 0
     spans: list[SpanData] = field(default_factory=list)
     enclosing_spans: list[SpanData] = field(default_factory=list)
-    done: bool = False
+    is_accounted: bool = False
 
 
 class LeftOut(NamedTuple):
@@ -72,8 +79,18 @@ class LeftOut(NamedTuple):
     reason: str
 
 
+class Unreadable(NamedTuple):
+    """A record that cannot be rendered, and the type of the error."""
+
+    error: str
+
+
+class Withdrawn(NamedTuple):
+    """An enclosing span that is not sent by itself: what is below it brings it along later, or was dropped and counted."""
+
+
 def every(_enclosing_span: EnclosingSpan) -> bool:
-    """Choose every block."""
+    """Choose every enclosing span."""
     return True
 
 
@@ -87,19 +104,39 @@ class LaneParts:
     """What a lane works with, made on its own thread at its first batch, so that nothing of it burdens the host.
 
     Attributes:
-        transport: sends.
+        transport: encodes and posts.
         render: makes the spans of a generation, or of another's span.
-        block: makes a block's span, with the fields that it is for.
+        enclosing_span: makes an enclosing span's data, with the fields that it is for.
         delay: says how long to wait before the next try.
-        chooses: whether a block without generations is sent; any other is sent with what is below it.
+        chooses: whether an enclosing span without generations is sent; any other is sent with what is below it.
         shrink: makes the spans of a record again, smaller than they are; None: they cannot be.
         withheld: how many values of other instrumentations' spans were kept back, as they may be content.
     """
 
-    transport: Transport
+    # Of any content: a transport posts what it has encoded itself, and nobody here looks into it.
+    transport: Transport[Any]
     render: Callable[[Any], list[SpanData] | LeftOut]
     enclosing_span: Callable[[EnclosingSpan, Fields], SpanData]
     delay: RetryPolicy
     chooses: Callable[[EnclosingSpan], bool] = every
     shrink: Callable[[Any, list[SpanData]], list[SpanData] | None] = never_smaller
     withheld: Callable[[], int] = int
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReader:
+    """What a recorder hands its records to, all on its own thread.
+
+    Attributes:
+        read: takes a record that is complete. Where that takes too long, another thread goes on with the next one.
+        finish: does what may take its time, after each batch.
+        close: does what is left, at the end.
+    """
+
+    read: Callable[[Generation], None]
+    finish: Callable[[], None] = nothing
+    close: Callable[[], None] = nothing

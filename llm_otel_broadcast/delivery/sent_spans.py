@@ -1,4 +1,4 @@
-"""One destination's book of blocks: which it has, and which it may have because a generation below them went there."""
+"""Which enclosing spans one destination has, and which it is to have because a generation below them went there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.span_data import SpanData
 
 Key: TypeAlias = tuple[int, int]
-_MAX: Final = 10_000
+# A long-lived process must not grow; an enclosing span is sent twice at worst, and backends take the later one.
+_MAX_ENTRIES: Final = 10_000
 
 
 def key_of(enclosing_span: EnclosingSpan) -> Key:
@@ -22,29 +23,29 @@ class SentSpans:
 
     def __init__(self) -> None:
         self._sent: OrderedDict[Key, None] = OrderedDict()
-        self._wanted: OrderedDict[Key, None] = OrderedDict()
+        self._awaited: OrderedDict[Key, None] = OrderedDict()
 
     def due(self, enclosing_spans: Iterable[EnclosingSpan]) -> list[EnclosingSpan]:
-        """Return those blocks round an accepted generation that are to go with it; those still open follow by themselves."""
-        found = []
+        """Return the spans round an accepted generation that are to go with it; those still open follow by themselves."""
+        due = []
         for enclosing_span in enclosing_spans:
-            if (
-                enclosing_span.is_elsewhere or enclosing_span.is_handed_on
-            ):  # it comes by itself, through the settings that replaced these
+            # It comes by itself, through the settings that replaced these.
+            if enclosing_span.is_elsewhere or enclosing_span.is_handed_on:
                 continue
             if enclosing_span.is_scoped:
-                _note(self._wanted, key_of(enclosing_span))
+                _note(self._awaited, key_of(enclosing_span))
             is_over = bool(enclosing_span.end_ns) and enclosing_span.is_whole(rendered=True)
             if (is_over or not enclosing_span.is_scoped) and not self.has(key_of(enclosing_span)):
-                found.append(enclosing_span)
-        return found
+                due.append(enclosing_span)
+        return due
 
     def follows(self, enclosing_span: EnclosingSpan) -> bool:
-        """Return whether a block that has ended is wanted: nothing happened below it, or something that went here."""
-        return not enclosing_span.generations or enclosing_span.is_handed_on or key_of(enclosing_span) in self._wanted
+        """Return whether a span that has ended is to be sent: nothing happened below it, or something that went here."""
+        return not enclosing_span.generations or enclosing_span.is_handed_on or key_of(enclosing_span) in self._awaited
 
     def has(self, key: Key) -> bool:
-        """Return whether the destination has a block."""
+        """Return whether the destination has an enclosing span."""
+        # The least used is forgotten first: the root of a long session must not be.
         try:
             self._sent.move_to_end(key)
         except KeyError:
@@ -52,19 +53,19 @@ class SentSpans:
         return True
 
     def missing(self, enclosing_spans: Iterable[SpanData]) -> dict[Key, SpanData]:
-        """Return those spans of blocks that the destination does not have yet, each once."""
+        """Return those that the destination does not have yet, each once."""
         by_key = {
             (enclosing_span.trace_id, enclosing_span.span_id): enclosing_span for enclosing_span in enclosing_spans
         }
         return {key: enclosing_span for key, enclosing_span in by_key.items() if not self.has(key)}
 
     def remember(self, keys: Iterable[Key]) -> None:
-        """Note blocks that have been sent."""
+        """Note what has been sent."""
         for key in keys:
             _note(self._sent, key)
 
 
 def _note(book: OrderedDict[Key, None], key: Key) -> None:
     book[key] = None
-    if len(book) > _MAX:
+    if len(book) > _MAX_ENTRIES:
         book.popitem(last=False)

@@ -1,77 +1,281 @@
-"""A thread of ours that is there once, whoever starts it at the same moment, and that starts again after it has died."""
+"""A queue and the thread that takes batches from it: started, rung, flushed, stopped, and replaced where it blocks.
+
+The host's thread only appends to the queue and, at most once a batch, rings a bell; everything else is done here.
+"""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
-from typing import Final
+from abc import ABC, abstractmethod
+from queue import Empty
+from threading import Event
+from typing import Final, Protocol, TypeAlias
 
-from llm_otel_broadcast.host.logs import own
+from llm_otel_broadcast.delivery.ledger import UNANSWERED, Books
+from llm_otel_broadcast.delivery.queue import RecordQueue
+from llm_otel_broadcast.delivery.seams import Item, Record
+from llm_otel_broadcast.delivery.watch import RenderingWatch, ReplacedError
+from llm_otel_broadcast.delivery.worker_thread import WorkerThread
+from llm_otel_broadcast.host.green_threads import Mailbox, flavor, mailbox, wait_for_company
 
-_POLL_INTERVAL_S: Final = 0.01
+BATCH_RECORDS: Final = 512
+# By estimate; once encoded they mostly fit into a request, which may have 4 MB.
+_BATCH_BYTES: Final = 3_000_000
+_CROWDED_RECORDS: Final = 2 * BATCH_RECORDS
+_YIELD_EVERY_RECORDS: Final = 16
+_YIELD_S: Final = 0.0002
+# A ticket is looked after so often, as its thread may have died or have been replaced.
+_POLL_INTERVAL_S: Final = 0.1
+# Threads that are left behind, at most: each holds memory for good.
+_MAX_REPLACED: Final = 8
+Ticket: TypeAlias = "Mailbox[bool]"
+"""Gets one answer, True when everything has been sent; a queue because waiting for it is safe in a signal handler."""
 
 
-class Worker:
-    """The thread of one lane.
+class BatchProcessor(Protocol):
+    """What the thread does with what it takes from the queue."""
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a request is under way."""
+
+    def process(self, batch: list[Item]) -> None:
+        """Account for each record of a batch."""
+
+    def give_up(self, batch: list[Item], error: BaseException) -> None:
+        """Account for those records of a batch that are left after an error."""
+
+    def flush(self) -> bool:
+        """Pass on what is still held back; False: that failed."""
+
+    def close(self) -> None: ...
+
+
+class Worker(ABC):
+    """A bounded queue and its thread, which starts with the first record.
 
     Args:
-        name: what it is called in a list of threads.
-        work: what it runs.
-        before: the thread that it follows, whose end it waits for.
+        name: of the destination, in log and status.
+        batch_delay: seconds to wait for more records after the first.
+        max_bytes: what the queue may hold.
+        closes: what it sends with has an end of its own, which a process must not leave out: an exporter.
     """
 
-    def __init__(self, name: str, work: Callable[[], None], before: Worker | None = None) -> None:
-        self._name = name
-        self._work = work
-        self._before = before
-        self._thread: threading.Thread | None = None
-        # The thread holds it for its life. No thread that starts it has to wait or to put anything back, so that neither a
-        # finalizer nor an exception of a signal handler's can leave it half started.
-        self._running = threading.Lock()
+    def __init__(self, name: str, batch_delay: float, max_bytes: int, *, closes: bool = False) -> None:
+        self.name = name
+        self._closes = closes
+        self._batch_delay = batch_delay
+        self._begin(max_bytes, is_closed=False)
+
+    @abstractmethod
+    def _new_processor(self, stopping: Event, hurried: Event) -> BatchProcessor:
+        """Return what a new thread works with.
+
+        Args:
+            stopping: set when it is to end.
+            hurried: set by a flush.
+        """
+
+    def _leave(self, processor: BatchProcessor) -> None:
+        """End what a thread has worked with, as one of another kind goes on."""
+        processor.close()
+
+    def _begin(self, max_bytes: int, *, is_closed: bool) -> None:
+        """Make what a process needs of its own: locks, queue, bell, books, thread."""
+        self._books = Books(self.name)
+        self._queue = RecordQueue(self._books, max_bytes, is_closed=is_closed)
+        self._make_thread()
+
+    def _make_thread(self, predecessor: WorkerThread | None = None) -> None:
+        """Make the thread, to go on after another one, and what it waits in, all of the kind that threads have now."""
+        self._flavor = flavor()
+        self._queue.renew_lock()
+        self._bell: Mailbox[str | Ticket] = mailbox()
+        self._is_rung = False
+        self._hurried = Event()
+        self._stopping = Event()
+        self._watch = RenderingWatch(self._queue)
+        self._processor = self._new_processor(self._stopping, self._hurried)
+        self._replaced = 0
+        self._ends = False
+        self._thread = self._new_thread(predecessor)
+
+    def _new_thread(self, predecessor: WorkerThread | None = None) -> WorkerThread:
+        return WorkerThread(f"llm-otel-broadcast {self.name}", self._run, predecessor)
+
+    def _change_flavor(self) -> None:
+        """Go on with a thread of the kind that threads have now; one of the former kind sends what it has in hand, and ends."""
+        former, former_bell, was_stopping = self._thread, self._bell, self._stopping.is_set()
+        self._make_thread(former)
+        if was_stopping:
+            self._stopping.set()
+        # The former one sees that the bell is no longer its own; the new one may have records that it was not rung for.
+        former_bell.put("record")
+        self._bell.put("record")
+
+    @property
+    def max_bytes(self) -> int:
+        """What the queue may hold; a change of settings shares the bytes out anew."""
+        return self._queue.max_bytes
+
+    @max_bytes.setter
+    def max_bytes(self, max_bytes: int) -> None:
+        self._queue.max_bytes = max_bytes
+
+    # -- the host's thread ------------------------------------------------------------------------------------------
+
+    def put(self, record: Record) -> None:
+        """Take a finished record. Never waits for a lock: this may run in a finalizer, anywhere in the host's code."""
+        waiting = self._queue.put(record)
+        if not self._is_rung:
+            self._is_rung = True
+            self._bell.put("record")
+        # No timer of ours watches the thread: the host's next record does.
+        if self._watch.current is not None:
+            self._replace_blocked()
+        if waiting == BATCH_RECORDS:
+            self._bell.put("full")
+        if waiting >= _CROWDED_RECORDS and not waiting % _YIELD_EVERY_RECORDS and not self._books.failing:
+            # A host that computes without pause starves our thread of the GIL (performance, case 9).
+            time.sleep(_YIELD_S)
+
+    def start(self) -> None:
+        """Start the thread unless it runs, or is of another kind than threads are now."""
+        if self._flavor is not flavor():
+            self._change_flavor()
+        self._thread.start()
 
     @property
     def is_running(self) -> bool:
         """Whether the thread runs."""
-        return self._running.locked()
+        return self._thread.running.locked() and self._flavor is flavor()
 
-    @property
-    def is_current(self) -> bool:
-        """Whether the current thread is this one."""
-        return self._thread is threading.current_thread()
+    # -- flushing and stopping --------------------------------------------------------------------------------------
 
-    @property
-    def ident(self) -> int | None:
-        """The thread's identifier; None before it has run."""
-        return None if self._thread is None else self._thread.ident
+    def hurry(self) -> Ticket:
+        """Have the thread send what it has without waiting for more; `wait` for what is returned."""
+        if self._flavor is not flavor():
+            self._change_flavor()
+        ticket: Ticket = mailbox()
+        self._bell.put(ticket)
+        self._hurried.set()
+        return ticket
 
-    def start(self) -> None:
-        """Start the thread unless it runs. Where none is to be had (the system's limit, the interpreter's end), do nothing."""
-        if self.is_running:
-            return
-        try:
-            threading.Thread(target=own(self._run), name=self._name, daemon=True).start()
-        except RuntimeError:
-            return
+    def wait(self, ticket: Ticket, deadline: float) -> bool:
+        """Wait until all that was queued when `hurry` gave the ticket has been sent; False: the deadline came first.
 
-    def join(self, deadline: float) -> None:
-        """Wait for the thread's end until the deadline (monotonic)."""
+        Args:
+            ticket: from `hurry`.
+            deadline: monotonic.
+        """
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(max(0.0, deadline - time.monotonic()))
+        while self.is_running or self._queue.pending():
+            # Not running, but something waits: the thread is just being started, has died, or could not be started yet.
+            self._thread.start()
+            self._replace_blocked()
+            if self._thread is not thread:
+                # The thread that had the ticket does not answer any more.
+                thread = self._thread
+                self._bell.put(ticket)
+            remaining_s = deadline - time.monotonic()
+            try:
+                return ticket.get(timeout=max(0.0, min(remaining_s, _POLL_INTERVAL_S)))
+            except Empty:
+                if remaining_s <= 0:
+                    return False
+        return True
+
+    def end(self, deadline: float) -> None:
+        """At the end of the process, send what is queued until the deadline (monotonic).
+
+        Stop then, unless what comes later can still be sent.
+        """
+        self._ends = True
+        self.wait(self.hurry(), deadline)
+        if self._closes or self._queue.pending():
+            self.stop(deadline)
+
+    def stop(self, deadline: float) -> None:
+        """Send what is queued until the deadline (monotonic); count the rest as dropped."""
+        self._ends = True
+        self.wait(self.hurry(), deadline)
+        self._stopping.set()
+        self.hurry()
+        self._thread.join(deadline)
+        queue = self._queue
+        with queue.locked():
+            waiting, in_flight = queue.close()
+            # Of a request that is out nobody knows whether it has arrived: not the same as never sent.
+            unanswered = in_flight if self._processor.is_sending else 0
+            for reason, count in (("stopped", waiting + in_flight - unanswered), (UNANSWERED, unanswered)):
+                if count:
+                    self._books.drop(reason, count)
+        self._books.log_drops()
+
+    def after_fork(self) -> None:
+        """In a child: the queue's content stays with the parent, the thread is not there, the books begin anew."""
+        self._begin(self._queue.max_bytes, is_closed=self._queue.is_closed)
+
+    # -- the worker's thread ----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        if not self._running.acquire(blocking=False):
-            return
-        try:
-            self._thread = threading.current_thread()
-            self._wait_for_former()
-            self._work()
-        finally:
-            self._running.release()
+        bell, stopping, processor = self._bell, self._stopping, self._processor
+        while not stopping.is_set():
+            rings: list[str | Ticket] = [bell.get()]
+            # A flush, and a full batch, wait for nobody.
+            if rings[0] == "record" and self._batch_delay and not stopping.is_set():
+                wait_for_company(bell, rings, self._batch_delay)
+            if bell is not self._bell:
+                self._make_way(processor, rings)
+                return
+            self._hurried.clear()
+            while not bell.empty():
+                rings.append(bell.get())
+            # From here on `put` rings again; what it appended before is sent in this round.
+            self._is_rung = False
+            try:
+                self._drain()
+            except ReplacedError:
+                return
+            tickets = [ring for ring in rings if not isinstance(ring, str)]
+            if tickets:
+                is_flushed = processor.flush() and not self._queue.pending()
+                for ticket in tickets:
+                    ticket.put(is_flushed)
+        processor.close()
 
-    def _wait_for_former(self) -> None:
-        # by looking: it is of another kind, and none of both can wait in a lock of the other's
-        while self._before is not None and self._before.is_running:
-            time.sleep(_POLL_INTERVAL_S)
-        self._before = None
+    def _make_way(self, processor: BatchProcessor, rings: list[str | Ticket]) -> None:
+        """End, as a thread of another kind goes on; who waits for an answer asks that one."""
+        for ticket in (ring for ring in rings if not isinstance(ring, str)):
+            ticket.put(False)  # noqa: FBT003  # the queue's own signature
+        self._leave(processor)
+
+    def _drain(self) -> None:
+        processor = self._processor
+        while batch := self._queue.take(BATCH_RECORDS, _BATCH_BYTES):
+            self._books.log_drops()
+            try:
+                processor.process(batch)
+            except ReplacedError:
+                raise
+            except BaseException as error:  # noqa: BLE001  # the thread must outlive any fault of an encoder or exporter
+                processor.give_up(batch, error)
+            self._queue.end_batch()
+            if self._stopping.is_set():
+                return
+        self._books.log_drops()
+
+    def _replace_blocked(self) -> None:
+        """Have another thread go on where this one has been at one record for too long: what it holds blocks."""
+        rendering = self._watch.blocked(ends=self._ends)
+        if rendering is None or self._replaced >= _MAX_REPLACED:
+            return
+        # Not waiting: this may run in a finalizer on top of whoever holds it, and comes again.
+        with self._queue.locked_if_free() as is_locked:
+            if not is_locked or self._watch.current is not rendering:
+                return
+            self._replaced += 1
+            self._watch.leave(rendering, self._thread.ident or 0)
+            self._thread = self._new_thread()
+        self._thread.start()
+        self._bell.put("record")

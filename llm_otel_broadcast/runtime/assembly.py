@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from llm_otel_broadcast.app.late_spans import LateSpans
 from llm_otel_broadcast.app.metrics import AppMetrics
@@ -14,7 +14,8 @@ from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.on_generation import Announcer
 from llm_otel_broadcast.delivery.privacy import allows_content, unwanted_by_all
-from llm_otel_broadcast.delivery.seams import LaneParts
+from llm_otel_broadcast.delivery.recorder import Recorder
+from llm_otel_broadcast.delivery.seams import LaneParts, RecordReader
 from llm_otel_broadcast.delivery.selection import KeyWatch, Selection
 from llm_otel_broadcast.delivery.sent_spans import SentSpans
 from llm_otel_broadcast.host.guard import ask
@@ -29,8 +30,8 @@ from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.settings.privacy import PARTS
 from llm_otel_broadcast.version import __version__
 
-_METRICS_DELAY: Final = 1.0
-_METRICS_BYTES: Final = 16 * 1024 * 1024
+_METRICS_DELAY_S: Final = 1.0
+_METRICS_MAX_BYTES: Final = 16 * 1024 * 1024
 _LATE_DELAY_S: Final = 0.25
 """How long an app's span waits for its caller to parse, at most; then the body is read for it."""
 
@@ -98,9 +99,16 @@ def assemble(
             )
             for destination in lanes
         ],
-        metrics=Lane("metrics", _METRICS_DELAY, _METRICS_BYTES, _metrics_maker(app_metrics, options)),
-        late=Lane("app spans", _LATE_DELAY_S, sys.maxsize, _late_maker(late_spans)),
-        beside=beside,
+        metrics=Recorder(
+            "metrics", _METRICS_DELAY_S, _METRICS_MAX_BYTES, lambda: _metrics_reader(app_metrics, options)
+        ),
+        late=Recorder(
+            "app spans",
+            _LATE_DELAY_S,
+            sys.maxsize,
+            lambda: RecordReader(late_spans.note_read, late_spans.end_read, late_spans.close),
+        ),
+        on_start=beside,
     )
     for lane in taken.values():
         lane.max_bytes = share
@@ -142,9 +150,7 @@ def _book_of(destination: Destination, before: Assembly | None) -> SentSpans | N
     """Return what the lane before has noted of the same place: a root that is there is not sent once more."""
     known, lane = _working(before).get(destination.name, (None, None)) if before else (None, None)
     return (
-        lane.enclosing_spans
-        if lane is not None and known is not None and known.endpoint == destination.endpoint
-        else None
+        lane.sent_spans if lane is not None and known is not None and known.endpoint == destination.endpoint else None
     )
 
 
@@ -251,58 +257,6 @@ def _parts_maker(
     return make
 
 
-def _late_maker(late_spans: LateSpans) -> Callable[[], LaneParts]:
-    def make() -> LaneParts:
-        from llm_otel_broadcast.dialects.semconv import enclosing_span_data
-        from llm_otel_broadcast.wire import retry
-
-        return LaneParts(
-            transport=late_spans,
-            render=late_spans.render,
-            enclosing_span=lambda enclosing_span, fields: enclosing_span_data(enclosing_span, fields, content=False),
-            delay=retry.delay,
-        )
-
-    return make
-
-
-class _Done(NamedTuple):
-    kind: str = "ok"
-    message: str = ""
-    retry_after: float | None = None
-    rejected: int = 0
-
-
-class _Nowhere:
-    """The end of a lane that has nothing to send."""
-
-    def send(self, _spans: Sequence[SpanData], *, divisible: bool) -> _Done:
-        del divisible
-        return _Done()
-
-    def flush(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        """Hold nothing."""
-
-
-def _metrics_maker(app_metrics: AppMetrics, options: Options) -> Callable[[], LaneParts]:
-    def make() -> LaneParts:
-        from llm_otel_broadcast.dialects.semconv import enclosing_span_data
-        from llm_otel_broadcast.wire import retry
-
-        cost_of = _cost_reader(options)
-
-        def render(record: Generation) -> list[SpanData]:
-            app_metrics.record(record, cost_of(record))
-            return []
-
-        return LaneParts(
-            transport=_Nowhere(),
-            render=render,
-            enclosing_span=lambda enclosing_span, fields: enclosing_span_data(enclosing_span, fields, content=False),
-            delay=retry.delay,
-        )
-
-    return make
+def _metrics_reader(app_metrics: AppMetrics, options: Options) -> RecordReader:
+    cost_of = _cost_reader(options)
+    return RecordReader(lambda record: app_metrics.record(record, cost_of(record)))

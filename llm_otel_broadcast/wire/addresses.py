@@ -10,35 +10,41 @@ import selectors
 import socket
 import threading
 import time
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final, TypeAlias, cast
 
-# RFC 8305, section 5: how long the next address waits for the one before.
+# RFC 8305, section 5: how long the next address waits for its predecessor.
 _NEXT_ADDRESS_S: Final = 0.25
+# What a connection that does not block answers while it is under way; the last one is Windows'.
 _PENDING: Final = frozenset(
     {0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN, getattr(errno, "WSAEWOULDBLOCK", 0)}
 )
+
+SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+AddressInfo: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, SocketAddress]
+"""A row of `socket.getaddrinfo`: family, kind, protocol, canonical name, address."""
 
 _lookups: dict[tuple[str, int], _Lookup] = {}
 
 
 class _Lookup(threading.Thread):
-    """A call of the system's resolver, which has no timeout of its own."""
+    """A call of the system's resolver, which has no timeout of its own: with a dead server it takes 10 s or more."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(name="llm-otel-broadcast resolver", daemon=True)
         self._host = host
         self._port = port
-        self.addresses: list[Any] | None = None
+        self.addresses: Sequence[AddressInfo] | None = None
         self.error: OSError | UnicodeError = socket.gaierror(socket.EAI_AGAIN, "the resolver failed")
 
     def run(self) -> None:
         try:
-            self.addresses = _ask(self._host, self._port)
+            self.addresses = _getaddrinfo(self._host, self._port)
         except (OSError, UnicodeError) as error:
             self.error = error
 
 
-def resolve(host: str, port: int, timeout: float) -> list[Any]:
+def resolve(host: str, port: int, timeout: float) -> Sequence[AddressInfo]:
     """Return the addresses of a host in the form of `socket.getaddrinfo`.
 
     Args:
@@ -52,7 +58,8 @@ def resolve(host: str, port: int, timeout: float) -> list[Any]:
         UnicodeError: no such name can exist.
     """
     if is_address(host):
-        return _ask(host, port)
+        return _getaddrinfo(host, port)
+    # One call for all who ask meanwhile: threads that wait for a dead resolver must not pile up.
     lookup = _lookups.get((host, port))
     if lookup is None or not lookup.is_alive():
         lookup = _Lookup(host, port)
@@ -60,7 +67,7 @@ def resolve(host: str, port: int, timeout: float) -> list[Any]:
             lookup.start()
         except RuntimeError:
             # At the end of the process Python starts no thread any more.
-            return _ask(host, port)
+            return _getaddrinfo(host, port)
         _lookups[host, port] = lookup
     lookup.join(timeout)
     if lookup.is_alive():
@@ -80,11 +87,11 @@ def is_address(host: str) -> bool:
     return True
 
 
-def _ask(host: str, port: int) -> list[Any]:
+def _getaddrinfo(host: str, port: int) -> Sequence[AddressInfo]:
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
-def connect(addresses: list[Any], timeout: float) -> tuple[socket.socket, Any]:
+def connect(addresses: Sequence[AddressInfo], timeout: float) -> tuple[socket.socket, SocketAddress]:
     """Connect to the first address that answers; each further one is tried a quarter of a second after the one before.
 
     Args:
@@ -99,6 +106,7 @@ def connect(addresses: list[Any], timeout: float) -> tuple[socket.socket, Any]:
         OSError: the last one's refusal.
     """
     deadline = time.monotonic() + timeout
+    # Side by side, as a first address that swallows packets would use up the time of all ("happy eyeballs", RFC 8305).
     attempts = _Attempts(_by_family_in_turn(addresses))
     try:
         while attempts.go_on():
@@ -115,9 +123,9 @@ def connect(addresses: list[Any], timeout: float) -> tuple[socket.socket, Any]:
 class _Attempts:
     """Connections that are being made side by side; `error`: the last refusal."""
 
-    def __init__(self, addresses: list[Any]) -> None:
+    def __init__(self, addresses: list[AddressInfo]) -> None:
         self._waiting = addresses
-        self._open: dict[Any, Any] = {}
+        self._open: dict[socket.socket, SocketAddress] = {}
         self._selector = selectors.DefaultSelector()
         self._next_start = 0.0
         self.error: OSError = OSError("no address")
@@ -133,25 +141,28 @@ class _Attempts:
                 self.error = refusal
         return bool(self._open)
 
-    def _start(self, address: Any) -> None:
-        family, kind, protocol, _, where = address
+    def _start(self, address: AddressInfo) -> None:
+        family, kind, protocol, _, socket_address = address
         attempt = socket.socket(family, kind, protocol)
-        self._open[attempt] = where
+        self._open[attempt] = socket_address
+        # Not blocking: the selector waits for all attempts at once.
         attempt.settimeout(0.0)
-        code = attempt.connect_ex(where)
+        code = attempt.connect_ex(socket_address)
         if code in _PENDING:
             self._selector.register(attempt, selectors.EVENT_WRITE)
         else:
             self._fail(attempt, code)
 
-    def wait(self, deadline: float) -> tuple[socket.socket, Any] | None:
+    def wait(self, deadline: float) -> tuple[socket.socket, SocketAddress] | None:
         """Wait until an attempt has ended, it is the next address's turn, or the deadline (monotonic)."""
         until = min(deadline, self._next_start) if self._waiting else deadline
         for key, _ in self._selector.select(max(0.0, until - time.monotonic())):
-            attempt: Any = key.fileobj
+            attempt = cast("socket.socket", key.fileobj)
             self._selector.unregister(attempt)
             code = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if not code:
+                # Head and body go out one after the other: Nagle's algorithm would hold the second back until the first has
+                # been acknowledged.
                 attempt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return attempt, self._open.pop(attempt)
             self._fail(attempt, code)
@@ -160,6 +171,7 @@ class _Attempts:
     def _fail(self, attempt: socket.socket, code: int) -> None:
         attempt.close()
         del self._open[attempt]
+        # The next address need not wait for one that has refused already.
         self.error, self._next_start = OSError(code, os.strerror(code)), 0.0
 
     def close(self) -> None:
@@ -168,7 +180,7 @@ class _Attempts:
             attempt.close()
 
 
-def _by_family_in_turn(addresses: list[Any]) -> list[Any]:
+def _by_family_in_turn(addresses: Sequence[AddressInfo]) -> list[AddressInfo]:
     """Return addresses with the families in turn (RFC 8305, section 4): one that leads nowhere delays the other little."""
     families = dict.fromkeys(address[0] for address in addresses)
     rows = [[address for address in addresses if address[0] == family] for family in families]

@@ -7,7 +7,7 @@ proportion to what came, and that is bounded.
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.host.forks import importing
 
@@ -24,11 +24,12 @@ _CONSENT_BYTES: Final = 64
 
 def is_page(content: bytes) -> bool:
     """Return whether an answer is a web page, that of a login or a proxy for instance: such an address stores no spans."""
+    # A page begins with any number of comments and declarations; a regular expression for that can take quadratic time.
     head = content[:_PAGE_HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
     for opening, closing in ((b"<!--", b"-->"), (b"<?", b"?>"), (b"<!--", b"-->")):
         while head.startswith(opening):
-            _, found, head = head.partition(closing)
-            if not found:
+            _, end, head = head.partition(closing)
+            if not end:
                 # A comment longer than that: no OTLP answer begins so.
                 return True
             head = head.lstrip()
@@ -48,12 +49,14 @@ def is_otlp(content: bytes, content_type: str, *, whole: bool) -> bool:
     text = content.strip()
     if not text or "protobuf" in content_type:
         return True
+    # Protobuf under the general label of binary data; text under it is none.
     if content_type.startswith("application/octet-stream") and not text.isascii():
         return True
     if not whole:
         return text[:1] in (b"{", b"[")
     if len(text) <= _CONSENT_BYTES and text.strip(b'"!. \t\r\n').lower().decode("latin-1") in _CONSENT:
         return True
+    # A JSON string is a message to people, that of a login for instance; an object, a number or null is an answer.
     try:
         return not isinstance(json.loads(text), str)
     except (ValueError, RecursionError):
@@ -64,6 +67,7 @@ def partial_success(content: bytes, content_type: str) -> tuple[int, str]:
     """Return how many spans an answer 2xx says were rejected, and why; anything that says nothing of it is zero."""
     if "protobuf" in content_type:
         return _partial_protobuf(content)
+    # Any shape may come, and numbers as text: proto3 JSON writes int64 so.
     try:
         answer = json.loads(content)
         partial = answer.get("partialSuccess") or {}
@@ -92,11 +96,12 @@ def text_of(content: bytes, content_type: str, *, page: bool) -> str:
     if page:
         return _title(text)
     try:
-        part: Any = json.loads(text)
+        part: object = json.loads(text)
     except (ValueError, RecursionError):
         return text
     while isinstance(part, dict):
-        part = next((part[key] for key in _MESSAGES if part.get(key)), None)
+        members: dict[str, object] = part
+        part = next((members[key] for key in _MESSAGES if members.get(key)), None)
     return part if isinstance(part, str) else text
 
 
@@ -111,6 +116,7 @@ def _title(page: str) -> str:
 
 def _status_message(content: bytes) -> str:
     """Read a `google.rpc.Status`, which is how OTLP says errors in protobuf."""
+    # Only where such an answer comes: it comes from a backend that was sent protobuf, so the packages are there.
     with importing:
         from google.protobuf.message import DecodeError
         from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]

@@ -10,6 +10,7 @@ No library logs its requests here: urllib3's pools show an endpoint's query at l
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 import zlib
@@ -17,13 +18,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
-from typing import Any, Final
+from typing import Final, cast
 from urllib.parse import quote, urlsplit
 
 from llm_otel_broadcast.host.forks import importing
 from llm_otel_broadcast.wire.addresses import connect, resolve
 from llm_otel_broadcast.wire.proxies import PORTS, Proxy, ProxyError, bare_host
-from llm_otel_broadcast.wire.stream import CLOSED, MAX_ANSWER_BYTES, READ_BYTES, Stream, remaining
+from llm_otel_broadcast.wire.stream import CLOSED, MAX_ANSWER_BYTES, READ_BYTES, SocketLike, Stream, remaining
 from llm_otel_broadcast.wire.tls import Certificates, default_context
 
 _FIRST_FINAL_STATUS: Final = 200
@@ -58,9 +59,10 @@ class Connection:
         self._secure = parts.scheme == "https"
         self._host = bare_host(parts.hostname or "")
         self._port = parts.port or PORTS[parts.scheme]
+        # Endpoints come with blanks, umlauts and already quoted parts: what is quoted stays as it is.
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~") + (f"?{_quoted(parts.query)}" if parts.query else "")
         self._proxy = proxy
-        # A proxy without a tunnel is given the whole URL.
+        # A proxy without a tunnel is given the whole URL (RFC 9112, section 3.2.2).
         shown_port = f":{parts.port}" if parts.port else ""
         host = f"[{self._host}]" if ":" in self._host else self._host
         self._target = f"http://{host}{shown_port}{path}" if proxy and not self._secure else path
@@ -81,6 +83,7 @@ class Connection:
             OSError: there is no answer; `ssl.SSLError` and `ProxyError` are such.
             HTTPException: what answers does not speak HTTP.
         """
+        # Renewed certificates count at once: a connection with the former ones is not used any more.
         if self._secure:
             context = self._certificates.context()
             if context is not self._context:
@@ -106,17 +109,20 @@ class Connection:
     def _exchange(self, stream: Stream, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:
         stream.begin(time.monotonic() + timeout)
         request = _Request(self._host, self._port, secure=self._secure)
-        request.sock = stream
+        # All that `http.client` asks of a socket is `sendall`, `makefile` and `close`.
+        request.sock = cast("socket.socket", stream)
         request.request("POST", self._target, body, {**headers, **self._headers})
         try:
             response = request.getresponse()
         except (OSError, HTTPException) as error:
+            # The reset that follows a refusal hides it; why the body did not go out says more.
             if stream.failure is not None and (isinstance(error, CLOSED) or not isinstance(error, ssl.SSLError)):
                 raise _without_tls(stream.failure) from None
             raise _without_tls(error) from None
         if not isinstance(response, _Response):
             raise HTTPException("another library has replaced the class of the answer")
         content, fault = _read(response)
+        # What is left of one answer would be read as the beginning of the next.
         is_whole = fault is None and response.isclosed()
         if not is_whole or response.will_close or stream.is_spoilt:
             self.close()
@@ -126,16 +132,16 @@ class Connection:
     def _opened(self, timeout: float) -> Stream:
         deadline = time.monotonic() + timeout
         if self._proxy is None:
-            sock: Any = _connected(self._host, self._port, deadline)
+            sock: SocketLike = _connected(self._host, self._port, deadline)
         else:
             sock = self._through(self._proxy, deadline)
         if self._context is not None:
             sock = _secured(sock, self._context, self._host, deadline)
         return Stream(sock)
 
-    def _through(self, proxy: Proxy, deadline: float) -> Any:
+    def _through(self, proxy: Proxy, deadline: float) -> SocketLike:
         """Connect to the proxy; for an https endpoint, and through it."""
-        sock: Any = None
+        sock: SocketLike | None = None
         try:
             sock = _connected(proxy.host, proxy.port, deadline)
             if proxy.url.startswith("https:"):
@@ -163,26 +169,27 @@ def _quoted(query: str) -> str:
     return quote(query, safe="/%:@!$&'()*+,;=~?[]")
 
 
-def _connected(host: str, port: int, deadline: float) -> Any:
+def _connected(host: str, port: int, deadline: float) -> socket.socket:
     return connect(resolve(host, port, remaining(deadline)), remaining(deadline))[0]
 
 
-def _secured(sock: Any, context: ssl.SSLContext, host: str, deadline: float) -> Any:
+def _secured(sock: SocketLike, context: ssl.SSLContext, host: str, deadline: float) -> SocketLike:
     """Return the socket with TLS on it; on top of the TLS of a proxy, urllib3 has what it takes."""
+    # No certificate is for an interface, or for a name with its final dot.
     name = host.partition("%")[0].rstrip(".")
     try:
         sock.settimeout(remaining(deadline))
         if not isinstance(sock, ssl.SSLSocket):
-            return context.wrap_socket(sock, server_hostname=name)
+            return context.wrap_socket(cast("socket.socket", sock), server_hostname=name)
         with importing:
             from urllib3.util.ssltransport import SSLTransport
-        return SSLTransport(sock, context, name)
+        return cast("SocketLike", SSLTransport(sock, context, name))
     except BaseException:
         sock.close()
         raise
 
 
-def open_tunnel(sock: Any, proxy: Proxy, host: str, port: int, deadline: float) -> tuple[int, str]:
+def open_tunnel(sock: SocketLike, proxy: Proxy, host: str, port: int, deadline: float) -> tuple[int, str]:
     """Ask a proxy for a tunnel; return the status of its answer, 200 where there is one, and what it calls it.
 
     Raises:
@@ -197,9 +204,9 @@ def open_tunnel(sock: Any, proxy: Proxy, host: str, port: int, deadline: float) 
     ]
     sock.settimeout(remaining(deadline))
     sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-    stream: Any = Stream(sock, is_borrowed=True)
+    stream = Stream(sock, is_borrowed=True)
     stream.begin(deadline)
-    response = _Response(stream, method="CONNECT")
+    response = _Response(cast("socket.socket", stream), method="CONNECT")
     response.begin()
     response.close()
     if response.fault is not None:
@@ -230,6 +237,7 @@ class _Response(HTTPResponse):
     def begin(self) -> None:
         try:
             super().begin()
+            # `http.client` skips "100 Continue" alone, and some proxies send 102 or 103.
             while self.status < _FIRST_FINAL_STATUS:
                 self.headers = self.msg = None  # type: ignore[assignment]
                 super().begin()
@@ -254,12 +262,14 @@ def _read(response: _Response) -> tuple[bytes, Exception | None]:
     except (OSError, HTTPException) as error:
         fault = error
     content = b"".join(pieces)
+    # `http.client` ends a body that is shorter than its length without an error when it is read piece by piece.
     if fault is None and not size >= MAX_ANSWER_BYTES and response.length:
         fault = IncompleteRead(content, response.length)
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if not content or encoding in ("", "identity"):
         return content, fault
     try:
+        # Bounded, as a small answer can unpack to gigabytes.
         return zlib.decompressobj(_ZLIB_OR_GZIP).decompress(content, MAX_ANSWER_BYTES), fault
     except zlib.error as error:
         # Also of what is packed in a way that nobody offered.

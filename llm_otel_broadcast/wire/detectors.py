@@ -24,11 +24,11 @@ from llm_otel_broadcast.host.forks import importing
 from llm_otel_broadcast.host.guard import Caught
 from llm_otel_broadcast.host.logs import log, own
 
+# For all detectors side by side; well below the default `exit_timeout`, as a short program ends meanwhile.
 TIMEOUT_S: Final = 1.5
-"""For all detectors side by side; well below the default `exit_timeout`, as a short program ends meanwhile."""
 _GROUP: Final = "opentelemetry_resource_detector"
+# The SDK's name for what `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say: last, so that they win.
 _OWN: Final = "otel"
-"""The SDK's name for what `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say: last, so that they win."""
 _INSTANCE: Final = "service_instance"
 
 _lock = threading.Lock()
@@ -42,6 +42,7 @@ def default_resource() -> Resource:
     What is left out is logged once in a process, by the detector's name.
     """
     variable = os.environ.get(OTEL_EXPERIMENTAL_RESOURCE_DETECTORS, "")
+    # Held while detecting: destinations that start together ask a metadata server once, not each for itself.
     with _lock:
         if variable not in _detected:
             _detected[variable] = _detect(_names(variable))
@@ -49,6 +50,7 @@ def default_resource() -> Resource:
     resource = resource.merge(OTELResourceDetector().detect())
     if resource.attributes.get("service.name"):
         return resource
+    # As `Resource.create()` itself does; `service_name` replaces it by a better one.
     program = f":{os.path.basename(sys.executable)}" if sys.executable else ""  # noqa: PTH119  # taken as text
     return resource.merge(Resource({"service.name": f"unknown_service{program}"}))
 
@@ -79,6 +81,7 @@ def _detect(names: Sequence[str]) -> Resource:
             "telemetry.sdk.version": version.__version__,
         }
     )
+    # All are started before the first one is waited for.
     detections = [_Detection(name) for name in names]
     deadline = time.monotonic() + TIMEOUT_S
     for detection in detections:
@@ -93,13 +96,13 @@ class _Detection:
         self._name = name
         self._resource: Resource | None = None
         self._failure = "took too long"
-        self._done = threading.Event()
+        self._is_finished = threading.Event()
         try:
             threading.Thread(target=own(self._run), name=f"llm-otel-broadcast detector {name}", daemon=True).start()
         except RuntimeError:
             # No thread can be started any more once the interpreter ends.
             self._failure = "came too late"
-            self._done.set()
+            self._is_finished.set()
 
     def _run(self) -> None:
         # A detector is foreign code, and nobody waits for what its thread raises.
@@ -107,12 +110,12 @@ class _Detection:
             self._detect()
         if caught.error is not None:
             self._failure = f"failed ({type(caught.error).__name__})"
-        self._done.set()
+        self._is_finished.set()
 
     def _detect(self) -> None:
         with importing:
-            found = list(entry_points(group=_GROUP, name=self._name))
-            detector = found[0].load()() if found else None
+            entries = list(entry_points(group=_GROUP, name=self._name))
+            detector = entries[0].load()() if entries else None
         if detector is not None:
             self._resource = detector.detect()
         elif self._name == _INSTANCE:
@@ -123,7 +126,7 @@ class _Detection:
 
     def result(self, deadline: float) -> Resource:
         """Return what it has found by the deadline (monotonic), an empty resource if nothing."""
-        self._done.wait(max(0.0, deadline - time.monotonic()))
+        self._is_finished.wait(max(0.0, deadline - time.monotonic()))
         if isinstance(self._resource, Resource):
             return self._resource
         log(

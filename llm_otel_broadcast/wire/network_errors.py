@@ -24,15 +24,15 @@ _VERIFYING: Final = {
     62: "its certificate is for another host",
     64: "its certificate is for another host",
 }
+# Parts of OpenSSL's reasons, whose whole names differ between its versions.
 _NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 _CLIENT_WANTED: Final = ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE")
 _CLIENT_REFUSED: Final = ("ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE", "CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN")
 _VERSIONS: Final = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE")
+# How HTTP/2's frames begin, those of a gRPC server's greeting for one; no text does.
 _HTTP2: Final = "\0\0"
-"""How HTTP/2's frames begin, those of a gRPC server's greeting for one; no text does."""
-
-
 _PROXY_WANTS_CREDENTIALS: Final = 407
+# In this order: most are subclasses of OSError, and some of one another.
 _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (socket.gaierror, "its name is not known"),
     (UnicodeError, "its name is not known"),
@@ -45,14 +45,15 @@ _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
 
 
 def reason_of(error: BaseException) -> str:
-    """Name an error; one of the proxy's is told as such."""
+    """Name an error; one of the proxy's is problem as such."""
     of_proxy = cause(error, ProxyError)
     if of_proxy is not None:
         return _of_proxy(of_proxy)
+    # These say more than the classes below that they also belong to, and most come wrapped in another error.
     for kind in (UnusableFileError, ssl.SSLError, IncompleteRead, RemoteDisconnected, BadStatusLine, LineTooLong):
         specific = cause(error, kind)
         if specific is not None:
-            return _shown(specific)
+            return _specific_reason(specific)
     for general, reason in _REASONS:
         if cause(error, general):
             return reason
@@ -62,9 +63,9 @@ def reason_of(error: BaseException) -> str:
 def _of_proxy(error: ProxyError) -> str:
     if error.status is None:
         why = reason_of(error.__cause__) if error.__cause__ is not None else "no connection"
-        return f"the proxy {error.proxy.shown}: {why}"
+        return f"the proxy {error.proxy.label}: {why}"
     wants = ": it wants a name and password, http://name:password@host" if is_proxy_login(error.status) else ""
-    return f"the proxy {error.proxy.shown} answered {error.status} {error.reason}".rstrip() + wants
+    return f"the proxy {error.proxy.label} answered {error.status} {error.reason}".rstrip() + wants
 
 
 def is_proxy_login(status: int) -> bool:
@@ -72,7 +73,7 @@ def is_proxy_login(status: int) -> bool:
     return status == _PROXY_WANTS_CREDENTIALS
 
 
-def _shown(error: BaseException) -> str:
+def _specific_reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError):
         return tls_reason(error)
     if isinstance(error, IncompleteRead):
@@ -88,9 +89,10 @@ def tls_reason(error: ssl.SSLError) -> str:
     """Say what is wrong with a TLS connection, and what can be done."""
     reason = error.reason or ""
     if isinstance(error, ssl.SSLCertVerificationError):
-        told = _VERIFYING.get(error.verify_code, f"its certificate is refused: {error.verify_message}")
+        problem = _VERIFYING.get(error.verify_code, f"its certificate is refused: {error.verify_message}")
+        # Which names a certificate is for is in OpenSSL's own words.
         names = error.verify_message if error.verify_code in (62, 64) else ""
-        return f"{told} ({names.rstrip('.')})" if names else told
+        return f"{problem} ({names.rstrip('.')})" if names else problem
     if any(part in reason for part in _NOT_TLS):
         return "it does not speak TLS: is it http:// instead of https://?"
     if any(part in reason for part in _CLIENT_WANTED):
@@ -111,29 +113,30 @@ def is_timeout(error: BaseException) -> bool:
 
 def is_no_tls(error: BaseException) -> bool:
     """Return whether the server answered TLS with something else."""
-    found = cause(error, ssl.SSLError)
-    return found is not None and any(part in (found.reason or "") for part in _NOT_TLS)
+    tls_error = cause(error, ssl.SSLError)
+    return tls_error is not None and any(part in (tls_error.reason or "") for part in _NOT_TLS)
 
 
 def is_http2(error: BaseException) -> bool:
     """Return whether the server answered HTTP/1 with HTTP/2."""
-    found = cause(error, BadStatusLine)
-    return found is not None and str(getattr(found, "line", "")).strip("'\"").startswith((_HTTP2, r"\x00\x00"))
+    bad_line = cause(error, BadStatusLine)
+    return bad_line is not None and str(getattr(bad_line, "line", "")).strip("'\"").startswith((_HTTP2, r"\x00\x00"))
 
 
 def cause(error: BaseException, kind: type[Fault]) -> Fault | None:
     """Return the first error of a kind among an error and what it came from."""
-    return next((one for one in causes(error) if isinstance(one, kind)), None)
+    return next((candidate for candidate in causes(error) if isinstance(candidate, kind)), None)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
     """Go through an error and what it came from, its arguments included."""
-    pending, seen = [error], set[int]()
+    # Wrappers carry the real error as an argument or as their cause, and such chains may be circular.
+    pending, visited = [error], set[int]()
     while pending:
-        one = pending.pop(0)
-        if id(one) in seen:
+        current = pending.pop(0)
+        if id(current) in visited:
             continue
-        seen.add(id(one))
-        yield one
-        near = (*one.args, one.__cause__, None if one.__suppress_context__ else one.__context__)
+        visited.add(id(current))
+        yield current
+        near = (*current.args, current.__cause__, None if current.__suppress_context__ else current.__context__)
         pending += [part for part in near if isinstance(part, BaseException)]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 from llm_otel_broadcast.record.span_data import STATUS_UNSET, Attributes, Event, Link, Scope, SpanData
 
 _INT64: Final = range(-(2**63), 2**63)
+JsonObject: TypeAlias = dict[str, object]
+# JSON has no NaN and no Infinity: a mistake of ours must fail here, not in the backend's parser.
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -17,26 +19,32 @@ def encode(resource: Attributes, scope: Scope, spans: Sequence[SpanData]) -> byt
     """Return an ExportTraceServiceRequest as JSON bytes; resource and scope are those of our own spans."""
     origins: dict[int, tuple[Attributes, dict[Scope, list[SpanData]]]] = {}
     for span in spans:
-        made_by = span.origin
-        around, inside = (resource, scope) if made_by is None else (made_by.resource, made_by.scope)
-        origins.setdefault(id(around), (around, {}))[1].setdefault(inside, []).append(span)
+        origin = span.origin
+        span_resource, span_scope = (resource, scope) if origin is None else (origin.resource, origin.scope)
+        # By identity: a resource is a mapping, which cannot be a key, and all spans of one origin have the same one.
+        origins.setdefault(id(span_resource), (span_resource, {}))[1].setdefault(span_scope, []).append(span)
     document = {
         "resourceSpans": [
             {
-                "resource": {"attributes": _attributes(around)},
+                "resource": {"attributes": _attributes(span_resource)},
                 "scopeSpans": [
-                    {"scope": {"name": one.name, "version": one.version}, "spans": [_span(span) for span in made]}
-                    for one, made in scopes.items()
+                    {
+                        "scope": {"name": span_scope.name, "version": span_scope.version},
+                        "spans": [_span(span) for span in scope_spans],
+                    }
+                    for span_scope, scope_spans in scopes.items()
                 ],
             }
-            for around, scopes in origins.values()
+            for span_resource, scopes in origins.values()
         ]
     }
+    # A lone surrogate, as half an emoji in a cut text is, has no UTF-8.
     return _encoder.encode(document).encode("utf-8", "replace")
 
 
-def _span(span: SpanData) -> dict[str, Any]:
-    document: dict[str, Any] = {
+def _span(span: SpanData) -> JsonObject:
+    # Ids are hex and 64-bit numbers are text; strict readers refuse anything else, and empty members too.
+    document: JsonObject = {
         "traceId": f"{span.trace_id:032x}",
         "spanId": f"{span.span_id:016x}",
         "name": span.name,
@@ -54,18 +62,18 @@ def _span(span: SpanData) -> dict[str, Any]:
     if span.events:
         document["events"] = [_event(event) for event in span.events]
     if span.status_code != STATUS_UNSET:
-        status: dict[str, Any] = {"code": span.status_code}
+        status: JsonObject = {"code": span.status_code}
         if span.status_message:
             status["message"] = span.status_message
         document["status"] = status
     return document
 
 
-def _event(event: Event) -> dict[str, Any]:
+def _event(event: Event) -> JsonObject:
     return {"timeUnixNano": str(event.time_ns), "name": event.name, "attributes": _attributes(event.attributes)}
 
 
-def _link(link: Link) -> dict[str, Any]:
+def _link(link: Link) -> JsonObject:
     return {
         "traceId": f"{link.trace_id:032x}",
         "spanId": f"{link.span_id:016x}",
@@ -73,15 +81,17 @@ def _link(link: Link) -> dict[str, Any]:
     }
 
 
-def _attributes(attributes: Attributes) -> list[dict[str, Any]]:
+def _attributes(attributes: Attributes) -> list[JsonObject]:
     return [{"key": key, "value": _value(value)} for key, value in attributes.items()]
 
 
-def _value(value: Any) -> dict[str, Any]:
+def _value(value: object) -> JsonObject:
     if isinstance(value, str):
         return {"stringValue": value}
+    # Before int, of which bool is a subclass.
     if isinstance(value, bool):
         return {"boolValue": value}
+    # A larger one would be refused together with the whole request.
     if isinstance(value, int):
         return {"intValue": str(value)} if value in _INT64 else {"stringValue": str(value)}
     if isinstance(value, float):

@@ -30,8 +30,8 @@ class Proxy:
     """Its `Proxy-Authorization`, if the URL has credentials."""
 
     @property
-    def shown(self) -> str:
-        """The proxy as it may be shown."""
+    def label(self) -> str:
+        """The proxy as it may be shown, without credentials, and the variable that names it."""
         return f"{redact_url(self.url)} ({self.variable})"
 
 
@@ -39,7 +39,7 @@ class ProxyError(OSError):
     """The proxy cannot be reached, its cause says why; or it refused the tunnel, then there is a status."""
 
     def __init__(self, proxy: Proxy, status: int | None = None, reason: str = "") -> None:
-        super().__init__(f"the proxy {proxy.shown}")
+        super().__init__(f"the proxy {proxy.label}")
         self.proxy = proxy
         self.status = status
         self.reason = reason or responses.get(status or 0, "")
@@ -62,22 +62,25 @@ def proxy_for(url: str) -> Proxy | None:
         ValueError: it is none that we can use.
     """
     parts = urlsplit(url)
+    # The standard library's: it knows the registry of Windows and the settings of macOS, and is wary of CGI's HTTP_PROXY.
     proxies = getproxies()
-    everywhere = proxies.get("all", "")
-    if not everywhere.startswith(("http://", "https://")):  # SOCKS is often set for browsers alone
-        everywhere = ""
-    value = proxies.get(parts.scheme) or everywhere
+    for_all = proxies.get("all", "")
+    # SOCKS is often set for browsers alone.
+    if not for_all.startswith(("http://", "https://")):
+        for_all = ""
+    value = proxies.get(parts.scheme) or for_all
     if not value or _is_exempt(url, proxies.get("no", "")):
         return None
-    named = value if "://" in value else f"http://{value}"
+    # `HTTPS_PROXY=proxy:8080`, which every client reads as http.
+    proxy_url = value if "://" in value else f"http://{value}"
     variable = _variable(value, parts.scheme)
-    proxy = urlsplit(named)
+    proxy = urlsplit(proxy_url)
     if proxy.scheme not in PORTS or not proxy.hostname:
-        raise ValueError(f"{variable} must be an http:// or https:// proxy, it is {redact_url(named)}")
+        raise ValueError(f"{variable} must be an http:// or https:// proxy, it is {redact_url(proxy_url)}")
     credentials = unquote(proxy.netloc.rpartition("@")[0])
     basic = base64.b64encode(credentials.encode()).decode("ascii")
     headers = {"Proxy-Authorization": f"Basic {basic}"} if credentials else {}
-    return Proxy(named, variable, bare_host(proxy.hostname), proxy.port or PORTS[proxy.scheme], headers)
+    return Proxy(proxy_url, variable, bare_host(proxy.hostname), proxy.port or PORTS[proxy.scheme], headers)
 
 
 def _variable(value: str, scheme: str) -> str:
@@ -94,6 +97,7 @@ def _is_exempt(url: str, no_proxy: str) -> bool:
     """
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
+    # With the port and without it: urllib compares entries with what it is given.
     if proxy_bypass(parts.netloc.rpartition("@")[2]) or proxy_bypass(host):
         return True
     port = parts.port or PORTS[parts.scheme]
@@ -106,9 +110,9 @@ def _entries(no_proxy: str) -> Iterator[str]:
 
 def _names(entry: str, scheme: str, host: str, port: int) -> bool:
     """Return whether an entry of NO_PROXY names a host."""
-    before, separator, rest = entry.partition("://")
+    entry_scheme, separator, rest = entry.partition("://")
     if separator:
-        if before not in ("all", scheme):
+        if entry_scheme not in ("all", scheme):
             return False
         entry = rest.rstrip("/")
     if entry == "*":
@@ -121,6 +125,7 @@ def _names(entry: str, scheme: str, host: str, port: int) -> bool:
         return False
     if address is not None:
         return _address(name) == address
+    # `example.com`, `.example.com` and `*.example.com` all mean the domain and what is below it.
     domain = name.removeprefix("*").strip(".")
     return bool(domain) and (host == domain or host.endswith(f".{domain}"))
 
@@ -138,10 +143,12 @@ def _split_port(entry: str) -> tuple[str, int | None]:
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    # Behind `%` stands the interface of a link-local address.
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return None
+    # `::ffff:10.0.0.1` is 10.0.0.1.
     return getattr(address, "ipv4_mapped", None) or address
 
 

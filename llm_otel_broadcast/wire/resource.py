@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from opentelemetry.sdk.resources import Resource
 
@@ -15,21 +14,23 @@ from llm_otel_broadcast.wire.service_name import named_after_program
 class ResourceSource:
     """Finds the resource anew for each batch, because the app may set its provider late; cached by provider."""
 
-    def __init__(self, service_name: str | None, provider: Callable[[], Any]) -> None:
+    def __init__(self, service_name: str | None, provider: Callable[[], object]) -> None:
         self._own = {} if service_name is None else {"service.name": service_name}
         self._provider = provider
-        self._seen: Any = self
+        # No provider is this object, so the first batch asks.
+        self._last_provider: object = self
         self._resource = Resource(self._own)
 
     def resource(self) -> Resource:
         """Return the resource; `service_name` wins over whatever else names the service."""
         provider = self._provider()
-        if provider is not self._seen:
+        if provider is not self._last_provider:
+            # A provider of the API alone, or of another library, has none that we could use.
             base = getattr(provider, "resource", None)
             if not isinstance(base, Resource):
                 base = named_after_program(default_resource())
             self._resource = base.merge(Resource(self._own))
-            self._seen = provider
+            self._last_provider = provider
         return self._resource
 
 

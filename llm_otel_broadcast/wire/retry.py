@@ -7,12 +7,12 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+# Statuses that OTLP/HTTP says to try again after (OTLP specification, "Failures").
 RETRYABLE: Final = frozenset({429, 502, 503, 504})
-"""HTTP statuses that OTLP/HTTP says to try again after (OTLP specification, "Failures")."""
 _MAX_PAUSE_S: Final = 30.0
 # A server that asks for more, by mistake mostly, is asked again after an hour; a shorter wish than a second is none.
-_MAX_ASKED_S: Final = 3_600.0
-_MIN_ASKED_S: Final = 1.0
+_MAX_REQUESTED_S: Final = 3_600.0
+_MIN_REQUESTED_S: Final = 1.0
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
@@ -20,6 +20,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     if value is None:
         return None
     text = value.strip()
+    # `isdigit` alone takes digits of other scripts; more than nine are no time to wait.
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), 1e9)
     when = _date(text)
@@ -28,6 +29,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
 def _date(text: str) -> float | None:
     """Return an HTTP date as seconds since the epoch."""
+    # A date without a zone is meant to be GMT (RFC 9110, section 5.6.7).
     try:
         when = parsedate_to_datetime(text)
         return (when.replace(tzinfo=UTC) if when.tzinfo is None else when).timestamp()
@@ -44,7 +46,7 @@ def asked_pause(retry_after: str | None, date: str | None, now: float) -> float 
         now: in seconds since the epoch.
     """
     seconds = parse_retry_after(retry_after, _date(date or "") or now)
-    return None if seconds is None or seconds < _MIN_ASKED_S else min(seconds, _MAX_ASKED_S)
+    return None if seconds is None or seconds < _MIN_REQUESTED_S else min(seconds, _MAX_REQUESTED_S)
 
 
 def delay(attempt: int, retry_after: float | None, random: Callable[[], float]) -> float:
@@ -52,7 +54,8 @@ def delay(attempt: int, retry_after: float | None, random: Callable[[], float]) 
 
     A server's `retry_after` is taken as it is, from a second up to an hour.
     """
-    if retry_after is not None and retry_after >= _MIN_ASKED_S:
-        return min(retry_after, _MAX_ASKED_S)
+    if retry_after is not None and retry_after >= _MIN_REQUESTED_S:
+        return min(retry_after, _MAX_REQUESTED_S)
+    # "Equal jitter": never less than half, so that a backend in trouble has a rest.
     full = min(_MAX_PAUSE_S, 2.0 ** min(attempt, 10))
     return full / 2 + random() * full / 2

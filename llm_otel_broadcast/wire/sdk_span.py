@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final, cast
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -20,6 +20,7 @@ from llm_otel_broadcast.record.span_data import (
     STATUS_OK,
     STATUS_UNSET,
     Attributes,
+    AttributeValue,
     Scope,
     SpanData,
 )
@@ -38,6 +39,7 @@ _INT64: Final = range(-(2**63), 2**63)
 
 def to_readable(span: SpanData, resource: Resource, scope: Scope) -> ReadableSpan:
     """Return the span as the SDK's exporters take it; resource and scope are those of our own spans."""
+    # Spans of other instrumentations keep the resource and the scope that they were made with.
     if span.origin is not None:
         resource, scope = Resource(_attributes(span.origin.resource)), span.origin.scope
     parent = _context(span.trace_id, span.parent_span_id) if span.parent_span_id else None
@@ -58,21 +60,23 @@ def to_readable(span: SpanData, resource: Resource, scope: Scope) -> ReadableSpa
 
 
 def _context(trace_id: int, span_id: int, trace_state: str = "") -> SpanContext:
+    # Marked as sampled: exporters leave out the others, and what was to be left out has been.
     state = TraceState.from_header([trace_state]) if trace_state else None
     return SpanContext(trace_id, span_id, is_remote=False, trace_flags=_SAMPLED, trace_state=state)
 
 
-def _attributes(attributes: Attributes) -> dict[str, Any]:
+def _attributes(attributes: Attributes) -> dict[str, AttributeValue]:
     return {_clean(key): _value(value) for key, value in attributes.items()}
 
 
-def _value(value: Any) -> Any:
+def _value(value: AttributeValue) -> AttributeValue:
     if isinstance(value, str):
         return _clean(value)
+    # Protobuf has 64 bits, and the encoder fails for the whole batch on a larger number.
     if isinstance(value, int) and not isinstance(value, bool) and value not in _INT64:
         return str(value)
     if isinstance(value, list | tuple):
-        return tuple(_value(item) for item in value)
+        return cast("AttributeValue", tuple(_value(item) for item in value))
     return value
 
 

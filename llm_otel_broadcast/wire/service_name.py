@@ -29,11 +29,14 @@ def named_after_program(resource: Resource) -> Resource:
 
 def program_name() -> str | None:
     """Return the program's name: its file without the suffix, or what `-m` names; None for code typed in or given by `-c`."""
+    # An interactive session has no program.
     if hasattr(sys, "ps1"):
         return None
+    # Embedded interpreters have no `argv`, or an empty one.
     script = next(iter(getattr(sys, "argv", None) or ()), "")
     if not isinstance(script, str) or script in ("", "-", "-c", "-m"):
         return None
+    # `python -m package`: the file is `__main__.py` there, the name is the package's.
     spec = getattr(sys.modules.get(_MAIN), "__spec__", None)
     module = getattr(spec, "name", None)
     if isinstance(module, str) and module != _MAIN:

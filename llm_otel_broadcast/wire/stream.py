@@ -6,10 +6,10 @@ import io
 import selectors
 import ssl
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 MAX_ANSWER_BYTES: Final = 65_536
 # Small enough that a socket which can be written to takes it without waiting.
@@ -21,6 +21,17 @@ _STATUS_LINE_LENGTH: Final = 12
 _NOTHING_YET: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 # How a connection says that the other side has closed it.
 CLOSED: Final = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+
+class SocketLike(Protocol):
+    """What is asked of a socket, with TLS or without: the standard library's, or urllib3's for TLS within TLS."""
+
+    def settimeout(self, value: float | None, /) -> None: ...
+    def recv(self, size: int, /) -> bytes: ...
+    def recv_into(self, buffer: WriteableBuffer, /) -> int: ...
+    def sendall(self, data: ReadableBuffer, /) -> None: ...
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
 
 
 def remaining(deadline: float) -> float:
@@ -36,9 +47,9 @@ class Stream:
         is_borrowed: it is used for something else afterwards: nothing beyond the answer is read, and it stays open.
     """
 
-    def __init__(self, sock: Any, *, is_borrowed: bool = False) -> None:
+    def __init__(self, sock: SocketLike, *, is_borrowed: bool = False) -> None:
         self._sock = sock
-        # Behind a proxy's answer, what follows belongs to the tunnel.
+        # Behind a proxy's answer, what follows belongs to the tunnel: read byte by byte, nothing is taken from it.
         self._raw = _Raw(sock, piecemeal=is_borrowed)
         self._is_borrowed = is_borrowed
         self._incoming = _Incoming(self._raw)
@@ -55,6 +66,7 @@ class Stream:
         """Return whether another request can be sent: the server has neither closed nor said anything unasked."""
         if self._raw.listens() is not None:
             return False
+        # Paused, the buffer shows what it has without asking the socket.
         self._raw.is_paused = True
         try:
             return not self._incoming.peek(1)
@@ -77,10 +89,10 @@ class Stream:
             self.failure, self.is_spoilt = error, True
 
     def _send_piece(self, selector: selectors.BaseSelector, view: memoryview) -> memoryview:
-        left = self._raw.deadline - time.monotonic()
-        ready = selector.select(max(0.0, left))
+        ready = selector.select(max(0.0, self._raw.deadline - time.monotonic()))
         if not ready:
             raise TimeoutError("the request was not sent in time")
+        # A server may refuse a large body before it has read it, and then reset the connection (RFC 9112, section 9.5).
         _, events = ready[0]
         if events & selectors.EVENT_READ and self._raw.is_refused():
             self.is_spoilt = True
@@ -110,7 +122,7 @@ class Stream:
 class _Raw(io.RawIOBase):
     """Reads from a socket until a deadline, however often a piece arrives."""
 
-    def __init__(self, sock: Any, *, piecemeal: bool) -> None:
+    def __init__(self, sock: SocketLike, *, piecemeal: bool) -> None:
         self._sock = sock
         self._limit = 1 if piecemeal else None
         self._ahead = bytearray()
@@ -130,12 +142,12 @@ class _Raw(io.RawIOBase):
             return count
         if self.is_paused:
             return None
-        left = self.deadline - time.monotonic()
-        if left <= 0:
+        # The timeout of a socket begins anew with each piece: a server that drips would extend it for ever.
+        remaining_s = self.deadline - time.monotonic()
+        if remaining_s <= 0:
             raise TimeoutError("the answer did not end in time")
-        self._sock.settimeout(left)
-        count = self._sock.recv_into(view)
-        return int(count)
+        self._sock.settimeout(remaining_s)
+        return self._sock.recv_into(view)
 
     def listens(self) -> bytes | None:
         """Return what has arrived, b"" where the server has closed, None where there is nothing yet."""
@@ -143,14 +155,16 @@ class _Raw(io.RawIOBase):
             return bytes(self._ahead)
         self._sock.settimeout(0.0)
         try:
-            return bytes(self._sock.recv(READ_BYTES))
+            return self._sock.recv(READ_BYTES)
         except _NOTHING_YET:
             return None
         except OSError:
+            # As good as closed: another connection is opened.
             return b""
 
     def is_refused(self) -> bool:
         """Return whether what comes while the body is sent ends that: a refusal, or the end of the connection."""
+        # More than that is no answer that we would read, and must not fill the memory while we send.
         if len(self._ahead) < MAX_ANSWER_BYTES:
             self._sock.settimeout(0.0)
             try:
@@ -176,6 +190,7 @@ class _Incoming(io.BufferedReader):
 
 def _final_status(head: bytes) -> int | None:
     """Return the status of the answer that begins there, interim ones left out; None: it cannot be told yet."""
+    # 1xx: more follows.
     while head[9:10] == b"1" and b"\r\n\r\n" in head:
         head = head.partition(b"\r\n\r\n")[2]
     digits = head[9:_STATUS_LINE_LENGTH]

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from types import ModuleType
+from typing import Final, TypeAlias
 
 from llm_otel_broadcast.settings.destination import Destination
 
@@ -75,10 +76,10 @@ def _signature(destination: Destination) -> _Signature:
 
 def _state(file: str) -> tuple[int, int, int] | None:
     try:
-        found = os.stat(_path(file))  # noqa: PTH116  # `Path.expanduser` raises where there is no home
+        status = os.stat(_path(file))  # noqa: PTH116  # `Path.expanduser` raises where there is no home
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def tls_context(destination: Destination) -> ssl.SSLContext:
@@ -106,9 +107,11 @@ def default_context() -> ssl.SSLContext:
     them where nothing is. httpx2 has truststore for that, requests and httpx have certifi.
     """
     context = _new_context()
+    # Reads `SSL_CERT_FILE` and `SSL_CERT_DIR` too, and on Windows the system's store.
     context.load_default_certs()
     if context.cert_store_stats()["x509_ca"] or _is_set_or_filled():
         return context
+    # Its authorities are in the keychain, which OpenSSL does not read.
     if sys.platform == "darwin" and (truststore := _loaded("truststore")) is not None:
         trusting: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return trusting
@@ -120,7 +123,9 @@ def default_context() -> ssl.SSLContext:
 
 def _new_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # OpenSSL still allows 1.0 and 1.1 on some systems (deprecated by RFC 8996).
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Certificates name hosts in subjectAltName; the common name is a text (RFC 9110, section 4.3.4).
     context.hostname_checks_common_name = False
     # A server may ask for the client's certificate after the handshake.
     context.post_handshake_auth = True
@@ -129,6 +134,7 @@ def _new_context() -> ssl.SSLContext:
 
 def _is_set_or_filled() -> bool:
     """Return whether the user names the authorities (`SSL_CERT_FILE`, `SSL_CERT_DIR`), or OpenSSL's directory has some."""
+    # A directory of authorities is read when a certificate comes, so the context counts none of it.
     paths = ssl.get_default_verify_paths()
     if os.environ.get(paths.openssl_cafile_env) or os.environ.get(paths.openssl_capath_env):
         return True
@@ -155,9 +161,9 @@ def system_bundle() -> str | None:
 
 def _bundles() -> Iterator[str]:
     paths = ssl.get_default_verify_paths()
-    named = os.environ.get(paths.openssl_cafile_env)
-    if named:
-        yield named
+    configured = os.environ.get(paths.openssl_cafile_env)
+    if configured:
+        yield configured
     if paths.cafile is not None:
         yield paths.cafile
     yield from _BUNDLES
@@ -170,7 +176,7 @@ def _bundles() -> Iterator[str]:
         yield str(Path(folder) / "cacert.pem")
 
 
-def _loaded(name: str) -> Any:
+def _loaded(name: str) -> ModuleType | None:
     """Return a module that the program has imported, not before it is whole."""
     module = sys.modules.get(name)
     return None if getattr(getattr(module, "__spec__", None), "_initializing", False) else module
@@ -186,6 +192,7 @@ def _load(load: Callable[[str], object], what: str, file: str, key: str = "") ->
 
 
 def _why(error: ssl.SSLError, file: str, key: str) -> str:
+    # Latin-1 reads anything, also a file in binary form.
     text, secret = (Path(_path(name)).read_text(encoding="latin-1") if name else "" for name in (file, key))
     if "ENCRYPTED" in secret:
         return "its key is encrypted: give one without a password"

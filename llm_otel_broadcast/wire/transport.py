@@ -1,45 +1,40 @@
-"""Sends spans to one destination: in the encoding it takes, no request over 4 MB, or through an exporter handed over."""
+"""Two steps to one destination: `encode` spans into a body of at most 4 MB, and `post` it.
+
+Over OTLP/HTTP, or through an exporter object of the program's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from llm_otel_broadcast.host.forks import importing
 from llm_otel_broadcast.host.suppression import untraced
 from llm_otel_broadcast.record.span_data import Scope, SpanData
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.wire import otlp_json
-from llm_otel_broadcast.wire.http import Answer, HttpSender
+from llm_otel_broadcast.wire.exchange import Answer, Body, Encoding, OversizedError
+from llm_otel_broadcast.wire.http import HttpSender, compressed
 from llm_otel_broadcast.wire.resource import ResourceSource, plain_attributes
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter
 
+# Before compression. Backends refuse larger requests, and the small spans of a batch are lost with it (pains.md, P40).
 MAX_BODY: Final = 4_000_000
-_JSON: Final = "application/json"
-_PROTOBUF: Final = "application/x-protobuf"
-
-
-class Transport(Protocol):
-    """Sends spans; one thread only."""
-
-    def send(self, spans: Sequence[SpanData], *, divisible: bool = True) -> Answer:
-        """Send; `divisible`: too many bytes at once are not sent, as the caller can send less."""
-
-    def flush(self) -> bool:
-        """Pass on what is still held back; False when that fails."""
-
-    def close(self) -> None: ...
+_CONTENT_TYPES: Final = {"json": "application/json", "protobuf": "application/x-protobuf"}
+_OTHER: Final[dict[Encoding, Encoding]] = {"json": "protobuf", "protobuf": "json"}
 
 
 def make_transport(
     destination: Destination,
     version: str,
     service_name: str | None,
-    provider: Callable[[], Any],
+    provider: Callable[[], object],
     keep: Callable[[], bool] = lambda: False,
-) -> Transport:
+) -> HttpTransport | ExporterTransport:
     """Return what sends to the destination.
 
     Args:
@@ -56,41 +51,43 @@ def make_transport(
 
 
 class HttpTransport:
-    """OTLP/HTTP. With `encoding="auto"` it starts with JSON; after a 415 it takes the other encoding if that one is taken.
+    """OTLP/HTTP. With `encoding="auto"` it starts with JSON; after a 415 it makes the other encoding.
 
-    A proxy, too, may answer 415 once: so only what has worked is stayed with, and a later 415 leads back.
+    A proxy, too, may answer 415 once: so only an encoding that was accepted is stayed with, and a later 415 leads back.
     """
 
     def __init__(self, destination: Destination, source: ResourceSource, scope: Scope) -> None:
         self._sender = HttpSender(destination, scope.version)
         self._timeout = destination.timeout
+        self._compression = destination.compression
         self._source = source
         self._scope = scope
-        self._protobuf = destination.encoding == "protobuf"
-        self._may_switch = destination.encoding == "auto"
-        self._last: Literal["json", "protobuf"] = "protobuf" if self._protobuf else "json"
+        self._is_auto = destination.encoding == "auto"
+        self._accepted: Encoding = "protobuf" if destination.encoding == "protobuf" else "json"
+        """What is gone back to after the other one was tried in vain."""
+        self._next = self._accepted
+        """What `encode` makes next."""
 
-    def send(self, spans: Sequence[SpanData], *, divisible: bool = True) -> Answer:
-        body = self._encode(spans)
-        if len(body) > MAX_BODY and len(spans) > 1 and divisible:
-            return Answer("too_large", None, f"a batch of {len(body)} bytes", None, 0)
-        answer = self._post(body)
-        if answer.kind == "unsupported_media" and self._may_switch:
-            self._protobuf = not self._protobuf
-            other = self._post(self._encode(spans))
-            if other.kind != "ok":
-                self._protobuf = not self._protobuf
-            return other
-        return answer
+    def encode(self, spans: Sequence[SpanData], *, divisible: bool = False) -> Body[bytes]:
+        """Return the spans as one request.
 
-    @property
-    def encoding(self) -> Literal["json", "protobuf"]:
-        """What the last request was encoded in."""
-        return self._last
+        Args:
+            spans: in any order.
+            divisible: they may go out in several requests.
 
-    def _encode(self, spans: Sequence[SpanData]) -> bytes:
-        if not self._protobuf:
+        Raises:
+            OversizedError: they are divisible, and have more than 4 MB. Where they are not, it is for the server to judge.
+        """
+        encoding = self._next
+        content = self._encoded(spans, encoding)
+        if divisible and len(content) > MAX_BODY and len(spans) > 1:
+            raise OversizedError
+        return Body(compressed(content, self._compression), len(spans), encoding, self._compression)
+
+    def _encoded(self, spans: Sequence[SpanData], encoding: Encoding) -> bytes:
+        if encoding == "json":
             return otlp_json.encode(plain_attributes(self._source.resource()), self._scope, spans)
+        # Only where a destination wants it: importing protobuf takes long, and not every program has it.
         with importing:
             from llm_otel_broadcast.wire import protobuf
             from llm_otel_broadcast.wire.sdk_span import to_readable
@@ -98,12 +95,25 @@ class HttpTransport:
         resource = self._source.resource()
         return protobuf.encode([to_readable(span, resource, self._scope) for span in spans])
 
-    def _post(self, body: bytes) -> Answer:
-        self._last = "protobuf" if self._protobuf else "json"
+    def post(self, body: Body[bytes]) -> Answer:
+        """Send a request and return what became of it. Never raises for what a network or server does."""
+        # Another instrumentation would trace our own requests, and the spans of these would be exported in turn.
         with untraced():
-            return self._sender.send(body, _PROTOBUF if self._protobuf else _JSON, self._timeout)
+            answer = self._sender.send(
+                body.content, _CONTENT_TYPES[body.encoding], self._timeout, compression=body.compression
+            )
+        if not self._is_auto:
+            return answer
+        if answer.kind == "unsupported_media":
+            self._next = _OTHER[body.encoding]
+            return replace(answer, encode_again=True)
+        if answer.kind == "ok":
+            self._accepted = body.encoding
+        self._next = self._accepted
+        return answer
 
     def flush(self) -> bool:
+        """Return True: nothing is held back."""
         return True
 
     def close(self) -> None:
@@ -111,7 +121,7 @@ class HttpTransport:
 
 
 class ExporterTransport:
-    """An OpenTelemetry `SpanExporter` of the user's, as configured by him; retrying is its own business."""
+    """A `SpanExporter` object of the program's, used as it is configured; encoding, dividing and retrying are its own business."""
 
     def __init__(
         self, exporter: SpanExporter, source: ResourceSource, scope: Scope, timeout: float, keep: Callable[[], bool]
@@ -122,28 +132,36 @@ class ExporterTransport:
         self._timeout = timeout
         self._keep = keep
 
-    def send(self, spans: Sequence[SpanData], *, divisible: bool = True) -> Answer:
-        del divisible  # how much goes into a request is the exporter's business too
+    def encode(self, spans: Sequence[SpanData], *, divisible: bool = False) -> Body[Sequence[ReadableSpan]]:
+        """Return the spans as the SDK has them, which is what an exporter takes; how large its requests are is not known."""
+        del divisible
         with importing:
-            from opentelemetry.sdk.trace.export import SpanExportResult
-
             from llm_otel_broadcast.wire.sdk_span import to_readable
 
         resource = self._source.resource()
+        return Body([to_readable(span, resource, self._scope) for span in spans], len(spans), "protobuf")
+
+    def post(self, body: Body[Sequence[ReadableSpan]]) -> Answer:
+        """Hand the spans to the exporter; an error that it raises comes out."""
+        with importing:
+            from opentelemetry.sdk.trace.export import SpanExportResult
+
         with untraced():
-            result = self._exporter.export([to_readable(span, resource, self._scope) for span in spans])
+            result = self._exporter.export(body.content)
         if result is SpanExportResult.SUCCESS:
             return Answer("ok", None, "", None, 0)
         return Answer("refused", None, f"{type(self._exporter).__name__} reported failure", None, 0)
 
     def flush(self) -> bool:
-        flush = getattr(self._exporter, "force_flush", None)
-        if flush is None:
+        """Have the exporter send what it holds; False: it could not within the destination's timeout."""
+        force_flush = getattr(self._exporter, "force_flush", None)
+        if force_flush is None:
             return True
         with untraced():
-            return flush(int(self._timeout * 1000)) is not False
+            return force_flush(int(self._timeout * 1000)) is not False
 
     def close(self) -> None:
+        """Shut the exporter down, unless newer settings go on with it."""
         shutdown = getattr(self._exporter, "shutdown", None)
         if shutdown is not None and not self._keep():
             shutdown()

@@ -13,7 +13,7 @@ import pytest
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast import test_connection as try_connection
 from llm_otel_broadcast.connection.remedies import remedies
-from llm_otel_broadcast.wire.http import Answer
+from llm_otel_broadcast.wire.exchange import Answer
 from tests.support.scripted_backends import serving, socket_serving
 
 SETTINGS = b"\0\0\x12\x04\0\0\0\0\0" + b"\0\x03\x7f\xff\xff\xff\0\x04\0\x40\0\0\0\x05\0\x40\0\0"

@@ -7,7 +7,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from llm_otel_broadcast.receiver import Reply
 from llm_otel_broadcast.record.generation import Choice
-from llm_otel_broadcast.wire.http import Answer
+from llm_otel_broadcast.wire.exchange import Answer, Body
 from llm_otel_broadcast.wire.transport import MAX_BODY
 from tests.support.lanes import balanced, flushed, record, root, running
 
@@ -111,8 +111,11 @@ class Faulty:
         self.script = list(script)
         self.sent = []
 
-    def send(self, spans, *, divisible):
-        self.sent.append([span.name for span in spans])
+    def encode(self, spans, *, divisible=False):
+        return Body([span.name for span in spans], len(spans), "json")
+
+    def post(self, body):
+        self.sent.append(body.content)
         answer = self.script.pop(0) if self.script else OK
         if isinstance(answer, BaseException):
             raise answer

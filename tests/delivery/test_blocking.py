@@ -12,7 +12,7 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination, trace_context
-from llm_otel_broadcast.delivery import on_generation, rendering
+from llm_otel_broadcast.delivery import on_generation, watch
 from llm_otel_broadcast.host import blocked_objects
 from llm_otel_broadcast.receiver import OtlpReceiver
 from tests.support.client_calls import chat
@@ -98,7 +98,7 @@ def test_the_destination_that_was_blocked_goes_on_without_the_object_and_sends_n
 ):
     # shorter than the time-out, as it is for users: who waits for another thread to be through is not blocked
     monkeypatch.setattr(blocked_objects, "_WAIT_S", 0.02)
-    monkeypatch.setattr(rendering, "_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(watch, "_TIMEOUT_S", 0.2)
     handle = both()
     with a_blocked_lane(stand_in, stuck):
         time.sleep(0.3)
@@ -116,7 +116,7 @@ def test_the_destination_that_was_blocked_goes_on_without_the_object_and_sends_n
 def test_a_function_that_blocks_costs_its_record_alone_and_that_is_said(
     instrumented, stand_in, receiver, monkeypatch, caplog
 ):
-    monkeypatch.setattr(rendering, "_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(watch, "_TIMEOUT_S", 0.2)
     asked, free = threading.Event(), threading.Event()
 
     def redact(text):

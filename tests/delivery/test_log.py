@@ -11,7 +11,7 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination
-from llm_otel_broadcast.delivery import retry as delivery_retry
+from llm_otel_broadcast.delivery import sender
 from llm_otel_broadcast.receiver import OtlpReceiver, Reply
 from llm_otel_broadcast.wire import retry
 from tests.support import broken_backends
@@ -69,7 +69,7 @@ def test_a_second_outage_tells_its_losses_again(receiver, caplog):
 
 
 def test_what_is_dropped_in_an_outage_is_said_once_besides(receiver, caplog, monkeypatch):
-    monkeypatch.setattr(delivery_retry, "_MAX_RETRY_S", 0.1)
+    monkeypatch.setattr(sender, "_MAX_RETRY_S", 0.1)
     with running(receiver.endpoint, delay=lambda *_: 61.0) as lane:
         for _ in range(2):
             caplog.clear()

@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 import time
 import tracemalloc
+from collections import deque
 from queue import SimpleQueue
 
 import pytest
 
-from llm_otel_broadcast.delivery import lane as lanes
+from llm_otel_broadcast.delivery import queue
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.wire.http import Answer
+from llm_otel_broadcast.wire.exchange import Answer
 from tests.delivery.test_batches import Faulty
 from tests.support import broken_backends
 from tests.support.broken_backends import backend, refusing
@@ -175,7 +176,7 @@ def test_a_finalizer_may_hand_over_a_record_while_the_threads_are_started(receiv
 
 def test_a_signal_handler_may_flush_and_stop_in_the_middle_of_a_hand_over(receiver, monkeypatch):
     """It runs on top of the very thread that holds the lock."""
-    monkeypatch.setattr(lanes, "_PATIENCE", 0.02)
+    monkeypatch.setattr(queue, "_LOCK_TIMEOUT_S", 0.02)
     with running(receiver.endpoint) as lane:
 
         def handler():
@@ -192,7 +193,7 @@ def test_a_record_that_could_not_wait_for_the_lock_is_pending_until_it_is_sent(r
     with running(receiver.endpoint) as lane:
         lane.put(record("first"))
         assert flushed(lane)
-        with lane._lock:
+        with lane._queue._lock:
             lane.put(record("stray"))
             assert not flushed(lane, 0.1)
         assert flushed(lane)
@@ -203,7 +204,7 @@ def test_a_record_on_its_way_from_the_queue_is_pending(receiver):
     """Between the two it was in neither, and a flush of that moment found nothing left to do."""
     seen = []
 
-    class Watched(lanes.deque):
+    class Watched(deque):
         def popleft(self):
             taken = super().popleft()
             threading.Thread(target=lambda: seen.append(flushed(lane, 0.05)), daemon=True).start()
@@ -212,7 +213,7 @@ def test_a_record_on_its_way_from_the_queue_is_pending(receiver):
 
     receiver.hang = threading.Event()
     with running(receiver.endpoint, started=False) as lane:
-        lane._queue = Watched()
+        lane._queue._records = Watched()
         lane.put(record())
         lane.start()
         receiver.wait_for_requests(1)
@@ -226,7 +227,7 @@ def test_stopping_counts_what_is_left_once():
         lane.put(record())
         until(lambda: seen.requests)
         lane.put(record())
-        with lane._lock:
+        with lane._queue._lock:
             lane.put(record())
         lane.stop(time.monotonic() + 0.1)
         lane.stop(time.monotonic() + 0.1)
@@ -252,10 +253,10 @@ def test_a_lane_that_was_stopped_sends_no_second_half():
     sending, stopped = threading.Event(), threading.Event()
 
     class Slow(Faulty):
-        def send(self, spans, *, divisible):
+        def post(self, body):
             sending.set()
             stopped.wait(5.0)
-            return super().send(spans, divisible=divisible)
+            return super().post(body)
 
     transport = Slow(Answer("too_large", 413, "too large", None, 0))
     with running(transport=transport, started=False) as lane:

@@ -8,10 +8,10 @@ from email.utils import formatdate
 
 import pytest
 
-from llm_otel_broadcast.delivery import retry as delivery_retry
+from llm_otel_broadcast.delivery import sender
 from llm_otel_broadcast.receiver import OtlpReceiver, Reply
 from llm_otel_broadcast.wire import retry
-from llm_otel_broadcast.wire.http import Answer
+from llm_otel_broadcast.wire.exchange import Answer, Body
 from tests.support import broken_backends
 from tests.support.broken_backends import backend
 from tests.support.deadlines import until
@@ -214,7 +214,7 @@ def test_what_waits_for_a_server_is_bounded_like_all_of_the_queue(receiver):
 
 
 def test_the_minute_of_a_batch_begins_when_it_may_be_sent(receiver, monkeypatch):
-    monkeypatch.setattr(delivery_retry, "_MAX_RETRY_S", 0.5)
+    monkeypatch.setattr(sender, "_MAX_RETRY_S", 0.5)
     receiver.script(Reply(429, {"Retry-After": "1"}), Reply(429, {"Retry-After": "1"}), Reply(503))
     with running(receiver.endpoint, delay=lambda _, asked, __: asked or 0.01) as lane:
         lane.put(record())
@@ -239,7 +239,10 @@ def test_a_batch_is_not_dropped_by_the_number_of_its_tries():
     class Busy:
         left = 1_100
 
-        def send(self, spans, *, divisible):
+        def encode(self, spans, *, divisible=False):
+            return Body(b"", len(spans), "json")
+
+        def post(self, body):
             self.left -= 1
             return Answer("retry" if self.left > 0 else "ok", None, "busy", None, 0)
 
@@ -256,7 +259,7 @@ def test_a_batch_is_not_dropped_by_the_number_of_its_tries():
 
 
 def test_after_a_minute_and_a_last_try_the_batch_is_dropped_and_the_next_has_its_turn(receiver, monkeypatch):
-    monkeypatch.setattr(delivery_retry, "_MAX_RETRY_S", 0.1)
+    monkeypatch.setattr(sender, "_MAX_RETRY_S", 0.1)
     receiver.script(Reply(503), Reply(503, body=b"maintenance"))
     with running(receiver.endpoint, delay=lambda *_: 61.0) as lane:
         lane.put(record("lost"))

@@ -153,7 +153,7 @@ def test_what_comes_early_and_is_no_refusal_does_not_end_the_body(post, early):
 def test_a_server_that_closes_while_we_send_is_told_as_such(post):
     with post(read_head) as sender:
         answer = sender.send(LARGE, "application/json", 5.0)
-    assert (answer.kind, answer.said) == ("retry", "it closed the connection")
+    assert (answer.kind, answer.excerpt) == ("retry", "it closed the connection")
 
 
 @contextmanager
@@ -219,7 +219,7 @@ def test_where_all_addresses_are_dead_the_timeout_holds_for_all_together(monkeyp
         started = time.monotonic()
         answer = sender.send(b"{}", "application/json", 0.6)
         assert time.monotonic() - started < 1.5
-        assert (answer.kind, answer.said) == ("retry", "timeout")
+        assert (answer.kind, answer.excerpt) == ("retry", "timeout")
 
 
 def test_the_time_to_connect_is_not_taken_from_that_to_answer(monkeypatch):
@@ -246,7 +246,7 @@ def test_a_resolver_that_hangs_is_left_at_the_timeout_and_asked_once(monkeypatch
     started = time.monotonic()
     answers = [sender.send(b"{}", "application/json", 0.1) for _ in range(3)]
     assert time.monotonic() - started < 0.9
-    assert {answer.said for answer in answers} == {"timeout"}
+    assert {answer.excerpt for answer in answers} == {"timeout"}
     assert len(calls) == 1
 
 

@@ -17,7 +17,7 @@ from llm_otel_broadcast.receiver.server import Reply
 from llm_otel_broadcast.record.span_data import Scope
 from llm_otel_broadcast.wire import otlp_json
 from llm_otel_broadcast.wire.answers import partial_success
-from llm_otel_broadcast.wire.http import HttpSender
+from llm_otel_broadcast.wire.http import HttpSender, compressed
 from tests.support.any_spans import span
 
 BODY = otlp_json.encode({}, Scope("1"), [span()])
@@ -33,7 +33,8 @@ def post(receiver):
 
     def send(body=BODY, timeout=5.0, **more):
         made.append(sender(receiver.endpoint, **more))
-        return made[-1].send(body, "application/json", timeout)
+        compression = more.get("compression", "none")
+        return made[-1].send(compressed(body, compression), "application/json", timeout, compression=compression)
 
     yield send
     for one in made:
@@ -101,7 +102,7 @@ def test_a_web_page_in_answer_is_no_delivery(post, receiver, status):
     page = b" <!DOCTYPE html><html><title>Please log in</title><script>x</script></html>"
     receiver.script(Reply(status, body=page, content_type="text/html"))
     answer = post()
-    assert (answer.kind, answer.is_page, answer.said) == ("refused", True, "Please log in")
+    assert (answer.kind, answer.is_page, answer.excerpt) == ("refused", True, "Please log in")
     assert "script" not in answer.message
 
 
@@ -110,7 +111,7 @@ def test_a_web_page_in_answer_is_no_delivery(post, receiver, status):
 )
 def test_of_a_json_answer_the_message_is_shown(post, receiver, body):
     receiver.script(Reply(400, body=body, content_type="application/json"))
-    assert post().said == "no way"
+    assert post().excerpt == "no way"
 
 
 def test_of_a_protobuf_answer_the_message_is_shown(receiver):
@@ -118,8 +119,8 @@ def test_of_a_protobuf_answer_the_message_is_shown(receiver):
     answer = made.send(b"\xff", "application/x-protobuf", 5.0)
     made.close()
     assert answer.status == 400
-    assert answer.said.isascii()
-    assert answer.said[0].isalpha()
+    assert answer.excerpt.isascii()
+    assert answer.excerpt[0].isalpha()
 
 
 def test_retry_after_is_passed_on(post, receiver):

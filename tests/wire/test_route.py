@@ -145,8 +145,8 @@ def test_a_proxy_that_hangs_is_left_at_the_timeout(monkeypatch):
         sender = HttpSender(Destination(endpoint="https://col.example"), "1")
         answer = sender.send(b"{}", "application/json", 0.3)
         over.set()
-    assert answer.said.startswith("the proxy")
-    assert answer.said.endswith("timeout")
+    assert answer.excerpt.startswith("the proxy")
+    assert answer.excerpt.endswith("timeout")
 
 
 def test_a_secure_endpoint_is_reached_through_the_tunnel_of_a_secure_proxy(monkeypatch, tmp_path):

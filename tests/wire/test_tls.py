@@ -54,7 +54,7 @@ def sender_to():
 
 def sent(sender):
     answer = sender.send(b"{}", "application/json", 3.0)
-    return answer.kind, answer.said
+    return answer.kind, answer.excerpt
 
 
 def test_an_authority_that_is_renewed_on_disk_is_believed_without_a_restart(files, sender_to):

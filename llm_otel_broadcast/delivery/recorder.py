@@ -1,0 +1,87 @@
+"""A worker without a destination: its thread completes each record and hands it to a reader, as the app's metrics are one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event
+
+from llm_otel_broadcast.delivery.queue import RecordQueue
+from llm_otel_broadcast.delivery.seams import Item, RecordReader, Unreadable
+from llm_otel_broadcast.delivery.watch import RenderingWatch
+from llm_otel_broadcast.delivery.worker import BatchProcessor, Worker
+from llm_otel_broadcast.host.forks import importing
+from llm_otel_broadcast.host.guard import Caught
+from llm_otel_broadcast.record.generation import Generation
+
+
+class Recorder(Worker):
+    """Queue and thread of one reader of generations; no destination, so it has no part in `status()`.
+
+    Args:
+        name: in the log.
+        batch_delay: seconds to wait for more records after the first.
+        max_bytes: what the queue may hold.
+        make_reader: makes what the records are handed to; called on the thread at its first batch.
+    """
+
+    def __init__(self, name: str, batch_delay: float, max_bytes: int, make_reader: Callable[[], RecordReader]) -> None:
+        self._make_reader = make_reader
+        super().__init__(name, batch_delay, max_bytes)
+
+    def _new_processor(self, stopping: Event, hurried: Event) -> BatchProcessor:
+        del stopping, hurried  # nothing here waits
+        return _Reading(self._queue, self._watch, self._make_reader)
+
+
+class _Reading:
+    is_sending = False
+
+    def __init__(self, queue: RecordQueue, watch: RenderingWatch, make_reader: Callable[[], RecordReader]) -> None:
+        self._queue = queue
+        self._watch = watch
+        self._make_reader = make_reader
+        self._reader: RecordReader | None = None
+
+    def process(self, batch: list[Item]) -> None:
+        if self._reader is None:
+            with importing:
+                self._reader = self._make_reader()
+        reader = self._reader
+        readable = self._watch.render_each(batch, lambda item: _read(reader, item))
+        reader.finish()
+        with self._queue.locked():
+            if not self._queue.is_closed:
+                self._queue.account(readable)
+                self._queue.books.delivered += len(readable)
+
+    def give_up(self, batch: list[Item], error: BaseException) -> None:
+        rest = [item for item in batch if not item.is_accounted]
+        with self._queue.locked():
+            if self._queue.is_closed or not rest:
+                return
+            self._queue.account(rest)
+            self._queue.books.drop("internal_error", len(rest), f"recording failed ({type(error).__name__})")
+        self._queue.books.log_drops()
+
+    def flush(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        if self._reader is None:
+            return
+        with Caught() as caught:
+            self._reader.close()
+        if caught.error is not None:
+            message = f"closing failed ({type(caught.error).__name__})"
+            self._queue.books.failed(message, "it is not used any more", caught.error)
+
+
+def _read(reader: RecordReader, item: Item) -> Unreadable | None:
+    record = item.record
+    # One odd record must not take its neighbours along.
+    with Caught() as caught:
+        record.settle()
+        if isinstance(record, Generation):
+            reader.read(record)
+        return None
+    return Unreadable(type(caught.error).__name__)

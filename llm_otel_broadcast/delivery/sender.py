@@ -1,0 +1,270 @@
+"""What becomes of a batch: rendered, encoded, posted until it is taken or refused, divided or cut where it is too large.
+
+Used on a lane's thread only.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from llm_otel_broadcast.delivery.backoff import Backoff
+from llm_otel_broadcast.delivery.queue import RecordQueue
+from llm_otel_broadcast.delivery.seams import Item, LaneParts, LeftOut, Transport, Unreadable, Withdrawn
+from llm_otel_broadcast.delivery.sent_spans import SentSpans, key_of
+from llm_otel_broadcast.delivery.watch import RenderingWatch, Unsent
+from llm_otel_broadcast.host.forks import importing
+from llm_otel_broadcast.host.guard import Caught, Guard
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.span_data import SpanData
+from llm_otel_broadcast.record.trace_fields import NO_FIELDS
+from llm_otel_broadcast.wire.exchange import Answer, Body, OversizedError
+
+# One batch is tried again for so long, pauses that the server itself asks for not counted.
+_MAX_RETRY_S: Final = 60.0
+_EXACT_BELOW_S: Final = 10.0
+# Reasons that say nothing of the destination.
+_OF_RECORDS: Final = frozenset({"stopped", "too_large", "unreadable"})
+_SHRINKING: Final = Guard("cutting a record that is too large")
+
+
+class Exchange(NamedTuple):
+    """The body that was posted last, and the answer to it."""
+
+    body: Body[Any]
+    answer: Answer
+
+
+def post(transport: Transport[Any], body: Body[Any], spans: Sequence[SpanData]) -> Exchange:
+    """Post a body; where the destination does not take its encoding, the spans in the other one, once."""
+    answer = transport.post(body)
+    if answer.encode_again:
+        body = transport.encode(spans)
+        answer = transport.post(body)
+    return Exchange(body, answer)
+
+
+class Sender:
+    """Sends the batches of one lane to its destination.
+
+    Args:
+        queue: where the batches come from, and the books in which each record is accounted for.
+        watch: knows the record that is being rendered.
+        make_parts: makes what rendering and sending need.
+        sent_spans: the enclosing spans that the destination has.
+        stopping: set when the lane is to end: nothing is sent any more.
+        hurried: set by a flush.
+    """
+
+    def __init__(  # what a lane shares with it
+        self,
+        queue: RecordQueue,
+        watch: RenderingWatch,
+        make_parts: Callable[[], LaneParts],
+        sent_spans: SentSpans,
+        stopping: threading.Event,
+        hurried: threading.Event,
+    ) -> None:
+        self._queue = queue
+        self._watch = watch
+        self._books = queue.books
+        self._make_parts = make_parts
+        self._sent_spans = sent_spans
+        self._stopping = stopping
+        self._hurried = hurried
+        self._backoff = Backoff()
+        self.parts: LaneParts | None = None
+        self.is_sending = False
+        """A request is under way: whether it has arrived is not known."""
+
+    def process(self, batch: list[Item]) -> None:
+        """Send a batch, and account for each of its records.
+
+        Raises:
+            ReplacedError: another thread has gone on with the batch.
+        """
+        if self.parts is None:
+            # A fork at this moment would leave the child a module half imported, whose lock nobody gives back.
+            with importing:
+                self.parts = self._make_parts()
+        parts = self.parts
+        ready = self._watch.render_each(batch, lambda item: self._render(parts, item))
+        if ready:
+            self._deliver(parts, ready)
+
+    # -- rendering --------------------------------------------------------------------------------------------------
+
+    def _render(self, parts: LaneParts, item: Item) -> Unsent | None:
+        """Make an item's spans and those round it; return why it is not to be sent, None: it is."""
+        record = item.record
+        # One odd record must not take its neighbours along.
+        with Caught() as caught:
+            if isinstance(record, EnclosingSpan):
+                return self._render_enclosing_span(parts, item, record)
+            record.settle()
+            spans = parts.render(record)
+            if isinstance(spans, LeftOut):
+                return spans
+            item.spans = spans
+            item.enclosing_spans = [
+                parts.enclosing_span(due, due.fields or record.fields)
+                for due in self._sent_spans.due(record.enclosing_spans)
+            ]
+            return None
+        return Unreadable(type(caught.error).__name__)
+
+    def _render_enclosing_span(
+        self, parts: LaneParts, item: Item, enclosing_span: EnclosingSpan
+    ) -> LeftOut | Withdrawn | None:
+        if not self._sent_spans.follows(enclosing_span):
+            return Withdrawn()
+        if not enclosing_span.generations and not parts.chooses(enclosing_span):
+            return LeftOut("sampled")
+        if not self._sent_spans.has(key_of(enclosing_span)):
+            item.enclosing_spans = [parts.enclosing_span(enclosing_span, enclosing_span.fields or NO_FIELDS)]
+        return None
+
+    # -- sending ----------------------------------------------------------------------------------------------------
+
+    def _deliver(self, parts: LaneParts, items: list[Item]) -> None:
+        """Send rendered records in as many requests as it takes, and account for them."""
+        if self._stopping.is_set():
+            self._give_up(items, "stopped", "")
+            return
+        enclosing_spans = self._sent_spans.missing(span for item in items for span in item.enclosing_spans)
+        spans = [*(span for item in items for span in item.spans), *enclosing_spans.values()]
+        try:
+            body = parts.transport.encode(spans, divisible=len(items) > 1)
+        except OversizedError:
+            self._divide(parts, items)
+            return
+        answer = self._post_until_answered(parts, body, spans, len(items))
+        if answer is None:
+            self._give_up(items, "stopped", "")
+        elif answer.kind == "ok":
+            self._succeed(items, answer)
+            # Of a request with rejected spans nobody knows whether these were among them: they go out once more.
+            if not answer.rejected:
+                self._sent_spans.remember(enclosing_spans)
+        elif answer.kind == "too_large" and len(items) > 1:
+            self._divide(parts, items)
+        elif answer.kind == "too_large" and _shrink(parts, items[0]):
+            self._deliver(parts, items)
+        else:
+            self._give_up(items, "retries_exhausted" if answer.kind == "retry" else answer.kind, answer.message)
+
+    def _divide(self, parts: LaneParts, items: list[Item]) -> None:
+        """Send a batch that is too large in two halves: one record over the limit takes no neighbour along (pains, P40)."""
+        middle = len(items) // 2
+        self._deliver(parts, items[:middle])
+        self._deliver(parts, items[middle:])
+
+    def _post_until_answered(
+        self, parts: LaneParts, body: Body[Any], spans: Sequence[SpanData], record_count: int
+    ) -> Answer | None:
+        """Post until the body is taken, is refused, or time is up; None when the lane was stopped meanwhile.
+
+        The time begins when it may be sent: what the server asks to wait is no part of it.
+        """
+        backoff = self._backoff
+        self._wait_for_turn()
+        first = time.monotonic()
+        is_last = False
+        while not self._stopping.is_set():
+            self.is_sending = True
+            try:
+                body, answer = post(parts.transport, body, spans)
+            finally:
+                self.is_sending = False
+            if answer.kind != "retry":
+                backoff.succeed()
+                return answer
+            pause_s = backoff.fail(parts.delay, answer.retry_after)
+            failed = time.monotonic()
+            remaining_s = _MAX_RETRY_S - (failed - first)
+            if not backoff.is_asked and pause_s > remaining_s:
+                if is_last or remaining_s <= 0:
+                    backoff.skip()
+                    return answer
+                is_last, pause_s = True, remaining_s
+                backoff.shorten(pause_s)
+            pause = f"{pause_s:.1f} s" if pause_s < _EXACT_BELOW_S else f"{pause_s:.0f} s"
+            self._books.failed(answer.message, f"trying again in {pause}, your calls are not affected")
+            self._wait_for_turn()
+            if self._stopping.is_set():
+                return None
+            if backoff.is_asked:
+                first += time.monotonic() - failed
+            self._books.retried += record_count
+        return None
+
+    def _wait_for_turn(self) -> None:
+        """Wait until something may be sent. A flush cuts that short now and then, unless the server asked for the wait."""
+        backoff = self._backoff
+        while (remaining_s := backoff.remaining()) > 0 and not self._stopping.is_set():
+            if backoff.is_asked:
+                self._stopping.wait(remaining_s)
+            elif self._hurried.wait(remaining_s):
+                self._hurried.clear()
+                if backoff.may_be_early():
+                    return
+
+    # -- accounting -------------------------------------------------------------------------------------------------
+
+    def _succeed(self, items: list[Item], answer: Answer) -> None:
+        with self._queue.locked():
+            if self._queue.is_closed:
+                return
+            self._queue.account(items)
+            self._books.note_sent(len(items), answer)
+        self._books.succeeded()
+        self._books.log_drops()
+
+    def give_up(self, batch: list[Item], error: BaseException) -> None:
+        """Account for what is left of a batch after an error of ours, of an encoder or of an exporter."""
+        rest = [item for item in batch if not item.is_accounted]
+        self._give_up(rest, "internal_error", f"sending failed ({type(error).__name__})", error)
+
+    def _give_up(self, items: list[Item], reason: str, message: str, error: BaseException | None = None) -> None:
+        # A failure of the destination is one warning for its first batch, not another one for the records.
+        is_failure = reason not in _OF_RECORDS and not self._books.failing
+        with self._queue.locked():
+            if self._queue.is_closed or not items:
+                return
+            self._queue.account(items)
+            self._books.drop(reason, len(items), message, is_logged=is_failure)
+        if is_failure:
+            self._books.failed(message, f"{len(items)} generation(s) lost", error)
+        self._books.log_drops()
+
+    # -- flushing and closing ---------------------------------------------------------------------------------------
+
+    def flush(self) -> bool:
+        """Have an exporter send what it holds; an error of its own is noted, and the lane goes on."""
+        if self.parts is None:
+            return True
+        with Caught() as caught:
+            return self.parts.transport.flush()
+        self._books.failed(f"flushing failed ({type(caught.error).__name__})", "going on", caught.error)
+        return False
+
+    def close(self) -> None:
+        """Close connections and exporters; an error of theirs is noted."""
+        if self.parts is None:
+            return
+        with Caught() as caught:
+            self.parts.transport.close()
+        if caught.error is not None:
+            message = f"closing failed ({type(caught.error).__name__})"
+            self._books.failed(message, "it is not used any more", caught.error)
+
+
+def _shrink(parts: LaneParts, item: Item) -> bool:
+    """Make a single record smaller; False: it is as small as it gets."""
+    with _SHRINKING:
+        if item.spans and (smaller := parts.shrink(item.record, item.spans)):
+            item.spans = smaller
+            return True
+    return False

@@ -1,0 +1,90 @@
+"""Watching how long a worker's thread is at one record: what renders it calls objects and functions of the program's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from llm_otel_broadcast.delivery.queue import RecordQueue
+from llm_otel_broadcast.delivery.seams import Item, LeftOut, Unreadable, Withdrawn
+from llm_otel_broadcast.host.blocked_objects import objects
+
+# Rendering takes microseconds to milliseconds; a thread that is at one record for so long waits for something.
+_TIMEOUT_S: Final = 10.0
+# The same when the process ends, which must leave time for the records behind it.
+_LAST_TIMEOUT_S: Final = 1.0
+BLOCKED: Final = "a function or an object of the program's blocks while a record is rendered"
+
+Unsent: TypeAlias = LeftOut | Unreadable | Withdrawn
+"""Why a record is not sent."""
+
+
+class ReplacedError(Exception):
+    """Ends a thread that another one has been started for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendering:
+    """What a thread is at; compared by identity.
+
+    Attributes:
+        item: the record.
+        batch: those that were taken with it.
+        since: when it began (monotonic).
+    """
+
+    item: Item
+    batch: list[Item]
+    since: float
+
+
+class RenderingWatch:
+    """Knows the record that the thread is at, so that another thread can go on where it blocks."""
+
+    def __init__(self, queue: RecordQueue) -> None:
+        self._queue = queue
+        self.current: Rendering | None = None
+
+    def render_each(self, batch: list[Item], render: Callable[[Item], Unsent | None]) -> list[Item]:
+        """Render a batch record by record; return those that are to be sent. The others are accounted for.
+
+        Args:
+            batch: what was taken from the queue.
+            render: returns why a record is not sent; None: it is.
+
+        Raises:
+            ReplacedError: it took too long, and another thread has gone on with the rest.
+        """
+        rendered = []
+        for item in batch:
+            rendering = self.current = Rendering(item, batch, time.monotonic())
+            unsent = render(item)
+            with self._queue.locked():
+                if self.current is not rendering:
+                    raise ReplacedError
+                self.current = None
+                if unsent is None:
+                    rendered.append(item)
+                elif not self._queue.is_closed:
+                    self._queue.account([item])
+                    self._queue.books.note_unsent(unsent)
+        self._queue.books.log_drops()
+        return rendered
+
+    def blocked(self, *, ends: bool) -> Rendering | None:
+        """Return what the thread is at if that takes too long; `ends`: the process is about to end."""
+        rendering = self.current
+        if rendering is None or time.monotonic() - rendering.since <= (_LAST_TIMEOUT_S if ends else _TIMEOUT_S):
+            return None
+        return rendering
+
+    def leave(self, rendering: Rendering, thread: int) -> None:
+        """Leave the thread to what it waits for, and put back what it had in hand. Under the queue's lock."""
+        self.current = None
+        # Without the object that blocks, the record can be rendered after all.
+        if not objects.give_up(thread):
+            self._queue.account([rendering.item])
+            self._queue.books.drop("unreadable", 1, BLOCKED)
+        self._queue.put_back(rendering.batch)
