@@ -5,11 +5,11 @@ Filled and asked on the host's thread; costs nothing while no `BroadcastSpanProc
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from llm_otel_broadcast.host.bounded import BoundedDict
 from llm_otel_broadcast.record.generation import Generation
 
 TRACERS: Final = (
@@ -24,7 +24,7 @@ INFERENCES: Final = frozenset({"chat", "embeddings", "generate_content", "text_c
 _TELLING: Final = frozenset({"gen_ai.operation.name", "openinference.span.kind", "llm.request.type"})
 _KINDS: Final = frozenset({"LLM", "EMBEDDING"})
 _CLIENT: Final = "CLIENT"
-_MAX: Final = 10_000
+_MAX_MARKS: Final = 10_000
 
 
 def is_inference(attributes: Mapping[str, Any]) -> bool:
@@ -78,7 +78,7 @@ class Overlap:
     def __init__(self) -> None:
         self.processors = 0
         self.sharing = 0
-        self._marks: OrderedDict[int, Mark] = OrderedDict()
+        self._marks: BoundedDict[int, Mark] = BoundedDict(_MAX_MARKS)
 
     def mark(
         self, span_id: int, *, is_ours: bool = False, said: Mapping[Any, Any] | None = None, above: int | None = None
@@ -88,12 +88,10 @@ class Overlap:
         found.is_ours |= is_ours
         found.said = said if found.said is None else found.said
         found.above = above if found.above is None else found.above
-        if len(self._marks) > _MAX:
-            self._marks.popitem(last=False)
 
     def take(self, span_id: int) -> Mark | None:
         """Return what is known of a span that has ended, and forget it."""
-        return self._marks.pop(span_id, None)
+        return self._marks.pop(span_id)
 
     def claim(self, record: Generation, current: Any) -> None:
         """Note that the current span is another's of the very call that we record; ours hangs where that does.

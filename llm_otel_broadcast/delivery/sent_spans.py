@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final, TypeAlias
 
+from llm_otel_broadcast.host.bounded import BoundedDict
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.span_data import SpanData
 
 Key: TypeAlias = tuple[int, int]
-_MAX: Final = 10_000
+_MAX_SPANS: Final = 10_000
 
 
 def key_of(enclosing_span: EnclosingSpan) -> Key:
@@ -21,8 +21,8 @@ class SentSpans:
     """Used by the lane's thread, and at a change of settings by those of two lanes; bounded."""
 
     def __init__(self) -> None:
-        self._sent: OrderedDict[Key, None] = OrderedDict()
-        self._wanted: OrderedDict[Key, None] = OrderedDict()
+        self._sent: BoundedDict[Key, None] = BoundedDict(_MAX_SPANS)
+        self._wanted: BoundedDict[Key, None] = BoundedDict(_MAX_SPANS)
 
     def due(self, enclosing_spans: Iterable[EnclosingSpan]) -> list[EnclosingSpan]:
         """Return those blocks round an accepted generation that are to go with it; those still open follow by themselves."""
@@ -33,7 +33,7 @@ class SentSpans:
             ):  # it comes by itself, through the settings that replaced these
                 continue
             if enclosing_span.is_scoped:
-                _note(self._wanted, key_of(enclosing_span))
+                self._wanted[key_of(enclosing_span)] = None
             is_over = bool(enclosing_span.end_ns) and enclosing_span.is_whole(rendered=True)
             if (is_over or not enclosing_span.is_scoped) and not self.has(key_of(enclosing_span)):
                 found.append(enclosing_span)
@@ -45,11 +45,7 @@ class SentSpans:
 
     def has(self, key: Key) -> bool:
         """Return whether the destination has a block."""
-        try:
-            self._sent.move_to_end(key)
-        except KeyError:
-            return False
-        return True
+        return key in self._sent
 
     def missing(self, enclosing_spans: Iterable[SpanData]) -> dict[Key, SpanData]:
         """Return those spans of blocks that the destination does not have yet, each once."""
@@ -61,10 +57,4 @@ class SentSpans:
     def remember(self, keys: Iterable[Key]) -> None:
         """Note blocks that have been sent."""
         for key in keys:
-            _note(self._sent, key)
-
-
-def _note(book: OrderedDict[Key, None], key: Key) -> None:
-    book[key] = None
-    if len(book) > _MAX:
-        book.popitem(last=False)
+            self._sent[key] = None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from contextlib import suppress
 from typing import Final
 
 from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id, new_span_id, new_trace_id, root_span_id
+from llm_otel_broadcast.host.bounded import BoundedDict
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.trace_fields import Fields
@@ -20,33 +19,22 @@ class Roots:
     """The root spans this process has opened, so that later calls of a trace refer to the first one's."""
 
     def __init__(self) -> None:
-        self._enclosing_spans: OrderedDict[tuple[int, str], EnclosingSpan] = OrderedDict()
+        self._enclosing_spans: BoundedDict[tuple[int, str], EnclosingSpan] = BoundedDict(_MAX_ROOTS)
 
     def root(self, trace_id: int, name: str, parent_span_id: int, start_ns: int) -> EnclosingSpan:
-        """Return the one root called `name` in the trace; the first caller's start and parent are its own.
-
-        No lock, which a fork could leave held: each operation on the dict is atomic.
-        """
+        """Return the one root called `name` in the trace; the first caller's start and parent are its own."""
         key = (trace_id, name)
         enclosing_span = self._enclosing_spans.get(key)
         if enclosing_span is None:
             made = EnclosingSpan(name, trace_id, root_span_id(trace_id, name), parent_span_id, start_ns)
             enclosing_span = self._enclosing_spans.setdefault(key, made)
-        with suppress(KeyError):
-            self._enclosing_spans.move_to_end(key)
-            if len(self._enclosing_spans) > _MAX_ROOTS:
-                self._enclosing_spans.popitem(last=False)
         return enclosing_span
 
     def claim(self, trace_id: int, name: str, parent_span_id: int, start_ns: int) -> bool:
         """Make a context's own span the root called `name`, which calls elsewhere refer to; False when there is one."""
         made = EnclosingSpan(name, trace_id, root_span_id(trace_id, name), parent_span_id, start_ns)
         made.is_open = made.is_elsewhere = True
-        taken = self._enclosing_spans.setdefault((trace_id, name), made) is made
-        if taken and len(self._enclosing_spans) > _MAX_ROOTS:
-            with suppress(KeyError):
-                self._enclosing_spans.popitem(last=False)
-        return taken
+        return self._enclosing_spans.setdefault((trace_id, name), made) is made
 
     def clear(self) -> None:
         """Forget them all."""

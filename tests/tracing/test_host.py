@@ -300,7 +300,8 @@ def test_thousands_of_decorated_calls_leave_no_memory_behind():
 
 
 def test_roots_of_their_own_are_remembered_up_to_a_bound(monkeypatch):
-    monkeypatch.setattr(placement, "_MAX_ROOTS", 10)
+    placement.roots.clear()
+    monkeypatch.setattr(placement.roots._enclosing_spans, "max_entries", 10)
     for number in range(50):
         with trace_context(trace_id=f"trace-{number}", trace_name="Request"):
             pass

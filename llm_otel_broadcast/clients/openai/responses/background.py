@@ -9,30 +9,26 @@ failed; every later fetch of it, and every fetch of a response that another proc
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from contextlib import suppress
 from typing import Final
+
+from llm_otel_broadcast.host.bounded import BoundedDict
 
 _MAX_AWAITED: Final = 10_000
 
 
 class Background:
-    """The ids of responses whose end has not been seen; the oldest go first. No lock: each step on the dict is atomic."""
+    """The ids of responses whose end has not been seen; the oldest go first."""
 
     def __init__(self, limit: int = _MAX_AWAITED) -> None:
-        self._limit = limit
-        self._awaited: OrderedDict[str, None] = OrderedDict()
+        self._awaited: BoundedDict[str, bool] = BoundedDict(limit)
         os.register_at_fork(
             after_in_child=self._awaited.clear
         )  # the parent awaits them; the child would report them again
 
     def await_end(self, response_id: str) -> None:
         """Note a response that is still being made."""
-        self._awaited[response_id] = None
-        if len(self._awaited) > self._limit:
-            with suppress(KeyError):  # another thread took the last one
-                self._awaited.popitem(last=False)
+        self._awaited[response_id] = True
 
     def end(self, response_id: str) -> bool:
         """Take a response that is finished off the list; True for the one who does so first."""
-        return self._awaited.pop(response_id, self) is None
+        return self._awaited.pop(response_id) is not None
