@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from llm_otel_broadcast.host.bounded import BoundedDict
+from llm_otel_broadcast.record.enclosing_span import Opener
 from llm_otel_broadcast.record.generation import Generation
 
 TRACERS: Final = (
@@ -113,7 +114,7 @@ class Overlap:
         if record.parent_span_id in ids:
             record.parent_span_id = parent
         for enclosing_span in record.enclosing_spans[:1]:
-            if enclosing_span.parent_span_id in ids and not enclosing_span.is_scoped:
+            if enclosing_span.parent_span_id in ids and enclosing_span.opener is not Opener.CONTEXT:
                 enclosing_span.parent_span_id = parent
 
     def clear(self) -> None:

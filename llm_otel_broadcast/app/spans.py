@@ -9,7 +9,7 @@ from opentelemetry import trace
 
 from llm_otel_broadcast.app.other_tracers import TRACERS
 from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id
-from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.span_data import SCOPE_NAME, Attributes, SpanData
 
@@ -125,7 +125,7 @@ class AppSpans:
         explicit = (
             not self._joins
             or bool(fields.trace_id or fields.parent_span_id)
-            or any(enclosing_span.is_apart for enclosing_span in record.enclosing_spans)
+            or any(enclosing_span.ignores_current_span for enclosing_span in record.enclosing_spans)
         )
         if explicit and not self._alone:
             span = self._tracer.start_span(
@@ -141,7 +141,7 @@ class AppSpans:
     def _chain(self, record: Generation, current: trace.Span, *, explicit: bool) -> tuple[trace.Span, ...]:
         """Start the blocks and the generation below one another in the app's provider."""
         parent: trace.Span = current
-        if explicit and not any(enclosing_span.is_scoped for enclosing_span in record.enclosing_spans):
+        if explicit and not any(enclosing_span.opener is Opener.CONTEXT for enclosing_span in record.enclosing_spans):
             outer = record.enclosing_spans[0].parent_span_id if record.enclosing_spans else record.parent_span_id
             stated = record.fields.trace_id
             trace_id = derive_trace_id(stated) if stated else record.trace_id
@@ -151,9 +151,11 @@ class AppSpans:
                 parent = _remote(trace_id, outer)
         spans: list[trace.Span] = []
         for enclosing_span in record.enclosing_spans:
-            if enclosing_span.is_scoped:  # it is current, or above what is
+            # it is current, or above what is
+            if enclosing_span.opener is Opener.CONTEXT:
                 continue
-            if enclosing_span.is_open:  # the root of an earlier call: its courtesy span is there already
+            # the root of an earlier call: its courtesy span is there already
+            if enclosing_span.is_in_app_traces:
                 parent = _remote(enclosing_span.trace_id, enclosing_span.span_id)
                 continue
             span = self._tracer.start_span(
@@ -194,7 +196,7 @@ def _adopt(enclosing_span: EnclosingSpan, span: trace.Span, parent: trace.Span) 
     made, above = span.get_span_context(), parent.get_span_context()
     enclosing_span.trace_id, enclosing_span.span_id = made.trace_id, made.span_id
     enclosing_span.parent_span_id = above.span_id if above.is_valid and above.trace_id == made.trace_id else 0
-    enclosing_span.is_open = True
+    enclosing_span.is_in_app_traces = True
 
 
 def bare(trace_id: int, span_id: int) -> trace.Span:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 from llm_otel_broadcast.host.bounded import BoundedDict
-from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.span_data import SpanData
 
 Key: TypeAlias = tuple[int, int]
@@ -28,20 +28,23 @@ class SentSpans:
         """Return those blocks round an accepted generation that are to go with it; those still open follow by themselves."""
         found = []
         for enclosing_span in enclosing_spans:
-            if (
-                enclosing_span.is_elsewhere or enclosing_span.is_handed_on
-            ):  # it comes by itself, through the settings that replaced these
+            # it comes by itself, through the settings that replaced these
+            if enclosing_span.opener is Opener.OTHER_CONTEXT or enclosing_span.has_outlived_settings:
                 continue
-            if enclosing_span.is_scoped:
+            if enclosing_span.opener is Opener.CONTEXT:
                 self._wanted[key_of(enclosing_span)] = None
-            is_over = bool(enclosing_span.end_ns) and enclosing_span.is_whole(rendered=True)
-            if (is_over or not enclosing_span.is_scoped) and not self.has(key_of(enclosing_span)):
+            is_over = bool(enclosing_span.end_ns) and enclosing_span.is_complete(rendered=True)
+            if (is_over or enclosing_span.opener is not Opener.CONTEXT) and not self.has(key_of(enclosing_span)):
                 found.append(enclosing_span)
         return found
 
     def follows(self, enclosing_span: EnclosingSpan) -> bool:
         """Return whether a block that has ended is wanted: nothing happened below it, or something that went here."""
-        return not enclosing_span.generations or enclosing_span.is_handed_on or key_of(enclosing_span) in self._wanted
+        return (
+            not enclosing_span.generations
+            or enclosing_span.has_outlived_settings
+            or key_of(enclosing_span) in self._wanted
+        )
 
     def has(self, key: Key) -> bool:
         """Return whether the destination has a block."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from llm_otel_broadcast.fields.ids import parse_traceparent
 from llm_otel_broadcast.host.guard import ask
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
+
+TraceObject: TypeAlias = Mapping[Any, object]
+"""A `trace` object as the caller states it: nothing is sure of its keys and values."""
+MutableTraceObject: TypeAlias = dict[Any, object]
 
 TEXT_KEYS: Final = ("trace_id", "parent_span_id", "trace_name", "span_name", "generation_name", "session_id", "user")
 ID_KEYS: Final = ("trace_id", "traceparent", "parent_span_id")

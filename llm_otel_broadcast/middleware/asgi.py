@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from llm_otel_broadcast.host.guard import Guard
-from llm_otel_broadcast.middleware.request import Asking, RequestScope
+from llm_otel_broadcast.middleware.questions import Questions
+from llm_otel_broadcast.middleware.request import RequestContext
 from llm_otel_broadcast.middleware.routes import asgi_route
 from llm_otel_broadcast.tracing.scope import sinks
 
@@ -48,7 +49,7 @@ class TraceMiddleware:
         metadata: Callable[[Scope], Mapping[str, object] | None] | None = None,
     ) -> None:
         self.app = app
-        self._asking = Asking(app, trace_name, user, metadata)
+        self._questions = Questions(app, trace_name, user, metadata)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = self._begin(scope) if sinks.all and scope["type"] == "http" else None
@@ -65,14 +66,14 @@ class TraceMiddleware:
         request.leave()
         request.close()
 
-    def _begin(self, scope: Scope) -> RequestScope | None:
+    def _begin(self, scope: Scope) -> RequestContext | None:
         with _BEGINNING:
             raw = scope.get("headers") or ()
-            return RequestScope(
+            return RequestContext(
                 request=scope,
                 identity=raw or scope,
                 headers=_Headers(raw),
-                asking=self._asking,
+                questions=self._questions,
                 method=str(scope.get("method")),
                 route=partial(asgi_route, scope, dict(scope), self.app),
                 server_span=_unknown,

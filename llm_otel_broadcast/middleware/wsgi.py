@@ -9,7 +9,8 @@ from typing import Any, Final, TypeAlias
 from opentelemetry import trace
 
 from llm_otel_broadcast.host.guard import Guard
-from llm_otel_broadcast.middleware.request import Asking, RequestScope
+from llm_otel_broadcast.middleware.questions import Questions
+from llm_otel_broadcast.middleware.request import RequestContext
 from llm_otel_broadcast.middleware.routes import WsgiRoute
 from llm_otel_broadcast.tracing.scope import sinks
 
@@ -49,7 +50,7 @@ class TraceMiddleware:
         metadata: Callable[[Environ], Mapping[str, object] | None] | None = None,
     ) -> None:
         self.app = app
-        self._asking = Asking(app, trace_name, user, metadata)
+        self._questions = Questions(app, trace_name, user, metadata)
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         if not sinks.all:
@@ -71,13 +72,13 @@ class TraceMiddleware:
             return body
         return (_SizedBody if isinstance(body, Sized) else _Body)(body, request)
 
-    def _begin(self, environ: Environ, route: WsgiRoute) -> RequestScope | None:
+    def _begin(self, environ: Environ, route: WsgiRoute) -> RequestContext | None:
         with _BEGINNING:
-            return RequestScope(
+            return RequestContext(
                 request=environ,
                 identity=None,
                 headers=_Headers(environ),
-                asking=self._asking,
+                questions=self._questions,
                 method=str(environ.get("REQUEST_METHOD")),
                 route=route,
                 server_span=partial(_server_span, environ),
@@ -93,7 +94,7 @@ def _is_made(body: object, file_wrapper: object) -> bool:
 class _Body:
     """The answer's body: each piece is produced inside the request's context, and `close` ends it. The rest is its own."""
 
-    def __init__(self, body: Iterable[bytes], request: RequestScope) -> None:
+    def __init__(self, body: Iterable[bytes], request: RequestContext) -> None:
         self._body = body
         self._pieces: Iterator[bytes] | None = None
         self._request = request

@@ -96,7 +96,7 @@ class BroadcastSpanProcessor(SpanProcessor):
         del parent_context
         with _TAKING:
             is_ours, scope = is_under_way(), current_scope()
-            said = scope.said if scope is not None and scope.said else None
+            said = scope.context_fields if scope is not None and scope.context_fields else None
             above = parent_of(span) if tells_of_a_call(span) else None
             if is_ours or said is not None or above is not None:
                 overlap.mark(span.context.span_id, is_ours=is_ours, said=said, above=above)

@@ -26,7 +26,7 @@ from llm_otel_broadcast import (
 )
 from llm_otel_broadcast.host import guard
 from llm_otel_broadcast.runtime.observer import CallObserver
-from llm_otel_broadcast.tracing import placement
+from llm_otel_broadcast.tracing import context_spans, placement
 from llm_otel_broadcast.tracing import scope as scopes
 from llm_otel_broadcast.tracing.reported import Facts
 from llm_otel_broadcast.tracing.scope import current_scope
@@ -107,17 +107,17 @@ def break_(monkeypatch, owner, name):
 
 
 BROKEN = [
-    (scopes, "merge"),
-    (scopes, "stated_place"),
-    (scopes, "new_span_id"),
-    (scopes, "EnclosingSpan"),
-    (scopes.OpenScope, "_end"),
+    (context_spans, "merge"),
+    (context_spans, "parent_ids"),
+    (context_spans, "new_span_id"),
+    (context_spans, "EnclosingSpan"),
+    (context_spans.ContextSpans, "hand_over"),
     (CallObserver, "around"),
     (CallObserver, "enclosing_span_opened"),
     (CallObserver, "enclosing_span_closed"),
     (CallObserver, "reported"),
-    (Facts, "took"),
-    (Facts, "piece"),
+    (Facts, "take_result"),
+    (Facts, "take_piece"),
     (Facts, "generation"),
 ]
 
