@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
+from llm_otel_broadcast.fields.merge import ABSENT_TYPES
 from llm_otel_broadcast.host.guard import ask
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Detail, Generation
@@ -22,7 +23,6 @@ _PARSED: Final = ("raw_response", "raw_completion")
 _TEXTS: Final = ("text", "thinking", "reasoning", "content", "summary")
 """Members of a part of a message that are its text."""
 _MAX_TEXT_DEPTH: Final = 4
-_UNSET: Final = frozenset({"NotGiven", "Omit", "NoneType"})
 
 
 class Reader(Protocol):
@@ -132,7 +132,7 @@ def json_text(value: Any) -> str:
 
 def is_set(value: Any) -> bool:
     """Return whether the caller gave a value: not None, and not one of the client's marks for "not given"."""
-    return type(value).__name__ not in _UNSET
+    return type(value).__name__ not in ABSENT_TYPES
 
 
 def merged_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
