@@ -14,6 +14,7 @@ from llm_otel_broadcast.middleware.request import RequestContext
 from llm_otel_broadcast.middleware.routes import WsgiRoute
 from llm_otel_broadcast.tracing.scope import sinks
 
+# `Any`, as in `wsgiref.types`: the environ of a server may hold anything
 Environ: TypeAlias = dict[str, Any]
 Application: TypeAlias = Callable[[Environ, Any], Iterable[bytes]]
 
@@ -56,7 +57,7 @@ class TraceMiddleware:
         if not sinks.all:
             return self.app(environ, start_response)
         route = WsgiRoute(environ, start_response)
-        request = self._begin(environ, route)
+        request = self._request_of(environ, route)
         if request is None:
             return self.app(environ, start_response)
         request.enter()
@@ -72,7 +73,7 @@ class TraceMiddleware:
             return body
         return (_SizedBody if isinstance(body, Sized) else _Body)(body, request)
 
-    def _begin(self, environ: Environ, route: WsgiRoute) -> RequestContext | None:
+    def _request_of(self, environ: Environ, route: WsgiRoute) -> RequestContext | None:
         with _BEGINNING:
             return RequestContext(
                 request=environ,
@@ -87,7 +88,8 @@ class TraceMiddleware:
 
 
 def _is_made(body: object, file_wrapper: object) -> bool:
-    """Return whether a body is produced already, or a file: servers know these by their type, and no code of the app's runs."""
+    """Return whether a body is produced already, or is a file."""
+    # servers know these by their type (a `wsgi.file_wrapper` may go out by `sendfile`), and no code of the app's runs any more
     return type(body) in (list, tuple) or (isinstance(file_wrapper, type) and isinstance(body, file_wrapper))
 
 
@@ -100,6 +102,7 @@ class _Body:
         self._request = request
         self._closed = False
 
+    # of `__dict__`: copying makes a body without any attribute, and would ask for `_body` forever
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_body"], name)
 
@@ -136,7 +139,8 @@ class _Body:
             self._request.close()
 
     def __del__(self) -> None:
-        self._request.close()  # a server that does not close what it has sent
+        # a server that does not close what it has sent
+        self._request.close()
 
 
 class _SizedBody(_Body):
@@ -162,5 +166,5 @@ class _Headers:
 
 def _server_span(environ: Environ) -> trace.Span | None:
     """Return the span of the request that OpenTelemetry's instrumentation of Flask or Django keeps in the environ."""
-    found = (environ.get(key) for key in _SPAN_KEYS)
-    return next((span for span in found if isinstance(span, trace.Span)), None)
+    spans = (environ.get(key) for key in _SPAN_KEYS)
+    return next((span for span in spans if isinstance(span, trace.Span)), None)
