@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
+from llm_otel_broadcast.fields.merge import ABSENT_TYPES
 from llm_otel_broadcast.host.guard import ask
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Detail, Generation
@@ -21,8 +22,6 @@ MAX_ERROR_TEXT: Final = 16_384
 _TEXTS: Final = ("text", "thinking", "reasoning", "content", "summary")
 """Members of a part of a message that are its text."""
 _MAX_TEXT_DEPTH: Final = 4
-# by name: the classes are the client's, and importing it is not ours to do
-_UNSET: Final = frozenset({"NotGiven", "Omit", "NoneType"})
 
 
 class Fold(Protocol):
@@ -140,7 +139,7 @@ def json_text(value: Any) -> str:
 
 def is_set(value: Any) -> bool:
     """Return whether the caller gave a value: not None, and not one of the client's marks for "not given"."""
-    return type(value).__name__ not in _UNSET
+    return type(value).__name__ not in ABSENT_TYPES
 
 
 def parameters_of(kwargs: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, object]:

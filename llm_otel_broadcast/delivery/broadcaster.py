@@ -55,7 +55,7 @@ class Broadcaster:
 
         Once stopped, nothing: settings that replaced these get it too.
         """
-        if not self.stopped and (enclosing_span.generations or not enclosing_span.with_calls_only):
+        if not self.stopped and (enclosing_span.generations or not enclosing_span.needs_generations):
             self._put(enclosing_span)
 
     def put_span(self, span: Finished) -> None:

@@ -80,8 +80,8 @@ def _read(reader: RecordReader, item: Item) -> Unreadable | None:
     record = item.record
     # One odd record must not take its neighbours along.
     with Caught() as caught:
-        record.settle()
         if isinstance(record, Generation):
+            record.settle()
             reader.read(record)
         return None
     return Unreadable(type(caught.error).__name__)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final, TypeAlias
 
-from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.host.bounded import BoundedDict
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.span_data import SpanData
 
 Key: TypeAlias = tuple[int, int]
@@ -22,35 +22,35 @@ class SentSpans:
     """Used by the lane's thread, and at a change of settings by those of two lanes; bounded."""
 
     def __init__(self) -> None:
-        self._sent: OrderedDict[Key, None] = OrderedDict()
-        self._awaited: OrderedDict[Key, None] = OrderedDict()
+        # The least used is forgotten first: the root of a long session must not be.
+        self._sent: BoundedDict[Key, None] = BoundedDict(_MAX_ENTRIES)
+        self._awaited: BoundedDict[Key, None] = BoundedDict(_MAX_ENTRIES)
 
     def due(self, enclosing_spans: Iterable[EnclosingSpan]) -> list[EnclosingSpan]:
         """Return the spans round an accepted generation that are to go with it; those still open follow by themselves."""
         due = []
         for enclosing_span in enclosing_spans:
             # It comes by itself, through the settings that replaced these.
-            if enclosing_span.is_elsewhere or enclosing_span.is_handed_on:
+            if enclosing_span.opener is Opener.OTHER_CONTEXT or enclosing_span.has_outlived_settings:
                 continue
-            if enclosing_span.is_scoped:
-                _note(self._awaited, key_of(enclosing_span))
-            is_over = bool(enclosing_span.end_ns) and enclosing_span.is_whole(rendered=True)
-            if (is_over or not enclosing_span.is_scoped) and not self.has(key_of(enclosing_span)):
+            if enclosing_span.opener is Opener.CONTEXT:
+                self._awaited[key_of(enclosing_span)] = None
+            is_over = bool(enclosing_span.end_ns) and enclosing_span.is_complete(rendered=True)
+            if (is_over or enclosing_span.opener is not Opener.CONTEXT) and not self.has(key_of(enclosing_span)):
                 due.append(enclosing_span)
         return due
 
     def follows(self, enclosing_span: EnclosingSpan) -> bool:
         """Return whether a span that has ended is to be sent: nothing happened below it, or something that went here."""
-        return not enclosing_span.generations or enclosing_span.is_handed_on or key_of(enclosing_span) in self._awaited
+        return (
+            not enclosing_span.generations
+            or enclosing_span.has_outlived_settings
+            or key_of(enclosing_span) in self._awaited
+        )
 
     def has(self, key: Key) -> bool:
         """Return whether the destination has an enclosing span."""
-        # The least used is forgotten first: the root of a long session must not be.
-        try:
-            self._sent.move_to_end(key)
-        except KeyError:
-            return False
-        return True
+        return key in self._sent
 
     def missing(self, enclosing_spans: Iterable[SpanData]) -> dict[Key, SpanData]:
         """Return those that the destination does not have yet, each once."""
@@ -62,10 +62,4 @@ class SentSpans:
     def remember(self, keys: Iterable[Key]) -> None:
         """Note what has been sent."""
         for key in keys:
-            _note(self._sent, key)
-
-
-def _note(book: OrderedDict[Key, None], key: Key) -> None:
-    book[key] = None
-    if len(book) > _MAX_ENTRIES:
-        book.popitem(last=False)
+            self._sent[key] = None

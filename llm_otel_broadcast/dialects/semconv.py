@@ -19,7 +19,7 @@ from llm_otel_broadcast.dialects.content import (
 from llm_otel_broadcast.dialects.usage import cost_attributes, usage_attributes
 from llm_otel_broadcast.fields.ids import derive_span_id
 from llm_otel_broadcast.fields.json_text import MAX_CHARACTERS, plain_json
-from llm_otel_broadcast.fields.metadata import MAX_VALUE, metadata_attributes
+from llm_otel_broadcast.fields.metadata import MAX_VALUE_CHARACTERS, metadata_attributes
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Attempt, Generation
@@ -333,7 +333,7 @@ def _content_attributes(record: Generation, max_chars: int, view: View | None) -
 def _put(attributes: _Attributes, key: str, value: AttributeValue | None) -> None:
     if value is not None:
         # Names and ids come from servers, too, which may send megabytes of them.
-        attributes[key] = value[:MAX_VALUE] if isinstance(value, str) else value
+        attributes[key] = value[:MAX_VALUE_CHARACTERS] if isinstance(value, str) else value
 
 
 def _double(value: object) -> float | None:

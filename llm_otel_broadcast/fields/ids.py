@@ -8,7 +8,8 @@ import re
 from hashlib import sha256
 from typing import Final
 
-_random = random.Random()  # noqa: S311  # our own, so that a host's random.seed() cannot make ids repeat
+# our own generator, so that a host's random.seed() cannot make ids repeat; and no child of a fork repeats its parent's
+_random = random.Random()  # noqa: S311
 os.register_at_fork(after_in_child=_random.seed)
 
 _TRACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}\Z")
@@ -19,6 +20,7 @@ _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16
 
 def new_trace_id() -> int:
     """Return a random, valid trace id."""
+    # all zeros are invalid in W3C trace context
     return _random.getrandbits(128) or 1
 
 
@@ -56,6 +58,7 @@ def root_span_id(trace_id: int, trace_name: str) -> int:
 
 def parse_traceparent(text: str) -> tuple[str, str] | None:
     """Return trace id and parent span id of a W3C `traceparent` as hex, or None when it is not a valid one."""
+    # later versions may have more parts (the last group), version ff is none: W3C trace context, section 3.2.2
     match = _TRACEPARENT.match(text.strip().lower()) if text else None
     if not match or not int(match[1], 16) or not int(match[2], 16):
         return None
@@ -63,4 +66,5 @@ def parse_traceparent(text: str) -> tuple[str, str] | None:
 
 
 def _hash(text: str) -> str:
+    # a text cut out of JSON may hold half of a surrogate pair
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

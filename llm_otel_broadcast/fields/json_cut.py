@@ -6,7 +6,11 @@ Texts keep both ends, objects every key with an equal share, messages the first 
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+
+# `Any`, as in typeshed: with a recursive type every dict and list of values would have to be declared as one of that type
+Json: TypeAlias = Any
+"""A value of JSON's own types: dict with text keys, list, str, int, float, bool or None."""
 
 CUT: Final = "[truncated]"
 _MIN_SHARE_CHARACTERS: Final = 64
@@ -14,14 +18,14 @@ _MIN_SHARE_CHARACTERS: Final = 64
 _SHARED_LIST_CHARACTERS: Final = 256
 """A list whose elements can have this many each is cut in all of them, like an object."""
 _MAX_MARK_CHARACTERS: Final = 256
+_MAX_ESCAPE_CHARACTERS: Final = 6
+# `json` would write NaN, which is not JSON
 encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def size_within(value: Any, room: int) -> int | None:
-    """Return how many characters of JSON a plain value takes, None when they are more than `room`.
-
-    What is much too large is never encoded: a lower bound tells.
-    """
+def size_within(value: Json, room: int) -> int | None:
+    """Return how many characters of JSON a plain value takes, None when they are more than `room`."""
+    # what is much too large is never encoded, which would take seconds and the memory twice: a lower bound tells
     least = 0
     pending = [value]
     while pending:
@@ -40,8 +44,13 @@ def size_within(value: Any, room: int) -> int | None:
     return size if size <= room else None
 
 
-def cut(value: Any, room: int) -> Any:
-    """Return as much of a plain value as takes `room` characters of JSON, at most; room for a marker is needed."""
+def cut(value: Json, room: int) -> Json:
+    """Return as much of a plain value as takes `room` characters of JSON, at most; the same value if all of it does.
+
+    Args:
+        value: the value.
+        room: characters; there must be enough for a marker.
+    """
     if size_within(value, room) is not None:
         return value
     if isinstance(value, str):
@@ -55,89 +64,96 @@ def cut(value: Any, room: int) -> Any:
 
 def _cut_text(text: str, room: int) -> str:
     room -= len(CUT) + 2
-    kept = max(0, room)
-    while kept > 0:
-        made = f"{text[: kept - kept // 2]}{CUT}{text[len(text) - kept // 2 :] if kept > 1 else ''}"
-        excess = len(encoder.encode(made)) - 2 - len(CUT) - room
+    length = max(0, room)
+    while length > 0:
+        shortened = f"{text[: length - length // 2]}{CUT}{text[len(text) - length // 2 :] if length > 1 else ''}"
+        excess = len(encoder.encode(shortened)) - 2 - len(CUT) - room
         if excess <= 0:
-            return made
-        # an escape takes up to six characters
-        kept -= max(1, excess // 6)
+            return shortened
+        # quotes and control characters are escaped: how much must go is known only when it is encoded
+        length -= max(1, excess // _MAX_ESCAPE_CHARACTERS)
     return CUT if room >= 0 else ""
 
 
-def _shares(values: list[Any], room: int) -> list[Any]:
-    """Cut each value to its share; what small ones leave goes to the large ones."""
+def _cut_to_shares(values: list[Json], room: int) -> list[Json]:
+    """Cut each value to its share; what small ones leave over goes to the large ones."""
     sizes = [size_within(value, room) for value in values]
-    made = list(values)
-    order = sorted(range(len(values)), key=lambda at: room + 1 if sizes[at] is None else sizes[at] or 0)
-    for done, at in enumerate(order):
-        share = room // (len(values) - done)
-        size = sizes[at]
+    shortened = list(values)
+    # the smallest first, so that what they leave over is known when the large ones are cut
+    smallest_first = sorted(range(len(values)), key=lambda index: room + 1 if (size := sizes[index]) is None else size)
+    for count, index in enumerate(smallest_first):
+        share = room // (len(values) - count)
+        size = sizes[index]
         if size is None or size > share:
-            made[at] = cut(values[at], share)
-            size = len(encoder.encode(made[at]))
+            shortened[index] = cut(values[index], share)
+            size = len(encoder.encode(shortened[index]))
         room -= size
-    return made
+    return shortened
 
 
-def _cut_object(members: dict[str, Any], room: int) -> dict[str, Any]:
+def _cut_object(members: dict[str, Json], room: int) -> dict[str, Json]:
     room -= 2
-    kept: list[str] = []
-    names = 0
+    keys: list[str] = []
+    key_characters = 0
     for key in members:
-        name = len(encoder.encode(key)) + 2
-        if room - names - name < _MIN_SHARE_CHARACTERS * (len(kept) + 1) + _MIN_SHARE_CHARACTERS:
+        characters = len(encoder.encode(key)) + 2
+        # the share of one more is for the marker
+        if room - key_characters - characters < _MIN_SHARE_CHARACTERS * (len(keys) + 2):
             break
-        kept.append(key)
-        names += name
-    omitted = _omitted(list(members.items())[len(kept) :], "omitted_keys")
-    mark = {"truncated": {"omitted_keys": omitted}} if omitted else {}
-    shares = _shares([members[key] for key in kept], room - names - (_MIN_SHARE_CHARACTERS if omitted else 0))
-    return {**dict(zip(kept, shares, strict=True)), **mark}
+        keys.append(key)
+        key_characters += characters
+    omitted = _omitted(list(members.items())[len(keys) :], "omitted_keys")
+    marker = {"truncated": {"omitted_keys": omitted}} if omitted else {}
+    room -= key_characters + (_MIN_SHARE_CHARACTERS if omitted else 0)
+    shares = _cut_to_shares([members[key] for key in keys], room)
+    return {**dict(zip(keys, shares, strict=True)), **marker}
 
 
-def _cut_list(items: list[Any], room: int) -> list[Any]:
+def _cut_list(items: list[Json], room: int) -> list[Json]:
     if room // (len(items) + 1) >= _SHARED_LIST_CHARACTERS:
-        return _shares(items, room - 2 - len(items))
-    kept: list[Any] = []
+        return _cut_to_shares(items, room - 2 - len(items))
+    first: list[Json] = []
     room -= len('{"truncated":{"omitted_items":1234567890}},[]')
     for item in items:
         size = size_within(item, room - 1)
         if size is None:
             if room > _MIN_SHARE_CHARACTERS and isinstance(item, str | list | dict):
-                kept.append(cut(item, room - 1))
+                first.append(cut(item, room - 1))
             break
-        kept.append(item)
+        first.append(item)
         room -= size + 1
-    omitted = _omitted(items[len(kept) :], "omitted_items")
-    return [*kept, {"truncated": {"omitted_items": omitted}}] if omitted else kept
+    omitted = _omitted(items[len(first) :], "omitted_items")
+    return [*first, {"truncated": {"omitted_items": omitted}}] if omitted else first
 
 
-def _omitted(left_out: list[Any], name: str) -> int:
-    """Return how many elements are left out, those included that were before, which a marker at the end says."""
-    last = left_out[-1] if left_out else None
+def _omitted(rest: list[Json], member: str) -> int:
+    """Return how many elements are left out, those included that an earlier cut left out, as its marker at the end says."""
+    last = rest[-1] if rest else None
     if isinstance(last, tuple):
         last = {last[0]: last[1]}
-    mark = last.get("truncated") if isinstance(last, dict) else None
-    earlier = mark.get(name) if isinstance(mark, dict) else None
-    return len(left_out) - 1 + earlier if isinstance(earlier, int) else len(left_out)
+    marker = last.get("truncated") if isinstance(last, dict) else None
+    earlier = marker.get(member) if isinstance(marker, dict) else None
+    return len(rest) - 1 + earlier if isinstance(earlier, int) else len(rest)
 
 
-def _are_messages(items: list[Any]) -> bool:
+def _are_messages(items: list[Json]) -> bool:
     return all(isinstance(item, dict) and "role" in item and ("parts" in item or "content" in item) for item in items)
 
 
-def _cut_messages(messages: list[Any], room: int) -> list[Any]:
-    """Keep the first message and the newest; between them one says how many are left out."""
+def _cut_messages(messages: list[Json], room: int) -> list[Json]:
+    """Keep the first message and the newest; between them one says how many are left out.
+
+    The first says what the model is to do, the newest what it was asked: the spec's own choice.
+    """
     room -= 2
     if len(messages) == 1:
         return [cut(messages[0], room)]
     room -= min(_MAX_MARK_CHARACTERS, room // 4)
-    last = size_within(messages[-1], room // 2)
-    first = cut(messages[0], room - 1 - (room // 2 if last is None else last + 1))
+    # the newest may have half, and the first all that it leaves over
+    last_size = size_within(messages[-1], room // 2)
+    first = cut(messages[0], room - 1 - (room // 2 if last_size is None else last_size + 1))
     room -= len(encoder.encode(first)) + 1
-    newest: list[Any] = []
+    newest: list[Json] = []
     for message in reversed(messages[1:]):
         size = size_within(message, room - 1)
         if size is None:
@@ -147,13 +163,13 @@ def _cut_messages(messages: list[Any], room: int) -> list[Any]:
         newest.append(message)
         room -= size + 1
     omitted = len(messages) - 1 - len(newest)
-    mark = [_mark(omitted, parts="parts" in messages[0])] if omitted else []
-    return [first, *mark, *reversed(newest)]
+    marker = [_message_marker(omitted, has_parts="parts" in messages[0])] if omitted else []
+    return [first, *marker, *reversed(newest)]
 
 
-def _mark(omitted: int, *, parts: bool) -> dict[str, Any]:
+def _message_marker(omitted: int, *, has_parts: bool) -> dict[str, Json]:
     text = f"[truncated: {omitted} message{'' if omitted == 1 else 's'} left out here]"
-    if not parts:
+    if not has_parts:
         return {"role": "system", "content": text}
     part = {"type": "text", "content": text, "truncated": {"omitted_items": omitted}}
     return {"role": "system", "parts": [part]}

@@ -6,25 +6,26 @@ Bounded while it is made, too: a few small lists with shared parts may stand for
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
-from llm_otel_broadcast.fields.json_cut import CUT, cut, encoder
+from llm_otel_broadcast.fields.json_cut import CUT, Json, cut, encoder
 from llm_otel_broadcast.host.guard import ask
 
 MAX_CHARACTERS: Final = 1_000_000
 _MAX_DEPTH: Final = 32
-_MAX_REPR: Final = 256
+_MAX_REPR_CHARACTERS: Final = 256
 _MAX_NODES: Final = 100_000
 _MAX_REPR_NODES: Final = 10_000
 _MAX_TEXT_CHARACTERS: Final = 20_000_000
 _MAX_KEY_CHARACTERS: Final = 1_024
+# a tuple as a key may hold anything, and `str` of it is made whole
 _MAX_KEY_PARTS: Final = 64
 _SIMPLE: Final = frozenset({type(None), bool})
 _MAX_BITS: Final = 1_024
 """Python refuses to write integers of more than some thousand digits."""
-_FAILED: Final[Any] = object()
+_FAILED: Final = object()
 _TOO_LARGE: Final = '{"truncated":{"reason":"too_large"}}'
 
 
@@ -46,12 +47,12 @@ class Budget:
         return f"{text[: room // 2]}{CUT}{text[len(text) - room // 2 :] if room > 1 else ''}"
 
 
-def shown(value: object) -> str:
-    """Return the `repr` of what cannot be serialised, cut at 256 characters (DESIGN, section 3)."""
+def short_repr(value: object) -> str:
+    """Return the `repr` of a value that cannot be serialised, cut at 256 characters (DESIGN, section 3)."""
     # the repr of a list or a dataclass is made whole, in one go that lets no other thread run
     if _parts_of(value, _MAX_REPR_NODES) is None:
         return f"<{type(value).__name__}>"
-    return ask(lambda: repr(value)[:_MAX_REPR], f"<{type(value).__name__}>")
+    return ask(lambda: repr(value)[:_MAX_REPR_CHARACTERS], f"<{type(value).__name__}>")
 
 
 def _parts_of(value: object, limit: int) -> int | None:
@@ -61,6 +62,7 @@ def _parts_of(value: object, limit: int) -> int | None:
     while pending:
         item = pending.pop()
         nodes -= 1
+        # a subclass's own `items` or `__iter__` may fail: such a container counts as empty
         if isinstance(item, str | bytes | bytearray):
             nodes -= len(item) // 1_000
         elif isinstance(item, dict):
@@ -77,9 +79,10 @@ def _parts_of(value: object, limit: int) -> int | None:
 def _state(item: object) -> list[object]:
     """Return what an object holds: its members, those a model does not know, and what stands in slots."""
     names = [name for kind in type(item).__mro__ for name in _slots_of(kind)]
-    held = [ask(lambda name=name: object.__getattribute__(item, name), None) for name in names]  # type: ignore[misc]
+    # `object.__getattribute__`: a class of the program's own may do anything when asked
+    slots = [ask(lambda name=name: object.__getattribute__(item, name), None) for name in names]  # type: ignore[misc]
     members = ask(lambda: object.__getattribute__(item, "__dict__"), None)
-    return [thing for thing in (members, *held) if thing is not None]
+    return [part for part in (members, *slots) if part is not None]
 
 
 def _slots_of(kind: type) -> tuple[str, ...]:
@@ -87,7 +90,7 @@ def _slots_of(kind: type) -> tuple[str, ...]:
     return (slots,) if isinstance(slots, str) else tuple(slots) if isinstance(slots, tuple | list) else ()
 
 
-def plain(value: object, budget: Budget | None = None) -> Any:
+def plain(value: object, budget: Budget | None = None) -> Json:
     """Return the value as JSON's own types. Cycles and what is nested over 32 deep become a marker, models are dumped.
 
     Args:
@@ -98,11 +101,11 @@ def plain(value: object, budget: Budget | None = None) -> Any:
     if type(value) in _SIMPLE:
         return value
     budget = Budget() if budget is None else budget
-    made = ask(lambda: _plain(value, (), 0, budget), _FAILED)
-    return shown(value) if made is _FAILED else made
+    json_value = ask(lambda: _plain(value, (), 0, budget), _FAILED)
+    return short_repr(value) if json_value is _FAILED else json_value
 
 
-def _plain(value: Any, above: tuple[int, ...], depth: int, budget: Budget) -> Any:
+def _plain(value: object, above: tuple[int, ...], depth: int, budget: Budget) -> Json:
     budget.nodes -= 1
     if type(value) in _SIMPLE:
         return value
@@ -110,6 +113,7 @@ def _plain(value: Any, above: tuple[int, ...], depth: int, budget: Budget) -> An
         return _scalar(value, budget)
     if id(value) in above or depth >= _MAX_DEPTH:
         return "<cycle>" if id(value) in above else "<nested too deep>"
+    # by identity: `==` of the program's objects may do anything, and equal values are no cycle
     inside = (*above, id(value))
     members = _members(value, budget)
     if members is not None:
@@ -118,31 +122,33 @@ def _plain(value: Any, above: tuple[int, ...], depth: int, budget: Budget) -> An
         return _plain_list(value, inside, budget)
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>"
-    text = shown(value)
+    # a repr costs what its parts cost: a list of a thousand large objects must not escape the budget
+    text = short_repr(value)
     budget.nodes -= _parts_of(value, _MAX_REPR_NODES) or 0
     return text
 
 
 def _plain_object(
-    value: Any, members: Iterable[tuple[Any, Any]], inside: tuple[int, ...], budget: Budget
-) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for done, (key, item) in enumerate(members):
+    value: object, members: Iterable[tuple[object, object]], inside: tuple[int, ...], budget: Budget
+) -> dict[str, Json]:
+    json_object: dict[str, Json] = {}
+    for count, (key, item) in enumerate(members):
         if budget.nodes <= 0:
-            made["truncated"] = {"omitted_keys": len(value) - done} if isinstance(value, Mapping) else {}
+            json_object["truncated"] = {"omitted_keys": len(value) - count} if isinstance(value, Mapping) else {}
             break
-        made[_key(key, budget)] = _plain(item, inside, len(inside), budget)
-    return made
+        json_object[_key(key, budget)] = _plain(item, inside, len(inside), budget)
+    return json_object
 
 
-def _plain_list(value: Any, inside: tuple[int, ...], budget: Budget) -> list[Any]:
-    made: list[Any] = []
+def _plain_list(value: Collection[object], inside: tuple[int, ...], budget: Budget) -> list[Json]:
+    json_list: list[Json] = []
+    # a copy first: another thread may change the list meanwhile
     for item in list(islice(value, max(budget.nodes, 0) + 1)):
         if budget.nodes <= 0:
             break
-        made.append(_plain(item, inside, len(inside), budget))
-    omitted = len(value) - len(made)
-    return [*made, {"truncated": {"omitted_items": omitted}}] if omitted > 0 else made
+        json_list.append(_plain(item, inside, len(inside), budget))
+    omitted = len(value) - len(json_list)
+    return [*json_list, {"truncated": {"omitted_items": omitted}}] if omitted > 0 else json_list
 
 
 def _scalar(value: str | float, budget: Budget) -> str | int | float:
@@ -154,7 +160,7 @@ def _scalar(value: str | float, budget: Budget) -> str | int | float:
     return float(value) if math.isfinite(value) else str(float(value))
 
 
-def _members(value: Any, budget: Budget) -> Iterable[tuple[Any, Any]] | None:
+def _members(value: object, budget: Budget) -> Iterable[tuple[object, object]] | None:
     """Return the members of a mapping or of a client library's model, None when the value is neither."""
     if isinstance(value, Mapping):
         return list(islice(value.items(), max(budget.nodes, 0) + 1))
@@ -186,12 +192,18 @@ def bounded_json(value: object, limit: int = MAX_CHARACTERS) -> tuple[str, bool]
     """
     # a part takes two characters at least
     budget = Budget(nodes=min(_MAX_NODES, 2 * limit))
-    simple = plain(value, budget)
-    return plain_json(simple, limit, is_cut=budget.nodes <= 0 or budget.characters < 0)
+    json_value = plain(value, budget)
+    return plain_json(json_value, limit, is_cut=budget.nodes <= 0 or budget.characters < 0)
 
 
-def plain_json(simple: Any, limit: int = MAX_CHARACTERS, *, is_cut: bool = False) -> tuple[str, bool]:
-    """Do the same with a value that has JSON's own types only."""
-    kept = cut(simple, limit)
-    text = encoder.encode(kept)
-    return (text if len(text) <= limit else _TOO_LARGE), is_cut or kept is not simple
+def plain_json(json_value: Json, limit: int = MAX_CHARACTERS, *, is_cut: bool = False) -> tuple[str, bool]:
+    """Do the same with a value that has JSON's own types only.
+
+    Args:
+        json_value: the value.
+        limit: characters.
+        is_cut: it has been cut already.
+    """
+    shortened = cut(json_value, limit)
+    text = encoder.encode(shortened)
+    return (text if len(text) <= limit else _TOO_LARGE), is_cut or shortened is not json_value

@@ -1,23 +1,31 @@
-"""Merging what is said about a call, strongest source first, into one `Fields` (DESIGN, section 3)."""
+"""Merging the sources of a call's fields, strongest first, into one `Fields` (DESIGN, section 3)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from llm_otel_broadcast.fields.ids import parse_traceparent
 from llm_otel_broadcast.host.guard import ask
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 
+TraceObject: TypeAlias = Mapping[Any, object]
+"""A `trace` object as the caller states it: nothing is sure of its keys and values."""
+MutableTraceObject: TypeAlias = dict[Any, object]
+
 TEXT_KEYS: Final = ("trace_id", "parent_span_id", "trace_name", "span_name", "generation_name", "session_id", "user")
+"""Reserved keys whose values are texts: the names of `Fields`."""
 ID_KEYS: Final = ("trace_id", "traceparent", "parent_span_id")
 _RESERVED: Final = frozenset({*TEXT_KEYS, *ID_KEYS, "privacy"})
+# by name: the classes are the client libraries', and importing these is not ours to do
+ABSENT_TYPES: Final = frozenset({"NotGiven", "Omit", "NoneType"})
+"""Types of values that mean "not given" in a call's arguments."""
 _CONTAINERS: Final = frozenset({list, dict, set})
-_NO: Final = frozenset({"", "0", "false", "no", "off"})
+_NO_WORDS: Final = frozenset({"", "0", "false", "no", "off"})
 
 
-def over(outer: Mapping[Any, Any], inner: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return the outer source's keys with the inner one's over them, key by key.
+def over(outer: TraceObject, inner: TraceObject) -> MutableTraceObject:
+    """Return the outer source's members with the inner one's over them, key by key.
 
     Ids go together: one source's trace id is never mixed with another's parent. Privacy once asked for stays.
     """
@@ -25,23 +33,27 @@ def over(outer: Mapping[Any, Any], inner: Mapping[Any, Any]) -> dict[Any, Any]:
     if has_ids(inner):
         for key in ID_KEYS:
             merged.pop(key, None)
+    # None takes metadata of an outer source away; a reserved key of None says nothing
     merged.update({key: value for key, value in inner.items() if value is not None or key not in _RESERVED})
     if is_private(outer.get("privacy")):
         merged["privacy"] = True
     return merged
 
 
-def merge(
-    trace: Mapping[Any, Any] | None,
-    session_id: object,
-    user: object,
-    outer: Mapping[Any, Any],
-) -> Fields:
-    """Merge the call's own `trace` object, session and user over what is said around it. Never raises on odd values."""
-    if not trace and not outer:  # the common call must stay cheap
-        session, who = as_text(session_id), as_text(user)
-        return Fields(session_id=session, user=who) if session or who else NO_FIELDS
-    merged = over(outer, trace) if trace else dict(outer)
+def merge(trace_object: TraceObject | None, session_id: object, user: object, outer: TraceObject) -> Fields:
+    """Merge the call's own fields over those around it. Never raises, whatever the values are.
+
+    Args:
+        trace_object: the call's own `trace` object.
+        session_id: the call's own session.
+        user: the call's own user.
+        outer: the fields of contexts and defaults.
+    """
+    # the common call must stay cheap
+    if not trace_object and not outer:
+        session_text, user_text = as_text(session_id), as_text(user)
+        return Fields(session_id=session_text, user=user_text) if session_text or user_text else NO_FIELDS
+    merged = over(outer, trace_object) if trace_object else dict(outer)
     if as_text(session_id):
         merged["session_id"] = session_id
     if as_text(user):
@@ -55,16 +67,17 @@ def merge(
     return Fields(**texts, private=private, metadata=_metadata(merged))
 
 
-def has_ids(said: Mapping[Any, Any] | None) -> bool:
+def has_ids(trace_object: TraceObject | None) -> bool:
     """Return whether a source says which trace or span it belongs to."""
-    return said is not None and any(as_text(said.get(key)) for key in ID_KEYS)
+    return trace_object is not None and any(as_text(trace_object.get(key)) for key in ID_KEYS)
 
 
-def _metadata(left: dict[Any, Any]) -> dict[str, object]:
+def _metadata(members: dict[Any, Any]) -> dict[str, object]:
     """Return what is no key of ours, its names as text, its lists and objects copied: the caller may go on changing them."""
+    # by the exact type, as a subclass may have a `copy` that does anything: the host's thread runs this
     return {
         key if type(key) is str else as_text(key) or "": value.copy() if type(value) in _CONTAINERS else value
-        for key, value in left.items()
+        for key, value in members.items()
     }
 
 
@@ -72,9 +85,10 @@ def as_text(value: object) -> str | None:
     """Return a reserved key's value as text; None and empty text are "not given"."""
     if type(value) is str:
         return value or None
-    if isinstance(value, str):  # of a member of a `str` enum its value: `str()` would give its name
+    # of a member of a `str` enum its value: `str()` would give its name
+    if isinstance(value, str):
         return str.__str__(value) or None
-    if value is None or type(value).__name__ in ("NotGiven", "Omit"):
+    if value is None or type(value).__name__ in ABSENT_TYPES:
         return None
     return ask(lambda: str(value) or None, None)
 
@@ -83,4 +97,4 @@ def is_private(value: object) -> bool:
     """Return whether a `privacy` value asks for privacy; in doubt it does."""
     if value is None or isinstance(value, bool):
         return bool(value)
-    return ask(lambda: str(value), "unreadable").strip().lower() not in _NO
+    return ask(lambda: str(value), "unreadable").strip().lower() not in _NO_WORDS

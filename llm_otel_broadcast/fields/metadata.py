@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from llm_otel_broadcast.fields.json_text import bounded_json, shown
+from llm_otel_broadcast.fields.json_text import bounded_json, short_repr
 from llm_otel_broadcast.host.blocked_objects import objects
 from llm_otel_broadcast.host.guard import ask
 from llm_otel_broadcast.record.span_data import AttributeValue
 
 MAX_KEYS: Final = 256
-MAX_VALUE: Final = 16_384
-MAX_KEY: Final = 256
+MAX_VALUE_CHARACTERS: Final = 16_384
+_MAX_KEY_CHARACTERS: Final = 256
 _PLAIN: Final = frozenset({str, bool, int, float})
+# OTLP has no larger integers
 _INT64: Final = range(-(2**63), 2**63)
 
 
@@ -26,9 +27,9 @@ def metadata_attributes(metadata: Mapping[str, object]) -> dict[str, AttributeVa
     """
     attributes: dict[str, AttributeValue] = {}
     for key, value in list(metadata.items())[:MAX_KEYS]:
-        made = attribute_of(value)
-        if made is not None:
-            attributes[f"trace.metadata.{key[:MAX_KEY]}"] = made
+        attribute = attribute_of(value)
+        if attribute is not None:
+            attributes[f"trace.metadata.{key[:_MAX_KEY_CHARACTERS]}"] = attribute
     if len(metadata) > MAX_KEYS:
         attributes["trace.metadata_omitted"] = len(metadata) - MAX_KEYS
     return attributes
@@ -36,6 +37,7 @@ def metadata_attributes(metadata: Mapping[str, object]) -> dict[str, AttributeVa
 
 def attribute_of(value: object) -> AttributeValue | None:
     """Return any value as an attribute's: as it is if it can be, else as text; None stays None."""
+    # the program's own objects may block in `__str__`: those are read where that stops one value, not the lane
     if value is None or type(value) in _PLAIN:
         return _value(value)
     return objects.ask(value, partial(_read, value), lambda: f"<{type(value).__name__}: not read, it blocks>")
@@ -43,18 +45,19 @@ def attribute_of(value: object) -> AttributeValue | None:
 
 def _read(value: object) -> AttributeValue | None:
     attribute = ask(partial(_value, value), None)
-    return shown(value) if attribute is None else attribute
+    return short_repr(value) if attribute is None else attribute
 
 
 def _value(value: object) -> AttributeValue | None:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return str.__str__(value)[:MAX_VALUE]
+        return str.__str__(value)[:MAX_VALUE_CHARACTERS]
     if isinstance(value, int):
-        return int(value) if int(value) in _INT64 else shown(int(value))
+        return int(value) if int(value) in _INT64 else short_repr(int(value))
     if isinstance(value, float):
+        # JSON has no number for NaN and infinity
         return float(value) if math.isfinite(value) else str(float(value))
     if isinstance(value, Mapping | list | tuple | set | frozenset) or hasattr(type(value), "model_dump"):
-        return bounded_json(value, MAX_VALUE)[0]
-    return shown(value)
+        return bounded_json(value, MAX_VALUE_CHARACTERS)[0]
+    return short_repr(value)

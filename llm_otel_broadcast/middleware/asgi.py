@@ -7,13 +7,16 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from llm_otel_broadcast.host.guard import Guard
-from llm_otel_broadcast.middleware.request import Asking, RequestScope
+from llm_otel_broadcast.middleware.questions import Questions
+from llm_otel_broadcast.middleware.request import RequestContext
 from llm_otel_broadcast.middleware.routes import asgi_route
 from llm_otel_broadcast.tracing.scope import sinks
 
+# `Any`, as in the frameworks' own types, which these must be the same as
 Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _BEGINNING: Final = Guard("beginning a web request")
@@ -48,10 +51,10 @@ class TraceMiddleware:
         metadata: Callable[[Scope], Mapping[str, object] | None] | None = None,
     ) -> None:
         self.app = app
-        self._asking = Asking(app, trace_name, user, metadata)
+        self._questions = Questions(app, trace_name, user, metadata)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = self._begin(scope) if sinks.all and scope["type"] == "http" else None
+        request = self._request_of(scope) if sinks.all and scope["type"] == "http" else None
         if request is None:
             await self.app(scope, receive, send)
             return
@@ -65,17 +68,19 @@ class TraceMiddleware:
         request.leave()
         request.close()
 
-    def _begin(self, scope: Scope) -> RequestScope | None:
+    def _request_of(self, scope: Scope) -> RequestContext | None:
         with _BEGINNING:
             raw = scope.get("headers") or ()
-            return RequestScope(
+            return RequestContext(
                 request=scope,
+                # one middleware around another may get a copy of the scope, with the same list of headers
                 identity=raw or scope,
                 headers=_Headers(raw),
-                asking=self._asking,
+                questions=self._questions,
                 method=str(scope.get("method")),
                 route=partial(asgi_route, scope, dict(scope), self.app),
-                server_span=_unknown,
+                # OpenTelemetry's instrumentations keep their span nowhere in the ASGI scope, but have it current
+                server_span=lambda: None,
             )
         return None
 
@@ -87,12 +92,8 @@ class _Headers:
         self._raw = list(raw)
 
     def all(self, name: str) -> list[str]:
-        wanted = name.encode("latin-1")
-        return [value.decode("latin-1") for key, value in self._raw if key.lower() == wanted]
+        raw_name = name.encode("latin-1")
+        return [value.decode("latin-1") for key, value in self._raw if key.lower() == raw_name]
 
     def names(self) -> list[str]:
         return [key.decode("latin-1").lower() for key, _ in self._raw]
-
-
-def _unknown() -> None:
-    """Find no span: OpenTelemetry's instrumentations keep theirs nowhere in the ASGI scope, but have it current."""

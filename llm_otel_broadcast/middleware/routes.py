@@ -8,36 +8,44 @@ from typing import Any, Final
 
 from llm_otel_broadcast.host.guard import ask
 
+# middleware that refers to itself as `app` would be followed forever
 _MAX_LAYERS: Final = 30
+_ROUTING_KEYS: Final = frozenset({"endpoint", "fastapi", "path_params", "route", "router"})
+"""What Starlette and FastAPI write into a scope when they look for a route."""
 
 
-def asgi_route(scope: Mapping[str, Any], before: Mapping[str, Any], app: Any) -> str | None:
+def asgi_route(scope: Mapping[str, object], initial_scope: Mapping[str, object], app: object) -> str | None:
     """Return the route of an ASGI request.
 
-    Starlette and FastAPI are asked again which of their routes it takes: what they leave behind lacks where an application or
+    Starlette and FastAPI are asked again which of their routes they take: what they leave behind lacks where an application or
     a router is mounted, and is lost when a middleware copies the scope. Litestar leaves it, Django's resolver knows it.
 
     Args:
         scope: the request's, which the application has had.
-        before: a copy from before.
-        app: the application that the middleware is put round.
+        initial_scope: a copy of it from before the application had it.
+        app: the application that the middleware is put around.
     """
+    # Litestar
     template = scope.get("path_template")
     if isinstance(template, str):
         return template
-    for known, at in ((before.get("app") or app, before), (scope.get("app"), scope)):
-        routes = ask(lambda known=known: _routes_of(known), None)  # type: ignore[misc]
-        found = routes and ask(lambda routes=routes, at=at: _path(routes, _afresh(at)), None)  # type: ignore[misc]
-        if found:
-            return str(found)
+    # first the outermost application with the scope as it was: its route has the mounts; then whoever is left in the scope
+    for application, its_scope in ((initial_scope.get("app") or app, initial_scope), (scope.get("app"), scope)):
+        routes = ask(lambda application=application: _routes_of(application), None)  # type: ignore[misc]
+        if routes:
+            fresh_scope = {key: value for key, value in its_scope.items() if key not in _ROUTING_KEYS}
+            path = ask(lambda routes=routes, fresh_scope=fresh_scope: _path(routes, fresh_scope), None)  # type: ignore[misc]
+            if path:
+                return str(path)
     path = getattr(scope.get("route"), "path", None)
     if isinstance(path, str) or "app" in scope:
         return path
-    return _django(str(scope.get("path", "")).removeprefix(str(scope.get("root_path", ""))))
+    return _django_route(str(scope.get("path", "")).removeprefix(str(scope.get("root_path", ""))))
 
 
+# `Any`: routes and applications are the frameworks' objects, told apart by their attributes alone
 def _routes_of(app: Any) -> Any:
-    """Return an application's routes; other middleware may be put round it."""
+    """Return an application's routes; other middleware may be put around it."""
     for _ in range(_MAX_LAYERS):
         routes = getattr(app, "routes", None)
         if routes is not None or app is None:
@@ -46,57 +54,52 @@ def _routes_of(app: Any) -> Any:
     return None
 
 
-def _afresh(scope: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a scope to look for a route with: routing writes into it."""
-    found = {"endpoint", "fastapi", "path_params", "route", "router"}
-    return {key: value for key, value in scope.items() if key not in found}
-
-
-def _path(routes: Iterable[Any], scope: dict[str, Any]) -> str | None:
+def _path(routes: Iterable[Any], scope: dict[str, object]) -> str | None:
     for route in _flat(routes):
-        match, inside = route.matches(scope)
+        match, child_scope = route.matches(scope)
         if match.name == "FULL":
-            path, below = getattr(route, "path", None) or "", getattr(route, "routes", None)
-            return f"{path}{_path(below, {**scope, **inside}) or ''}" if below else str(path)
+            path, mounted = getattr(route, "path", None) or "", getattr(route, "routes", None)
+            return f"{path}{_path(mounted, {**scope, **child_scope}) or ''}" if mounted else str(path)
     return None
 
 
 def _flat(routes: Iterable[Any]) -> Iterator[Any]:
     """Return routes with those of included routers, which FastAPI keeps as they are since 0.137."""
     for route in routes:
-        included = getattr(route, "effective_route_contexts", None)
-        if included is None:
+        contexts = getattr(route, "effective_route_contexts", None)
+        if contexts is None:
             yield route
         else:
-            yield from (getattr(one, "starlette_route", None) or one for one in included())
+            yield from (getattr(context, "starlette_route", None) or context for context in contexts())
 
 
 class WsgiRoute:
-    """The route of a WSGI request: Flask's request has it, Django's resolver knows it.
+    """The route of a WSGI request: Flask's request has it, Django's resolver knows it."""
 
-    Flask's is gone when the body is produced, so it is looked at when the answer begins.
-    """
-
-    def __init__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> None:
+    # `Any`: what a server's `start_response` takes and returns is between it and the application
+    def __init__(self, environ: Mapping[str, object], start_response: Callable[..., Any]) -> None:
         self._environ = environ
         self._start_response = start_response
-        self._found: str | None = None
+        self._flask_rule: str | None = None
 
-    def start_response(self, *args: Any, **kwargs: Any) -> Any:
+    def start_response(self, *args: object, **kwargs: object) -> Any:
         """Begin the answer, as the server's own function does."""
-        self._found = ask(self._rule, None)
+        # Flask's rule is gone when the body is produced
+        self._flask_rule = ask(self._current_flask_rule, None)
         return self._start_response(*args, **kwargs)
 
-    def _rule(self) -> str | None:
+    def _current_flask_rule(self) -> str | None:
         rule = getattr(getattr(self._environ.get("werkzeug.request"), "url_rule", None), "rule", None)
         return rule if isinstance(rule, str) else None
 
     def __call__(self) -> str | None:
-        return self._rule() or self._found or _django(str(self._environ.get("PATH_INFO", "")))
+        rule = self._current_flask_rule() or self._flask_rule
+        return rule or _django_route(str(self._environ.get("PATH_INFO", "")))
 
 
-def _django(path: str) -> str | None:
+def _django_route(path: str) -> str | None:
     urls = sys.modules.get("django.urls")
+    # without settings it would raise, or load some
     if urls is None or not sys.modules["django.conf"].settings.configured:
         return None
     route = urls.resolve(path).route

@@ -9,10 +9,12 @@ from typing import Any, Final, TypeAlias
 from opentelemetry import trace
 
 from llm_otel_broadcast.host.guard import Guard
-from llm_otel_broadcast.middleware.request import Asking, RequestScope
+from llm_otel_broadcast.middleware.questions import Questions
+from llm_otel_broadcast.middleware.request import RequestContext
 from llm_otel_broadcast.middleware.routes import WsgiRoute
 from llm_otel_broadcast.tracing.scope import sinks
 
+# `Any`, as in `wsgiref.types`: the environ of a server may hold anything
 Environ: TypeAlias = dict[str, Any]
 Application: TypeAlias = Callable[[Environ, Any], Iterable[bytes]]
 
@@ -49,13 +51,13 @@ class TraceMiddleware:
         metadata: Callable[[Environ], Mapping[str, object] | None] | None = None,
     ) -> None:
         self.app = app
-        self._asking = Asking(app, trace_name, user, metadata)
+        self._questions = Questions(app, trace_name, user, metadata)
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         if not sinks.all:
             return self.app(environ, start_response)
         route = WsgiRoute(environ, start_response)
-        request = self._begin(environ, route)
+        request = self._request_of(environ, route)
         if request is None:
             return self.app(environ, start_response)
         request.enter()
@@ -71,13 +73,13 @@ class TraceMiddleware:
             return body
         return (_SizedBody if isinstance(body, Sized) else _Body)(body, request)
 
-    def _begin(self, environ: Environ, route: WsgiRoute) -> RequestScope | None:
+    def _request_of(self, environ: Environ, route: WsgiRoute) -> RequestContext | None:
         with _BEGINNING:
-            return RequestScope(
+            return RequestContext(
                 request=environ,
                 identity=None,
                 headers=_Headers(environ),
-                asking=self._asking,
+                questions=self._questions,
                 method=str(environ.get("REQUEST_METHOD")),
                 route=route,
                 server_span=partial(_server_span, environ),
@@ -86,19 +88,21 @@ class TraceMiddleware:
 
 
 def _is_made(body: object, file_wrapper: object) -> bool:
-    """Return whether a body is produced already, or a file: servers know these by their type, and no code of the app's runs."""
+    """Return whether a body is produced already, or is a file."""
+    # servers know these by their type (a `wsgi.file_wrapper` may go out by `sendfile`), and no code of the app's runs any more
     return type(body) in (list, tuple) or (isinstance(file_wrapper, type) and isinstance(body, file_wrapper))
 
 
 class _Body:
     """The answer's body: each piece is produced inside the request's context, and `close` ends it. The rest is its own."""
 
-    def __init__(self, body: Iterable[bytes], request: RequestScope) -> None:
+    def __init__(self, body: Iterable[bytes], request: RequestContext) -> None:
         self._body = body
         self._pieces: Iterator[bytes] | None = None
         self._request = request
         self._closed = False
 
+    # of `__dict__`: copying makes a body without any attribute, and would ask for `_body` forever
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_body"], name)
 
@@ -135,7 +139,8 @@ class _Body:
             self._request.close()
 
     def __del__(self) -> None:
-        self._request.close()  # a server that does not close what it has sent
+        # a server that does not close what it has sent
+        self._request.close()
 
 
 class _SizedBody(_Body):
@@ -161,5 +166,5 @@ class _Headers:
 
 def _server_span(environ: Environ) -> trace.Span | None:
     """Return the span of the request that OpenTelemetry's instrumentation of Flask or Django keeps in the environ."""
-    found = (environ.get(key) for key in _SPAN_KEYS)
-    return next((span for span in found if isinstance(span, trace.Span)), None)
+    spans = (environ.get(key) for key in _SPAN_KEYS)
+    return next((span for span in spans if isinstance(span, trace.Span)), None)

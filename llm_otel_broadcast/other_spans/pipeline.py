@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -12,6 +11,7 @@ from llm_otel_broadcast.delivery.privacy import Privacy
 from llm_otel_broadcast.delivery.seams import LeftOut
 from llm_otel_broadcast.delivery.selection import Candidate, Selection
 from llm_otel_broadcast.fields.metadata import metadata_attributes
+from llm_otel_broadcast.host.bounded import BoundedDict
 from llm_otel_broadcast.other_spans.convert import Origins, facts_of, read, session_of
 from llm_otel_broadcast.other_spans.foreign_span import ForeignSpan
 from llm_otel_broadcast.other_spans.privacy import Keeping
@@ -20,7 +20,8 @@ from llm_otel_broadcast.record.span_data import STATUS_ERROR, AttributeValue, Sp
 from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.settings.destination import Destination
 
-_MAX: Final = 10_000
+_MAX_TRACES: Final = 10_000
+_MAX_ANSWERS: Final = 10_000
 _RESPONSE_IDS: Final = ("gen_ai.response.id", "llm.response.id")
 
 
@@ -47,13 +48,13 @@ class ForeignRendering:
         self._privacy = privacy
         self._keeping = Keeping(privacy, max_chars)
         self._origins = Origins(service_name)
-        self._traces: OrderedDict[int, bool] = OrderedDict()
-        self._answers: OrderedDict[str, None] = OrderedDict()
+        self._traces: BoundedDict[int, bool] = BoundedDict(_MAX_TRACES)
+        self._answers: BoundedDict[str, None] = BoundedDict(_MAX_ANSWERS)
 
     def recorded(self, response_id: str | None) -> None:
         """Note the answer of a call that we recorded ourselves: nobody else's span of it is sent as well."""
         if response_id is not None:
-            _note(self._answers, response_id, None)
+            self._answers[response_id] = None
 
     def render(self, record: ForeignSpan) -> list[SpanData] | LeftOut:
         """Return the span as it is sent, or why it is not."""
@@ -82,7 +83,7 @@ class ForeignRendering:
         return self._keeping.withheld
 
     def _is_recorded(self, attributes: Mapping[str, Any]) -> bool:
-        return any(attributes.get(key) in self._answers for key in _RESPONSE_IDS if key in attributes)
+        return any(attributes[key] in self._answers for key in _RESPONSE_IDS if key in attributes)
 
     def _reason_against(self, span: SpanData, *, inference: bool) -> str | None:
         session = session_of(span.attributes)
@@ -94,7 +95,7 @@ class ForeignRendering:
         )
         against = self._selection.reason_against(candidate)
         if inference:
-            _note(self._traces, span.trace_id, against is None or bool(sent))
+            self._traces[span.trace_id] = against is None or bool(sent)
         return against
 
 
@@ -113,10 +114,3 @@ def _own_attributes(fields: Fields) -> dict[str, AttributeValue]:
     if fields.session_id:
         told["session.id"] = fields.session_id
     return told | metadata_attributes(fields.metadata)
-
-
-def _note(book: OrderedDict[Any, Any], key: object, value: object) -> None:
-    book[key] = value
-    book.move_to_end(key)
-    if len(book) > _MAX:
-        book.popitem(last=False)

@@ -96,10 +96,10 @@ class BroadcastSpanProcessor(SpanProcessor):
         del parent_context
         with _TAKING:
             is_ours, scope = is_under_way(), current_scope()
-            said = scope.said if scope is not None and scope.said else None
+            said = scope.context_fields if scope is not None and scope.context_fields else None
             above = parent_of(span) if tells_of_a_call(span) else None
             if is_ours or said is not None or above is not None:
-                overlap.mark(span.context.span_id, is_ours=is_ours, said=said, above=above)
+                overlap.mark(span.context.span_id, is_ours=is_ours, context_fields=said, parent_span_id=above)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take a span that has ended. Takes microseconds, waits for nobody."""
@@ -118,7 +118,9 @@ class BroadcastSpanProcessor(SpanProcessor):
             return
         elsewhere = endpoints_of(sharing) if is_ours else frozenset()
         observer = run.assembly.observer
-        run.assembly.broadcaster.put_span(ForeignSpan(span, attributes, mark.said, observer.fields_of, elsewhere))
+        run.assembly.broadcaster.put_span(
+            ForeignSpan(span, attributes, mark.context_fields, observer.fields_of, elsewhere)
+        )
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Send everything taken so far; False when time ran out or something was lost meanwhile."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any, Final
 
 from llm_otel_broadcast.record.failure import Failure
@@ -12,15 +13,46 @@ from llm_otel_broadcast.record.sizes import text_size
 from llm_otel_broadcast.record.totals import Totals
 from llm_otel_broadcast.record.trace_fields import Fields
 
-_BASE_SIZE: Final = 2_000
+_BASE_SIZE_BYTES: Final = 2_000
+
+
+class Opener(Enum):
+    """What opened an enclosing span, and with that: when it ends and who sends it."""
+
+    CALL = auto()
+    """A call names it. It ends with the last generation below it so far, and goes with these."""
+    CONTEXT = auto()
+    """A context of the program's. It ends with that context, may fail, has fields of its own and is sent by itself."""
+    OTHER_CONTEXT = auto()
+    """The same, seen from a call outside of that context: a reference to its span, which is not sent."""
 
 
 @dataclass(slots=True, eq=False)
 class EnclosingSpan:
     """A root or intermediate span that encloses generations. Shared by all of them; a lane sends it once.
 
-    One that a call names ends with the last generation below it so far. One that a context of the program's opened
-    (`is_scoped`) ends with that context, may fail, and says of itself what it is for.
+    Attributes:
+        name: its name.
+        trace_id: its trace.
+        span_id: its id.
+        parent_span_id: the span that it hangs below; 0: none.
+        start_ns: when it began.
+        end_ns: when it ended; 0: it has not.
+        opener: what opened it.
+        fields: of a context's; else the generations' own are its.
+        is_in_app_traces: the app's provider has its courtesy span already, so that later calls begin no second one.
+        ignores_current_span: calls below hang below it whatever span of the app's is current, because its ids were stated or
+            because the app's traces do not have it.
+        needs_generations: it is sent only if a generation happened below it.
+        has_outlived_settings: the settings that it began with have been replaced; the new ones send it, whatever went to the
+            destinations through the old ones.
+        hides_error_text: something private happened below: the text of an exception that leaves may quote it.
+        generations: how many began below a context's.
+        latest_end_ns: when the last one below a context's ended, so far.
+        totals: of an outermost one: what is below as known at each end, and once it is rendered, estimated costs included.
+        on_complete: what is to be called once everything below has ended.
+        failure: the exception that left the context.
+        app_span: the courtesy span of a context's; it ends with the context.
     """
 
     name: str
@@ -29,45 +61,37 @@ class EnclosingSpan:
     parent_span_id: int
     start_ns: int
     end_ns: int = 0
-    is_open: bool = False
-    """The app's own provider has its courtesy span already."""
-    is_elsewhere: bool = False
-    """Only referred to: a scoped block is the span of this id."""
-    is_scoped: bool = False
+    opener: Opener = Opener.CALL
     fields: Fields | None = None
-    """Of a scoped block; else the generation's own are its."""
-    with_calls_only: bool = False
-    """It is sent only if a generation happened below it."""
-    is_apart: bool = False
-    """Of a scoped block: its place is not that of a span in the app's traces."""
-    is_handed_on: bool = False
-    """The settings that took what is below have been replaced: the new ones send it whatever went through them."""
-    hides_errors: bool = False
-    """Something private happened below: the text of an exception that leaves may quote it."""
+    is_in_app_traces: bool = False
+    ignores_current_span: bool = False
+    needs_generations: bool = False
+    has_outlived_settings: bool = False
+    hides_error_text: bool = False
     generations: int = 0
-    """How many began below a scoped block."""
-    latest_ns: int = 0
-    """When the last one below a scoped block ended, so far."""
+    latest_end_ns: int = 0
     totals: tuple[Totals, Totals] | None = None
-    """Of an outermost one: what is below as known at each end, and once it is rendered, estimated costs included."""
-    when_whole: list[Callable[[], None]] = field(default_factory=list)
-    """What is to happen once everything below has ended."""
+    on_complete: list[Callable[[], None]] = field(default_factory=list)
     failure: Failure | None = None
+    # a span of OpenTelemetry's, which this room does not import
     app_span: Any = None
-    """The courtesy span of a scoped block; it ends with the block."""
 
     @property
     def size(self) -> int:
         """Estimate of the bytes held."""
         metadata = text_size(self.fields.metadata) if self.fields is not None and self.fields.metadata else 0
-        return _BASE_SIZE + metadata + (len(self.failure.message) if self.failure is not None else 0)
+        return _BASE_SIZE_BYTES + metadata + (len(self.failure.message) if self.failure is not None else 0)
 
-    def is_whole(self, *, rendered: bool = False) -> bool:
-        """Whether everything below has ended, or been rendered, too: a stream may outlive the block that it began in."""
+    def is_complete(self, *, rendered: bool = False) -> bool:
+        """Return whether everything below has ended, or has been rendered, too.
+
+        A stream may outlive the context that it began in.
+        """
         return self.totals is None or self.totals[rendered].calls >= self.generations
 
-    def settle(self) -> None:
-        """Do what has waited for the block to be whole, once; asked again whenever something below has ended."""
-        while self.when_whole and self.is_whole():
-            with suppress(IndexError):  # another thread was quicker
-                self.when_whole.pop()()
+    def call_on_complete(self) -> None:
+        """Call what has waited for the span to be complete, once; to be tried whenever something below has ended."""
+        while self.on_complete and self.is_complete():
+            # several threads end generations: another one may have taken the last
+            with suppress(IndexError):
+                self.on_complete.pop()()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from llm_otel_broadcast.host.green_threads import Exclusion
-from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.server import UNKNOWN_SERVER
 from llm_otel_broadcast.record.totals import Spent
@@ -288,10 +288,10 @@ class Generation:
         if failure is not None and self.failure is None:
             self.failure = failure
         for enclosing_span in self.enclosing_spans:
-            if not enclosing_span.is_scoped:
+            if enclosing_span.opener is not Opener.CONTEXT:
                 enclosing_span.end_ns = max(enclosing_span.end_ns, self.end_ns)
                 continue
-            enclosing_span.latest_ns = max(enclosing_span.latest_ns, self.end_ns)
+            enclosing_span.latest_end_ns = max(enclosing_span.latest_end_ns, self.end_ns)
             if enclosing_span.totals:
                 enclosing_span.totals[0].add(self._spent(self.usage.stated_cost() if self.usage else None))
         self.ended = True

@@ -25,12 +25,12 @@ from llm_otel_broadcast.delivery.selection import KeyWatch
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.merge import has_ids, merge, over
 from llm_otel_broadcast.host.guard import Guard
-from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.sizes import text_size
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 from llm_otel_broadcast.settings.options import Options
-from llm_otel_broadcast.tracing.placement import place
+from llm_otel_broadcast.tracing.placement import assign_ids
 from llm_otel_broadcast.tracing.scope import current_scope
 
 _ALL_CONTENT: Final = frozenset({"inputs", "outputs", "system", "tools"})
@@ -129,7 +129,7 @@ class CallObserver:
         """Merge the call's own fields with those around it."""
         scope = current_scope()
         call_trace, session_id, user, _ = request_fields
-        record.fields = merge(call_trace, session_id, user, self.around(scope.said if scope else {}))
+        record.fields = merge(call_trace, session_id, user, self.around(scope.context_fields if scope else {}))
         record.in_scope = scope is not None and bool(scope.enclosing_spans) and not has_ids(call_trace)
         if scope is not None and record.fields.private:
             scope.hide_errors()
@@ -141,9 +141,9 @@ class CallObserver:
             app_parent = (span.trace_id, span.span_id) if span.is_valid and self.joins else None
             scope = current_scope()
             if scope is None or not record.in_scope or not scope.enclosing_spans:
-                place(record, app_parent)
+                assign_ids(record, app_parent)
             else:
-                place(record, app_parent, scope.enclosing_spans, scope.anchor(app_parent))
+                assign_ids(record, app_parent, scope.enclosing_spans, scope.anchor(app_parent))
         # the fields could not be read: the call is recorded without them
         if not record.span_id:
             record.fields = NO_FIELDS
@@ -158,16 +158,16 @@ class CallObserver:
         around = (span.trace_id, span.span_id) if span.is_valid and self.joins else None
         scope = current_scope()
         if scope is None or not record.in_scope or not scope.enclosing_spans:
-            place(record, around)
+            assign_ids(record, around)
             return
-        place(record, around, scope.enclosing_spans, scope.anchor(around))
+        assign_ids(record, around, scope.enclosing_spans, scope.anchor(around))
 
     def opened(self, record: Generation) -> otel_context.Context | None:
         """Place the record and return the context that is current during the call (DESIGN, section 2.2)."""
         if not record.span_id:
             self._place_record(record, trace.get_current_span())
         for enclosing_span in record.enclosing_spans:
-            if enclosing_span.is_scoped:
+            if enclosing_span.opener is Opener.CONTEXT:
                 enclosing_span.generations += 1
         if record.app_spans:
             return trace.set_span_in_context(record.app_spans[-1])
@@ -182,9 +182,11 @@ class CallObserver:
         """Start an enclosing span's courtesy span; return what is to be current below it (DESIGN, section 2.2)."""
         enclosing_span.fields = self._enclosing_fields(context_fields)
         # a span for calls only may come to nothing: the app's traces are not to have that
-        if not enclosing_span.with_calls_only:
+        if not enclosing_span.needs_generations:
             with _COURTESY:
-                self._app_spans.open_enclosing_span(enclosing_span, explicit=enclosing_span.is_apart or not self.joins)
+                self._app_spans.open_enclosing_span(
+                    enclosing_span, explicit=enclosing_span.ignores_current_span or not self.joins
+                )
         if enclosing_span.app_span is not None:
             app_span: trace.Span = enclosing_span.app_span
             return app_span
@@ -202,8 +204,8 @@ class CallObserver:
         enclosing_span.fields = self._enclosing_fields(context_fields)
         with _COURTESY:
             self._app_spans.close_enclosing_span(enclosing_span)
-        enclosing_span.when_whole.append(partial(self._broadcaster.put_enclosing_span, enclosing_span))
-        enclosing_span.settle()
+        enclosing_span.on_complete.append(partial(self._broadcaster.put_enclosing_span, enclosing_span))
+        enclosing_span.call_on_complete()
 
     def reported(
         self, record: Generation, context_fields: Mapping[Any, Any], enclosing_span: EnclosingSpan | None = None
@@ -291,4 +293,4 @@ class CallObserver:
         finally:
             last.hand_over(record)
         for enclosing_span in record.enclosing_spans:
-            enclosing_span.settle()
+            enclosing_span.call_on_complete()

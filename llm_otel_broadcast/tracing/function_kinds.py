@@ -1,4 +1,4 @@
-"""Running any kind of function inside a scope: it is current only while the function's own code runs."""
+"""Running any kind of function inside a context, which is current only while the function's own code runs."""
 
 from __future__ import annotations
 
@@ -6,50 +6,89 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from functools import wraps
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class Step(Protocol):
-    """A scope from its beginning to its end, entered and left any number of times."""
-
-    def enter(self) -> None: ...
-    def leave(self) -> None: ...
-    def took(self, value: Any) -> None: ...
-    def yielded(self, value: Any) -> None: ...
-    def close(self, error: BaseException | None = None) -> None: ...
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
-Opener: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Step]
-"""Makes the scope of one call from its arguments."""
+def _do_nothing(_argument: object = None) -> None: ...
 
 
-def is_stepwise(function: Callable[..., Any]) -> bool:
+class Steps:
+    """What to do around the code of one call, step by step.
+
+    As a context manager it is one stretch in which the function's own code runs: a generator has one for each value.
+    """
+
+    __slots__ = ("close", "enter", "leave", "take_piece", "take_result")
+
+    def __init__(
+        self,
+        enter: Callable[[], None],
+        leave: Callable[[], None],
+        close: Callable[[BaseException | None], None] = _do_nothing,
+        take_result: Callable[[object], None] = _do_nothing,
+        take_piece: Callable[[object], None] = _do_nothing,
+    ) -> None:
+        """Take the steps.
+
+        Args:
+            enter: makes the context current.
+            leave: puts back what was current before; may be called once more than `enter`.
+            close: ends the context, with what the function raised; may be called more than once.
+            take_result: is given what a function or coroutine returned.
+            take_piece: is given each value that a generator yielded.
+        """
+        self.enter = enter
+        self.leave = leave
+        self.close = close
+        self.take_result = take_result
+        self.take_piece = take_piece
+
+    def __enter__(self) -> None:
+        self.enter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.leave()
+        # a signal handler has raised in between
+        except BaseException:
+            self.leave()
+            raise
+
+
+StepsMaker: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Steps]
+"""Makes the steps of one call from its arguments."""
+
+
+def is_stepwise(function: Callable[..., object]) -> bool:
     """Return whether a function's own code runs after it has returned: a coroutine function, a generator of either kind."""
     return _driver(function) is not _plain
 
 
-def around(function: Function, open_scope: Opener) -> Function:
-    """Return the function with each of its calls inside a scope; its kind, name, signature and annotations stay."""
+def around(function: Function, steps_of: StepsMaker) -> Function:
+    """Return the function with steps around each of its calls; its kind, name, signature and annotations stay."""
     if isinstance(function, staticmethod | classmethod):
-        return cast("Function", type(function)(around(function.__func__, open_scope)))
-    made = _driver(function)(function, open_scope)
+        return cast("Function", type(function)(around(function.__func__, steps_of)))
+    wrapper = _driver(function)(function, steps_of)
     if _kind(function) is _plain and _driver(function) is not _plain:
-        made = _as_plain(made)
-    return cast("Function", wraps(function)(made))
+        wrapper = _as_plain(wrapper)
+    return cast("Function", wraps(function)(wrapper))
 
 
-_Driver: TypeAlias = Callable[[Callable[..., Any], Opener], Callable[..., Any]]
+# `Any`: each driver has functions of its own kind only
+_Driver: TypeAlias = Callable[[Any, StepsMaker], Callable[..., object]]
 
 
-def _driver(function: Callable[..., Any]) -> _Driver:
+def _driver(function: Callable[..., object]) -> _Driver:
     """Return what runs a function; of an object that is called like one, its `__call__` decides."""
-    found = _kind(function)
-    return found if found is not _plain or inspect.isroutine(function) else _kind(type(function).__call__)
+    kind = _kind(function)
+    return kind if kind is not _plain or inspect.isroutine(function) else _kind(type(function).__call__)
 
 
-def _kind(function: Callable[..., Any]) -> _Driver:
+def _kind(function: object) -> _Driver:
     if inspect.isasyncgenfunction(function):
         return _async_generator
     if inspect.isgeneratorfunction(function):
@@ -57,138 +96,134 @@ def _kind(function: Callable[..., Any]) -> _Driver:
     return _coroutine if inspect.iscoroutinefunction(function) else _plain
 
 
-def _as_plain(function: Callable[..., Any]) -> Callable[..., Any]:
+def _as_plain(function: Callable[..., object]) -> Callable[..., object]:
     """Return a function that `inspect` calls none of the kinds, as it does a callable object."""
 
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: object, **kwargs: object) -> object:
         return function(*args, **kwargs)
 
     return call
 
 
-class _Whole:
-    """One call from beginning to end: `took` is told its result, and the scope closes with what left it."""
+class _WholeCall:
+    """One call from beginning to end: the result is handed to the steps, and they close with what left the call."""
 
-    __slots__ = ("result", "step")
+    __slots__ = ("result", "steps")
 
-    def __init__(self, step: Step) -> None:
-        self.step = step
-        self.result: Any = None
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+        self.result: object = None
 
-    def __enter__(self) -> _Whole:
-        self.step.enter()
+    def __enter__(self) -> _WholeCall:
+        self.steps.enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self.step.leave()
+            self.steps.leave()
             if error is None:
-                self.step.took(self.result)
-        finally:  # once more where a signal handler has raised in between
-            self.step.leave()
-            self.step.close(error)
+                self.steps.take_result(self.result)
+        # once more where a signal handler has raised in between
+        finally:
+            self.steps.leave()
+            self.steps.close(error)
 
 
-class _Stretch:
-    """The time in which a generator's own code runs, between two of its values."""
+class _GeneratorCall:
+    """One generator from beginning to end, and what it is to be resumed with.
 
-    __slots__ = ("_step",)
+    Attributes:
+        resume: the method of the generator to call next.
+        argument: the value that was sent in, or the exception that was thrown in.
+    """
 
-    def __init__(self, step: Step) -> None:
-        self._step = step
+    __slots__ = ("argument", "resume", "steps")
 
-    def __enter__(self) -> None:
-        self._step.enter()
+    def __init__(self, steps: Steps, resume: Callable[[Any], Any]) -> None:
+        self.steps = steps
+        self.resume = resume
+        self.argument: object = None
+
+    def __enter__(self) -> _GeneratorCall:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._step.leave()
-        except BaseException:  # a signal handler has raised in between
-            self._step.leave()
-            raise
+        # what was thrown in refers to the frame that refers to this
+        self.argument = None
+        self.steps.close(error)
 
 
-def _plain(function: Callable[..., Any], open_scope: Opener) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        with _Whole(open_scope(args, kwargs)) as whole:
+def _plain(function: Callable[..., object], steps_of: StepsMaker) -> Callable[..., object]:
+    def call(*args: object, **kwargs: object) -> object:
+        with _WholeCall(steps_of(args, kwargs)) as whole:
             whole.result = function(*args, **kwargs)
         return whole.result
 
     return call
 
 
-def _coroutine(function: Callable[..., Any], open_scope: Opener) -> Callable[..., Any]:
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        with _Whole(open_scope(args, kwargs)) as whole:
+def _coroutine(function: Callable[..., Any], steps_of: StepsMaker) -> Callable[..., object]:
+    async def call(*args: object, **kwargs: object) -> object:
+        with _WholeCall(steps_of(args, kwargs)) as whole:
             whole.result = await function(*args, **kwargs)
         return whole.result
 
     return call
 
 
-def _generator(function: Callable[..., Any], open_scope: Opener) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        step = open_scope(args, kwargs)
-        stretch = _Stretch(step)
+def _generator(
+    function: Callable[..., Generator[object, object, object]], steps_of: StepsMaker
+) -> Callable[..., object]:
+    def call(*args: object, **kwargs: object) -> Generator[object, object, object]:
+        steps = steps_of(args, kwargs)
         inner = function(*args, **kwargs)
-        advance, value = inner.send, None
-        try:
+        with _GeneratorCall(steps, inner.send) as running:
             while True:
                 try:
-                    with stretch:
-                        made = advance(value)
+                    with steps:
+                        piece = running.resume(running.argument)
                 except StopIteration as end:
-                    step.close()
                     return end.value
-                step.yielded(made)
-                advance = inner.send
+                steps.take_piece(piece)
                 try:
-                    value = yield made
+                    running.resume, running.argument = inner.send, (yield piece)
                 except GeneratorExit:
-                    with stretch:
+                    with steps:
                         inner.close()
                     raise
-                except BaseException as thrown:  # noqa: BLE001  # the generator's to handle
-                    advance, value = inner.throw, thrown
-        except BaseException as error:
-            value = None  # what was thrown in refers to this frame
-            step.close(error)
-            raise
+                # the generator's own to handle
+                except BaseException as error:  # noqa: BLE001
+                    running.resume, running.argument = inner.throw, error
 
     return call
 
 
-def _async_generator(function: Callable[..., Any], open_scope: Opener) -> Callable[..., Any]:
-    async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        step = open_scope(args, kwargs)
-        stretch = _Stretch(step)
+def _async_generator(
+    function: Callable[..., AsyncGenerator[object, object]], steps_of: StepsMaker
+) -> Callable[..., object]:
+    async def call(*args: object, **kwargs: object) -> AsyncGenerator[object, object]:
+        steps = steps_of(args, kwargs)
         inner = function(*args, **kwargs)
-        advance, value = inner.asend, None
-        try:
+        with _GeneratorCall(steps, inner.asend) as running:
             while True:
                 try:
-                    with stretch:
-                        made = await advance(value)
+                    with steps:
+                        piece = await running.resume(running.argument)
                 except StopAsyncIteration:
-                    step.close()
                     return
-                step.yielded(made)
-                advance = inner.asend
+                steps.take_piece(piece)
                 try:
-                    value = yield made
+                    running.resume, running.argument = inner.asend, (yield piece)
                 except GeneratorExit:
-                    with stretch:
+                    with steps:
                         await inner.aclose()
                     raise
-                except BaseException as thrown:  # noqa: BLE001  # the generator's to handle
-                    advance, value = inner.athrow, thrown
-        except BaseException as error:
-            value = None  # what was thrown in refers to this frame
-            step.close(error)
-            raise
+                # the generator's own to handle
+                except BaseException as error:  # noqa: BLE001
+                    running.resume, running.argument = inner.athrow, error
 
     return call

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from contextlib import suppress
-from typing import Final
+from typing import Final, TypeAlias
 
 from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id, new_span_id, new_trace_id, root_span_id
-from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.host.bounded import BoundedDict
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.trace_fields import Fields
 
 _MAX_ROOTS: Final = 10_000
-Place = tuple[int, int]
+SpanIds: TypeAlias = tuple[int, int]
 """Trace id and span id; span id 0: nothing above."""
 
 
@@ -20,33 +19,29 @@ class Roots:
     """The root spans this process has opened, so that later calls of a trace refer to the first one's."""
 
     def __init__(self) -> None:
-        self._enclosing_spans: OrderedDict[tuple[int, str], EnclosingSpan] = OrderedDict()
+        self._enclosing_spans: BoundedDict[tuple[int, str], EnclosingSpan] = BoundedDict(_MAX_ROOTS)
 
     def root(self, trace_id: int, name: str, parent_span_id: int, start_ns: int) -> EnclosingSpan:
-        """Return the one root called `name` in the trace; the first caller's start and parent are its own.
-
-        No lock, which a fork could leave held: each operation on the dict is atomic.
-        """
+        """Return the one root called `name` in the trace; the first caller's start and parent are its own."""
         key = (trace_id, name)
-        enclosing_span = self._enclosing_spans.get(key)
-        if enclosing_span is None:
-            made = EnclosingSpan(name, trace_id, root_span_id(trace_id, name), parent_span_id, start_ns)
-            enclosing_span = self._enclosing_spans.setdefault(key, made)
-        with suppress(KeyError):
-            self._enclosing_spans.move_to_end(key)
-            if len(self._enclosing_spans) > _MAX_ROOTS:
-                self._enclosing_spans.popitem(last=False)
-        return enclosing_span
+        root = self._enclosing_spans.get(key)
+        if root is None:
+            new = EnclosingSpan(name, trace_id, root_span_id(trace_id, name), parent_span_id, start_ns)
+            root = self._enclosing_spans.setdefault(key, new)
+        return root
 
     def claim(self, trace_id: int, name: str, parent_span_id: int, start_ns: int) -> bool:
         """Make a context's own span the root called `name`, which calls elsewhere refer to; False when there is one."""
-        made = EnclosingSpan(name, trace_id, root_span_id(trace_id, name), parent_span_id, start_ns)
-        made.is_open = made.is_elsewhere = True
-        taken = self._enclosing_spans.setdefault((trace_id, name), made) is made
-        if taken and len(self._enclosing_spans) > _MAX_ROOTS:
-            with suppress(KeyError):
-                self._enclosing_spans.popitem(last=False)
-        return taken
+        reference = EnclosingSpan(
+            name,
+            trace_id,
+            root_span_id(trace_id, name),
+            parent_span_id,
+            start_ns,
+            opener=Opener.OTHER_CONTEXT,
+            is_in_app_traces=True,
+        )
+        return self._enclosing_spans.setdefault((trace_id, name), reference) is reference
 
     def clear(self) -> None:
         """Forget them all."""
@@ -57,7 +52,7 @@ roots: Final = Roots()
 """Of this process, whatever it is instrumented with."""
 
 
-def stated_place(fields: Fields, current: Place | None) -> Place:
+def parent_ids(fields: Fields, current: SpanIds | None) -> SpanIds:
     """Return the trace and the span above that the fields or else the host's current span name; a new trace for neither."""
     if fields.trace_id:
         return derive_trace_id(fields.trace_id), derive_span_id(fields.parent_span_id) if fields.parent_span_id else 0
@@ -66,21 +61,24 @@ def stated_place(fields: Fields, current: Place | None) -> Place:
     return current or (new_trace_id(), 0)
 
 
-def place(
-    record: Generation, current: Place | None, enclosing: tuple[EnclosingSpan, ...] = (), anchor: Place | None = None
+def assign_ids(
+    record: Generation,
+    current: SpanIds | None,
+    context_spans: tuple[EnclosingSpan, ...] = (),
+    anchor: SpanIds | None = None,
 ) -> None:
-    """Give the record its ids, its parent and its enclosing blocks.
+    """Give the record its ids, its parent and its enclosing spans.
 
     Args:
         record: `fields` must be set.
         current: trace and span id of the host's current span, None when there is none.
-        enclosing: the blocks of the program's contexts round the call, outermost first; they make a root needless.
-        anchor: where the call hangs because of them, whatever its fields say.
+        context_spans: the spans of the program's contexts around the call, outermost first; they make a root needless.
+        anchor: the span that the call hangs below because of them, whatever its fields say.
     """
     fields = record.fields
-    trace_id, parent = anchor or stated_place(fields, current)
-    enclosing_spans = enclosing
-    if fields.trace_name and not fields.parent_span_id and not enclosing:
+    trace_id, parent = anchor or parent_ids(fields, current)
+    enclosing_spans = context_spans
+    if fields.trace_name and not fields.parent_span_id and not context_spans:
         root = roots.root(trace_id, fields.trace_name, parent, record.start_ns)
         enclosing_spans, parent = (root,), root.span_id
     if fields.span_name:

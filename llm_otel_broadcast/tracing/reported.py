@@ -1,4 +1,4 @@
-"""Generations that no watched client made: a local model, another SDK. The program says what is to be known of them."""
+"""Generations that no watched client made: a local model, another SDK. The program reports what it knows of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Final, TypedDict, TypeVar
 
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.json_text import bounded_json
@@ -15,12 +15,61 @@ from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.record.server import Server
 from llm_otel_broadcast.record.usage import Usage
-from llm_otel_broadcast.tracing.scope import Scope, current_place, sinks
+from llm_otel_broadcast.tracing.scope import Scope, current_span_ids, sinks
 
 _REPORTING: Final = Guard("reporting a generation")
-_MAX_KEPT: Final = 1_000_000
-_UNMEASURED: Final = 1_000
+_MAX_CHARACTERS: Final = 1_000_000
+_CHARACTERS_OF_OTHERS: Final = 1_000
 """What a value counts that has no length we know: a thousand of them are kept, or a million characters."""
+Number = TypeVar("Number", int, float)
+
+
+class ReportedFacts(TypedDict, total=False):
+    """The arguments of `record()`; None says nothing."""
+
+    model: str | None
+    operation: str | None
+    provider: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+    cost: float | None
+    finish_reason: str | None
+    response_id: str | None
+    input: object
+    output: object
+
+
+_NAMES: Final = frozenset(ReportedFacts.__annotations__)
+
+
+def check_names(reported: ReportedFacts) -> None:
+    """Refuse what is no fact.
+
+    Raises:
+        TypeError: naming it, and what there is.
+    """
+    for name in reported.keys() - _NAMES:
+        raise TypeError(f"record() got an unexpected keyword argument {name!r}; it knows {', '.join(sorted(_NAMES))}")
+
+
+def _text(name: str, value: object, otherwise: str | None) -> str | None:
+    if value is None:
+        return otherwise
+    if not isinstance(value, str):
+        raise TypeError(f"record(): {name} must be text, got {type(value).__name__}")
+    return value
+
+
+def _number(
+    name: str, value: object, otherwise: Number | None, convert: Callable[[object], Number | None]
+) -> Number | None:
+    if value is None:
+        return otherwise
+    number = ask(partial(convert, value), None)
+    if number is None:
+        raise TypeError(f"record(): {name} must be a number, got {type(value).__name__}")
+    return number
 
 
 def _amount(value: object) -> float | None:
@@ -33,15 +82,6 @@ def _count(value: object) -> int | None:
     return None if amount is None or not amount.is_integer() else int(amount)
 
 
-_NUMBERS: Final[Mapping[str, Callable[[object], float | None]]] = {
-    "input_tokens": _count,
-    "output_tokens": _count,
-    "total_tokens": _count,
-    "cost": _amount,
-}
-_TEXTS: Final = ("model", "operation", "provider", "finish_reason", "response_id")
-
-
 @dataclass(slots=True)
 class Facts:
     """What was reported of one generation; None is not known.
@@ -49,9 +89,9 @@ class Facts:
     Attributes:
         inputs: arguments by name; content.
         pieces: what came back, piece by piece; content.
-        first_ns: nanoseconds from the start to the first piece of several.
-        is_told: the program said itself what came back.
-        kept: the characters that `pieces` hold, roughly.
+        first_piece_ns: nanoseconds from the start to the first piece of several.
+        has_stated_output: the program said itself what came back.
+        characters: how many `pieces` hold, roughly.
     """
 
     model: str | None = None
@@ -62,94 +102,96 @@ class Facts:
     usage: Usage = field(default_factory=Usage)
     inputs: Mapping[str, object] | None = None
     pieces: list[object] = field(default_factory=list)
-    first_ns: int | None = None
-    is_told: bool = False
-    kept: int = 0
+    first_piece_ns: int | None = None
+    has_stated_output: bool = False
+    characters: int = 0
 
-    def take(self, told: Mapping[str, object]) -> None:
+    def update(self, reported: ReportedFacts) -> None:
         """Take reported facts over those known before; None says nothing.
 
         Raises:
-            TypeError: an unknown fact, or one of a wrong type; the text names it and the fix.
+            TypeError: a fact of a wrong type; the text names it and the fix.
         """
-        for name, value in told.items():
-            if value is None:
-                continue
-            if name in _TEXTS and isinstance(value, str):
-                setattr(self, name, value)
-            elif name in _NUMBERS and (number := ask(partial(_NUMBERS[name], value), None)) is not None:
-                setattr(self.usage, name, number)
-            elif name == "output":
-                self.pieces, self.is_told = [shallow(value)], True
-            elif name == "input":
-                self.inputs = {"input": shallow(value)}
-            else:
-                raise TypeError(_complaint(name, value))
+        get = reported.get
+        self.model = _text("model", get("model"), self.model)
+        self.operation = _text("operation", get("operation"), self.operation) or self.operation
+        self.provider = _text("provider", get("provider"), self.provider)
+        self.finish_reason = _text("finish_reason", get("finish_reason"), self.finish_reason)
+        self.response_id = _text("response_id", get("response_id"), self.response_id)
+        usage = self.usage
+        usage.input_tokens = _number("input_tokens", get("input_tokens"), usage.input_tokens, _count)
+        usage.output_tokens = _number("output_tokens", get("output_tokens"), usage.output_tokens, _count)
+        usage.total_tokens = _number("total_tokens", get("total_tokens"), usage.total_tokens, _count)
+        usage.cost = _number("cost", get("cost"), usage.cost, _amount)
+        if get("input") is not None:
+            self.inputs = {"input": shallow(get("input"))}
+        if get("output") is not None:
+            self.pieces, self.has_stated_output = [shallow(get("output"))], True
 
-    def took(self, value: object) -> None:
+    def take_result(self, value: object) -> None:
         """Take what a function returned."""
-        if value is not None and not self.is_told:
+        if value is not None and not self.has_stated_output:
             self.pieces = [shallow(value)]
 
-    def piece(self, value: object, *, since_ns: int, kept: bool) -> None:
-        """Take a value that a generator yielded; what is not to be kept only says when the first one came."""
-        if self.first_ns is None:
-            self.first_ns = time.time_ns() - since_ns
-        if kept and not self.is_told and self.kept < _MAX_KEPT:
-            self.kept += _size(value)
+    def take_piece(self, value: object, *, start_ns: int, keeps_content: bool) -> None:
+        """Take a value that a generator yielded; where content is not kept it only says when the first one came."""
+        if self.first_piece_ns is None:
+            self.first_piece_ns = time.time_ns() - start_ns
+        if keeps_content and not self.has_stated_output and self.characters < _MAX_CHARACTERS:
+            self.characters += _size(value)
             self.pieces.append(shallow(value))
 
-    def generation(
-        self, enclosing_span: EnclosingSpan, enclosing: Sequence[EnclosingSpan], *, content: bool
-    ) -> Generation:
-        """Return the record: the block's place in the trace and its times, with these facts."""
+    def generation(self, own_span: EnclosingSpan, enclosing: Sequence[EnclosingSpan], *, content: bool) -> Generation:
+        """Return the record: the place in the trace and the times of a span, with these facts."""
         record = Generation(self.operation)
-        record.trace_id, record.span_id, record.parent_span_id = (
-            enclosing_span.trace_id,
-            enclosing_span.span_id,
-            enclosing_span.parent_span_id,
-        )
-        record.start_ns = enclosing_span.start_ns
+        record.trace_id, record.span_id = own_span.trace_id, own_span.span_id
+        record.parent_span_id = own_span.parent_span_id
+        record.start_ns = own_span.start_ns
         record.enclosing_spans = tuple(enclosing)
         record.server = Server(self.provider or "", "")
         record.request_model = self.model
         record.response_id = self.response_id
         record.usage = self.usage if self.usage != Usage() else None
-        record.first_chunk_ns = self.first_ns
+        record.first_chunk_ns = self.first_piece_ns
         record.choices = [Choice(finish_reason=self.finish_reason)] if self.finish_reason else []
         if content:
             record.wants_content = True
             record.size += sum(map(_size, (*self.pieces, *(self.inputs or {}).values())))
             record.pending = lambda: self._fill(record)
-        record.end(enclosing_span.failure, at_ns=enclosing_span.end_ns)
+        record.end(own_span.failure, at_ns=own_span.end_ns)
         return record
 
     def _fill(self, record: Generation) -> None:
         """Turn arguments and results into text; in the background, because it takes JSON."""
         if self.inputs and "inputs" not in record.unwanted:
-            record.messages = [{"role": "user", "content": _as_text(self.inputs)}]
+            values = list(self.inputs.values())
+            # a single text is as it is, anything else JSON
+            alone = values[0] if len(values) == 1 else None
+            text = alone if isinstance(alone, str) else bounded_json(self.inputs)[0]
+            record.messages = [{"role": "user", "content": text}]
         if self.pieces and "outputs" not in record.unwanted:
             choice = record.choices[0] if record.choices else Choice()
             choice.content = _joined(self.pieces)
             record.choices = [choice]
 
 
-def report(scope: Scope, told: Mapping[str, object]) -> None:
+def report(scope: Scope, reported: ReportedFacts) -> None:
     """Report a generation inside a context: it spans from the start of the context to now.
 
     Raises:
-        TypeError: see `Facts.take`.
+        TypeError: see `check_names` and `Facts.update`.
     """
+    check_names(reported)
     facts = Facts()
-    facts.take(told)
+    facts.update(reported)
     with _REPORTING:
-        trace_id, parent = scope.anchor(current_place()) if scope.enclosing_spans else scope.place
-        own = EnclosingSpan("", trace_id or new_trace_id(), new_span_id(), parent, scope.since_ns, time.time_ns())
+        trace_id, parent = scope.anchor(current_span_ids()) if scope.enclosing_spans else scope.parent_ids
+        own_span = EnclosingSpan("", trace_id or new_trace_id(), new_span_id(), parent, scope.start_ns, time.time_ns())
         for sink in sinks.all[:1]:
             for enclosing_span in scope.enclosing_spans:
                 enclosing_span.generations += 1
-            record = facts.generation(own, scope.enclosing_spans, content=sink.wants_content)
-            sink.reported(record, scope.said)
+            record = facts.generation(own_span, scope.enclosing_spans, content=sink.wants_content)
+            sink.reported(record, scope.context_fields)
 
 
 def shallow(value: object) -> object:
@@ -158,15 +200,7 @@ def shallow(value: object) -> object:
 
 
 def _size(value: object) -> int:
-    return len(value) if isinstance(value, str | bytes) else _UNMEASURED
-
-
-def _as_text(inputs: Mapping[str, object]) -> str:
-    """Return a single text argument as it is, anything else as JSON."""
-    values = list(inputs.values())
-    if len(values) == 1 and isinstance(values[0], str):
-        return values[0]
-    return bounded_json(inputs)[0]
+    return len(value) if isinstance(value, str | bytes) else _CHARACTERS_OF_OTHERS
 
 
 def _joined(pieces: Sequence[object]) -> str:
@@ -174,12 +208,3 @@ def _joined(pieces: Sequence[object]) -> str:
     if len(texts) == len(pieces):
         return "".join(texts)
     return bounded_json(pieces[0] if len(pieces) == 1 else list(pieces))[0]
-
-
-def _complaint(name: str, value: Any) -> str:
-    if name in _TEXTS:
-        return f"record(): {name} must be text, got {type(value).__name__}"
-    if name in _NUMBERS:
-        return f"record(): {name} must be a number, got {type(value).__name__}"
-    known = ", ".join((*_TEXTS, *_NUMBERS, "input", "output"))
-    return f"record(): {name!r} is not a fact it knows: one of {known}"

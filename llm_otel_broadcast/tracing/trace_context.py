@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from functools import wraps
 from types import TracebackType
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Unpack, cast
 
 from opentelemetry import context as otel_context
 
 from llm_otel_broadcast.fields.ids import derive_trace_id
 from llm_otel_broadcast.fields.json_text import plain
 from llm_otel_broadcast.fields.merge import ID_KEYS, TEXT_KEYS, as_text, has_ids, is_private, over
-from llm_otel_broadcast.tracing.function_kinds import around, is_stepwise
-from llm_otel_broadcast.tracing.reported import report
-from llm_otel_broadcast.tracing.scope import OpenScope, Scope, Stay, current_place, current_scope
+from llm_otel_broadcast.tracing.attachment import Attachment
+from llm_otel_broadcast.tracing.function_kinds import Function, Steps, around, is_stepwise
+from llm_otel_broadcast.tracing.open_context import OpenContext
+from llm_otel_broadcast.tracing.reported import ReportedFacts, report
+from llm_otel_broadcast.tracing.scope import Scope, current_scope, current_span_ids
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-FIXED: Final = frozenset({*ID_KEYS, "trace_name", "span_name"})
+_FIXED_KEYS: Final = frozenset({*ID_KEYS, "trace_name", "span_name"})
 
 
-def say(scope: Scope, told: Mapping[str, object]) -> None:
-    """Add what is known only now to what a context says; privacy once asked for stays.
+def add_fields(scope: Scope, late_fields: Mapping[str, object]) -> None:
+    """Add fields that are known only now to those of a context; privacy once asked for stays.
 
     Raises:
         TypeError: what the spans of the context are called and where they hang cannot change any more.
     """
-    for name in FIXED & told.keys():
+    for name in _FIXED_KEYS & late_fields.keys():
         raise TypeError(f"set(): {name} is fixed when the context begins; say it there, or open a context inside")
-    scope.said.update(over(scope.said, told))
-    if is_private(scope.said.get("privacy")):
+    # in place: spans of other instrumentations that are under way refer to it
+    scope.context_fields.update(over(scope.context_fields, late_fields))
+    if is_private(scope.context_fields.get("privacy")):
         scope.hide_errors()
 
 
@@ -46,7 +48,7 @@ class TraceHandle:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        trace_id, span_id = scope.place
+        trace_id, span_id = scope.parent_ids
         self.trace_id = f"{trace_id:032x}" if trace_id else None
         self.span_id = f"{span_id:016x}" if span_id else None
 
@@ -58,31 +60,18 @@ class TraceHandle:
         Raises:
             TypeError: the names and ids of the context's spans are fixed.
         """
-        say(self._scope, metadata)
+        add_fields(self._scope, metadata)
 
-    def record(  # noqa: PLR0913  # facts, all by keyword
-        self,
-        *,
-        model: str | None = None,
-        operation: str | None = None,
-        provider: str | None = None,
-        input_tokens: int | None = None,
-        output_tokens: int | None = None,
-        total_tokens: int | None = None,
-        cost: float | None = None,
-        finish_reason: str | None = None,
-        response_id: str | None = None,
-        input: object = None,  # noqa: A002  # the word that fits
-        output: object = None,
-    ) -> None:
+    def record(self, **facts: Unpack[ReportedFacts]) -> None:
         """Report a generation that no watched client made: a child span from the start of this context to now.
 
-        The facts are those of `GenerationHandle.record`.
+        Args:
+            facts: those of `GenerationHandle.record`.
 
         Raises:
             TypeError: a fact of a wrong type.
         """
-        report(self._scope, {name: value for name, value in locals().items() if name != "self"})
+        report(self._scope, facts)
 
 
 class trace_context:  # noqa: N801  # used like a function, as contextlib's own are
@@ -119,7 +108,7 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's own 
         privacy: bool | None = None,
         **metadata: object,
     ) -> None:
-        given = {
+        fields: dict[str, object] = {
             "trace_name": trace_name,
             "span_name": span_name,
             "trace_id": trace_id,
@@ -131,46 +120,50 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's own 
             "privacy": privacy,
             **metadata,
         }
-        self._given = {name: value for name, value in given.items() if value is not None}
-        self._open: dict[Scope, OpenScope] = {}
+        self._fields = {name: value for name, value in fields.items() if value is not None}
+        # tasks and threads may share the object: one context for each time that it was entered
+        self._open: dict[Scope, OpenContext] = {}
 
     def __enter__(self) -> TraceHandle:
-        opened = OpenScope(self._given)
-        handle = TraceHandle(opened.scope)
+        context = OpenContext(self._fields)
+        handle = TraceHandle(context.scope)
         try:
-            self._open[opened.scope] = opened
-            opened.enter()
-        except BaseException as error:  # a signal handler has raised: there will be no `__exit__`
-            self._leave(opened, error)
+            self._open[context.scope] = context
+            context.enter()
+        # a signal handler has raised: there will be no `__exit__`
+        except BaseException as error:
+            self._leave(context, error)
             raise
         return handle
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        opened = None
+        context = None
         try:
-            opened = self._left()
-            if opened is not None:
-                self._leave(opened, error)
-        except BaseException:  # a signal handler has raised in between: nobody will come back
-            opened = opened or self._left()
-            if opened is not None:
-                self._leave(opened, error)
+            context = self._leaving()
+            if context is not None:
+                self._leave(context, error)
+        # a signal handler has raised in between: nobody will come back
+        except BaseException:
+            context = context or self._leaving()
+            if context is not None:
+                self._leave(context, error)
             raise
 
-    def _leave(self, opened: OpenScope, error: BaseException | None) -> None:
-        opened.leave()
-        opened.close(error)
-        self._open.pop(opened.scope, None)
+    def _leave(self, context: OpenContext, error: BaseException | None) -> None:
+        context.leave()
+        context.spans.close(error)
+        self._open.pop(context.scope, None)
 
-    def _left(self) -> OpenScope | None:
-        """Return the one that is being left: tasks and threads may share the object, and leave in any order."""
-        here = current_scope()
-        opened = None if here is None else self._open.get(here)
-        if opened is not None:
-            return opened
-        with suppress(KeyError):  # left more often than entered
+    def _leaving(self) -> OpenContext | None:
+        """Return the context that is being left: tasks and threads may share the object, and leave in any order."""
+        innermost = current_scope()
+        context = None if innermost is None else self._open.get(innermost)
+        if context is not None:
+            return context
+        # left more often than entered
+        with suppress(KeyError):
             return self._open.popitem()[1]
         return None
 
@@ -184,7 +177,11 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's own 
 
     def __call__(self, function: Function) -> Function:
         """Decorate a function, coroutine function, generator or asynchronous generator: each call has a context of its own."""
-        return around(function, lambda _args, _kwargs: OpenScope(self._given))
+        return around(function, lambda _args, _kwargs: self._steps())
+
+    def _steps(self) -> Steps:
+        context = OpenContext(self._fields)
+        return Steps(context.enter, context.leave, context.spans.close)
 
 
 def propagate(function: Function) -> Function:
@@ -194,12 +191,18 @@ def propagate(function: Function) -> Function:
     """
     if is_stepwise(function):
         scope, current = current_scope(), otel_context.get_current()
-        return around(function, lambda _args, _kwargs: Stay(scope, current))
+
+        def steps_of(_args: object, _kwargs: object) -> Steps:
+            attachment = Attachment(scope, current)
+            return Steps(attachment.enter, attachment.leave)
+
+        return around(function, steps_of)
     context = copy_context()
 
     @wraps(function)
-    def bound(*args: Any, **kwargs: Any) -> Any:
-        return context.copy().run(function, *args, **kwargs)  # a copy: a context can be entered once at a time
+    def bound(*args: object, **kwargs: object) -> object:
+        # a copy: a context can be entered once at a time
+        return context.copy().run(function, *args, **kwargs)
 
     return cast("Function", bound)
 
@@ -211,21 +214,23 @@ def current_trace_fields() -> dict[str, Any]:
     holds nothing that JSON cannot.
     """
     scope = current_scope()
-    said = {} if scope is None else {key: _portable(key, value) for key, value in scope.said.items()}
-    said = {key: value for key, value in said.items() if value is not None}
-    here = current_place()
+    # the reserved keys must be text, or a number would stay one over JSON
+    portable = (
+        {}
+        if scope is None
+        else {key: as_text(value) if key in TEXT_KEYS else plain(value) for key, value in scope.context_fields.items()}
+    )
+    trace_object = {key: value for key, value in portable.items() if value is not None}
+    ids = current_span_ids()
     if scope is not None and scope.enclosing_spans:
-        here = scope.anchor(here)
-    elif has_ids(said):  # given ids, but no span of ours here: they say it all
-        return said
-    if here is None:
-        return said
-    said.pop("traceparent", None)
-    trace_id, span_id = here
-    if "trace_id" not in said or derive_trace_id(said["trace_id"]) != trace_id:
-        said["trace_id"] = f"{trace_id:032x}"
-    return {**said, "parent_span_id": f"{span_id:016x}"}
-
-
-def _portable(key: str, value: object) -> Any:
-    return as_text(value) if key in TEXT_KEYS else plain(value)
+        ids = scope.anchor(ids)
+    # stated ids, but no span of ours here: they say it all
+    elif has_ids(trace_object):
+        return trace_object
+    if ids is None:
+        return trace_object
+    trace_object.pop("traceparent", None)
+    trace_id, span_id = ids
+    if "trace_id" not in trace_object or derive_trace_id(trace_object["trace_id"]) != trace_id:
+        trace_object["trace_id"] = f"{trace_id:032x}"
+    return {**trace_object, "parent_span_id": f"{span_id:016x}"}

@@ -5,20 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, Unpack, overload
 
-from llm_otel_broadcast.fields.merge import as_text
+from llm_otel_broadcast.fields.merge import TraceObject, as_text
 from llm_otel_broadcast.host.guard import Guard, ask, consult
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
-from llm_otel_broadcast.tracing.function_kinds import around
-from llm_otel_broadcast.tracing.reported import Facts, shallow
-from llm_otel_broadcast.tracing.scope import OpenScope, running, sinks
-from llm_otel_broadcast.tracing.trace_context import say
+from llm_otel_broadcast.tracing.function_kinds import Function, Steps, around
+from llm_otel_broadcast.tracing.open_context import OpenContext
+from llm_otel_broadcast.tracing.reported import Facts, ReportedFacts, check_names, shallow
+from llm_otel_broadcast.tracing.scope import innermost_scope, sinks
+from llm_otel_broadcast.tracing.trace_context import add_fields
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-_TAKING: Final = Guard("reading what a decorated function returned")
-_BINDING: Final = Guard("reading a decorated function's arguments")
-_ANY: Final = inspect.Signature(
+_RESULT: Final = Guard("reading what a decorated function returned")
+_ARGUMENTS: Final = Guard("reading a decorated function's arguments")
+_ANY_ARGUMENTS: Final = inspect.Signature(
     [
         inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
         inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
@@ -31,89 +31,88 @@ _SELVES: Final = frozenset({"self", "cls"})
 class GenerationHandle:
     """The decorated call that is running, to say what it knows about itself. Outside of any it does nothing."""
 
-    def __init__(self, running: OwnScope | None) -> None:
-        self._running = running
+    def __init__(self, call: DecoratedCall | None) -> None:
+        self._call = call
 
-    def record(  # noqa: PLR0913  # facts, all by keyword
-        self,
-        *,
-        model: str | None = None,
-        operation: str | None = None,
-        provider: str | None = None,
-        input_tokens: int | None = None,
-        output_tokens: int | None = None,
-        total_tokens: int | None = None,
-        cost: float | None = None,
-        finish_reason: str | None = None,
-        response_id: str | None = None,
-        input: object = None,  # noqa: A002  # the word that fits
-        output: object = None,
-    ) -> None:
-        """Say what is to be known of the generation; may be called several times. Has no effect where calls inside are traced.
+    def record(self, **facts: Unpack[ReportedFacts]) -> None:
+        """Report what is known of the generation; may be called several times. Has no effect where calls inside are traced.
 
         Args:
-            model: the model that answered.
-            operation: `gen_ai.operation.name`; default `chat`.
-            provider: `gen_ai.provider.name`.
-            input_tokens: tokens read.
-            output_tokens: tokens made.
-            total_tokens: their sum, where it is stated.
-            cost: USD; looked up by model and tokens if not given.
-            finish_reason: why the model stopped.
-            response_id: the answer's id.
-            input: content instead of the arguments.
-            output: content instead of the return value.
+            facts: each by keyword; None says nothing.
+
+                - `model`: the model that answered.
+                - `operation`: `gen_ai.operation.name`; default `chat`.
+                - `provider`: `gen_ai.provider.name`.
+                - `input_tokens`: tokens read.
+                - `output_tokens`: tokens made.
+                - `total_tokens`: their sum, where it is stated.
+                - `cost`: USD; looked up by model and tokens if not given.
+                - `finish_reason`: why the model stopped.
+                - `response_id`: the answer's id.
+                - `input`: content instead of the arguments.
+                - `output`: content instead of the return value.
 
         Raises:
             TypeError: a fact of a wrong type.
         """
-        told = {name: value for name, value in locals().items() if name != "self"}
-        if self._running is not None:
-            self._running.facts.take(told)
+        check_names(facts)
+        if self._call is not None:
+            self._call.facts.update(facts)
 
     def set(self, **metadata: object) -> None:
         """Add metadata that is known only now; see `TraceHandle.set`."""
-        if self._running is not None:
-            say(self._running.scope, metadata)
+        if self._call is not None:
+            add_fields(self._call.context.scope, metadata)
 
 
-class OwnScope(OpenScope):
-    """The scope of one decorated call. Its innermost block is the call's own span."""
+class DecoratedCall:
+    """One call of a decorated function.
 
-    __slots__ = ("_wanted", "facts")
+    Attributes:
+        context: its context; the innermost span of that is the call's own.
+        facts: what is known of it, should it be the generation itself.
+    """
 
-    def __init__(self, given: Mapping[Any, Any], inputs: Mapping[str, object] | None) -> None:
-        super().__init__(given)
-        self.scope.own = self
+    __slots__ = ("_wants_content", "context", "facts")
+
+    def __init__(self, own_fields: TraceObject, inputs: Mapping[str, object] | None) -> None:
+        self.context = OpenContext(own_fields, end=self._end)
+        self.context.scope.decorated_call = self
         self.facts = Facts(inputs=inputs)
-        self._wanted = any(sink.wants_content for sink in sinks.all)
+        self._wants_content = any(sink.wants_content for sink in sinks.all)
 
-    def took(self, value: Any) -> None:
-        if self._wanted:
-            with _TAKING:
-                self.facts.took(value)
+    def take_result(self, value: object) -> None:
+        """Take what the function returned."""
+        if self._wants_content:
+            with _RESULT:
+                self.facts.take_result(value)
 
-    def yielded(self, value: Any) -> None:
-        with _TAKING:
-            own = self.scope.enclosing_spans[-1]
-            self.facts.piece(value, since_ns=own.start_ns, kept=self._wanted and not own.generations)
+    def take_piece(self, value: object) -> None:
+        """Take a value that the generator yielded."""
+        with _RESULT:
+            own_span = self.context.scope.enclosing_spans[-1]
+            keeps_content = self._wants_content and not own_span.generations
+            self.facts.take_piece(value, start_ns=own_span.start_ns, keeps_content=keeps_content)
 
     def _end(self, enclosing_span: EnclosingSpan) -> None:
-        own = self.scope.enclosing_spans[-1]
-        if enclosing_span is not own or enclosing_span.generations:
-            super()._end(enclosing_span)
+        """Report the call's own span as the generation when none has happened below it; hand over the others."""
+        scope, spans = self.context.scope, self.context.spans
+        *enclosing, own_span = scope.enclosing_spans
+        if enclosing_span is not own_span or enclosing_span.generations:
+            spans.hand_over(enclosing_span)
             return
-        enclosing = self.scope.enclosing_spans[:-1]
-        for sink in self._hearing(enclosing_span)[:1]:
-            for above in enclosing:
-                above.generations += 1
+        for sink in spans.listeners(enclosing_span)[:1]:
+            for span in enclosing:
+                span.generations += 1
             record = self.facts.generation(enclosing_span, enclosing, content=sink.wants_content)
-            sink.reported(record, self.scope.said, enclosing_span)
+            sink.reported(record, scope.context_fields, enclosing_span)
 
 
 def current_generation() -> GenerationHandle:
     """Return the decorated call that is running; outside of any a handle that does nothing."""
-    return GenerationHandle(running())
+    scope = innermost_scope()
+    call = None if scope is None else scope.decorated_call
+    return GenerationHandle(call if isinstance(call, DecoratedCall) else None)
 
 
 @overload
@@ -149,70 +148,82 @@ def traced_generation(function: Any = None, /, *, capture: Sequence[str] | None 
     Raises:
         TypeError: `capture` or a field's function names an argument that there is not.
     """
-    trace = partial(_trace, capture=capture, fields=fields)
-    return trace if function is None else trace(function)
+    decorate = partial(_decorate, capture=capture, fields=fields)
+    return decorate if function is None else decorate(function)
 
 
-def _trace(function: Any, *, capture: Sequence[str] | None, fields: Mapping[str, Any]) -> Any:
+def _decorate(function: Any, *, capture: Sequence[str] | None, fields: Mapping[str, object]) -> Any:
     plain = function.__func__ if isinstance(function, staticmethod | classmethod) else function
-    name = _name_of(plain)
-    return around(function, partial(_open, _Arguments(plain, name, capture, fields), name))
+    # a `functools.partial` or a callable object has its type's name
+    name = str(getattr(plain, "__qualname__", type(plain).__qualname__))
+    return around(function, partial(_steps_of, _Arguments(plain, name, capture, fields), name))
 
 
-def _name_of(function: Any) -> str:
-    """Return the qualified name; a `functools.partial` or a callable object has its type's."""
-    return str(getattr(function, "__qualname__", type(function).__qualname__))
-
-
-def _open(arguments: _Arguments, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OwnScope:
-    given: dict[str, Any] = {}
+def _steps_of(arguments: _Arguments, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> Steps:
+    own_fields: dict[str, object] = {}
     inputs: Mapping[str, object] | None = None
-    with _BINDING:
-        given, inputs = arguments.read(args, kwargs)
-    if as_text(given.get("span_name")) is None:
-        given["span_name"] = name
-    return OwnScope(given, inputs)
+    with _ARGUMENTS:
+        own_fields, inputs = arguments.read(args, kwargs)
+    if as_text(own_fields.get("span_name")) is None:
+        own_fields["span_name"] = name
+    call = DecoratedCall(own_fields, inputs)
+    context = call.context
+    return Steps(context.enter, context.leave, context.spans.close, call.take_result, call.take_piece)
 
 
 class _Arguments:
     """How a decorated function's arguments give fields and content."""
 
-    def __init__(self, function: Any, name: str, capture: Sequence[str] | None, fields: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., object],
+        name: str,
+        capture: Sequence[str] | None,
+        fields: Mapping[str, object],
+    ) -> None:
         self._name = name
-        self._signature = ask(lambda: inspect.signature(function), _ANY)
-        known = frozenset(self._signature.parameters)
-        self._constant = {key: value for key, value in fields.items() if value is not None and not callable(value)}
-        self._asked = {key: (value, _names_of(value, known)) for key, value in fields.items() if callable(value)}
+        self._signature = ask(lambda: inspect.signature(function), _ANY_ARGUMENTS)
+        parameters = frozenset(self._signature.parameters)
+        self._constants = {key: value for key, value in fields.items() if value is not None and not callable(value)}
+        functions: dict[str, Callable[..., object]] = {key: value for key, value in fields.items() if callable(value)}
+        self._functions = {key: (value, _arguments_of(value, parameters)) for key, value in functions.items()}
         self._capture = None if capture is None else tuple(capture)
-        asked = {argument for _, names in self._asked.values() for argument in names or ()}
-        for argument in (*(self._capture or ()), *sorted(asked)):
-            if argument not in known:
-                raise TypeError(f"{name}() has no argument {argument!r}, only {sorted(known)}")
+        asked_for = {argument for _, names in self._functions.values() for argument in names or ()}
+        for argument in (*(self._capture or ()), *sorted(asked_for)):
+            if argument not in parameters:
+                raise TypeError(f"{name}() has no argument {argument!r}, only {sorted(parameters)}")
 
-    def read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], Mapping[str, object] | None]:
+    def read(
+        self, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> tuple[dict[str, object], Mapping[str, object] | None]:
         """Return the fields and, if anybody wants content, the captured arguments of one call."""
-        wanted = any(sink.wants_content for sink in sinks.all)
-        if not self._asked and not wanted:
-            return dict(self._constant), None
-        said = dict(self._constant)
+        wants_content = any(sink.wants_content for sink in sinks.all)
+        fields = dict(self._constants)
+        if not self._functions and not wants_content:
+            return fields, None
         bound = ask(lambda: self._signature.bind(*args, **kwargs), None)
-        if bound is None:  # the call itself will say what is wrong with it
-            return said, None
+        # the call itself will say what is wrong with its arguments
+        if bound is None:
+            return fields, None
         bound.apply_defaults()
-        for key, (function, names) in self._asked.items():
+        for key, (function, names) in self._functions.items():
             passed = bound.arguments if names is None else {name: bound.arguments[name] for name in names}
-            said[key] = consult(partial(function, **passed), None, f"{key}= of @traced_generation on {self._name}")
-        if not wanted:
-            return said, None
-        kept = self._capture
-        if kept is None:
-            kept = tuple(name for name in bound.arguments if name not in _SELVES)
-        return said, {name: shallow(bound.arguments[name]) for name in kept}
+            fields[key] = consult(partial(function, **passed), None, f"{key}= of @traced_generation on {self._name}")
+        if not wants_content:
+            return fields, None
+        captured = self._capture
+        if captured is None:
+            captured = tuple(name for name in bound.arguments if name not in _SELVES)
+        return fields, {name: shallow(bound.arguments[name]) for name in captured}
 
 
-def _names_of(function: Any, known: frozenset[str]) -> tuple[str, ...] | None:
-    """Return the arguments that a field's function takes; None: it takes any."""
-    parameters = ask(lambda: inspect.signature(function), _ANY).parameters.values()
-    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+def _arguments_of(function: Callable[..., object], parameters: frozenset[str]) -> tuple[str, ...] | None:
+    """Return which of a decorated function's arguments a field's function takes; None: it takes any."""
+    own_parameters = ask(lambda: inspect.signature(function), _ANY_ARGUMENTS).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in own_parameters):
         return None
-    return tuple(one.name for one in parameters if one.name in known or one.default is one.empty)
+    return tuple(
+        parameter.name
+        for parameter in own_parameters
+        if parameter.name in parameters or parameter.default is parameter.empty
+    )

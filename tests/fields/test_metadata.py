@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_otel_broadcast.fields.metadata import MAX_KEYS, MAX_VALUE, metadata_attributes
+from llm_otel_broadcast.fields.metadata import MAX_KEYS, MAX_VALUE_CHARACTERS, metadata_attributes
 
 
 class Colour(enum.StrEnum):
@@ -46,7 +46,7 @@ def test_none_is_left_out():
 
 def test_a_megabyte_is_cut():
     attributes = metadata_attributes({"text": "x" * 1_000_000, "list": ["x" * 1_000_000]})
-    assert [len(value) <= MAX_VALUE for value in attributes.values()] == [True, True]
+    assert [len(value) <= MAX_VALUE_CHARACTERS for value in attributes.values()] == [True, True]
 
 
 def test_what_cannot_be_serialised_is_shown_cut():

@@ -114,7 +114,7 @@ def test_a_fault_of_ours_never_reaches_the_app(provider, tracer, monkeypatch, ca
 
 
 def test_spans_that_never_end_do_not_pile_up(own, provider, tracer, monkeypatch):
-    monkeypatch.setattr("llm_otel_broadcast.app.other_tracers._MAX", 50)
+    monkeypatch.setattr(overlap._marks, "max_entries", 50)
     own()
     with trace_context(user="ann"):
         for _ in range(100):

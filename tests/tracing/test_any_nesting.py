@@ -107,7 +107,7 @@ class Program:
                 yield "piece"
 
         for _ in made(node.inside):
-            assert current_scope() is None or current_scope().own is not made
+            assert current_scope() is None or current_scope().decorated_call is not made
 
     def _propagated(self, node: Node) -> None:
         with trace_context(**node.fields):

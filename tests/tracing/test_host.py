@@ -26,7 +26,7 @@ from llm_otel_broadcast import (
 )
 from llm_otel_broadcast.host import guard
 from llm_otel_broadcast.runtime.observer import CallObserver
-from llm_otel_broadcast.tracing import placement
+from llm_otel_broadcast.tracing import context_spans, placement
 from llm_otel_broadcast.tracing import scope as scopes
 from llm_otel_broadcast.tracing.reported import Facts
 from llm_otel_broadcast.tracing.scope import current_scope
@@ -107,17 +107,17 @@ def break_(monkeypatch, owner, name):
 
 
 BROKEN = [
-    (scopes, "merge"),
-    (scopes, "stated_place"),
-    (scopes, "new_span_id"),
-    (scopes, "EnclosingSpan"),
-    (scopes.OpenScope, "_end"),
+    (context_spans, "merge"),
+    (context_spans, "parent_ids"),
+    (context_spans, "new_span_id"),
+    (context_spans, "EnclosingSpan"),
+    (context_spans.ContextSpans, "hand_over"),
     (CallObserver, "around"),
     (CallObserver, "enclosing_span_opened"),
     (CallObserver, "enclosing_span_closed"),
     (CallObserver, "reported"),
-    (Facts, "took"),
-    (Facts, "piece"),
+    (Facts, "take_result"),
+    (Facts, "take_piece"),
     (Facts, "generation"),
 ]
 
@@ -300,7 +300,8 @@ def test_thousands_of_decorated_calls_leave_no_memory_behind():
 
 
 def test_roots_of_their_own_are_remembered_up_to_a_bound(monkeypatch):
-    monkeypatch.setattr(placement, "_MAX_ROOTS", 10)
+    placement.roots.clear()
+    monkeypatch.setattr(placement.roots._enclosing_spans, "max_entries", 10)
     for number in range(50):
         with trace_context(trace_id=f"trace-{number}", trace_name="Request"):
             pass

@@ -7,7 +7,7 @@ import pytest
 from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id, root_span_id
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.trace_fields import Fields
-from llm_otel_broadcast.tracing.placement import place, roots
+from llm_otel_broadcast.tracing.placement import assign_ids, roots
 
 AROUND = (0xA, 0xB)
 
@@ -15,7 +15,7 @@ AROUND = (0xA, 0xB)
 def placed(current=None, **fields):
     record = Generation("chat")
     record.fields = Fields(**fields)
-    place(record, current)
+    assign_ids(record, current)
     return record
 
 

@@ -119,8 +119,8 @@ def test_arguments_and_results_are_not_even_kept_where_nobody_may_have_them(inst
     @traced_generation
     def answer(question: str):
         yield question
-        running = current_generation()._running
-        kept.extend((running.facts.inputs, running.facts.pieces))
+        call = current_generation()._call
+        kept.extend((call.facts.inputs, call.facts.pieces))
 
     assert list(answer(SECRET)) == [SECRET]
     assert kept == [None, []]

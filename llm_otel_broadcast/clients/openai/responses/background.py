@@ -9,9 +9,9 @@ failed; every later fetch of it, and every fetch of a response that another proc
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from contextlib import suppress
 from typing import Final
+
+from llm_otel_broadcast.host.bounded import BoundedDict
 
 _MAX_AWAITED_RESPONSES: Final = 10_000
 
@@ -19,22 +19,15 @@ _MAX_AWAITED_RESPONSES: Final = 10_000
 class Background:
     """The ids of responses whose end has not been seen; the oldest go first."""
 
-    # No lock: each step on the dict is atomic, and the host's thread waits for nobody.
-
     def __init__(self, limit: int = _MAX_AWAITED_RESPONSES) -> None:
-        self._limit = limit
-        self._awaited_ids: OrderedDict[str, None] = OrderedDict()
+        self._awaited_ids: BoundedDict[str, bool] = BoundedDict(limit)
         # The parent awaits them; the child would report their tokens a second time.
         os.register_at_fork(after_in_child=self._awaited_ids.clear)
 
     def await_end(self, response_id: str) -> None:
         """Note a response that is still being made."""
-        self._awaited_ids[response_id] = None
-        if len(self._awaited_ids) > self._limit:
-            # Another thread may have taken the last one meanwhile.
-            with suppress(KeyError):
-                self._awaited_ids.popitem(last=False)
+        self._awaited_ids[response_id] = True
 
     def end(self, response_id: str) -> bool:
         """Take a response that is finished off the list; True for the caller that does so first."""
-        return self._awaited_ids.pop(response_id, self) is None
+        return self._awaited_ids.pop(response_id) is not None

@@ -1,0 +1,70 @@
+"""Making a scope and a context of OpenTelemetry's current, and taking both back."""
+
+from __future__ import annotations
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+
+from llm_otel_broadcast.tracing.scope import Scope, innermost_scope, set_innermost_scope
+
+
+class Attachment:
+    """A scope and a context of OpenTelemetry's, current between `enter` and `leave`, which may alternate.
+
+    Attributes:
+        scope: the scope; None: outside of all.
+        context: the context; None: the one that is current when it is entered.
+        span: the span to be current in that context; None: the context's own.
+        outside: while it is entered: the context that was current before.
+        inside: while it is entered: the context that is attached; None: there was no need to attach one.
+    """
+
+    __slots__ = ("_previous_scope", "context", "inside", "outside", "scope", "span")
+
+    def __init__(self, scope: Scope | None, context: Context | None = None, span: trace.Span | None = None) -> None:
+        self.scope = scope
+        self.context = context
+        self.span = span
+        self.outside: Context | None = None
+        self.inside: Context | None = None
+        self._previous_scope: Scope | None = None
+
+    def enter(self) -> None:
+        """Make the scope, the context and the span current."""
+        self._previous_scope = innermost_scope()
+        try:
+            set_innermost_scope(self.scope)
+            self.outside = outside = otel_context.get_current()
+            inside = outside if self.context is None else self.context
+            if self.span is not None:
+                inside = trace.set_span_in_context(self.span, inside)
+            if inside is not outside:
+                self.inside = inside
+                otel_context.attach(inside)
+        # a signal handler has raised: nobody will leave what was not entered
+        except BaseException:
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Put back what was current, unless control has moved to another context meanwhile (then ours is not there)."""
+        if innermost_scope() is self.scope:
+            set_innermost_scope(self._previous_scope)
+        inside, outside = self.inside, self.outside
+        if inside is not None and outside is not None:
+            current = otel_context.get_current()
+            if current is inside:
+                # no detach: its token belongs to the thread's or task's context that `enter` ran in, and a generator may be
+                # resumed in another
+                otel_context.attach(outside)
+            elif has_span_of(current, inside):
+                # the program left something of its own behind: that stays, our span does not
+                otel_context.attach(trace.set_span_in_context(trace.get_current_span(outside), current))
+        self.inside = self.outside = self._previous_scope = None
+
+
+def has_span_of(context: Context, inside: Context | None) -> bool:
+    """Return whether the span that is current in a context is the one that a scope made current."""
+    span = None if inside is None else trace.get_current_span(inside)
+    return span is not None and span is not trace.INVALID_SPAN and trace.get_current_span(context) is span

@@ -1,0 +1,197 @@
+"""The spans that a context of the program's opens: the root, a step below it, and when and how they end."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Final
+
+from opentelemetry import trace
+
+from llm_otel_broadcast.fields.ids import new_span_id, root_span_id
+from llm_otel_broadcast.fields.merge import TraceObject, as_text, has_ids, merge, over
+from llm_otel_broadcast.host.guard import Guard, ask
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
+from llm_otel_broadcast.record.failure import Failure
+from llm_otel_broadcast.record.totals import Totals
+from llm_otel_broadcast.record.trace_fields import Fields
+from llm_otel_broadcast.tracing.placement import SpanIds, parent_ids, roots
+from llm_otel_broadcast.tracing.scope import Scope, Sink, current_span_ids, sinks
+
+_OPENING: Final = Guard("opening a trace context")
+_CLOSING: Final = Guard("closing a trace context")
+
+
+class _Process:
+    forks = 0
+
+
+def _after_fork() -> None:
+    _Process.forks += 1
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class ContextSpans:
+    """The spans of one context, from their beginning to their end.
+
+    Attributes:
+        current_span: the span that is to be current inside; None: none of ours.
+        opened: the spans that are open, outermost first.
+    """
+
+    __slots__ = (
+        "_end",
+        "_forks",
+        "_late_name",
+        "_needs_generations",
+        "_own_fields",
+        "_scope",
+        "_sinks",
+        "current_span",
+        "opened",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        own_fields: TraceObject,
+        *,
+        late_name: object = None,
+        needs_generations: bool = False,
+        end: Callable[[EnclosingSpan], None] | None = None,
+    ) -> None:
+        """Prepare the spans; `open` opens them.
+
+        Args:
+            scope: the context's scope, which they become part of.
+            own_fields: the fields stated for this context.
+            late_name: what is asked for the outermost span's name at the end; such a span is never the one root of its name
+                that calls elsewhere refer to.
+            needs_generations: they are sent only if a generation happened below.
+            end: called with each span that ends, in place of `hand_over`.
+        """
+        self._scope = scope
+        self._own_fields = own_fields
+        self._late_name = late_name
+        self._needs_generations = needs_generations
+        self._end = end
+        self._forks = _Process.forks
+        self._sinks = sinks.all
+        self.current_span: trace.Span | None = None
+        self.opened: tuple[EnclosingSpan, ...] = ()
+
+    def open(self) -> None:
+        """Open the spans, below what is current, and complete the scope."""
+        self._forks = _Process.forks
+        with _OPENING:
+            scope, own_fields = self._scope, self._own_fields
+            outer = scope.outer or Scope({})
+            scope.context_fields = context_fields = over(outer.context_fields, own_fields)
+            # a step is of this context only, not of calls inside
+            span_name = as_text(context_fields.pop("span_name", None))
+            fields = self._fields()
+            if fields.private:
+                outer.hide_errors()
+            is_detached = has_ids(own_fields) or not outer.enclosing_spans
+            current = current_span_ids()
+            if is_detached:
+                ids = parent_ids(fields, current)
+                scope.enclosing_spans = ()
+                scope.ignores_current_span = bool(fields.trace_id or fields.parent_span_id)
+            else:
+                ids = outer.anchor(current)
+                scope.enclosing_spans = outer.enclosing_spans
+                scope.ignores_current_span = outer.ignores_current_span
+            for name, is_root in self._names(fields, span_name, is_detached=is_detached):
+                ids = self._open_span(name, ids, is_root=is_root)
+            has_trace = bool(scope.enclosing_spans or fields.trace_id or current)
+            scope.parent_ids = ids if has_trace else (0, ids[1])
+
+    def _fields(self) -> Fields:
+        context_fields: TraceObject = self._scope.context_fields
+        for sink in sinks.all[:1]:
+            context_fields = sink.around(context_fields)
+        return merge(None, None, None, context_fields)
+
+    def _names(self, fields: Fields, span_name: str | None, *, is_detached: bool) -> list[tuple[str, bool]]:
+        """Return the names of the spans to open, outermost first, and whether each is the root."""
+        names = []
+        trace_name = as_text(self._own_fields.get("trace_name"))
+        if is_detached:
+            if (trace_name or span_name) and fields.trace_name and not fields.parent_span_id:
+                names.append((fields.trace_name, True))
+        elif trace_name:
+            names.append((trace_name, False))
+        if span_name:
+            names.append((span_name, False))
+        return names
+
+    def _open_span(self, name: str, above: SpanIds, *, is_root: bool) -> SpanIds:
+        """Open a span below another; return its own ids."""
+        scope = self._scope
+        trace_id, parent = above
+        span_id = new_span_id()
+        if is_root and self._late_name is None and roots.claim(trace_id, name, parent, scope.start_ns):
+            span_id = root_span_id(trace_id, name)
+        enclosing_span = EnclosingSpan(name, trace_id, span_id, parent, scope.start_ns, opener=Opener.CONTEXT)
+        enclosing_span.totals = None if scope.enclosing_spans else (Totals(), Totals())
+        enclosing_span.needs_generations = self._needs_generations
+        enclosing_span.ignores_current_span = scope.ignores_current_span
+        enclosing_span.fields = self._fields()
+        self.opened = (*self.opened, enclosing_span)
+        scope.enclosing_spans = (*scope.enclosing_spans, enclosing_span)
+        for sink in sinks.all[:1]:
+            with trace.use_span(self.current_span) if self.current_span else nullcontext():
+                app_span = sink.enclosing_span_opened(enclosing_span, scope.context_fields)
+                self.current_span = app_span or self.current_span
+        # the app's traces do not have it
+        if self.current_span is None:
+            enclosing_span.ignores_current_span = scope.ignores_current_span = True
+        return enclosing_span.trace_id, enclosing_span.span_id
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the spans, innermost first; only the first time counts."""
+        with _CLOSING:
+            self._scope.is_over = True
+            opened, self.opened = self.opened, ()
+            # forked meanwhile: they are the parent's to end
+            if self._forks != _Process.forks:
+                return
+            now_ns = time.time_ns()
+            if opened and self._late_name is not None:
+                opened[0].name = as_text(self._late_name) or opened[0].name
+            for enclosing_span in reversed(opened):
+                # a lane that sees the end is to know whether the span has outlived its settings
+                self.listeners(enclosing_span)
+                # the clock may have been set back
+                now_ns = max(now_ns, enclosing_span.latest_end_ns, enclosing_span.start_ns)
+                enclosing_span.end_ns = now_ns
+                enclosing_span.failure = _failure(enclosing_span, error)
+                (self._end or self.hand_over)(enclosing_span)
+
+    def hand_over(self, enclosing_span: EnclosingSpan) -> None:
+        """Tell all listeners that a span has ended."""
+        for sink in self.listeners(enclosing_span):
+            sink.enclosing_span_closed(enclosing_span, self._scope.context_fields)
+
+    def listeners(self, enclosing_span: EnclosingSpan) -> tuple[Sink, ...]:
+        """Return who is told of a span's end: the sinks of now, and of its beginning (`uninstrument` in between)."""
+        listeners = list(sinks.all)
+        for sink in self._sinks:
+            last = sink
+            while last.successor is not None:
+                last, enclosing_span.has_outlived_settings = last.successor, True
+            if last not in listeners:
+                listeners.append(last)
+        return tuple(listeners)
+
+
+def _failure(enclosing_span: EnclosingSpan, error: BaseException | None) -> Failure | None:
+    # a generator that is closed early has not failed
+    if error is None or isinstance(error, GeneratorExit):
+        return None
+    return Failure(type(error).__qualname__, "" if enclosing_span.hides_error_text else ask(lambda: str(error), ""))
