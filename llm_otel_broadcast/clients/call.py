@@ -18,7 +18,9 @@ from opentelemetry import trace
 from llm_otel_broadcast.clients.gateways import note_refusal, note_transport
 from llm_otel_broadcast.clients.reader import Reader, answer_of, describe, merged_arguments
 from llm_otel_broadcast.clients.streams import is_http, is_raw, is_stream, watch_body, watch_raw, watch_stream
+from llm_otel_broadcast.host.forks import importing
 from llm_otel_broadcast.host.guard import Guard, ask
+from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation
 
@@ -187,7 +189,9 @@ class Call:
     def parsed(self, answer: Any) -> None:
         """Read the answer of a raw response that the caller has parsed, instead of its bytes in the background."""
         record = self.record
-        if record.settle_by(functools.partial(self.reader.read_response, record, answer)):
+        pending = record.pending
+        if pending is not None and pending.run_instead(functools.partial(self.reader.read_response, record, answer)):
+            record.pending = None
             self._observer.settled(record)
 
     def returned(self, result: Any) -> Any:
@@ -238,6 +242,7 @@ def begin(
     call = None
     with _REQUEST:
         record = Generation(reader.operation, reader.api)
+        record.read_content = _content_of
         arguments = dict(kwargs)
         call = Call(observer, reader, record, arguments, encloses=encloses)
         with _ASKING:
@@ -258,6 +263,14 @@ def _keep_tees(arguments: dict[str, Any], asked: dict[str, Any]) -> None:
     for name in arguments:
         if name not in overridden:
             arguments[name] = asked[name]
+
+
+def _content_of(record: Generation) -> Content:
+    """Read a record's content, in the background."""
+    # A fork in the middle of an import would leave the child a module half made.
+    with importing:
+        from llm_otel_broadcast.clients.openai.messages import content_of
+    return content_of(record)
 
 
 def is_under_way() -> bool:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.host.guard import Guard
 
 if TYPE_CHECKING:
@@ -25,14 +26,15 @@ def keep_body(call: Call, response: Any) -> None:
         measure(call.record, response)
         return
     call.record.size += getattr(response, "num_bytes_downloaded", 0)
+    call.record.pending = Deferred(_read_body, call, response)
 
-    def read_late() -> None:
-        body = getattr(response, "_content", None)
-        if isinstance(body, bytes):
-            with _BODY, suppress(ValueError):  # what is no JSON says nothing, and is no error of ours
-                call.reader.read_body(call.record, body)
 
-    call.record.pending = read_late
+def _read_body(call: Call, response: Any) -> None:
+    body = getattr(response, "_content", None)
+    if isinstance(body, bytes):
+        # what is no JSON says nothing, and is no error of ours
+        with _BODY, suppress(ValueError):
+            call.reader.read_body(call.record, body)
 
 
 class ParsedAnswer(dict[Any, Any]):

@@ -11,6 +11,7 @@ from llm_otel_broadcast.connection.report import SentTrace
 from llm_otel_broadcast.connection.time_limit import within
 from llm_otel_broadcast.delivery.seams import LeftOut, Outcome
 from llm_otel_broadcast.host.guard import Caught
+from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.record.server import Server
@@ -25,6 +26,24 @@ _SECOND: Final = 1_000_000_000
 _NAME: Final = "Test trace of llm-otel-broadcast"
 _USAGE: Final = {"input_tokens": 50, "output_tokens": 100, "total_tokens": 150, "cache_read_tokens": 20}
 _COST: Final = {"reasoning_tokens": 10, "input_cost": 0.005, "output_cost": 0.015, "cost": 0.02}
+_CONTENT: Final = Content(
+    inputs=[
+        {"role": "system", "parts": [{"type": "text", "content": "You answer questions about geography."}]},
+        {"role": "user", "parts": [{"type": "text", "content": "What is the capital of France?"}]},
+    ],
+    outputs=[
+        {
+            "role": "assistant",
+            "parts": [
+                {
+                    "type": "text",
+                    "content": "The capital of France is Paris. This is a test trace: no model was called.",
+                }
+            ],
+            "finish_reason": "stop",
+        }
+    ],
+)
 _PATIENCE: Final = 4
 """Timeouts that rendering, an exporter and a second encoding may take together."""
 
@@ -56,7 +75,7 @@ def _send(destination: Destination, record: Generation) -> Outcome:
         made = parts.render(record)
         spans = [parts.enclosing_span(enclosing_span, record.fields) for enclosing_span in record.enclosing_spans]
         spans += [] if isinstance(made, LeftOut) else made
-        outcome = parts.transport.send([_marked(span) for span in spans], divisible=False)
+        outcome = parts.transport.send([_marked(span) for span in spans if span is not None], divisible=False)
         if outcome.kind == "ok" and not parts.transport.flush():
             raise TimeoutError
         return outcome
@@ -92,12 +111,8 @@ def _fill(record: Generation) -> None:
     record.request_model = record.response_model = "openai/gpt-4o"
     record.parameters = {"temperature": 0.7, "max_tokens": 150}
     record.wants_content = True
-    record.messages = [
-        {"role": "system", "content": "You answer questions about geography."},
-        {"role": "user", "content": "What is the capital of France?"},
-    ]
-    answer = "The capital of France is Paris. This is a test trace: no model was called."
-    record.choices = [Choice(finish_reason="stop", content=answer)]
+    record.read_content = lambda _: _CONTENT
+    record.choices = [Choice(finish_reason="stop")]
     record.response_id = f"gen-test-{record.span_id:016x}"
     record.usage = Usage(**_USAGE, **_COST)  # type: ignore[arg-type]
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from llm_otel_broadcast.host.guard import Callback
 from llm_otel_broadcast.host.suppression import untraced
-from llm_otel_broadcast.record.generation import Choice, Generation
+from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.privacy import PARTS
@@ -48,10 +48,7 @@ def narrow(record: Generation) -> None:
     if "tools" in unwanted:
         record.tools = None
     if "outputs" in unwanted:
-        record.choices = [
-            Choice(one.index, one.role, one.finish_reason, native_finish_reason=one.native_finish_reason)
-            for one in record.choices
-        ]
+        record.choices = [choice.without_texts() for choice in record.choices]
 
 
 def _role_of(message: object) -> object:
@@ -122,7 +119,7 @@ def hash_of(user: str) -> str:
 
 
 class View:
-    """What content passes through on its way to one destination. Parts as the dialect makes them; texts wherever they are."""
+    """What content passes through on its way to one destination. Neutral parts; texts wherever they are."""
 
     def __init__(self, hide: frozenset[str], redact: Callback | None) -> None:
         self.hides = hide

@@ -66,8 +66,9 @@ def render(parts: LaneParts, enclosing_spans: SentSpans, item: Item) -> LeftOut 
             return spans
         item.spans = spans
         item.enclosing_spans = [
-            parts.enclosing_span(due, due.fields or record.fields)
+            span
             for due in enclosing_spans.due(record.enclosing_spans)
+            if (span := parts.enclosing_span(due, due.fields or record.fields)) is not None
         ]
         return None
     return Unreadable(type(caught.error).__name__)
@@ -81,7 +82,10 @@ def _render_enclosing_span(
     if not enclosing_span.generations and not parts.chooses(enclosing_span):
         return LeftOut("sampled")
     if not enclosing_spans.has(key_of(enclosing_span)):
-        item.enclosing_spans = [parts.enclosing_span(enclosing_span, enclosing_span.fields or NO_FIELDS)]
+        span = parts.enclosing_span(enclosing_span, enclosing_span.fields or NO_FIELDS)
+        if span is None:
+            return Withdrawn()
+        item.enclosing_spans = [span]
     return None
 
 

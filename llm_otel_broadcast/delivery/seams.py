@@ -89,7 +89,7 @@ class LaneParts:
     Attributes:
         transport: sends.
         render: makes the spans of a generation, or of another's span.
-        block: makes a block's span, with the fields that it is for.
+        enclosing_span: makes an enclosing span's data, with the fields that it is for; None: the destination gets no such spans.
         delay: says how long to wait before the next try.
         chooses: whether a block without generations is sent; any other is sent with what is below it.
         shrink: makes the spans of a record again, smaller than they are; None: they cannot be.
@@ -98,7 +98,7 @@ class LaneParts:
 
     transport: Transport
     render: Callable[[Any], list[SpanData] | LeftOut]
-    enclosing_span: Callable[[EnclosingSpan, Fields], SpanData]
+    enclosing_span: Callable[[EnclosingSpan, Fields], SpanData | None]
     delay: RetryPolicy
     chooses: Callable[[EnclosingSpan], bool] = every
     shrink: Callable[[Any, list[SpanData]], list[SpanData] | None] = never_smaller

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
 
-from llm_otel_broadcast.fields.json_cut import CUT, cut, encoder
+from llm_otel_broadcast.fields.json_cut import CUT, cut, encoder, size_within
 from llm_otel_broadcast.host.guard import ask
 
 MAX_CHARACTERS: Final = 1_000_000
@@ -188,6 +188,14 @@ def bounded_json(value: object, limit: int = MAX_CHARACTERS) -> tuple[str, bool]
     budget = Budget(nodes=min(_MAX_NODES, 2 * limit))
     simple = plain(value, budget)
     return plain_json(simple, limit, is_cut=budget.nodes <= 0 or budget.characters < 0)
+
+
+def cut_plain(values: list[Any], limit: int = MAX_CHARACTERS) -> tuple[list[Any], bool]:
+    """Return a list of JSON's own types, cut so that its JSON text has at most `limit` characters, and whether it was cut."""
+    kept = cut(values, limit)
+    if kept is not values and size_within(kept, limit) is None:
+        return [{"truncated": {"reason": "too_large"}}], True
+    return kept, kept is not values
 
 
 def plain_json(simple: Any, limit: int = MAX_CHARACTERS, *, is_cut: bool = False) -> tuple[str, bool]:

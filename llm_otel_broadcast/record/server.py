@@ -7,12 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Who answers: provider name as the GenAI conventions spell it, and where."""
+    """Who answers, and where.
+
+    Attributes:
+        provider: its name as the GenAI conventions spell it, the host where that is all that is known; empty: unknown.
+        address: the host.
+        port: the port.
+        is_openrouter: it is OpenRouter itself, not something that speaks as it does.
+        vendor: what begins the names of facts that the conventions know of one provider's API only (`openai`);
+            `gen_ai` for all others.
+    """
 
     provider: str
     address: str
     port: int | None = None
     is_openrouter: bool = False
+    vendor: str = "gen_ai"
 
     @property
     def is_known(self) -> bool:
@@ -20,4 +30,4 @@ class Server:
         return self.provider != self.address
 
 
-UNKNOWN_SERVER = Server(provider="openai", address="")
+UNKNOWN_SERVER = Server(provider="openai", address="", vendor="openai")

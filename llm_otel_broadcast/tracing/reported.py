@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.json_text import bounded_json
+from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.host.guard import Guard, ask
+from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.record.server import Server
@@ -119,19 +121,32 @@ class Facts:
         record.choices = [Choice(finish_reason=self.finish_reason)] if self.finish_reason else []
         if content:
             record.wants_content = True
+            record.read_content = _content_of
             record.size += sum(map(_size, (*self.pieces, *(self.inputs or {}).values())))
-            record.pending = lambda: self._fill(record)
+            record.pending = Deferred(self._fill, record)
         record.end(enclosing_span.failure, at_ns=enclosing_span.end_ns)
         return record
 
     def _fill(self, record: Generation) -> None:
         """Turn arguments and results into text; in the background, because it takes JSON."""
         if self.inputs and "inputs" not in record.unwanted:
-            record.messages = [{"role": "user", "content": _as_text(self.inputs)}]
+            record.messages = [{"role": "user", "parts": [{"type": "text", "content": _as_text(self.inputs)}]}]
         if self.pieces and "outputs" not in record.unwanted:
             choice = record.choices[0] if record.choices else Choice()
             choice.content = _joined(self.pieces)
             record.choices = [choice]
+
+
+def _content_of(record: Generation) -> Content:
+    """Return what `_fill` has kept, which is neutral content already."""
+    inputs = [message for message in record.messages or () if isinstance(message, dict)]
+    return Content(inputs=inputs, outputs=[_message(choice) for choice in record.choices])
+
+
+def _message(choice: Choice) -> dict[str, object]:
+    parts = [{"type": "text", "content": choice.content}] if choice.content else []
+    finish = {"finish_reason": choice.finish_reason} if choice.finish_reason else {}
+    return {"role": choice.role, "parts": parts, **finish}
 
 
 def report(scope: Scope, told: Mapping[str, object]) -> None:

@@ -9,6 +9,9 @@ from weakref import WeakKeyDictionary
 
 from llm_otel_broadcast.record.server import UNKNOWN_SERVER, Server
 
+_VENDOR: Final = "openai"
+_VENDOR_PROVIDERS: Final = frozenset({"openai", "azure.ai.openai"})
+"""Providers whose calls carry the conventions' `openai.*` attributes."""
 _BY_DOMAIN: Final = (
     ("openrouter.ai", "openrouter"),
     ("openai.azure.com", "azure.ai.openai"),
@@ -82,7 +85,9 @@ def _read(client: Any, url: Any) -> Server:
     # openai 3: `OpenAI(provider=bedrock(...))`
     names += str(getattr(getattr(client, "_provider_runtime", None), "name", "")).title()
     provider = next((provider for part, provider in _BY_CLIENT if part in names), None) or _provider_of(host)
-    return Server(provider, host, port, is_openrouter=_is_below(host, "openrouter.ai"))
+    # A host that nobody knows speaks OpenAI's API, and may be a proxy of theirs.
+    vendor = _VENDOR if provider == host or provider in _VENDOR_PROVIDERS else "gen_ai"
+    return Server(provider, host, port, is_openrouter=_is_below(host, "openrouter.ai"), vendor=vendor)
 
 
 def _provider_of(host: str) -> str:

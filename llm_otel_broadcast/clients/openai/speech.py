@@ -8,6 +8,7 @@ from typing import Any, Final
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.usage import read_usage
 from llm_otel_broadcast.clients.reader import NoFold, members_of, note, text_of
+from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.record.generation import Generation
 
 _DONE: Final = b'"speech.audio.done"'
@@ -48,7 +49,7 @@ class SpeechReader:
         size = getattr(response, "num_bytes_downloaded", None)
         note(record, body_size=size if isinstance(size, int) and size else None)
         if any(kind in str(getattr(response, "headers", {}).get("content-type")) for kind in ("event-stream", "json")):
-            record.pending = lambda: self._read_end(record, response)
+            record.pending = Deferred(self._read_end, record, response)
 
     def _read_end(self, record: Generation, response: Any) -> None:
         body = getattr(response, "_content", None)  # absent when the caller did not keep the answer himself

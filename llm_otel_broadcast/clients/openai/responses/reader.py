@@ -14,6 +14,7 @@ import json
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.arguments import keep_argument
+from llm_otel_broadcast.clients.openai.requested_output import name_requested_output
 from llm_otel_broadcast.clients.openai.responses.background import Background
 from llm_otel_broadcast.clients.openai.responses.events import ResponseFold
 from llm_otel_broadcast.clients.openai.responses.whole import FETCH, UNFINISHED, conversation_of, read_answer
@@ -154,4 +155,6 @@ def _parameters(kwargs: dict[str, Any]) -> dict[str, object]:
     elif text is not None:
         form = members_of(members_of(text).get("format"))
         asked["response_format"] = {"type": form.get("type"), "name": form.get("name")}
+    if asked:
+        name_requested_output(asked)
     return asked
