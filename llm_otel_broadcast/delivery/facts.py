@@ -76,7 +76,7 @@ def content_for(
 
     def sent(part: ContentPart, values: Sequence[Part]) -> Sequence[Part]:
         if view is not None and values:
-            values = view.shown(part, list(values))
+            values = view.apply(part, values)
         if not values:
             return ()
         values, is_cut = cut_plain(list(values), max_chars)
