@@ -206,7 +206,9 @@ class Call:
     def parsed(self, answer: Any) -> None:
         """Read the answer of a raw response that the caller has parsed, instead of its bytes in the background."""
         record = self.record
-        if record.settle_by(functools.partial(self.reader.read_response, record, answer)):
+        pending = record.pending
+        if pending is not None and pending.run_instead(functools.partial(self.reader.read_response, record, answer)):
+            record.pending = None
             self._observer.settled(record)
 
     def returned(self, result: Any) -> Any:
@@ -295,6 +297,7 @@ class Patchpoint:
             reader, library = self.reader, self.library
             record = Generation(reader.operation, reader.api)
             record.traced_below = self.traced_below
+            record.read_content = library.content_of
             arguments = dict(kwargs)
             call = Call(self, observer, record, arguments)
             with _ASKING:

@@ -20,6 +20,7 @@ from llm_otel_broadcast.clients.reader import (
     note,
     text_of,
 )
+from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.host.guard import ask
 from llm_otel_broadcast.record.generation import Attempt, Generation
 
@@ -55,7 +56,7 @@ def note_refusal(record: Generation, error: BaseException) -> None:
     note_error_metadata(record, members_of(error).get("body"))
     response = members_of(error).get("response")
     if response is not None:
-        record.pending = partial(_read_envelope, record, response)
+        record.pending = Deferred(_read_envelope, record, response)
         return
     envelope = _event_behind(error)
     if envelope is not None:

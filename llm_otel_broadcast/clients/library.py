@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from llm_otel_broadcast.clients.neutral_parts import output_messages
 from llm_otel_broadcast.clients.reader import describe
 from llm_otel_broadcast.clients.request_fields import NO_REQUEST_FIELDS, RequestFields
+from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.server import UNKNOWN_SERVER, Server
@@ -83,6 +85,13 @@ class ClientLibrary(Protocol):
     def request_usage(self, record: Generation, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """Return the arguments with token counts asked for, where the call streams and its caller has left that open."""
         return arguments
+
+    def content_of(self, record: Generation) -> Content:
+        """Return a call's content in neutral form, from what its reader has put on the record; asked in the background only.
+
+        What is not overridden gives the answers alone: what a record keeps of messages and tools is the library's own form.
+        """
+        return Content(outputs=output_messages(record.choices, record.server_calls))
 
     def describe_error(self, error: BaseException) -> Failure:
         """Return what an exception of the library says."""

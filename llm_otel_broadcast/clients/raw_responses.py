@@ -13,6 +13,7 @@ from weakref import ref
 
 from llm_otel_broadcast.clients.close_hook import hook_close
 from llm_otel_broadcast.clients.streams import StreamWatch, is_stream, swap_iterator
+from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.host.guard import Guard
 
 if TYPE_CHECKING:
@@ -86,16 +87,16 @@ def keep_body(call: Call, response: Any) -> None:
     if call.reader.measure(call.record, response):
         return
     call.record.size += getattr(response, "num_bytes_downloaded", 0)
+    call.record.pending = Deferred(_read_body, call, response)
 
-    def read_late() -> None:
-        # Only now: httpx closes the connection an instant before it sets `_content` (`Response.read`).
-        body = getattr(response, "_content", None)
-        if isinstance(body, bytes):
-            # A body that is no JSON (a proxy's HTML page) has nothing to read, and is no error of ours.
-            with _BODY, suppress(ValueError):
-                call.reader.read_body(call.record, body)
 
-    call.record.pending = read_late
+def _read_body(call: Call, response: Any) -> None:
+    # Only now: httpx closes the connection an instant before it sets `_content` (`Response.read`).
+    body = getattr(response, "_content", None)
+    if isinstance(body, bytes):
+        # A body that is no JSON (a proxy's HTML page) has nothing to read, and is no error of ours.
+        with _BODY, suppress(ValueError):
+            call.reader.read_body(call.record, body)
 
 
 # `parse` stores what it made with `self._parsed_by_type[cache_key] = parsed`, as its last step (openai/_legacy_response.py,

@@ -149,7 +149,12 @@ def parameters_of(kwargs: Mapping[str, Any], names: Mapping[str, str]) -> dict[s
         kwargs: the call's arguments.
         names: of the arguments that may go on a span, the record's names by those of the client.
     """
-    return {names[name]: kwargs[name] for name in kwargs.keys() & names.keys() if is_set(kwargs[name])}
+    # `is_set`, without a call for each argument.
+    return {
+        names[name]: kwargs[name]
+        for name in kwargs.keys() & names.keys()
+        if type(kwargs[name]).__name__ not in ABSENT_TYPES
+    }
 
 
 def note(record: Generation, **facts: Detail | None) -> None:

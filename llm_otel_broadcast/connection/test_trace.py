@@ -12,6 +12,7 @@ from llm_otel_broadcast.connection.time_limit import within
 from llm_otel_broadcast.delivery.seams import LeftOut
 from llm_otel_broadcast.delivery.sender import post
 from llm_otel_broadcast.host.guard import Caught
+from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.record.server import Server
@@ -26,6 +27,24 @@ _SECOND_NS: Final = 1_000_000_000
 _NAME: Final = "Test trace of llm-otel-broadcast"
 _USAGE: Final = {"input_tokens": 50, "output_tokens": 100, "total_tokens": 150, "cache_read_tokens": 20}
 _COST: Final = {"reasoning_tokens": 10, "input_cost": 0.005, "output_cost": 0.015, "cost": 0.02}
+_CONTENT: Final = Content(
+    inputs=[
+        {"role": "system", "parts": [{"type": "text", "content": "You answer questions about geography."}]},
+        {"role": "user", "parts": [{"type": "text", "content": "What is the capital of France?"}]},
+    ],
+    outputs=[
+        {
+            "role": "assistant",
+            "parts": [
+                {
+                    "type": "text",
+                    "content": "The capital of France is Paris. This is a test trace: no model was called.",
+                }
+            ],
+            "finish_reason": "stop",
+        }
+    ],
+)
 # Of the destination's timeouts: what rendering, an exporter and a second encoding may take together.
 _MAX_TIMEOUTS: Final = 4
 
@@ -56,7 +75,8 @@ def _send(destination: Destination, record: Generation) -> Answer:
     parts = parts_for(replace(destination, sampling_rate=1.0, filter_rules=None, api_keys=None))
     try:
         rendered = parts.render(record)
-        spans = [parts.enclosing_span(enclosing_span, record.fields) for enclosing_span in record.enclosing_spans]
+        enclosing = [parts.enclosing_span(enclosing_span, record.fields) for enclosing_span in record.enclosing_spans]
+        spans = [span for span in enclosing if span is not None]
         spans += [] if isinstance(rendered, LeftOut) else rendered
         # After rendering: privacy settings keep metadata back, and the mark must get through.
         spans = [replace(span, attributes={**span.attributes, "test": True}) for span in spans]
@@ -92,12 +112,8 @@ def _fill(record: Generation) -> None:
     record.request_model = record.response_model = "openai/gpt-4o"
     record.parameters = {"temperature": 0.7, "max_tokens": 150}
     record.wants_content = True
-    record.messages = [
-        {"role": "system", "content": "You answer questions about geography."},
-        {"role": "user", "content": "What is the capital of France?"},
-    ]
-    answer = "The capital of France is Paris. This is a test trace: no model was called."
-    record.choices = [Choice(finish_reason="stop", content=answer)]
+    record.read_content = lambda _: _CONTENT
+    record.choices = [Choice(finish_reason="stop")]
     record.response_id = f"gen-test-{record.span_id:016x}"
     record.usage = Usage(**_USAGE, **_COST)  # type: ignore[arg-type]
 

@@ -1,53 +1,115 @@
-"""What is known of a record, by the names that filter rules have for it. Pure."""
+"""What a dialect is given of a record for one destination: facts without content, and content that has been viewed and cut.
+
+What is not in these values cannot be leaked by a dialect: they hold nothing of the record's but plain facts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
-from llm_otel_broadcast.dialects.content import input_messages, output_messages, system_instructions
-from llm_otel_broadcast.fields.json_text import bounded_json
-from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.usage import Cost
+from llm_otel_broadcast.delivery.privacy import View
+from llm_otel_broadcast.fields.json_text import MAX_CHARACTERS, cut_plain
+from llm_otel_broadcast.record.content import Content, ContentPart
+from llm_otel_broadcast.record.enclosing_facts import EnclosingSpanFacts
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.failure import Failure
+from llm_otel_broadcast.record.generation import Generation, GenerationFacts, ServerCall
+from llm_otel_broadcast.record.media import Part
+from llm_otel_broadcast.record.trace_fields import Fields
 
-_TEXTS: Final = ("content", "response", "arguments", "server_tool_call", "server_tool_call_response")
-"""Members of parts that say something."""
-
-
-def facts_of(record: Generation, cost: Cost | None) -> Callable[[str], Sequence[object]]:
-    """Return what answers for each field: nothing where it is not known."""
-    usage = record.usage
-    known: Mapping[str, Callable[[], Sequence[object]]] = {
-        "model": lambda: (record.request_model, record.response_model),
-        "provider": lambda: (provider_of(record),),
-        "session_id": lambda: (record.fields.session_id,),
-        "user_id": lambda: (record.fields.user,),
-        "api_key_name": lambda: (record.fields.metadata.get("api_key_name"),),
-        "finish_reason": lambda: [choice.finish_reason for choice in record.choices],
-        "input": lambda: (said_in([*_system(record), *input_messages(record.messages or ())]),),
-        "output": lambda: (said_in(output_messages(record.choices, record.server_calls)),),
-        "total_cost": lambda: (cost.total if cost else None,),
-        "total_tokens": lambda: (usage.total_tokens if usage else None,),
-        "prompt_tokens": lambda: (usage.input_tokens if usage else None,),
-        "completion_tokens": lambda: (usage.output_tokens if usage else None,),
-    }
-    return lambda field: known[field]()
+_NO_CONTENT: Final = Content()
 
 
-def provider_of(record: Generation) -> str | None:
-    """Return who served the model; where that is not told, the model's author, else whom the call went to."""
-    if record.serving_provider:
-        return record.serving_provider
-    author, slash, _ = (record.request_model or "").partition("/")
-    return author if slash and author else record.server.provider
+def facts_of(record: Generation, fields: Fields) -> GenerationFacts:
+    """Return the facts of a record that has ended and settled; `fields`: those that the destination may have."""
+    facts = GenerationFacts()
+    for name in GenerationFacts.__slots__:
+        setattr(facts, name, getattr(record, name))
+    facts.fields = fields
+    facts.failure = _without_text(record.failure)
+    facts.choices = [choice.without_texts() for choice in record.choices]
+    facts.server_calls = [ServerCall(call.kind, status=call.status) for call in record.server_calls]
+    return facts
 
 
-def said_in(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Return the texts of messages, one below the other, without quotes and escapes, so that rules find them."""
-    parts = [part for message in messages for part in message.get("parts", ())]
-    said = [part[name] for part in parts for name in _TEXTS if part.get(name)]
-    return "\n".join(text if isinstance(text, str) else bounded_json(text)[0] for text in said)
+def enclosing_facts_of(enclosing_span: EnclosingSpan, fields: Fields) -> EnclosingSpanFacts:
+    """Return the facts of an enclosing span; `fields`: those that the destination may have."""
+    totals: dict[str, float] = {}
+    # What went to no lane is in the first sum only, estimated costs are in the second only.
+    for sums in enclosing_span.totals or ():
+        totals |= {name: max(value, totals.get(name, value)) for name, value in sums.told().items()}
+    return EnclosingSpanFacts(
+        name=enclosing_span.name,
+        trace_id=enclosing_span.trace_id,
+        span_id=enclosing_span.span_id,
+        parent_span_id=enclosing_span.parent_span_id,
+        start_ns=enclosing_span.start_ns,
+        end_ns=enclosing_span.end_ns,
+        fields=fields,
+        failure=_without_text(enclosing_span.failure),
+        totals=totals,
+    )
 
 
-def _system(record: Generation) -> list[dict[str, Any]]:
-    return [{"role": "system", "parts": system_instructions(record.instructions)}] if record.instructions else []
+def content_of(record: Generation) -> Content:
+    """Return all content of a record, as its client library reads it."""
+    return record.read_content(record) if record.read_content is not None else _NO_CONTENT
+
+
+def content_for(
+    record: Generation, content: Content, view: View | None = None, max_chars: int = MAX_CHARACTERS
+) -> Content:
+    """Return what is sent of a record's content.
+
+    Args:
+        record: whose content it is.
+        content: all of it.
+        view: what it has to pass through; None: it is sent as it is.
+        max_chars: characters of JSON that each of its parts may take.
+
+    Raises:
+        WithheldError: nothing may be sent.
+    """
+    shortened: set[ContentPart] = set()
+
+    def sent(part: ContentPart, values: Sequence[Part]) -> Sequence[Part]:
+        if view is not None and values:
+            values = view.apply(part, values)
+        if not values:
+            return ()
+        values, is_cut = cut_plain(list(values), max_chars)
+        if is_cut:
+            shortened.add(part)
+        return values
+
+    # In this order, which is the one that the program's own function gets the texts in.
+    system = sent("system", content.system)
+    inputs = sent("inputs", content.inputs)
+    outputs = sent("outputs", content.outputs)
+    tools = sent("tools", content.tools)
+    return Content(
+        system,
+        inputs,
+        outputs,
+        tools,
+        error_text=error_text_for(record.failure, view),
+        omitted_characters=record.omitted_characters,
+        shortened=frozenset(shortened),
+    )
+
+
+def error_text_for(failure: Failure | None, view: View | None = None) -> str:
+    """Return what is sent of an error's text.
+
+    Raises:
+        WithheldError: nothing may be sent.
+    """
+    if failure is None or not failure.message:
+        return ""
+    return failure.message if view is None else view.error_text(failure.message)
+
+
+def _without_text(failure: Failure | None) -> Failure | None:
+    return replace(failure, message="") if failure is not None and failure.message else failure

@@ -1,4 +1,7 @@
-"""What of a record one destination may have. Pure, but for the program's own function that redacts."""
+"""What of a record one destination may have: neutral content and fields, before any dialect gets them.
+
+Pure, but for the program's own function that redacts.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,28 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.host.guard import Callback
 from llm_otel_broadcast.host.suppression import untraced
-from llm_otel_broadcast.record.generation import Choice, Generation
+from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.media import Part
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.privacy import PARTS
 
 SYSTEM_ROLES: Final = frozenset({"system", "developer"})
+# Also inside longer texts; up to a quote or bracket, which ends a link in prose, Markdown and JSON.
 _URL: Final = re.compile(r"""\b[a-zA-Z][a-zA-Z0-9+.-]{1,15}://[^\s"'<>`\\]+""")
 _HIDDEN_URL: Final = "[url]"
 _IMAGES: Final = frozenset({"image", "image_url", "input_image"})
-_TELLING: Final = frozenset({"inputs", "outputs", "system", "tools", "tool_arguments"})
-"""Parts that an error's text may quote."""
-_OF_MESSAGES: Final = frozenset({"role", "finish_reason"})
-_OF_PARTS: Final = frozenset({"type", "modality", "mime_type", "id", "status"})
-_NAMED: Final = frozenset({"tool_call", "server_tool_call"})
-"""Kinds of parts whose name is a tool's, which is no content."""
+_QUOTED_BY_ERRORS: Final = frozenset({"inputs", "outputs", "system", "tools", "tool_arguments"})
+"""Parts that an error's text may quote: APIs repeat what they refuse."""
+# What says what a message or a part is. It is no content, and consumers could not read a message without it.
+_MESSAGE_FACTS: Final = frozenset({"role", "finish_reason"})
+_PART_FACTS: Final = frozenset({"type", "modality", "mime_type", "id", "status"})
+_NAMED_TYPES: Final = frozenset({"tool_call", "server_tool_call"})
+"""Types of parts whose name is a tool's, which is no content."""
 
 
 class WithheldError(Exception):
@@ -37,36 +43,40 @@ def allows_content(record: Generation, *, privacy_mode: bool) -> bool:
 
 
 def narrow(record: Generation) -> None:
-    """Let go of what is unwanted in a record: it is not referenced any longer."""
+    """Drop what is unwanted in a record: it is not referenced any longer."""
     unwanted = record.unwanted
     if "inputs" in unwanted or ("embeddings" in unwanted and record.operation == "embeddings"):
         record.messages = record.instructions = None
     elif "system" in unwanted:
         record.instructions = None
-        if record.messages:  # none yet: they pass by later, one by one, and are left out in the background
+        # None yet where they pass by later, one by one (realtime): those are left out in the background.
+        if record.messages:
             record.messages = [message for message in record.messages if _role_of(message) not in SYSTEM_ROLES]
     if "tools" in unwanted:
         record.tools = None
     if "outputs" in unwanted:
-        record.choices = [
-            Choice(one.index, one.role, one.finish_reason, native_finish_reason=one.native_finish_reason)
-            for one in record.choices
-        ]
+        record.choices = [choice.without_texts() for choice in record.choices]
 
 
 def _role_of(message: object) -> object:
     return message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None)
 
 
-def unwanted_by_all(destinations: Sequence[Destination], asked_for: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """Return the parts that no destination may have; `asked_for`: what the rules of each, by name, look at."""
+def unwanted_by_all(destinations: Sequence[Destination], rule_fields: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Return the parts that no destination may have.
+
+    Args:
+        destinations: those that records are sent to.
+        rule_fields: the fields that the filter rules of each destination look at, by its name.
+    """
     unwanted = frozenset(PARTS)
-    for one in destinations:
-        looks = asked_for.get(one.name, frozenset())
-        needed = ({"inputs", "system", "embeddings"} if "input" in looks else set()) | (
-            {"outputs", "reasoning"} if "output" in looks else set()
+    for destination in destinations:
+        fields = rule_fields.get(destination.name, frozenset())
+        # A rule may look at content that is not sent.
+        needed = ({"inputs", "system", "embeddings"} if "input" in fields else set()) | (
+            {"outputs", "reasoning"} if "output" in fields else set()
         )
-        hidden = frozenset(PARTS) if one.privacy_mode else frozenset(one.hide)
+        hidden = frozenset(PARTS) if destination.privacy_mode else frozenset(destination.hide)
         if "inputs" in hidden:
             hidden |= {"system", "embeddings"}
         unwanted &= hidden - needed
@@ -88,6 +98,7 @@ class Privacy:
     def view(self, operation: str) -> View | None:
         """Return what content of a record of this operation has to pass through, None when it may be sent as it is."""
         hide = self._hide
+        # What is embedded stands among the inputs, where only the operation tells it from a question.
         if operation == "embeddings" and "embeddings" in hide:
             hide |= {"inputs"}
         return View(hide, self._redact) if hide or self._redact else None
@@ -117,98 +128,117 @@ class Privacy:
 
 
 def hash_of(user: str) -> str:
-    """Return what is sent instead of a user: the same everywhere, so that his calls can still be told together."""
+    """Return what is sent instead of a user: the same everywhere, so that the user's calls still belong together.
+
+    `surrogatepass`: half a character, as JSON may have it, must not lose the record.
+    """
     return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class View:
-    """What content passes through on its way to one destination. Parts as the dialect makes them; texts wherever they are."""
+    """What content passes through on its way to one destination, as neutral parts; texts wherever they are in them."""
 
     def __init__(self, hide: frozenset[str], redact: Callback | None) -> None:
         self.hides = hide
         self._redact = redact
         self._changes = redact is not None or "urls" in hide
 
-    def shown(self, what: str, things: list[Any]) -> list[Any]:
-        """Return what is sent of `system`, `inputs`, `outputs` or `tools`.
+    def apply(self, part: str, values: Sequence[Part]) -> list[Part]:
+        """Return what is sent of a part of the content.
+
+        Args:
+            part: `system`, `inputs`, `outputs` or `tools`.
+            values: its messages, parts or definitions.
 
         Raises:
             WithheldError: nothing may be sent.
         """
-        if what in self.hides or (what == "system" and "inputs" in self.hides):
+        if part in self.hides or (part == "system" and "inputs" in self.hides):
             return []
-        if what == "inputs" and "system" in self.hides:
-            things = [message for message in things if message.get("role") not in SYSTEM_ROLES]
-        if what in ("system", "tools"):
-            return [self._part(part, _OF_PARTS | {"name"} if what == "tools" else _OF_PARTS) for part in things]
-        return [self._message(message) for message in things]
+        if part == "inputs" and "system" in self.hides:
+            values = [message for message in values if message.get("role") not in SYSTEM_ROLES]
+        if part == "system":
+            return [self._change(value, _PART_FACTS) for value in values]
+        if part == "tools":
+            return [self._change(tool, _PART_FACTS | {"name"}) for tool in values]
+        return [self._message(message) for message in values]
 
     def error_text(self, text: str) -> str:
         """Return what is sent of an error's text, which may quote what was asked or answered."""
-        return "" if self.hides & _TELLING else self.told(text)
+        return "" if self.hides & _QUOTED_BY_ERRORS else self.change_text(text)
 
-    def _message(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _message(self, message: Part) -> Part:
         parts = message.get("parts")
         if not isinstance(parts, list):
-            return dict(self._part(message, _OF_MESSAGES))
-        told = {key: value for key, value in message.items() if key != "parts"}
-        shown = [made for part in parts if (made := self._shown_part(part)) is not None]
-        return {**self._part(told, _OF_MESSAGES), "parts": shown}
+            return self._change(message, _MESSAGE_FACTS)
+        members = {key: value for key, value in message.items() if key != "parts"}
+        sent_parts = [sent for part in parts if (sent := self._message_part(part)) is not None]
+        return {**self._change(members, _MESSAGE_FACTS), "parts": sent_parts}
 
-    def _shown_part(self, part: Any) -> Any:
+    def _message_part(self, part: object) -> object:
         """Return a part without what is hidden of it, None when nothing is left."""
         if not isinstance(part, dict):
-            return self.told(part)
-        kind = part.get("type")
-        if ("reasoning" in self.hides and kind == "reasoning") or ("images" in self.hides and _is_image(part)):
+            return self.change_texts(part)
+        part_type = part.get("type")
+        if ("reasoning" in self.hides and part_type == "reasoning") or ("images" in self.hides and _is_image(part)):
             return None
         if "tool_arguments" in self.hides:
             part = {key: value for key, value in part.items() if key != "arguments"}
-            inner = part.get("server_tool_call")
-            if isinstance(inner, dict):
-                part["server_tool_call"] = {key: inner[key] for key in ("type", "status") if key in inner}
-        if "urls" in self.hides and kind == "uri":
+            server_call = part.get("server_tool_call")
+            if isinstance(server_call, dict):
+                # Each provider's tools have members of their own: all but these may be arguments.
+                part["server_tool_call"] = {key: server_call[key] for key in ("type", "status") if key in server_call}
+        if "urls" in self.hides and part_type == "uri":
             part = {key: value for key, value in part.items() if key != "uri"}
         if "images" in self.hides:
             part = {key: _without_images(value) for key, value in part.items() if not _is_image(value)}
-        return self._part(part, _OF_PARTS | {"name"} if kind in _NAMED else _OF_PARTS)
+        return self._change(part, _PART_FACTS | {"name"} if part_type in _NAMED_TYPES else _PART_FACTS)
 
-    def _part(self, part: Any, kept: frozenset[str]) -> Any:
-        """Change the texts in a part, but for those that say what it is."""
-        if not self._changes or not isinstance(part, dict):
-            return part
-        return {key: value if key in kept else self.told(value) for key, value in part.items()}
+    def _change(self, members: Part, facts: frozenset[str]) -> Part:
+        """Return a part or a message with its texts changed, but for the members that are facts."""
+        if not self._changes or not isinstance(members, dict):
+            return members
+        return {key: value if key in facts else self.change_texts(value) for key, value in members.items()}
 
-    def told(self, value: Any) -> Any:
-        """Change all texts in a value."""
+    def change_texts(self, value: object) -> object:
+        """Return a value of JSON's own types with links hidden and texts redacted, as the destination asks for.
+
+        Raises:
+            WithheldError: nothing may be sent.
+        """
         if isinstance(value, str):
-            return self._text(value)
+            return self.change_text(value)
         if isinstance(value, list):
-            return [self.told(item) for item in value]
+            return [self.change_texts(item) for item in value]
         if isinstance(value, dict):
-            return {key: self.told(item) for key, item in value.items()}
+            return {key: self.change_texts(item) for key, item in value.items()}
         return value
 
-    def _text(self, text: str) -> str:
+    def change_text(self, text: str) -> str:
+        """Return a text with links hidden, and redacted, as the destination asks for.
+
+        Raises:
+            WithheldError: nothing may be sent.
+        """
         if "urls" in self.hides:
             text = _URL.sub(_HIDDEN_URL, text)
         if self._redact is None:
             return text
+        # A model may do the redacting: its calls are not to be traced, or they would be redacted in turn.
         with untraced():
-            well, made = self._redact(text)
-        if well and not isinstance(made, str):
-            self._redact.fails(f"it returned {type(made).__name__}, not text")
-            well = False
-        if not well:
-            raise WithheldError
-        return str(made)
+            has_returned, redacted = self._redact(text)
+        if has_returned and isinstance(redacted, str):
+            return str(redacted)
+        if has_returned:
+            self._redact.fails(f"it returned {type(redacted).__name__}, not text")
+        raise WithheldError
 
 
-def _is_image(value: Any) -> bool:
+def _is_image(value: object) -> bool:
     return isinstance(value, dict) and (value.get("modality") == "image" or value.get("type") in _IMAGES)
 
 
-def _without_images(value: Any) -> Any:
+def _without_images(value: object) -> object:
     if isinstance(value, list):
         return [_without_images(item) for item in value if not _is_image(item)]
     if isinstance(value, dict):

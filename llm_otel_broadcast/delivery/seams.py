@@ -106,7 +106,7 @@ class LaneParts:
     Attributes:
         transport: encodes and posts.
         render: makes the spans of a generation, or of another's span.
-        enclosing_span: makes an enclosing span's data, with the fields that it is for.
+        enclosing_span: makes an enclosing span's data, with the fields that it is for; None: the destination gets no such spans.
         delay: says how long to wait before the next try.
         chooses: whether an enclosing span without generations is sent; any other is sent with what is below it.
         shrink: makes the spans of a record again, smaller than they are; None: they cannot be.
@@ -116,7 +116,7 @@ class LaneParts:
     # Of any content: a transport posts what it has encoded itself, and nobody here looks into it.
     transport: Transport[Any]
     render: Callable[[Any], list[SpanData] | LeftOut]
-    enclosing_span: Callable[[EnclosingSpan, Fields], SpanData]
+    enclosing_span: Callable[[EnclosingSpan, Fields], SpanData | None]
     delay: RetryPolicy
     chooses: Callable[[EnclosingSpan], bool] = every
     shrink: Callable[[Any, list[SpanData]], list[SpanData] | None] = never_smaller

@@ -109,8 +109,9 @@ class Sender:
                 return spans
             item.spans = spans
             item.enclosing_spans = [
-                parts.enclosing_span(due, due.fields or record.fields)
+                span
                 for due in self._sent_spans.due(record.enclosing_spans)
+                if (span := parts.enclosing_span(due, due.fields or record.fields)) is not None
             ]
             return None
         return Unreadable(type(caught.error).__name__)
@@ -123,7 +124,11 @@ class Sender:
         if not enclosing_span.generations and not parts.chooses(enclosing_span):
             return LeftOut("sampled")
         if not self._sent_spans.has(key_of(enclosing_span)):
-            item.enclosing_spans = [parts.enclosing_span(enclosing_span, enclosing_span.fields or NO_FIELDS)]
+            span = parts.enclosing_span(enclosing_span, enclosing_span.fields or NO_FIELDS)
+            # The destination's dialect has no such spans.
+            if span is None:
+                return Withdrawn()
+            item.enclosing_spans = [span]
         return None
 
     # -- sending ----------------------------------------------------------------------------------------------------

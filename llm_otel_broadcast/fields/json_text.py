@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import Final
 
-from llm_otel_broadcast.fields.json_cut import CUT, Json, cut, encoder
+from llm_otel_broadcast.fields.json_cut import CUT, Json, cut, encoder, size_within
 from llm_otel_broadcast.host.guard import ask
 
 MAX_CHARACTERS: Final = 1_000_000
@@ -194,6 +194,14 @@ def bounded_json(value: object, limit: int = MAX_CHARACTERS) -> tuple[str, bool]
     budget = Budget(nodes=min(_MAX_NODES, 2 * limit))
     json_value = plain(value, budget)
     return plain_json(json_value, limit, is_cut=budget.nodes <= 0 or budget.characters < 0)
+
+
+def cut_plain(values: list[Json], limit: int = MAX_CHARACTERS) -> tuple[list[Json], bool]:
+    """Return a list of JSON's own types, cut so that its JSON text has at most `limit` characters, and whether it was cut."""
+    shortened = cut(values, limit)
+    if shortened is not values and size_within(shortened, limit) is None:
+        return [{"truncated": {"reason": "too_large"}}], True
+    return shortened, shortened is not values
 
 
 def plain_json(json_value: Json, limit: int = MAX_CHARACTERS, *, is_cut: bool = False) -> tuple[str, bool]:

@@ -210,7 +210,7 @@ def _shown(
     if key in STRUCTURED and isinstance(value, str):
         things = parsed(value)
         if isinstance(things, list) and all(isinstance(thing, dict) for thing in things):
-            shown = view.shown(part, things)
+            shown = view.apply(part, things)
             return _json(shown) if shown else None
     found = INDEXED.match(key)
     if found is not None:
@@ -237,9 +237,9 @@ def _told(value: AttributeValue, view: View) -> AttributeValue:
     """Return a value with each of its texts changed; in JSON those inside."""
     if isinstance(value, str):
         inside = parsed(value)
-        return view.told(value) if inside is None else _json(view.told(inside))
+        return view.change_text(value) if inside is None else _json(view.change_texts(inside))
     if isinstance(value, list | tuple):
-        return [view.told(one) if isinstance(one, str) else one for one in value]
+        return [view.change_text(one) if isinstance(one, str) else one for one in value]
     return value
 
 

@@ -6,22 +6,20 @@ library; holds plain scalars and shallow copies only, never a response or chunk 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
-from llm_otel_broadcast.host.green_threads import Exclusion
+from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.failure import Failure
-from llm_otel_broadcast.record.server import UNKNOWN_SERVER
+from llm_otel_broadcast.record.server import UNKNOWN_SERVER, Server
 from llm_otel_broadcast.record.totals import Spent
-from llm_otel_broadcast.record.trace_fields import NO_FIELDS
+from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 from llm_otel_broadcast.record.usage import Cost, Usage
 
 Detail: TypeAlias = str | bool | int | float | Sequence[str]
-
 
 NOTHING: Final[frozenset[str]] = frozenset()
 _MAX_CHARACTERS: Final = 1_000_000
@@ -74,78 +72,146 @@ class Choice:
     media: list[Mapping[str, object]] = field(default_factory=list)
     """Images, audio or files in the answer, described, never carried: members of a `blob` or `uri` part."""
 
+    def without_texts(self) -> Choice:
+        """Return the choice with nothing of what the model said."""
+        return Choice(self.index, self.role, self.finish_reason, native_finish_reason=self.native_finish_reason)
 
-# several lanes may meet the same record; reading it twice would fold it twice
-_settling: Final = Exclusion()
-os.register_at_fork(after_in_child=_settling.begin_anew)
 
 Message: TypeAlias = object
 """A message as the caller gave it, its containers copied: a dict, or an object of the client library."""
 
 
-class Generation:
-    """One call. Everything but ids, `operation` and `started` may be absent (None) until known."""
+class LateReading(Protocol):
+    """Reading that the host's thread has put off; done once, by whoever comes first (`host.deferred.Deferred`)."""
 
+    def run(self) -> None:
+        """Read, in the background, unless that has been done; wait for whoever is at it."""
+
+    def run_instead(self, function: Callable[[], None]) -> bool:
+        """Read in another way, on the host's thread. False: somebody else has read, or is at it."""
+
+
+class GenerationFacts:
+    """What is known of a call apart from its content: all that a dialect is given of it.
+
+    A dialect gets a copy of its own: fields as its destination may have them, choices and server calls without their texts,
+    the failure without its message. Of the call under way they are the attributes of `Generation`.
+    """
+
+    # A slot keeps a record small and its attributes quick, and a mistyped name an error.
     __slots__ = (
-        "accounted",
         "api",
-        "api_keys",
-        "app_spans",
         "attempts",
-        "attributes",
         "choices",
-        "chunk_times",
-        "complete",
         "details",
-        "enclosing_spans",
         "end_ns",
-        "ended",
         "failure",
         "fields",
         "first_chunk_ns",
         "generation_id",
-        "hides_usage_chunk",
-        "in_scope",
-        "instructions",
-        "is_measured",
-        "late_key",
-        "max_characters",
-        "messages",
-        "omitted_characters",
         "operation",
         "parameters",
         "parent_span_id",
-        "pending",
         "request_model",
         "response_id",
         "response_model",
         "response_service_tier",
         "retries",
-        "served_model",
         "server",
         "server_calls",
         "serving_provider",
-        "size",
         "span_id",
         "start_ns",
-        "started",
         "stream",
         "system_fingerprint",
         "tool_call_count",
         "tool_count",
         "tool_names",
-        "tools",
         "trace_id",
+        "usage",
+    )
+
+    operation: str
+    api: str | None
+    """`chat_completions` or `responses`, where the conventions name the API."""
+    start_ns: int
+    end_ns: int
+    trace_id: int
+    span_id: int
+    parent_span_id: int
+    fields: Fields
+    server: Server
+    request_model: str | None
+    parameters: Mapping[str, object]
+    """Request parameters from the reader's allow-list, under the record's names, as plain values; unset ones are absent."""
+    details: dict[str, Detail] | None
+    """Facts that only some operations have; the dialect knows the names."""
+    stream: bool
+    tool_count: int
+    tool_names: Sequence[str]
+    response_id: str | None
+    response_model: str | None
+    response_service_tier: str | None
+    system_fingerprint: str | None
+    serving_provider: str | None
+    """OpenRouter's `provider` member: who served the model."""
+    generation_id: str | None
+    """OpenRouter's own id, which a failed call has too, and `/responses` beside the response's."""
+    choices: list[Choice]
+    tool_call_count: int
+    """Calls that the caller has to run, in all choices together."""
+    server_calls: Sequence[ServerCall]
+    attempts: Sequence[Attempt]
+    retries: int | None
+    """Tries that the client library made again by itself before the one that counts."""
+    usage: Usage | None
+    first_chunk_ns: int | None
+    """Nanoseconds from the start to the first content, reasoning or tool delta."""
+    failure: Failure | None
+
+    @property
+    def name(self) -> str:
+        """The span's name: `generation_name`, else operation and model (GenAI conventions, client inference span)."""
+        if self.fields.generation_name:
+            return self.fields.generation_name
+        return f"{self.operation} {self.request_model}" if self.request_model else self.operation
+
+
+class Generation(GenerationFacts):
+    """One call under way or ended. Everything but ids, `operation` and `started` may be absent (None) until known."""
+
+    __slots__ = (
+        "api_keys",
+        "app_spans",
+        "attributes",
+        "chunk_times",
+        "complete",
+        "enclosing_spans",
+        "ended",
+        "hides_usage_chunk",
+        "in_scope",
+        "instructions",
+        "is_in_totals",
+        "is_measured",
+        "late_key",
+        "max_characters",
+        "messages",
+        "omitted_characters",
+        "pending",
+        "read_content",
+        "served_model",
+        "size",
+        "started",
+        "tools",
         "traced_below",
         "unwanted",
-        "usage",
         "wants_content",
     )
 
+    # Sets the attributes of both classes: a second `__init__` would be one more call for each record, on the host's thread.
     def __init__(self, operation: str, api: str | None = None) -> None:  # noqa: PLR0915  # a line an attribute
         self.operation = operation
         self.api = api
-        """`chat_completions` or `responses`, where the conventions name the API."""
         self.start_ns = time.time_ns()
         self.started = time.perf_counter_ns()
         self.end_ns = 0
@@ -168,40 +234,35 @@ class Generation:
         """Asks for the API key at the call's end, where it is not known before."""
         self.attributes: dict[str, object] | None = None
         """What `on_generation` adds; None: it has not been asked."""
-        self.request_model: str | None = None
-        self.parameters: Mapping[str, object] = {}
-        """Request parameters from the reader's allow-list, under the record's names; unset ones are absent."""
-        self.details: dict[str, Detail] | None = None
-        """Facts that only some operations have; the dialect knows the names."""
+        self.request_model = None
+        self.parameters = {}
+        self.details = None
         self.stream = False
         self.instructions: str | None = None
         """Instructions given apart from the messages."""
         self.messages: Sequence[Message] | None = None
         self.tools: Sequence[object] | None = None
+        self.read_content: Callable[[Generation], Content] | None = None
+        """How instructions, messages, tools and choices are read, in the background; None: there is no content."""
         self.tool_count = 0
-        self.tool_names: Sequence[str] = ()
-        self.response_id: str | None = None
-        self.response_model: str | None = None
-        self.response_service_tier: str | None = None
-        self.system_fingerprint: str | None = None
-        self.serving_provider: str | None = None
-        """OpenRouter's `provider` member: who served the model."""
+        self.tool_names = ()
+        self.response_id = None
+        self.response_model = None
+        self.response_service_tier = None
+        self.system_fingerprint = None
+        self.serving_provider = None
         self.served_model: str | None = None
         """The model that Azure's router chose; it wins over the name in the body."""
-        self.generation_id: str | None = None
-        """OpenRouter's own id, which a failed call has too, and `/responses` beside the response's."""
-        self.choices: list[Choice] = []
+        self.generation_id = None
+        self.choices = []
         self.complete = False
         """A stream has said that its answer is whole, in an API that has no finish reasons."""
         self.tool_call_count = 0
-        """Calls that the caller has to run, in all choices together."""
-        self.server_calls: Sequence[ServerCall] = ()
-        self.attempts: Sequence[Attempt] = ()
-        self.retries: int | None = None
-        """Tries that the client library made again by itself before the one that counts."""
-        self.usage: Usage | None = None
-        self.first_chunk_ns: int | None = None
-        """Nanoseconds from the start to the first content, reasoning or tool delta."""
+        self.server_calls = ()
+        self.attempts = ()
+        self.retries = None
+        self.usage = None
+        self.first_chunk_ns = None
         self.chunk_times: list[int] | None = None
         """When each chunk came (`perf_counter_ns`), noted only where metrics are wanted."""
         self.traced_below = False
@@ -210,8 +271,9 @@ class Generation:
         """A context of the program's that opened spans encloses it, and its own fields do not take it elsewhere."""
         self.is_measured = False
         """The app has a meter provider: the record goes into its metrics."""
-        self.accounted = False
-        self.failure: Failure | None = None
+        self.is_in_totals = False
+        """The totals of rendered generations have it."""
+        self.failure = None
         self.hides_usage_chunk = False
         """We asked for usage in the stream: the chunk that only carries it is kept from the caller."""
         self.size = _BASE_SIZE
@@ -220,16 +282,8 @@ class Generation:
         """How much of an answer's texts may be kept: more could not be sent."""
         self.omitted_characters = 0
         """How much of the answer's texts was left out, because it was more."""
-        self.pending: Callable[[], None] | None = None
-        """What is left to read (a raw response's body); `settle` runs it on a lane's thread."""
-
-    @property
-    def name(self) -> str:
-        """The span's name: `generation_name`, else operation and model (GenAI conventions, client inference span)."""
-        given = self.fields.generation_name
-        if given:
-            return given
-        return f"{self.operation} {self.request_model}" if self.request_model else self.operation
+        self.pending: LateReading | None = None
+        """What is left to read (a raw response's body)."""
 
     @property
     def wants_answer(self) -> bool:
@@ -246,37 +300,12 @@ class Generation:
         Raises:
             Exception: whatever the reading raises; the record then stays as it was.
         """
-        with _settling.only_here():
-            pending, self.pending = self.pending, None
-            if pending is not None:
-                pending()
-
-    def settle_by(self, read: Callable[[], None]) -> bool:
-        """Do what was put off in another way, on the host's thread. False: somebody else has done it or is at it.
-
-        Raises:
-            Exception: whatever the reading raises; it is then still put off.
-        """
-        if self.pending is None:
-            return False
-        with _settling.if_free() as is_free:
-            if not is_free or self.pending is None:
-                return False
-            read()
+        if self.pending is not None:
+            self.pending.run()
             self.pending = None
-            return True
 
-    def account(self, cost: Cost | None) -> None:
-        """Add what the generation took to the outermost block's totals, once. Called in the background only."""
-        totals = self.enclosing_spans[0].totals if self.enclosing_spans else None
-        if totals is None:
-            return
-        with _settling.only_here():
-            if not self.accounted:
-                self.accounted = True
-                totals[1].add(self._spent(cost))
-
-    def _spent(self, cost: Cost | None) -> Spent:
+    def spent(self, cost: Cost | None) -> Spent:
+        """Return what goes into the totals of the spans above; `cost`: stated or estimated, None if it is not known."""
         usage = self.usage or Usage()
         return Spent(usage.input_tokens, usage.output_tokens, cost.total if cost else None)
 
@@ -293,6 +322,6 @@ class Generation:
                 continue
             enclosing_span.latest_end_ns = max(enclosing_span.latest_end_ns, self.end_ns)
             if enclosing_span.totals:
-                enclosing_span.totals[0].add(self._spent(self.usage.stated_cost() if self.usage else None))
+                enclosing_span.totals[0].add(self.spent(self.usage.stated_cost() if self.usage else None))
         self.ended = True
         return True

@@ -187,21 +187,27 @@ def _describe(record: Generation) -> Attributes:
 
 def _concluder(options: Options) -> Callable[[Generation], SpanData]:
     def conclude(record: Generation) -> SpanData:
-        from llm_otel_broadcast.dialects.semconv import generation_span
+        from llm_otel_broadcast.delivery.facts import content_for, content_of
+        from llm_otel_broadcast.dialects.semconv import SEMCONV
 
-        content = options.capture_content_in_app_spans and allows_content(record, privacy_mode=False)
-        return generation_span(record, None, content=content, max_chars=options.max_content_chars)
+        content = None
+        if options.capture_content_in_app_spans and allows_content(record, privacy_mode=False):
+            content = content_for(record, content_of(record), max_chars=options.max_content_chars)
+        # The record itself, not a copy of its facts: this is the host's thread, and this dialect looks at nothing else.
+        return SEMCONV.generation_span(record, content, None)
 
     return conclude
 
 
 def _enclosing_span_renderer(options: Options) -> Callable[[EnclosingSpan], SpanData]:
     def render(enclosing_span: EnclosingSpan) -> SpanData:
-        from llm_otel_broadcast.dialects.semconv import enclosing_span_data
+        from llm_otel_broadcast.delivery.facts import enclosing_facts_of, error_text_for
+        from llm_otel_broadcast.dialects.semconv import SEMCONV
 
         fields = enclosing_span.fields or NO_FIELDS
-        content = options.capture_content_in_app_spans and not fields.private
-        return enclosing_span_data(enclosing_span, fields, content=content)
+        allows_text = options.capture_content_in_app_spans and not fields.private
+        error_text = error_text_for(enclosing_span.failure) if allows_text else None
+        return SEMCONV.enclosing_span(enclosing_facts_of(enclosing_span, fields), error_text)
 
     return render
 
@@ -226,18 +232,11 @@ def _parts_maker(
 ) -> Callable[[], LaneParts]:
     def make() -> LaneParts:
         """Import everything heavy: this runs on the lane's thread."""
-        from llm_otel_broadcast.delivery.pipeline import Rendering
+        from llm_otel_broadcast.runtime.rendering import RecordRendering
         from llm_otel_broadcast.wire import retry
         from llm_otel_broadcast.wire.transport import make_transport
 
-        rendering = Rendering(
-            destination,
-            announcer,
-            _cost_reader(options),
-            capture_content=options.capture_content,
-            max_chars=options.max_content_chars,
-            service_name=options.service_name,
-        )
+        rendering = RecordRendering(destination, options, announcer, _cost_reader(options))
         return LaneParts(
             transport=make_transport(
                 destination,
@@ -247,7 +246,7 @@ def _parts_maker(
                 keep=lambda: keeps(destination.exporter),
             ),
             render=rendering.render,
-            enclosing_span=rendering.render_enclosing_span,
+            enclosing_span=rendering.enclosing_span,
             delay=retry.delay,
             chooses=rendering.chooses,
             shrink=rendering.shrink,

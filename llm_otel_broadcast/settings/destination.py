@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
+from llm_otel_broadcast.record.dialect_names import DIALECT_NAMES
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import HEADERS_WRITTEN, header_faults, read_headers
-from llm_otel_broadcast.settings.privacy import DIALECT, HIDE, TEXTS_OR_NONE, callable_fault, plain_parts
+from llm_otel_broadcast.settings.privacy import HIDE, TEXTS_OR_NONE, callable_fault, plain_parts
 from llm_otel_broadcast.settings.rules import API_KEYS, FILTER_RULES, plain_keys, plain_rules
 from llm_otel_broadcast.settings.validators import (
     FILE_OR_NONE,
@@ -33,6 +34,12 @@ Encoding: TypeAlias = Literal["auto", "json", "protobuf"]
 Compression: TypeAlias = Literal["none", "gzip"]
 
 TRACES_PATH: Final = "/v1/traces"
+# Looked up at each use: a dialect may be registered later.
+_DIALECT: Final = Kind(
+    lambda name, value: choice(*DIALECT_NAMES).faults(name, value),
+    str,
+    ", ".join(f"`{name}`" for name in DIALECT_NAMES),
+)
 _ENDPOINT: Final = Kind(lambda _, value: [] if value is None else endpoint_faults(value), str, "URL")
 _HEADERS: Final = Kind(lambda _, value: header_faults(value), read_headers, HEADERS_WRITTEN)
 
@@ -104,7 +111,7 @@ class Destination:
     metadata_allow: Sequence[str] | None = field(default=None, metadata=is_a(TEXTS_OR_NONE, shorthand=True))
     metadata_deny: Sequence[str] = field(default=(), metadata=is_a(TEXTS, shorthand=True))
     hash_user: bool = field(default=False, metadata=is_a(TRUTH, shorthand=True))
-    dialect: Literal["semconv"] = field(default="semconv", metadata=is_a(DIALECT, shorthand=True))
+    dialect: str = field(default="semconv", metadata=is_a(_DIALECT, shorthand=True))
     exporter: SpanExporter | None = field(default=None, repr=False, metadata=is_a(None, shorthand=True))
 
     def __post_init__(self) -> None:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 PARTS: Final = ("inputs", "outputs", "system", "tools", "tool_arguments", "embeddings", "images", "urls", "reasoning")
 """Parts of the content that `hide` knows."""
-_DIALECTS: Final = ("semconv",)
-_LATER: Final = ("openrouter", "openinference")
 
 
 def _hide_faults(name: str, value: Any) -> list[str]:
@@ -33,16 +31,7 @@ def plain_parts(value: Collection[str]) -> tuple[str, ...]:
     return tuple(part for part in PARTS if part in value)
 
 
-def _dialect_faults(name: str, value: Any) -> list[str]:
-    if value in _DIALECTS:
-        return []
-    if value in _LATER:
-        return [f'{name} "{value}" is not there yet: leave it out, or say "semconv"']
-    return [f'{name} must be "semconv", got {value!r}']
-
-
 HIDE: Final = Kind(_hide_faults, TEXTS.read, "`part,part` of " + ", ".join(f"`{part}`" for part in PARTS))
-DIALECT: Final = Kind(_dialect_faults, str, "`semconv`")
 TEXTS_OR_NONE: Final = Kind(
     lambda name, value: [] if value is None else TEXTS.faults(name, value), TEXTS.read, TEXTS.written
 )

@@ -122,7 +122,7 @@ def whole(what: str, least: int, most: int = sys.maxsize) -> Kind:
 def choice(*words: str) -> Kind:
     """Return the kind of a setting with a few words to choose from."""
     quoted = [f'"{word}"' for word in words]
-    says = f"{', '.join(quoted[:-1])} or {quoted[-1]}"
+    says = f"{', '.join(quoted[:-1])} or {quoted[-1]}" if len(quoted) > 1 else quoted[0]
     return Kind(_unless(lambda value: value in words, says), str, says.replace('"', "`"))
 
 

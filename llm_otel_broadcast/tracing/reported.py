@@ -10,7 +10,9 @@ from typing import Final, TypedDict, TypeVar
 
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.json_text import bounded_json
+from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.host.guard import Guard, ask
+from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.record.server import Server
@@ -156,8 +158,9 @@ class Facts:
         record.choices = [Choice(finish_reason=self.finish_reason)] if self.finish_reason else []
         if content:
             record.wants_content = True
+            record.read_content = _content_of
             record.size += sum(map(_size, (*self.pieces, *(self.inputs or {}).values())))
-            record.pending = lambda: self._fill(record)
+            record.pending = Deferred(self._fill, record)
         record.end(own_span.failure, at_ns=own_span.end_ns)
         return record
 
@@ -168,11 +171,23 @@ class Facts:
             # a single text is as it is, anything else JSON
             alone = values[0] if len(values) == 1 else None
             text = alone if isinstance(alone, str) else bounded_json(self.inputs)[0]
-            record.messages = [{"role": "user", "content": text}]
+            record.messages = [{"role": "user", "parts": [{"type": "text", "content": text}]}]
         if self.pieces and "outputs" not in record.unwanted:
             choice = record.choices[0] if record.choices else Choice()
             choice.content = _joined(self.pieces)
             record.choices = [choice]
+
+
+def _content_of(record: Generation) -> Content:
+    """Return what `_fill` has kept, which is neutral content already."""
+    inputs = [message for message in record.messages or () if isinstance(message, dict)]
+    return Content(inputs=inputs, outputs=[_message(choice) for choice in record.choices])
+
+
+def _message(choice: Choice) -> dict[str, object]:
+    parts = [{"type": "text", "content": choice.content}] if choice.content else []
+    finish = {"finish_reason": choice.finish_reason} if choice.finish_reason else {}
+    return {"role": choice.role, "parts": parts, **finish}
 
 
 def report(scope: Scope, reported: ReportedFacts) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import traceback
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ class ToyReader(Reader):
         record.stream = self.streams
         record.wants_content = content
         if content:
-            record.messages = [{"role": "user", "content": text} for _, text in kwargs["turns"]]
+            record.messages = list(kwargs["turns"])
 
     def read_response(self, record, response):
         record.usage = Usage(*response.spent) if response.spent else record.usage
@@ -87,6 +88,10 @@ class ToyLibrary(ClientLibrary):
 
     def key_of(self, instance, arguments, *, has_ended):
         return instance.secret
+
+    def content_of(self, record):
+        messages = [{"role": "user", "parts": [{"type": "text", "content": text}]} for _, text in record.messages or ()]
+        return replace(super().content_of(record), inputs=messages)
 
     def read_fields(self, instance, arguments):
         tags = arguments.get("tags") or {}

@@ -11,7 +11,7 @@ import pytest
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.receiver import OtlpReceiver
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Generation, GenerationFacts
 from llm_otel_broadcast.stand_in.answers import error
 from tests.support.operations import FILE, NAMES, OPERATIONS, SOUND, STREAMED, WAYS, call, reader_of, skip_without
 from tests.support.stand_in import media, texts
@@ -231,14 +231,16 @@ def test_what_nobody_may_have_is_not_even_referenced(operation, content):
     answer, streamed = ANSWERS.get(operation), EVENTS.get(operation)
     if answer is not None:
         reader.read_body(record, answer.body)
-    held = repr({name: getattr(record, name) for name in Generation.__slots__})
+    held = repr({name: getattr(record, name) for name in (*GenerationFacts.__slots__, *Generation.__slots__)})
     assert (("launch" in held) or ("blob" in held)) is content
     fold = reader.fold(record)
     for event in () if streamed is None else streamed.events:
         if b"DONE" not in event:
             fold.add(json.loads(event.partition(b"data: ")[2]))
     fold.finish()
-    held = repr({name: getattr(record, name) for name in Generation.__slots__}) + repr(getattr(fold, "_pieces", ""))
+    held = repr({name: getattr(record, name) for name in (*GenerationFacts.__slots__, *Generation.__slots__)}) + repr(
+        getattr(fold, "_pieces", "")
+    )
     assert (("launch" in held) or ("blob" in held)) is content
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_otel_broadcast.dialects.semconv import generation_span
 from llm_otel_broadcast.record.generation import Generation
 from tests.support.operations import OPERATIONS, reader_of
+from tests.support.spans import generation_span
 
 READERS = {operation: reader_of(operation) for operation in OPERATIONS}
 NAMES = [

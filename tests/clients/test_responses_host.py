@@ -13,7 +13,7 @@ import llm_otel_broadcast
 from llm_otel_broadcast.clients.openai.responses.background import Background
 from llm_otel_broadcast.clients.openai.responses.reader import ResponsesReader
 from llm_otel_broadcast.host import guard
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Generation, GenerationFacts
 from llm_otel_broadcast.stand_in.routes import ERROR_WORDS
 from tests.support.client_calls import needs_responses, respond
 from tests.support.stand_in import responses
@@ -178,7 +178,7 @@ def test_what_nobody_wants_is_not_even_kept(streamed):
         fold.finish()
     else:
         reader.read_response(record, responses.response(*ANSWER))
-    kept = [getattr(record, name) for name in Generation.__slots__]
+    kept = [getattr(record, name) for name in (*GenerationFacts.__slots__, *Generation.__slots__)]
     assert record.tool_call_count == len(record.server_calls) == 1
     assert "launch" not in str(kept)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.receiver import Reply
 from llm_otel_broadcast.record.generation import Choice
 from llm_otel_broadcast.wire.exchange import Answer, Body
@@ -158,7 +159,7 @@ def test_half_a_batch_that_fails_is_counted_once_and_the_other_half_is_delivered
 
 def test_a_record_that_cannot_be_rendered_takes_no_neighbour_along(receiver, caplog):
     odd = record("odd")
-    odd.pending = lambda: 1 / 0
+    odd.pending = Deferred(lambda: 1 / 0)
     with running(receiver.endpoint, started=False) as lane:
         for made in (record("a"), odd, record("b")):
             lane.put(made)

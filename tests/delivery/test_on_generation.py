@@ -11,7 +11,7 @@ import pytest
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination, trace_context, traced_generation
 from llm_otel_broadcast.receiver import OtlpReceiver
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Generation, GenerationFacts
 from llm_otel_broadcast.settings.privacy import PARTS
 from llm_otel_broadcast.stand_in.answers import completion, error, message, stream, usage_of
 from tests.support.client_calls import KINDS, chat, needs_responses, respond
@@ -170,7 +170,9 @@ def kept(receiver):
             def held():
                 assert handle.flush()
                 (record,) = seen
-                return repr({name: getattr(record, name) for name in Generation.__slots__})
+                return repr(
+                    {name: getattr(record, name) for name in (*GenerationFacts.__slots__, *Generation.__slots__)}
+                )
 
             return held
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_otel_broadcast.dialects.content import input_messages, output_messages, tool_definitions
+from llm_otel_broadcast.clients.neutral_parts import output_messages
+from llm_otel_broadcast.clients.openai.messages import input_messages, tool_definitions
 from llm_otel_broadcast.fields.json_text import bounded_json
 from llm_otel_broadcast.record.generation import Choice, ServerCall
 

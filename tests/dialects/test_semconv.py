@@ -6,12 +6,14 @@ import json
 
 import pytest
 
-from llm_otel_broadcast.dialects.semconv import enclosing_span_data, generation_span, request_attributes
+from llm_otel_broadcast.clients.openai.requested_output import name_requested_output
+from llm_otel_broadcast.dialects.semconv import request_attributes
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.record.usage import Cost, Usage
+from tests.support.spans import enclosing_span_data, generation_span
 
 
 @pytest.fixture
@@ -63,6 +65,7 @@ def test_a_parameter_of_a_wrong_type_is_left_out(record, value):
     ],
 )
 def test_the_output_type_follows_what_was_asked(record, asked, expected):
+    name_requested_output(asked)
     record.parameters = asked
     assert attributes(record).get("gen_ai.output.type") == expected
 

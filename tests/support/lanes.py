@@ -12,10 +12,10 @@ from llm_otel_broadcast import Destination
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.ledger import DestinationStatus
 from llm_otel_broadcast.delivery.seams import LaneParts
-from llm_otel_broadcast.dialects import semconv
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.wire.transport import make_transport
+from tests.support.spans import enclosing_span_data, generation_span
 
 _numbers = itertools.count(1)
 
@@ -44,8 +44,8 @@ def at_once(attempt: int, retry_after: float | None, random: Callable[[], float]
 def parts(transport: Any, delay: Any = at_once) -> LaneParts:
     return LaneParts(
         transport=transport,
-        render=lambda made: [semconv.generation_span(made, None, content=True)],
-        enclosing_span=lambda enclosing_span, fields: semconv.enclosing_span_data(enclosing_span, fields, content=True),
+        render=lambda made: [generation_span(made, None, content=True)],
+        enclosing_span=lambda enclosing_span, fields: enclosing_span_data(enclosing_span, fields, content=True),
         delay=delay,
     )
 

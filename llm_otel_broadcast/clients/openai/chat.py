@@ -17,6 +17,7 @@ from llm_otel_broadcast.clients.openai.openrouter import (
     note_error,
     reasoning_of,
 )
+from llm_otel_broadcast.clients.openai.requested_output import name_requested_output
 from llm_otel_broadcast.clients.openai.tool_calls import CallPieces, read_call, read_function_call
 from llm_otel_broadcast.clients.openai.tools import note_tools
 from llm_otel_broadcast.clients.openai.usage import read_usage, usage_in
@@ -76,7 +77,9 @@ class ChatReader(Reader):
         # The deprecated spelling of `tool_choice`.
         if "function_call" in kwargs and is_set(kwargs["function_call"]):
             parameters.setdefault("tool_choice", kwargs["function_call"])
-        record.parameters = parameters
+        if parameters:
+            name_requested_output(parameters)
+            record.parameters = parameters
         # Voice and format are of the request alone: the answer in audio does not repeat them.
         if "audio" in kwargs:
             audio = members_of(kwargs["audio"])

@@ -11,6 +11,8 @@ from llm_otel_broadcast.clients.openai import client as openai_client
 from llm_otel_broadcast.clients.openai.stream_usage import request_usage
 from llm_otel_broadcast.clients.reader import ask_for
 from llm_otel_broadcast.clients.request_fields import RequestFields
+from llm_otel_broadcast.host.forks import importing
+from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.generation import Generation
 
 if TYPE_CHECKING:
@@ -60,6 +62,12 @@ class OpenAILibrary(ClientLibrary):
 
     def request_usage(self, record: Generation, arguments: dict[str, Any]) -> dict[str, Any]:
         return request_usage(record, arguments)
+
+    def content_of(self, record: Generation) -> Content:
+        # a fork in the middle of an import would leave the child a module half made
+        with importing:
+            from llm_otel_broadcast.clients.openai.messages import content_of
+        return content_of(record)
 
     def answer_of(self, error: BaseException) -> Any:
         """Return the answer that `parse` got and then found wanting.

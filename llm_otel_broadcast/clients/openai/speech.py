@@ -8,6 +8,7 @@ from typing import Any, Final
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.usage import read_usage
 from llm_otel_broadcast.clients.reader import Reader, members_of, note, text_of
+from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.record.generation import Generation
 
 _DONE: Final = b'"speech.audio.done"'
@@ -51,7 +52,7 @@ class SpeechReader(Reader):
         # Zero: the caller has yet to read, or the HTTP library does not count.
         note(record, body_size=size if isinstance(size, int) and size else None)
         if any(kind in str(getattr(response, "headers", {}).get("content-type")) for kind in ("event-stream", "json")):
-            record.pending = lambda: self._read_end(record, response)
+            record.pending = Deferred(self._read_end, record, response)
         return True
 
     def _read_end(self, record: Generation, response: Any) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.arguments import keep_argument
+from llm_otel_broadcast.clients.openai.requested_output import name_requested_output
 from llm_otel_broadcast.clients.openai.responses.background import Background
 from llm_otel_broadcast.clients.openai.responses.events import ResponseFold
 from llm_otel_broadcast.clients.openai.responses.whole import FETCH, UNFINISHED, conversation_of, read_whole
@@ -154,4 +155,6 @@ def _parameters(kwargs: dict[str, Any]) -> dict[str, object]:
         form = members_of(members_of(text).get("format"))
         # Not the schema: it can be large, and its descriptions are content.
         parameters["response_format"] = {"type": form.get("type"), "name": form.get("name")}
+    if parameters:
+        name_requested_output(parameters)
     return parameters

@@ -1,0 +1,71 @@
+"""A record's answers as neutral content: what is the same whatever client library they came through. In the background."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from llm_otel_broadcast.fields.json_text import plain
+from llm_otel_broadcast.record.generation import Choice, ServerCall
+from llm_otel_broadcast.record.media import Part
+
+
+def output_messages(choices: Sequence[Choice], server_calls: Sequence[ServerCall] = ()) -> list[Part]:
+    """Return one message for each choice; its finish reason is a member because consumers still read it there.
+
+    Calls of the provider's own tools come first in the first message: they were made for it. A choice without content says
+    nothing.
+    """
+    messages = [_message(choice) for choice in choices]
+    if server_calls:
+        messages = messages or [{"role": "assistant", "parts": []}]
+        messages[0]["parts"] = [*map(server_call_part, server_calls), *messages[0]["parts"]]
+    return messages
+
+
+def _message(choice: Choice) -> Part:
+    parts: list[Part] = [{"type": "reasoning", "content": choice.reasoning}] if choice.reasoning else []
+    parts += [text_part(choice.content)] if choice.content else []
+    parts += refusal_parts(choice.refusal)
+    parts += [
+        {**tool_call_part(call.id, call.name, call.arguments), **(call.details or {})} for call in choice.tool_calls
+    ]
+    parts += [{**medium} for medium in choice.media]
+    finish = {"finish_reason": choice.finish_reason} if choice.finish_reason else {}
+    return {"role": choice.role, "parts": parts, **finish}
+
+
+def text_part(content: object) -> Part:
+    """Return a text; what is none as JSON, because the conventions' schema knows texts only."""
+    is_text = content is None or isinstance(content, str)
+    return {"type": "text", "content": content if is_text else json.dumps(content, ensure_ascii=False)}
+
+
+def refusal_parts(text: object) -> list[Part]:
+    """Return the part that says why the model did not answer; none where it did."""
+    return [{"type": "refusal", "content": text}] if text else []
+
+
+def tool_call_part(call_id: object, name: object, arguments: object) -> Part:
+    """Return a call that the caller has to run; its arguments as an object when they are the JSON text of one."""
+    identity = {"id": call_id} if call_id else {}
+    return {"type": "tool_call", **identity, "name": name, "arguments": _parsed(arguments)}
+
+
+def server_call_part(call: ServerCall) -> Part:
+    """Return a call of a tool that the provider ran itself."""
+    identity = {"id": call.id} if call.id else {}
+    status = {"status": call.status} if call.status else {}
+    members = {"type": call.kind, **status, **plain(call.details or {})}
+    return {"type": "server_tool_call", **identity, "name": call.kind, "server_tool_call": members}
+
+
+def _parsed(arguments: object) -> object:
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        value = json.loads(arguments)
+    except (ValueError, RecursionError):
+        # The model may write anything where JSON belongs, also a thousand brackets.
+        return arguments
+    return plain(value) if isinstance(value, dict) else arguments

@@ -1,0 +1,313 @@
+"""OpenAI's messages, response items and tools as neutral content: the members of the GenAI conventions' JSON schemas.
+
+Read in the background only, from what the record keeps of the caller's own objects. Inline media are left out: a blob keeps
+its kind, type and size, a link stays a link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from llm_otel_broadcast.clients.neutral_parts import (
+    output_messages,
+    refusal_parts,
+    server_call_part,
+    text_part,
+    tool_call_part,
+)
+from llm_otel_broadcast.clients.openai.responses.item_types import (
+    APPROVAL_RESPONSE,
+    FUNCTION_CALLS,
+    ORIGINS,
+    is_output,
+    is_server_call,
+    tool_of,
+    waits_for_caller,
+)
+from llm_otel_broadcast.fields.json_text import Budget, plain
+from llm_otel_broadcast.record import media
+from llm_otel_broadcast.record.content import Content
+from llm_otel_broadcast.record.generation import Generation, ServerCall
+from llm_otel_broadcast.record.media import Part
+
+_REASONING: Final = ("reasoning", "reasoning_content")
+_LINKS: Final = {"image_url": "image", "video_url": "video", "audio_url": "audio"}
+_TEXTS: Final = frozenset({"text", "input_text", "output_text", "summary_text", "reasoning_text"})
+_THINKING: Final = frozenset({"reasoning", "reasoning.summary", "reasoning.text", "thinking"})
+"""Parts of a message that are reasoning: Mistral's and Anthropic's, and OpenRouter's `reasoning_details`."""
+_TEXT_MEMBERS: Final = ("text", "thinking", "reasoning", "content", "summary")
+_NO_DETAIL: Final = frozenset({"id", "call_id", "type", "status", "result", "encrypted_content", "fingerprint"})
+_NO_ARGUMENTS: Final = _NO_DETAIL | {"caller", "created_by", "environment", "execution", *ORIGINS}
+_MAX_PARTS: Final = 400_000
+_MAX_PARTS_OF_ONE: Final = 100_000
+_SECRETS: Final = frozenset({"authorization", "headers"})
+"""What the definition of a remote tool carries for the provider alone."""
+
+
+def content_of(record: Generation) -> Content:
+    """Return the content of a call of this client library's."""
+    return Content(
+        system=[text_part(record.instructions)] if record.instructions else (),
+        inputs=input_messages(record.messages or ()),
+        outputs=output_messages(record.choices, record.server_calls),
+        tools=tool_definitions(record.tools or ()),
+    )
+
+
+def input_messages(messages: Sequence[object]) -> list[Part]:
+    """Return the request's messages: role, parts and, if given, name. An item of the responses API is a message of its own."""
+    made = (_item_or_message(message) for message in _plain_each(messages))
+    return [message for message in made if message is not None]
+
+
+def tool_definitions(tools: Sequence[object]) -> list[Part]:
+    """Return the tools the request offers, each with its own members one level up from where the API has them."""
+    return [_tool(tool) for tool in _plain_each(tools)]
+
+
+def _plain_each(things: Sequence[object]) -> list[Any]:
+    """Return each as JSON's own types, the newest first served where there are too many parts in all of them together."""
+    left = _MAX_PARTS
+    made: list[Any] = []
+    for thing in reversed(list(things)):
+        budget = Budget(nodes=min(_MAX_PARTS_OF_ONE, left))
+        before = budget.nodes
+        made.append(plain(thing, budget))
+        left = max(0, left - (before - budget.nodes))
+    made.reverse()
+    return made
+
+
+def _item_or_message(given: Any) -> Part | None:
+    if not isinstance(given, Mapping):
+        return _message(given)
+    kind = given.get("type")
+    if "role" in given and "content" in given:
+        return _message(given)
+    if kind == "message" or (kind is None and "id" not in given):
+        return _message(given)
+    return _item(str(kind or "item_reference"), given)
+
+
+def _item(kind: str, item: Mapping[str, Any]) -> Part | None:
+    """Return an item of the responses API that is no message; None for reasoning that only the provider can read."""
+    identity = item.get("call_id") or item.get("id")
+    if waits_for_caller(item):
+        return {"role": "assistant", "parts": [_waiting_call(kind, item, identity)]}
+    if is_output(kind):
+        return {"role": "tool", "parts": [_returned(kind, item, identity)]}
+    if kind == APPROVAL_RESPONSE:
+        answer = {name: item[name] for name in ("approve", "reason") if item.get(name) is not None}
+        part = {"type": "tool_call_response", "id": item.get("approval_request_id"), "response": answer}
+        return {"role": "tool", "parts": [part]}
+    if kind == "reasoning":
+        texts = [text for name in ("summary", "content") for part in _listed(item.get(name)) if (text := _within(part))]
+        parts = [{"type": "reasoning", "content": text} for text in texts]
+        return {"role": "assistant", "parts": parts} if parts else None
+    if is_server_call(kind):
+        call = server_call_part(ServerCall(tool_of(kind), identity, item.get("status"), _details(item, _NO_DETAIL)))
+        drawn = item.get("result") if kind == "image_generation_call" else None
+        shown = [media.image(str(drawn), f"image/{item.get('output_format') or 'png'}")] if drawn else []
+        return {"role": "assistant", "parts": [call, *shown]}
+    told = {name: _described(value) for name, value in item.items() if name not in ("role", "encrypted_content")}
+    return {"role": item.get("role") or "user", "parts": [{**told, "type": kind}]}
+
+
+def _waiting_call(kind: str, item: Mapping[str, Any], identity: object) -> Part:
+    """Return a call that the caller had to run; a built-in tool's arguments are the members that say what to do."""
+    is_function = kind in FUNCTION_CALLS
+    arguments = item.get("arguments", item.get("input"))
+    if arguments is None and not is_function:
+        arguments = _details(item, _NO_ARGUMENTS)
+    origin = {name: item[name] for name in ORIGINS if item.get(name)}
+    name = item.get("name") or (None if is_function else tool_of(kind))
+    return {**tool_call_part(identity, name, arguments), **origin}
+
+
+def _returned(kind: str, item: Mapping[str, Any], identity: object) -> Part:
+    """Return what a tool returned; a built-in one may say it in members of its own (`tools`, `status`)."""
+    output = item.get("output")
+    if output is None:
+        answer: Any = _details(item, _NO_DETAIL - {"result"})
+    else:
+        answer = _part(output) if isinstance(output, Mapping) else _flat(output)
+    if kind == "program_output" or item.get("execution") == "server":
+        told = {"type": tool_of(kind), **(answer if isinstance(answer, Mapping) else {"output": answer})}
+        return {"type": "server_tool_call_response", "id": identity, "server_tool_call_response": told}
+    return {"type": "tool_call_response", "id": identity, "response": answer}
+
+
+def _details(item: Mapping[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
+    return {name: _described(value) for name, value in item.items() if name not in left_out and value not in (None, [])}
+
+
+def _message(message: Any) -> Part:
+    if not isinstance(message, Mapping):
+        return {"role": "user", "parts": [text_part(message)]}
+    role = message.get("role") or "user"
+    content = message.get("content")
+    parts = _reasoning(message)
+    if role in ("tool", "function"):
+        parts.append({"type": "tool_call_response", "id": message.get("tool_call_id"), "response": _flat(content)})
+    else:
+        parts += _parts(content)
+        parts += _spoken(message.get("audio"))
+        parts += [_part(image) for image in _mappings(message.get("images"))]
+        parts += refusal_parts(message.get("refusal"))
+        parts += [_call(call) for call in _mappings(message.get("tool_calls"))]
+        legacy = message.get("function_call")
+        if isinstance(legacy, Mapping):
+            parts.append(tool_call_part(None, legacy.get("name"), legacy.get("arguments")))
+    named = {"name": message["name"]} if message.get("name") else {}
+    return {"role": role, "parts": parts, **named}
+
+
+def _reasoning(message: Mapping[str, Any]) -> list[Part]:
+    """Return the reasoning that is sent back, once: gateways give the same text under several names."""
+    texts = (_within(message.get(name)) for name in _REASONING)
+    text = next(filter(None, texts), "") or "".join(_within(part) for part in _listed(message.get("reasoning_details")))
+    return [{"type": "reasoning", "content": text}] if text else []
+
+
+def _parts(content: Any) -> list[Part]:
+    if content is None or content == "":
+        return []
+    if isinstance(content, list):
+        return [_part(part) for part in content if not _is_unreadable(part)]
+    return [_part(content)]
+
+
+def _part(part: Any) -> Part:
+    if not isinstance(part, Mapping):
+        return text_part(part)
+    kind = part.get("type")
+    if not isinstance(kind, str):  # a caller may say anything
+        kind = None
+    if kind in _TEXTS or kind in _THINKING:
+        return text_part(part.get("text")) if kind in _TEXTS else {"type": "reasoning", "content": _within(part)}
+    if kind == "refusal":
+        return {"type": "refusal", "content": part.get("refusal")}
+    if kind in _LINKS:
+        return media.link(_target(part.get(str(kind))), _LINKS[str(kind)])
+    if kind in ("input_image", "computer_screenshot"):
+        return _input_image(part)
+    if kind == "input_audio":
+        audio = _mapping(part.get("input_audio"))
+        return media.blob(
+            "audio", f"audio/{audio.get('format') or 'unknown'}", media.base64_size(str(audio.get("data") or ""))
+        )
+    if kind in ("file", "input_file"):
+        return _file(_mapping(part.get("file")) or part)
+    return {**_described(part), "type": kind or "unknown"}
+
+
+def _is_unreadable(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") in ("redacted_thinking", "reasoning.encrypted")
+
+
+def _within(value: Any) -> str:
+    """Return the text of what should be one, and may be a part or a list of parts with the text further down."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(map(_within, value))
+    if not isinstance(value, Mapping) or value.get("type") == "reasoning.encrypted":
+        return ""
+    return next((text for name in _TEXT_MEMBERS if (text := _within(value.get(name)))), "")
+
+
+def _input_image(part: Mapping[str, Any]) -> Part:
+    url = part.get("image_url")
+    if url:
+        return media.link(_target(url), "image")
+    return {"type": "file", "modality": "image", "file_id": part.get("file_id")}
+
+
+def _target(target: Any) -> str:
+    return target if isinstance(target, str) else str(_mapping(target).get("url") or "")
+
+
+def _file(file: Mapping[str, Any]) -> Part:
+    name = {"filename": file["filename"]} if file.get("filename") else {}
+    data = str(file.get("file_data") or file.get("file_url") or "")
+    if not data:
+        return {"type": "file", "modality": "document", "file_id": file.get("file_id"), **name}
+    if data.startswith(("http://", "https://")):
+        return {**media.link(data, "document"), **name}
+    described = media.data_url(data, "document")
+    return {**(described or media.blob("document", "application/octet-stream", media.base64_size(data))), **name}
+
+
+def _described(value: Any) -> Any:
+    """Describe inline media anywhere in a part of a kind that nobody knows here."""
+    if isinstance(value, str):
+        return media.data_url(value) or (media.unsigned(value) if value.startswith(("http://", "https://")) else value)
+    if isinstance(value, list):
+        return [_described(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    data = value.get("data")
+    if value.get("type") == "base64" and isinstance(data, str):  # Anthropic's way, which gateways take too
+        return media.inline(str(value.get("media_type") or "application/octet-stream"), media.base64_size(data))
+    return {key: _described(item) for key, item in value.items()}
+
+
+def _spoken(audio: Any) -> list[Part]:
+    """Return an earlier answer in audio, named by its id or sent back whole."""
+    said = _mapping(audio)
+    data, transcript = said.get("data"), said.get("transcript")
+    parts = [text_part(transcript)] if transcript else []
+    if isinstance(data, str):
+        return [*parts, media.blob("audio", None, media.base64_size(data), id=said.get("id"))]
+    return [*parts, {"type": "file", "modality": "audio", "file_id": said["id"]}] if said.get("id") else parts
+
+
+def _flat(content: Any) -> Any:
+    """Return a tool's answer as text where it is text parts only."""
+    parts = _parts(content) if isinstance(content, list) else None
+    if parts and all(part["type"] == "text" for part in parts):
+        return "".join(part["content"] or "" for part in parts)
+    return content if parts is None else parts
+
+
+def _call(call: Mapping[str, Any]) -> Part:
+    function = _mapping(call.get("function") or call.get("custom") or call)
+    return tool_call_part(call.get("id"), function.get("name"), function.get("arguments", function.get("input")))
+
+
+def _tool(tool: Any) -> Part:
+    """Return a tool's definition: one level, with the type and the name that the conventions' schema requires.
+
+    What has no type is a function, or what its only member names (`{"google_search": {}}`). A built-in tool's name is its type.
+    """
+    if not isinstance(tool, Mapping):
+        return {"type": "unknown", "name": "unknown", "definition": tool}
+    members = dict(tool)
+    if isinstance(members.get("server_url"), str):
+        members["server_url"] = media.unsigned(members["server_url"])
+    kind = members.pop("type", None)
+    if not isinstance(kind, str):
+        only = next(iter(members), None) if len(members) == 1 else None
+        kind = only if only and isinstance(members[only], Mapping) else "function"
+    inner = members.get(kind)
+    if isinstance(inner, Mapping):
+        members = {**{name: value for name, value in members.items() if name != kind}, **inner}
+        members.pop("type", None)
+    name = members.pop("name", None) or kind
+    return {"type": kind, "name": name, **{key: value for key, value in members.items() if key not in _SECRETS}}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in _listed(value) if isinstance(item, Mapping)]
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return a list, and one thing where a list belongs as a list of it."""
+    if isinstance(value, list):
+        return value
+    return [] if value is None else [value]

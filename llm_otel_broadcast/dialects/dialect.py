@@ -1,0 +1,46 @@
+"""What a dialect is: how one backend wants records to look, as pure functions.
+
+A dialect is given what its destination may have and nothing else, so that it cannot leak: facts without content, fields
+already narrowed, and content from which hidden parts are gone, whose texts are redacted and cut, or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from llm_otel_broadcast.record.content import Content
+from llm_otel_broadcast.record.enclosing_facts import EnclosingSpanFacts
+from llm_otel_broadcast.record.generation import GenerationFacts
+from llm_otel_broadcast.record.span_data import SpanData
+from llm_otel_broadcast.record.usage import Cost
+
+
+class Dialect(Protocol):
+    """How records look to a backend. Derive from it; used on the thread of one lane.
+
+    A span of a scope or a resource of its own says so in `SpanData.origin`. An error raised here costs one record, which is
+    counted as unreadable.
+    """
+
+    def generation_span(self, facts: GenerationFacts, content: Content | None, cost: Cost | None) -> SpanData:
+        """Return the span of a finished generation.
+
+        Args:
+            facts: what is known of the call, without content.
+            content: what was said, as far as the destination may have it; None: it may have none.
+            cost: stated or estimated, None if it is not known.
+        """
+
+    def attempt_spans(self, facts: GenerationFacts) -> Sequence[SpanData]:  # noqa: ARG002
+        """Return spans of the tries that a gateway made for a generation; none unless overridden."""
+        return ()
+
+    def enclosing_span(self, facts: EnclosingSpanFacts, error_text: str | None) -> SpanData | None:  # noqa: ARG002
+        """Return the span of a root or intermediate span; None, unless overridden: the backend gets none.
+
+        Args:
+            facts: its place, its times, whom it is for.
+            error_text: the text of the exception that left it, empty where there is none; None: the destination may have none.
+        """
+        return None

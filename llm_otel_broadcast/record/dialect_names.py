@@ -1,0 +1,8 @@
+"""Which dialects there are, by name: settings offer them, `dialects` has them, and neither imports the other."""
+
+from __future__ import annotations
+
+from typing import Final
+
+DIALECT_NAMES: Final[dict[str, str]] = {"semconv": "OpenTelemetry's GenAI conventions"}
+"""What each dialect follows, for help texts. Only `dialects.register` adds to it."""
