@@ -83,7 +83,6 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         run.shutdown(0.2)
     process_end.unwatch()
     guard.errors.clear()
-    guard.told.clear()
     overlap.clear()
     roots.clear()
 

@@ -18,7 +18,7 @@ from opentelemetry import trace
 from llm_otel_broadcast.clients.gateways import note_refusal, note_transport
 from llm_otel_broadcast.clients.reader import Reader, answer_of, describe, merged_arguments
 from llm_otel_broadcast.clients.streams import is_http, is_raw, is_stream, watch_body, watch_raw, watch_stream
-from llm_otel_broadcast.host.guard import Guard, ask
+from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation
 
@@ -73,7 +73,7 @@ class Switch:
     def find(self, instance: Any) -> Observer | None:
         """Return who watches the calls of a resource of a client."""
         for covers, observer in self.chosen:
-            if ask(functools.partial(covers, instance), otherwise=False):
+            if or_else(functools.partial(covers, instance), default=False):
                 return observer
         return self.observer
 

@@ -21,7 +21,7 @@ from llm_otel_broadcast.clients.reader import (
     retries_of,
     text_of,
 )
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.generation import Attempt, Generation
 
 _GENERATION_ID: Final = "x-generation-id"
@@ -42,9 +42,9 @@ def note_transport(record: Generation, thing: Any) -> None:
     record.retries = retries_of(thing)
     server = record.server
     if server.is_openrouter:
-        record.generation_id = ask(partial(_header, thing, _GENERATION_ID), None)
+        record.generation_id = or_else(partial(_header, thing, _GENERATION_ID), None)
     elif server.provider == _AZURE or not server.is_known:
-        record.served_model = ask(partial(_header, thing, _SERVED_MODEL), None)
+        record.served_model = or_else(partial(_header, thing, _SERVED_MODEL), None)
         record.response_model = record.served_model or record.response_model
 
 

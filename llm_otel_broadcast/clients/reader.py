@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Detail, Generation
 
@@ -127,7 +127,7 @@ def json_text(value: Any) -> str:
     """Return a value of an answer as text: a text as it is, None as none, anything else as JSON, never as Python writes it."""
     if value is None or isinstance(value, str):
         return value or ""
-    return ask(lambda: json.dumps(value, ensure_ascii=False, default=lambda thing: dict(all_members_of(thing))), "")
+    return or_else(lambda: json.dumps(value, ensure_ascii=False, default=lambda thing: dict(all_members_of(thing))), "")
 
 
 def is_set(value: Any) -> bool:
@@ -173,7 +173,7 @@ def describe(error: BaseException) -> Failure:
 
 def _message_of(error: BaseException, members: Members) -> str:
     """Return an error's text. Of an event of a stream whose `error` is a mere text, the client raises one that leaves it out."""
-    message = ask(lambda: str(error), "")
+    message = or_else(lambda: str(error), "")
     body = members.get("body")
     stated = error_text_of(body) if isinstance(body, str | list) else ""
     return f"{message}: {stated}" if stated and stated not in message else message
@@ -208,7 +208,7 @@ def answer_of(error: BaseException) -> Any:
 
 def ask_for(thing: Any, name: str) -> Any:
     """Return an attribute, None where there is none or asking for it fails."""
-    return ask(lambda: getattr(thing, name, None), None)
+    return or_else(lambda: getattr(thing, name, None), None)
 
 
 def retries_of(thing: Any) -> int | None:
@@ -216,7 +216,7 @@ def retries_of(thing: Any) -> int | None:
 
     The client counts in a header of the request it sends (`x-stainless-retry-count`, openai 1.49 and newer).
     """
-    return ask(lambda: _retries(thing), None)
+    return or_else(lambda: _retries(thing), None)
 
 
 def _retries(thing: Any) -> int | None:

@@ -79,7 +79,7 @@ class Watch:
         """Looks at a chunk. True: it is to be hidden from the caller."""
         with _OPENING:
             self._fold = call.reader.fold(call.record)
-            self.look = _CHUNK.around(self._fold.add, otherwise=False)
+            self.look = _CHUNK.around(self._fold.add, default=False)
             if self._record.is_measured:
                 self.look = _timed(self.look, self._record)
         open_streams.add(self)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from llm_otel_broadcast.host.guard import Caught
+from llm_otel_broadcast.host.guard import or_else
 
 Value = TypeVar("Value")
 
@@ -17,18 +17,17 @@ def within(seconds: float, action: Callable[[], Value]) -> Value:
     Raises:
         TimeoutError: it takes longer.
     """
-    result: list[Any] = []
-    caught = Caught()
+    results: list[Value] = []
+    failures: list[BaseException] = []
 
     def run() -> None:
-        with caught:
-            result.append(action())
+        or_else(lambda: results.append(action()), recover=failures.append)
 
     thread = threading.Thread(target=run, name="llm-otel-broadcast testing", daemon=True)
     thread.start()
     thread.join(seconds)
-    if caught.error is not None:
-        raise caught.error
-    if not result:
+    if failures:
+        raise failures[0]
+    if not results:
         raise TimeoutError(f"no answer within {seconds:g} s")
-    return result[0]  # type: ignore[no-any-return]
+    return results[0]

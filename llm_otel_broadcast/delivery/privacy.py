@@ -197,7 +197,7 @@ class View:
         with untraced():
             well, made = self._redact(text)
         if well and not isinstance(made, str):
-            self._redact.fails(f"it returned {type(made).__name__}, not text")
+            self._redact.fail(f"it returned {type(made).__name__}, not text")
             well = False
         if not well:
             raise WithheldError

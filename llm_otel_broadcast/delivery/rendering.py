@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from llm_otel_broadcast.delivery.seams import Item, LaneParts, LeftOut
 from llm_otel_broadcast.delivery.sent_spans import SentSpans, key_of
-from llm_otel_broadcast.host.guard import Caught, Guard
+from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS
 
@@ -55,22 +55,25 @@ class Withdrawn(NamedTuple):
 
 def render(parts: LaneParts, enclosing_spans: SentSpans, item: Item) -> LeftOut | Unreadable | Withdrawn | None:
     """Make an item's spans and blocks; return why it is not to be sent, None: it is."""
-    record = item.record
     # One odd record must not take its neighbours along.
-    with Caught() as caught:
-        if isinstance(record, EnclosingSpan):
-            return _render_enclosing_span(parts, enclosing_spans, item, record)
-        record.settle()
-        spans = parts.render(record)
-        if isinstance(spans, LeftOut):
-            return spans
-        item.spans = spans
-        item.enclosing_spans = [
-            parts.enclosing_span(due, due.fields or record.fields)
-            for due in enclosing_spans.due(record.enclosing_spans)
-        ]
-        return None
-    return Unreadable(type(caught.error).__name__)
+    return or_else(
+        lambda: _render(parts, enclosing_spans, item), recover=lambda error: Unreadable(type(error).__name__)
+    )
+
+
+def _render(parts: LaneParts, enclosing_spans: SentSpans, item: Item) -> LeftOut | Unreadable | Withdrawn | None:
+    record = item.record
+    if isinstance(record, EnclosingSpan):
+        return _render_enclosing_span(parts, enclosing_spans, item, record)
+    record.settle()
+    spans = parts.render(record)
+    if isinstance(spans, LeftOut):
+        return spans
+    item.spans = spans
+    item.enclosing_spans = [
+        parts.enclosing_span(due, due.fields or record.fields) for due in enclosing_spans.due(record.enclosing_spans)
+    ]
+    return None
 
 
 def _render_enclosing_span(

@@ -10,7 +10,7 @@ from typing import Final
 
 from llm_otel_broadcast.delivery.ledger import Books
 from llm_otel_broadcast.delivery.seams import LaneParts, Outcome, RetryPolicy
-from llm_otel_broadcast.host.guard import Caught
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.span_data import SpanData
 
 _MAX_RETRY_S: Final = 60.0
@@ -142,17 +142,20 @@ def flush_transport(parts: LaneParts | None, books: Books) -> bool:
     """Have an exporter send what it holds; an error of its own is noted, and the lane goes on."""
     if parts is None:
         return True
-    with Caught() as caught:
-        return parts.transport.flush()
-    books.failed(f"flushing failed ({type(caught.error).__name__})", "going on", caught.error)
-    return False
+
+    def note(error: BaseException) -> bool:
+        books.failed(f"flushing failed ({type(error).__name__})", "going on", error)
+        return False
+
+    return or_else(parts.transport.flush, recover=note)
 
 
 def close_transport(parts: LaneParts | None, books: Books) -> None:
     """Close connections and exporters; an error of theirs is noted."""
     if parts is None:
         return
-    with Caught() as caught:
-        parts.transport.close()
-    if caught.error is not None:
-        books.failed(f"closing failed ({type(caught.error).__name__})", "it is not used any more", caught.error)
+
+    def note(error: BaseException) -> None:
+        books.failed(f"closing failed ({type(error).__name__})", "it is not used any more", error)
+
+    or_else(parts.transport.close, recover=note)

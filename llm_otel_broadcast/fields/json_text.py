@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Final
 
 from llm_otel_broadcast.fields.json_cut import CUT, cut, encoder
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 
 MAX_CHARACTERS: Final = 1_000_000
 _MAX_DEPTH: Final = 32
@@ -51,7 +51,7 @@ def shown(value: object) -> str:
     # the repr of a list or a dataclass is made whole, in one go that lets no other thread run
     if _parts_of(value, _MAX_REPR_NODES) is None:
         return f"<{type(value).__name__}>"
-    return ask(lambda: repr(value)[:_MAX_REPR], f"<{type(value).__name__}>")
+    return or_else(lambda: repr(value)[:_MAX_REPR], f"<{type(value).__name__}>")
 
 
 def _parts_of(value: object, limit: int) -> int | None:
@@ -64,9 +64,9 @@ def _parts_of(value: object, limit: int) -> int | None:
         if isinstance(item, str | bytes | bytearray):
             nodes -= len(item) // 1_000
         elif isinstance(item, dict):
-            pending.extend(islice(ask(lambda item=item: list(item.items()), []), max(nodes, 0) + 1))  # type: ignore[misc]
+            pending.extend(islice(or_else(lambda item=item: list(item.items()), []), max(nodes, 0) + 1))  # type: ignore[misc]
         elif isinstance(item, list | tuple | set | frozenset):
-            pending.extend(islice(ask(lambda item=item: list(item), []), max(nodes, 0) + 1))  # type: ignore[misc]
+            pending.extend(islice(or_else(lambda item=item: list(item), []), max(nodes, 0) + 1))  # type: ignore[misc]
         elif not isinstance(item, type):
             pending.extend(_state(item))
         if nodes < len(pending):
@@ -77,8 +77,8 @@ def _parts_of(value: object, limit: int) -> int | None:
 def _state(item: object) -> list[object]:
     """Return what an object holds: its members, those a model does not know, and what stands in slots."""
     names = [name for kind in type(item).__mro__ for name in _slots_of(kind)]
-    held = [ask(lambda name=name: object.__getattribute__(item, name), None) for name in names]  # type: ignore[misc]
-    members = ask(lambda: object.__getattribute__(item, "__dict__"), None)
+    held = [or_else(lambda name=name: object.__getattribute__(item, name), None) for name in names]  # type: ignore[misc]
+    members = or_else(lambda: object.__getattribute__(item, "__dict__"), None)
     return [thing for thing in (members, *held) if thing is not None]
 
 
@@ -98,7 +98,7 @@ def plain(value: object, budget: Budget | None = None) -> Any:
     if type(value) in _SIMPLE:
         return value
     budget = Budget() if budget is None else budget
-    made = ask(lambda: _plain(value, (), 0, budget), _FAILED)
+    made = or_else(lambda: _plain(value, (), 0, budget), _FAILED)
     return shown(value) if made is _FAILED else made
 
 
@@ -162,7 +162,7 @@ def _members(value: Any, budget: Budget) -> Iterable[tuple[Any, Any]] | None:
     # dumping cannot be stopped: what is too large for it becomes a marker
     if dump is None or _parts_of(value, max(budget.nodes, 0)) is None:
         return None
-    dumped = ask(lambda: dump(value, exclude_none=True, warnings=False), None)
+    dumped = or_else(lambda: dump(value, exclude_none=True, warnings=False), None)
     return list(dumped.items()) if isinstance(dumped, dict) else None
 
 
@@ -174,7 +174,7 @@ def _key(key: object, budget: Budget) -> str:
     if parts is None:
         return f"<{type(key).__name__}>"
     budget.nodes -= parts
-    return ask(lambda: str(key), f"<{type(key).__name__}>")[:_MAX_KEY_CHARACTERS]
+    return or_else(lambda: str(key), f"<{type(key).__name__}>")[:_MAX_KEY_CHARACTERS]
 
 
 def bounded_json(value: object, limit: int = MAX_CHARACTERS) -> tuple[str, bool]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from llm_otel_broadcast.fields.json_text import bounded_json, shown
 from llm_otel_broadcast.host.blocked_objects import objects
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.span_data import AttributeValue
 
 MAX_KEYS: Final = 256
@@ -42,7 +42,7 @@ def attribute_of(value: object) -> AttributeValue | None:
 
 
 def _read(value: object) -> AttributeValue | None:
-    attribute = ask(partial(_value, value), None)
+    attribute = or_else(partial(_value, value), None)
     return shown(value) if attribute is None else attribute
 
 

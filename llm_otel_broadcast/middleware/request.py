@@ -13,7 +13,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.propagators.textmap import Getter
 
 from llm_otel_broadcast.fields.merge import as_text
-from llm_otel_broadcast.host.guard import Guard, ask, consult
+from llm_otel_broadcast.host.guard import Callback, Guard, or_else
 from llm_otel_broadcast.tracing.scope import REQUEST, OpenScope, Stay, sinks, surroundings
 from llm_otel_broadcast.tracing.trace_context import say
 
@@ -80,6 +80,11 @@ def _checked(name: str, given: Any) -> Asked:
     return given  # type: ignore[no-any-return]
 
 
+def _result_of(name: str, function: Callable[[], Any]) -> Any:
+    """Return what a function of the program's returns, None if it fails."""
+    return Callback(f"{name}= of TraceMiddleware", function, "what it should say is left out", prefix="")()[1]
+
+
 class RequestName:
     """`METHOD route`, as far as it is known when somebody asks: frameworks find the route after the middleware has begun.
 
@@ -101,10 +106,10 @@ class RequestName:
 
     def _find(self) -> str | None:
         if self._given is not None:
-            name = as_text(consult(self._given, None, "trace_name= of TraceMiddleware"))
+            name = as_text(_result_of("trace_name", self._given))
             if name:
                 return name
-        route = ask(self._route, None)
+        route = or_else(self._route, None)
         return f"{self._method} {route}" if route else None
 
 
@@ -167,7 +172,7 @@ class RequestScope(OpenScope):
             if session and session[0]:
                 given["session_id"] = session[0]
             if not _span_in(before).is_valid:
-                self._below = ask(partial(propagate.extract, headers, before, _GETTER), before)
+                self._below = or_else(partial(propagate.extract, headers, before, _GETTER), before)
         self._prepare(given, outer, with_calls_only=True)
         self._late_name = given["trace_name"]  # so that its span is never taken for the one root of its name in a trace
         self.scope.request, self.scope.outside = identity, before
@@ -239,9 +244,9 @@ class RequestScope(OpenScope):
             self._open_in(self._around())
         if self._wants_metadata:
             self._wants_metadata = False
-            consult(self._ask_metadata, None, "metadata= of TraceMiddleware")
+            _result_of("metadata", self._ask_metadata)
         if self._wants_user:
-            consult(self._ask_user, None, "user= of TraceMiddleware")
+            _result_of("user", self._ask_user)
         if scope.is_over:
             self._end_span()
         if scope.is_over or not self._wants_user:
@@ -252,7 +257,7 @@ class RequestScope(OpenScope):
         span = _span_in(self._below)
         if span.is_valid and not span.is_remote:
             return self._below
-        found = ask(self._server_span, None) or _enclosing(trace.get_current_span())
+        found = or_else(self._server_span, None) or _enclosing(trace.get_current_span())
         if not found.get_span_context().is_valid:
             return self._below
         return trace.set_span_in_context(found, self._below)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 
 _MAX_LAYERS: Final = 30
 
@@ -26,8 +26,8 @@ def asgi_route(scope: Mapping[str, Any], before: Mapping[str, Any], app: Any) ->
     if isinstance(template, str):
         return template
     for known, at in ((before.get("app") or app, before), (scope.get("app"), scope)):
-        routes = ask(lambda known=known: _routes_of(known), None)  # type: ignore[misc]
-        found = routes and ask(lambda routes=routes, at=at: _path(routes, _afresh(at)), None)  # type: ignore[misc]
+        routes = or_else(lambda known=known: _routes_of(known), None)  # type: ignore[misc]
+        found = routes and or_else(lambda routes=routes, at=at: _path(routes, _afresh(at)), None)  # type: ignore[misc]
         if found:
             return str(found)
     path = getattr(scope.get("route"), "path", None)
@@ -84,7 +84,7 @@ class WsgiRoute:
 
     def start_response(self, *args: Any, **kwargs: Any) -> Any:
         """Begin the answer, as the server's own function does."""
-        self._found = ask(self._rule, None)
+        self._found = or_else(self._rule, None)
         return self._start_response(*args, **kwargs)
 
     def _rule(self) -> str | None:

@@ -17,7 +17,7 @@ from llm_otel_broadcast.delivery.privacy import allows_content, unwanted_by_all
 from llm_otel_broadcast.delivery.seams import LaneParts
 from llm_otel_broadcast.delivery.selection import KeyWatch, Selection
 from llm_otel_broadcast.delivery.sent_spans import SentSpans
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.host.logs import logger
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
@@ -208,7 +208,7 @@ def _cost_reader(options: Options) -> Callable[[Generation], Cost | None]:
     # Before the first record: importing takes a second on a busy machine, for which rendering would pass for blocked.
     if options.estimate_cost:
         price_list()
-    return lambda record: ask(lambda: cost_of(record, estimated=options.estimate_cost), None)
+    return lambda record: or_else(lambda: cost_of(record, estimated=options.estimate_cost), None)
 
 
 def _parts_maker(

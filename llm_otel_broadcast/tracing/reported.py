@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.json_text import bounded_json
-from llm_otel_broadcast.host.guard import Guard, ask
+from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.record.server import Server
@@ -77,7 +77,7 @@ class Facts:
                 continue
             if name in _TEXTS and isinstance(value, str):
                 setattr(self, name, value)
-            elif name in _NUMBERS and (number := ask(partial(_NUMBERS[name], value), None)) is not None:
+            elif name in _NUMBERS and (number := or_else(partial(_NUMBERS[name], value), None)) is not None:
                 setattr(self.usage, name, number)
             elif name == "output":
                 self.pieces, self.is_told = [shallow(value)], True
@@ -154,7 +154,7 @@ def report(scope: Scope, told: Mapping[str, object]) -> None:
 
 def shallow(value: object) -> object:
     """Copy a container one deep: the program may go on changing it."""
-    return ask(value.copy, value) if isinstance(value, list | dict | set) else value
+    return or_else(value.copy, value) if isinstance(value, list | dict | set) else value
 
 
 def _size(value: object) -> int:

@@ -18,7 +18,7 @@ from opentelemetry import trace
 
 from llm_otel_broadcast.fields.ids import new_span_id, root_span_id
 from llm_otel_broadcast.fields.merge import as_text, has_ids, merge, over
-from llm_otel_broadcast.host.guard import Guard, ask
+from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation
@@ -389,4 +389,4 @@ class OpenScope(Stay):
 def _failure(enclosing_span: EnclosingSpan, error: BaseException | None) -> Failure | None:
     if error is None or isinstance(error, GeneratorExit):
         return None
-    return Failure(type(error).__qualname__, "" if enclosing_span.hides_errors else ask(lambda: str(error), ""))
+    return Failure(type(error).__qualname__, "" if enclosing_span.hides_errors else or_else(lambda: str(error), ""))

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final, TypeVar, overload
 
 from llm_otel_broadcast.fields.merge import as_text
-from llm_otel_broadcast.host.guard import Guard, ask, consult
+from llm_otel_broadcast.host.guard import Callback, Guard, or_else
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.tracing.function_kinds import around
 from llm_otel_broadcast.tracing.reported import Facts, shallow
@@ -179,7 +179,7 @@ class _Arguments:
 
     def __init__(self, function: Any, name: str, capture: Sequence[str] | None, fields: Mapping[str, Any]) -> None:
         self._name = name
-        self._signature = ask(lambda: inspect.signature(function), _ANY)
+        self._signature = or_else(lambda: inspect.signature(function), _ANY)
         known = frozenset(self._signature.parameters)
         self._constant = {key: value for key, value in fields.items() if value is not None and not callable(value)}
         self._asked = {key: (value, _names_of(value, known)) for key, value in fields.items() if callable(value)}
@@ -195,13 +195,13 @@ class _Arguments:
         if not self._asked and not wanted:
             return dict(self._constant), None
         said = dict(self._constant)
-        bound = ask(lambda: self._signature.bind(*args, **kwargs), None)
+        bound = or_else(lambda: self._signature.bind(*args, **kwargs), None)
         if bound is None:  # the call itself will say what is wrong with it
             return said, None
         bound.apply_defaults()
         for key, (function, names) in self._asked.items():
             passed = bound.arguments if names is None else {name: bound.arguments[name] for name in names}
-            said[key] = consult(partial(function, **passed), None, f"{key}= of @traced_generation on {self._name}")
+            said[key] = self._result_of(key, partial(function, **passed))
         if not wanted:
             return said, None
         kept = self._capture
@@ -209,10 +209,15 @@ class _Arguments:
             kept = tuple(name for name in bound.arguments if name not in _SELVES)
         return said, {name: shallow(bound.arguments[name]) for name in kept}
 
+    def _result_of(self, key: str, function: Callable[[], Any]) -> Any:
+        """Return what a function of the program's returns, None if it fails."""
+        name = f"{key}= of @traced_generation on {self._name}"
+        return Callback(name, function, "what it should say is left out", prefix="")()[1]
+
 
 def _names_of(function: Any, known: frozenset[str]) -> tuple[str, ...] | None:
     """Return the arguments that a field's function takes; None: it takes any."""
-    parameters = ask(lambda: inspect.signature(function), _ANY).parameters.values()
+    parameters = or_else(lambda: inspect.signature(function), _ANY).parameters.values()
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         return None
     return tuple(one.name for one in parameters if one.name in known or one.default is one.empty)

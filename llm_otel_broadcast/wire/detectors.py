@@ -21,7 +21,7 @@ from opentelemetry.sdk.environment_variables import OTEL_EXPERIMENTAL_RESOURCE_D
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from llm_otel_broadcast.host.forks import importing
-from llm_otel_broadcast.host.guard import Caught
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.host.logs import log, own
 
 TIMEOUT_S: Final = 1.5
@@ -103,11 +103,11 @@ class _Detection:
 
     def _run(self) -> None:
         # A detector is foreign code, and nobody waits for what its thread raises.
-        with Caught() as caught:
-            self._detect()
-        if caught.error is not None:
-            self._failure = f"failed ({type(caught.error).__name__})"
+        or_else(self._detect, recover=self._fail)
         self._done.set()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = f"failed ({type(error).__name__})"
 
     def _detect(self) -> None:
         with importing:

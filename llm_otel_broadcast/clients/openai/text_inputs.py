@@ -55,7 +55,7 @@ def _noting(value: Any, parts: list[object]) -> Iterator[object]:
             parts.append(ids)
         ids["count"] += 1  # type: ignore[operator]
 
-    look = _NOTING.around(add, otherwise=None)
+    look = _NOTING.around(add, default=None)
     for item in value:
         look(item)
         yield item

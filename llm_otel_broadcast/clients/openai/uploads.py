@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from llm_otel_broadcast.clients.reader import is_set, note
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.media import Part, blob
 
@@ -34,7 +34,7 @@ def _describe(file: Any, modality: str) -> Part:
     if isinstance(file, tuple):
         name, file, mime_type = (*file[:3], None, None)[:3]
     if not isinstance(name, str):
-        name = ask(lambda: _name(file), None)
+        name = or_else(lambda: _name(file), None)
     size = len(file) if isinstance(file, bytes | bytearray) else None
     return blob(modality, mime_type if isinstance(mime_type, str) else None, size, filename=name)
 

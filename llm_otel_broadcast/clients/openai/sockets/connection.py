@@ -185,7 +185,7 @@ class _Line:
 
 
 def _parsing(parse_event: Callable[..., Any], line: _Line) -> Callable[..., Any]:
-    take = _RECEIVING.around(line.turns.take, otherwise=None)
+    take = _RECEIVING.around(line.turns.take, default=None)
 
     @wraps(parse_event)
     def watched(*args: Any, **kwargs: Any) -> Any:
@@ -225,7 +225,7 @@ def _sending(send: Callable[..., Any], line: _Line, stream_id: str | None = None
         event = given[0] if given else None
         return line.turns.ask(event if stream_id is None else {**all_members_of(event), "stream_id": stream_id})
 
-    ask = _SENDING.around(begin, otherwise=None)
+    ask = _SENDING.around(begin, default=None)
 
     def unsent(turn: object, error: BaseException) -> None:
         with _SENDING:
