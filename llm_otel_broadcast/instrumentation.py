@@ -16,6 +16,7 @@ from llm_otel_broadcast.delivery.broadcaster import flush_all
 from llm_otel_broadcast.delivery.ledger import DestinationStatus
 from llm_otel_broadcast.host.guard import errors
 from llm_otel_broadcast.host.logs import drain, logger
+from llm_otel_broadcast.host.process import begin_anew_in_child
 from llm_otel_broadcast.runtime import process_end
 from llm_otel_broadcast.runtime.reload import Life, watcher
 from llm_otel_broadcast.runtime.runs import Run, Status
@@ -287,4 +288,4 @@ def _after_fork() -> None:
     process_end.watch_in_child()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+begin_anew_in_child(_after_fork)

@@ -7,12 +7,12 @@ with the time at which the call ended.
 from __future__ import annotations
 
 import atexit
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 from weakref import WeakSet
 
 from llm_otel_broadcast.host.guard import Guard
+from llm_otel_broadcast.host.process import begin_anew_in_child
 from llm_otel_broadcast.record.generation import Generation
 
 _ENDING: Final = Guard("ending the app's own span")
@@ -109,4 +109,4 @@ def _after_fork() -> None:
         late.forget()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+begin_anew_in_child(_after_fork)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 from hashlib import sha256
 from typing import Final
 
+from llm_otel_broadcast.host.process import begin_anew_in_child
+
 _random = random.Random()  # noqa: S311  # our own, so that a host's random.seed() cannot make ids repeat
-os.register_at_fork(after_in_child=_random.seed)
+begin_anew_in_child(_random.seed)
 
 _TRACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}\Z")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")

@@ -6,7 +6,6 @@ thread is at it the others go round it; once it has blocked a thread for too lon
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from llm_otel_broadcast.host.logs import is_own_thread
+from llm_otel_broadcast.host.process import begin_anew_in_child
 
 _WAIT_S: Final = 0.5
 """How long a thread waits for another one to be through with an object; usually that takes microseconds."""
@@ -76,5 +76,4 @@ class _Objects:
 
 
 objects: Final = _Objects()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=objects.begin_anew)
+begin_anew_in_child(objects.begin_anew)

@@ -7,7 +7,6 @@ handler may send each line over a network that is down.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from llm_otel_broadcast.host.green_threads import flavor, rest
+from llm_otel_broadcast.host.process import begin_anew_in_child
 
 _PRODUCT: Final = "llm-otel-broadcast"
 logger: Final = logging.getLogger("llm_otel_broadcast")
@@ -156,6 +156,5 @@ def free_handlers() -> None:
             frame = frame.f_back
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_log.begin_anew)
-    os.register_at_fork(after_in_child=_forget_other_threads)
+begin_anew_in_child(_log.begin_anew)
+begin_anew_in_child(_forget_other_threads)

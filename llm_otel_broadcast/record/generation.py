@@ -6,13 +6,13 @@ library; holds plain scalars and shallow copies only, never a response or chunk 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from llm_otel_broadcast.host.green_threads import Exclusion
+from llm_otel_broadcast.host.process import begin_anew_in_child
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.server import UNKNOWN_SERVER
@@ -77,7 +77,7 @@ class Choice:
 
 # several lanes may meet the same record; reading it twice would fold it twice
 _settling: Final = Exclusion()
-os.register_at_fork(after_in_child=_settling.begin_anew)
+begin_anew_in_child(_settling.begin_anew)
 
 Message: TypeAlias = object
 """A message as the caller gave it, its containers copied: a dict, or an object of the client library."""

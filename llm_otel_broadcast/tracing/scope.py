@@ -5,7 +5,6 @@ One scope a context; the current one travels with `contextvars` through tasks an
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -19,6 +18,7 @@ from opentelemetry import trace
 from llm_otel_broadcast.fields.ids import new_span_id, root_span_id
 from llm_otel_broadcast.fields.merge import as_text, has_ids, merge, over
 from llm_otel_broadcast.host.guard import Guard, or_else
+from llm_otel_broadcast.host.process import begin_anew_in_child
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation
@@ -135,7 +135,7 @@ def _after_fork() -> None:
     _Process.number += 1
 
 
-os.register_at_fork(after_in_child=_after_fork)
+begin_anew_in_child(_after_fork)
 
 
 def current_place() -> Place | None:

@@ -23,6 +23,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from llm_otel_broadcast.host.forks import importing
 from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.host.logs import log, own
+from llm_otel_broadcast.host.process import begin_anew_in_child
 
 TIMEOUT_S: Final = 1.5
 """For all detectors side by side; well below the default `exit_timeout`, as a short program ends meanwhile."""
@@ -60,7 +61,7 @@ def _after_fork() -> None:
     _detected.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+begin_anew_in_child(_after_fork)
 
 
 def _names(variable: str) -> list[str]:

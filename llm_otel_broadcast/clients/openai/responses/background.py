@@ -8,10 +8,11 @@ failed; every later fetch of it, and every fetch of a response that another proc
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from contextlib import suppress
 from typing import Final
+
+from llm_otel_broadcast.host.process import begin_anew_in_child
 
 _MAX_AWAITED: Final = 10_000
 
@@ -22,9 +23,8 @@ class Background:
     def __init__(self, limit: int = _MAX_AWAITED) -> None:
         self._limit = limit
         self._awaited: OrderedDict[str, None] = OrderedDict()
-        os.register_at_fork(
-            after_in_child=self._awaited.clear
-        )  # the parent awaits them; the child would report them again
+        # the parent awaits them; the child would report them again
+        begin_anew_in_child(self._awaited.clear)
 
     def await_end(self, response_id: str) -> None:
         """Note a response that is still being made."""
