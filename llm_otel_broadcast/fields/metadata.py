@@ -38,7 +38,7 @@ def attribute_of(value: object) -> AttributeValue | None:
     """Return any value as an attribute's: as it is if it can be, else as text; None stays None."""
     if value is None or type(value) in _PLAIN:
         return _value(value)
-    return objects.ask(value, partial(_read, value), lambda: f"<{type(value).__name__}: not read, it blocks>")
+    return objects.read(value, partial(_read, value), lambda: f"<{type(value).__name__}: not read, it blocks>")
 
 
 def _read(value: object) -> AttributeValue | None:

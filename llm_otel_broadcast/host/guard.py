@@ -12,7 +12,7 @@ from llm_otel_broadcast.host.interruption import is_from_signal_handler, is_from
 from llm_otel_broadcast.host.logs import is_own_thread, log
 
 errors: Counter[str] = Counter()
-"""Errors of ours, and of functions that the program gave us, that were stopped, by place."""
+"""How many errors were stopped, by what we were doing; for a `Callback`, by its name."""
 
 Value = TypeVar("Value")
 Argument = TypeVar("Argument")
@@ -22,23 +22,25 @@ raise_again = False
 
 
 def _stays_here(error: BaseException) -> bool:
-    """Return whether an exception of a foreign object or function must go no further.
-
-    On a thread of ours everything stops. On the host's, what a signal handler raised is for the host, and so is what is no
-    `Exception`: an interrupt, a cancellation.
-    """
+    """Return whether an exception of a foreign object or function must go no further."""
+    # On a thread of ours everything stops. On the host's, what a signal handler raised is for the host, and so is what is no
+    # `Exception`: an interrupt, a cancellation.
     if is_own_thread():
         return not isinstance(error, GeneratorExit)
     return isinstance(error, Exception) and not is_from_signal_handler(error)
 
 
 class Guard:
-    """`with Guard("reading the response"):` lets nothing of ours out. Stateless, so one instance serves all threads."""
+    """`with Guard("reading the response"):` lets no error of ours out. Stateless: one instance serves all threads.
 
-    __slots__ = ("_place",)
+    Args:
+        activity: what our code does there, for the log and for `status().internal_errors`.
+    """
 
-    def __init__(self, place: str) -> None:
-        self._place = place
+    __slots__ = ("_activity",)
+
+    def __init__(self, activity: str) -> None:
+        self._activity = activity
 
     def __enter__(self) -> None:
         return None
@@ -65,13 +67,13 @@ class Guard:
     def _stops(self, error: BaseException) -> bool:
         if raise_again or not _stays_here(error) or (is_from_timer(error) and not is_own_thread()):
             return False
-        errors[self._place] += 1
-        if errors[self._place] == 1:
+        errors[self._activity] += 1
+        if errors[self._activity] == 1:
             text = (
                 "llm_otel_broadcast failed while %s (%s). Your call is not affected; its trace may be incomplete. "
                 "Said once; please report it."
             )
-            _warn(text, self._place, type(error).__name__, error=error)
+            _warn(text, self._activity, type(error).__name__, error=error)
         return True
 
 
@@ -79,7 +81,7 @@ class Callback:
     """A function of the program's that we call. Its errors stop here: counted, and logged at the first one.
 
     Args:
-        name: what the program knows the function by; also the place under which its errors are counted.
+        name: what the program knows the function by; its errors are counted under it.
         function: the function.
         consequence: what an error means for what is recorded, for the log.
         prefix: what the log says before the name.

@@ -1,4 +1,4 @@
-"""The process and its forks: the only hook that we register with Python, and all that state of ours does before and after it.
+"""The forks of this process: the only hook that we register with Python, and the steps of all process-wide state around a fork.
 
 A child has the memory of its parent, but only the thread that forked: locks may be held, queues filled and books kept by
 threads that are not there. Whatever keeps such state for the whole process registers here how it begins anew.
@@ -16,31 +16,35 @@ from typing import Final, TypeAlias
 
 Step: TypeAlias = Callable[[], object]
 
-_before: Final[list[Step]] = []
+_before_fork: Final[list[Step]] = []
 _in_parent: Final[list[Step]] = []
 _in_child: Final[list[Step]] = []
 
 
-def around_fork(*, before: Step, in_parent: Step, in_child: Step) -> None:
-    """Register what happens before a fork and after it, as `os.register_at_fork` does.
+def around_fork(*, before_fork: Step, in_parent: Step, in_child: Step) -> None:
+    """Register steps before and after a fork, as `os.register_at_fork` does.
 
     Args:
-        before: runs in the thread that forks; what was registered last comes first.
-        in_parent: undoes `before` in the parent.
-        in_child: undoes `before` in the child.
+        before_fork: runs in the thread that forks; the step that was registered last runs first.
+        in_parent: undoes `before_fork` in the parent.
+        in_child: undoes `before_fork` in the child.
     """
-    _before.append(before)
+    _before_fork.append(before_fork)
     _in_parent.append(in_parent)
     _in_child.append(in_child)
 
 
 def begin_anew_in_child(step: Step) -> None:
-    """Register how state begins anew in a child. Steps run in the order of the imports: a lock is free before its users come."""
+    """Register a step that resets process-wide state in a child.
+
+    Steps run in the order in which they were registered, which is that of the imports: a lock is free before its users run.
+    """
     _in_child.append(step)
 
 
 def _run(steps: Iterable[Step]) -> None:
-    """Run the last step first. One that fails does not keep the others from running; Python then reports its error."""
+    """Run the steps, the last one first."""
+    # With separate hooks Python would run the others after one that fails, and report its error: so does the stack.
     with ExitStack() as stack:
         for step in steps:
             stack.callback(step)
@@ -49,7 +53,7 @@ def _run(steps: Iterable[Step]) -> None:
 # Windows has no forks.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=lambda: _run(_before),
+        before=lambda: _run(_before_fork),
         after_in_parent=lambda: _run(reversed(_in_parent)),
         after_in_child=lambda: _run(reversed(_in_child)),
     )

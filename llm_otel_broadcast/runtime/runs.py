@@ -26,7 +26,7 @@ class Status:
     Attributes:
         instrumented: whether calls are being recorded now.
         destinations: the books of each destination.
-        internal_errors: errors of our own that were kept from your calls, by place.
+        internal_errors: errors of our own that were kept from your calls, by what we were doing.
     """
 
     instrumented: bool
@@ -36,7 +36,9 @@ class Status:
     def __str__(self) -> str:
         lines = ["calls are being recorded" if self.instrumented else "no calls are being recorded"]
         lines += [f"  {destination}" for destination in self.destinations] or ["  no destination"]
-        lines += [f"  errors kept from your calls, {place}: {count}" for place, count in self.internal_errors.items()]
+        lines += [
+            f"  errors kept from your calls, {activity}: {count}" for activity, count in self.internal_errors.items()
+        ]
         return "\n".join(lines)
 
 
@@ -68,8 +70,11 @@ class Run:
     @property
     def endpoints(self) -> frozenset[str]:
         """The addresses that it sends to."""
-        destinations = self.options.destinations
-        return frozenset(one.endpoint for one in destinations if one.enabled and one.endpoint)
+        return frozenset(
+            destination.endpoint
+            for destination in self.options.destinations
+            if destination.enabled and destination.endpoint
+        )
 
     @property
     def has_records(self) -> bool:
@@ -78,9 +83,8 @@ class Run:
 
     def has_exporter(self, exporter: object) -> bool:
         """Return whether one of its destinations sends through this exporter."""
-        return exporter is not None and any(
-            exporter is one.exporter for one in self.options.destinations if one.enabled
-        )
+        exporters = (destination.exporter for destination in self.options.destinations if destination.enabled)
+        return exporter is not None and any(exporter is other for other in exporters)
 
     def shutdown(self, timeout: float | None) -> None:
         """Stop recording, and deliver what is left for at most `timeout` seconds (None: `exit_timeout`)."""
@@ -191,7 +195,7 @@ class Registry:
         """Return the figures of runs: all of the current ones, of the replaced ones what still waits."""
         return Status(
             instrumented=any(self.is_active(run) for run in current),
-            destinations=(*(one for run in current for one in run.broadcaster.status()), *_backlogs(replaced)),
+            destinations=(*(books for run in current for books in run.broadcaster.status()), *_backlogs(replaced)),
             internal_errors=dict(errors),
         )
 

@@ -30,7 +30,7 @@ def in_child(report):
 @pytest.fixture
 def steps(monkeypatch):
     """The steps that ran, in their order; registered for this test alone."""
-    for name in ("_before", "_in_parent", "_in_child"):
+    for name in ("_before_fork", "_in_parent", "_in_child"):
         monkeypatch.setattr(process, name, list(getattr(process, name)))
     return []
 
@@ -38,7 +38,7 @@ def steps(monkeypatch):
 def test_steps_run_in_the_order_of_registration_and_those_before_a_fork_the_other_way_round(steps):
     for name in ("lock", "user"):
         process.around_fork(
-            before=lambda name=name: steps.append(f"before {name}"),
+            before_fork=lambda name=name: steps.append(f"before {name}"),
             in_parent=lambda name=name: steps.append(f"{name} in parent"),
             in_child=lambda name=name: steps.append(f"{name} in child"),
         )
