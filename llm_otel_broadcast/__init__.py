@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         status,
         uninstrument,
     )
-    from llm_otel_broadcast.other_spans.span_processor import BroadcastSpanProcessor
     from llm_otel_broadcast.runtime.runs import Status
+    from llm_otel_broadcast.runtime.span_processor import BroadcastSpanProcessor
     from llm_otel_broadcast.settings.destination import Destination
     from llm_otel_broadcast.settings.errors import ConfigError
     from llm_otel_broadcast.tracing.trace_context import TraceHandle, current_trace_fields, propagate, trace_context
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from llm_otel_broadcast.version import __version__
 
 _HOMES = {
-    "BroadcastSpanProcessor": "other_spans.span_processor",
+    "BroadcastSpanProcessor": "runtime.span_processor",
     "ConfigError": "settings.errors",
     "ConnectionReport": "connection.report",
     "Destination": "settings.destination",

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from llm_otel_broadcast.clients import LIBRARIES
-from llm_otel_broadcast.clients.streams import open_streams
 from llm_otel_broadcast.delivery.broadcaster import flush_all
-from llm_otel_broadcast.delivery.ledger import DestinationStatus
-from llm_otel_broadcast.host.guard import errors
 from llm_otel_broadcast.host.logs import drain, logger
 from llm_otel_broadcast.runtime import process_end
-from llm_otel_broadcast.runtime.reload import Life, watcher
-from llm_otel_broadcast.runtime.runs import Run, Status
-from llm_otel_broadcast.runtime.runs import state as _state
+from llm_otel_broadcast.runtime.reload import SettingsSource, watcher
+from llm_otel_broadcast.runtime.runs import Run, Status, registry
 from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding
 from llm_otel_broadcast.settings.environment import disabling, notices
 from llm_otel_broadcast.settings.errors import ConfigError
@@ -33,10 +27,11 @@ if TYPE_CHECKING:
 
 
 class Handle:
-    """What `instrument()` returns; as a context manager it shuts down at the end of the block. `life` None: does nothing."""
+    """What `instrument()` returns: its run, whichever settings are in force. As a context manager it shuts down at the end."""
 
-    def __init__(self, life: Life | None) -> None:
-        self._life = life
+    def __init__(self, source: SettingsSource | None) -> None:
+        """`source` None: everything is turned off, and the handle does nothing."""
+        self._source = source
 
     def __repr__(self) -> str:
         status = self.status()
@@ -49,27 +44,28 @@ class Handle:
         Returns:
             True when everything has been delivered, False when time ran out or something was lost meanwhile.
         """
-        return flush_all([run.assembly.broadcaster for run in self._runs()], timeout)
+        return flush_all([run.broadcaster for run in self._runs()], timeout)
 
     def shutdown(self, timeout: float | None = None) -> None:
         """Stop recording, deliver what is left for at most `timeout` seconds (default: `exit_timeout`), end the threads."""
-        if self._life is not None:
-            self._life.end()
+        if self._source is not None:
+            self._source.close()
         _shut_down(self._runs(), timeout)
 
     def status(self) -> Status:
         """Return the figures of this handle's destinations."""
-        if self._life is None or self._life.run is None:
+        if self._source is None or self._source.run is None:
             return Status(instrumented=False, destinations=(), internal_errors={})
-        newest, *before = self._runs()
-        status = newest.status()
-        return replace(status, destinations=(*status.destinations, *_waiting_in(before)))
+        newest, *replaced = self._runs()
+        return registry.status([newest], replaced)
 
     def _runs(self) -> tuple[Run, ...]:
-        """Return the newest of this handle's, and those before it that still deliver."""
-        newest = self._life.run if self._life else None
-        before = [run for run in _state.running if run.life is self._life and run is not newest]
-        return (*((newest,) if newest else ()), *before)
+        """Return the newest of this handle's runs, and those before it that still deliver."""
+        if self._source is None:
+            return ()
+        newest = self._source.run
+        replaced = [run for run in registry.running if run.source is self._source and run is not newest]
+        return (*((newest,) if newest else ()), *replaced)
 
     def __enter__(self) -> Handle:
         return self
@@ -194,12 +190,12 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
     if disabled_by:
         logger.debug("nothing is recorded: %s is true", disabled_by)
         return Handle(None)
-    life = Life(given, os.environ, None if client is None else _covering(client))
-    life.begin()
+    source = SettingsSource(given, os.environ, None if client is None else _covering(client))
+    source.begin()
     for warning in notices(os.environ):
         logger.warning("%s", warning)
     process_end.watch()
-    return Handle(life)
+    return Handle(source)
 
 
 def _covering(client: Any) -> Callable[[Any], bool]:
@@ -220,7 +216,7 @@ def _covering(client: Any) -> Callable[[Any], bool]:
 
 def instrument_was_called() -> bool:
     """Return whether `instrument()` has been called in this process: a start without code then leaves it alone."""
-    return _state.newest is not None or bool(_state.chosen) or bool(watcher.lives)
+    return bool(registry.current() or watcher.sources)
 
 
 def uninstrument() -> None:
@@ -228,10 +224,10 @@ def uninstrument() -> None:
 
     `flush()` and `status()` go on working. Does nothing when nothing is instrumented.
     """
-    _forget_the_file()
-    for run in _state.current():
-        _state.release(run)
-        run.assembly.broadcaster.hurry()
+    watcher.close_all()
+    for run in registry.current():
+        registry.release(run)
+        run.broadcaster.hurry()
     process_end.unwatch()
 
 
@@ -240,23 +236,14 @@ def flush(timeout: float = 10.0) -> bool:
 
     True when nothing was ever instrumented.
     """
-    return flush_all([run.assembly.broadcaster for run in _state.running], timeout)
+    return flush_all([run.broadcaster for run in registry.running], timeout)
 
 
 def shutdown(timeout: float | None = None) -> None:
     """Stop recording, deliver what is left and end the threads; see `Handle.shutdown`."""
-    _forget_the_file()
-    current = _state.current()
-    _shut_down((*current, *(other for other in _state.running if other not in current)), timeout)
-
-
-def _waiting_in(replaced: Sequence[Run]) -> Iterator[DestinationStatus]:
-    """Yield the figures of those destinations of replaced settings for which something still waits."""
-    for run in replaced:
-        broadcaster = run.assembly.broadcaster
-        for lane, figures in zip(broadcaster.lanes, broadcaster.status(), strict=True):
-            if figures.queued_records and lane in broadcaster.workers:
-                yield figures
+    watcher.close_all()
+    current = registry.current()
+    _shut_down((*current, *(other for other in registry.running if other not in current)), timeout)
 
 
 def _shut_down(runs: Sequence[Run], timeout: float | None) -> None:
@@ -268,34 +255,9 @@ def _shut_down(runs: Sequence[Run], timeout: float | None) -> None:
     process_end.unwatch()
 
 
-def _forget_the_file() -> None:
-    for life in watcher.lives:
-        life.end()
-
-
 def status() -> Status:
     """Return the figures of the newest `instrument()`, of those for single clients, and of settings that were replaced.
 
     Destinations of replaced settings are there, under the same name as before, until nothing waits for them any more.
     """
-    current = _state.current()
-    statuses = [run.status() for run in current]
-    replaced = [run for run in _state.running if run not in current and run.life is not None]
-    return Status(
-        instrumented=any(status.instrumented for status in statuses),
-        destinations=(*(lane for status in statuses for lane in status.destinations), *_waiting_in(replaced)),
-        internal_errors=dict(errors),
-    )
-
-
-def _after_fork() -> None:
-    _state.lock = threading.RLock()
-    # the parent ends their records; the child's end would end them once more
-    open_streams.clear()
-    watcher.after_fork()
-    for run in _state.running:
-        run.assembly.broadcaster.after_fork()
-    process_end.watch_in_child()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+    return registry.status(registry.current(), registry.replaced())

@@ -12,13 +12,10 @@ import openai
 import pytest
 
 import llm_otel_broadcast
-from llm_otel_broadcast import instrumentation
 from llm_otel_broadcast.app.other_tracers import overlap
 from llm_otel_broadcast.clients.streams import end_open_streams
 from llm_otel_broadcast.host import guard
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
-from llm_otel_broadcast.runtime import process_end
-from llm_otel_broadcast.runtime.reload import watcher
 from llm_otel_broadcast.settings.destination import SHORTHAND
 from llm_otel_broadcast.settings.environment import DISABLED, variables
 from llm_otel_broadcast.settings.locations import CONFIG
@@ -77,13 +74,8 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     yield
     end_open_streams()
-    for life in watcher.lives:
-        life.end()
-    for run in instrumentation._state.running:  # replaced settings that still deliver included
-        run.shutdown(0.2)
-    process_end.unwatch()
+    llm_otel_broadcast.shutdown(0.2)
     guard.errors.clear()
-    guard.told.clear()
     overlap.clear()
     roots.clear()
 

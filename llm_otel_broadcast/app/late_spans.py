@@ -7,7 +7,6 @@ with the time at which the call ended.
 from __future__ import annotations
 
 import atexit
-import os
 from collections.abc import Callable
 from typing import Final, TypeAlias
 from weakref import WeakSet
@@ -15,6 +14,7 @@ from weakref import WeakSet
 from opentelemetry.trace import Span
 
 from llm_otel_broadcast.host.guard import Guard
+from llm_otel_broadcast.host.process import begin_anew_in_child
 from llm_otel_broadcast.record.generation import Generation
 
 _ENDING: Final = Guard("ending the app's own span")
@@ -101,4 +101,4 @@ def _after_fork() -> None:
         late.forget()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+begin_anew_in_child(_after_fork)

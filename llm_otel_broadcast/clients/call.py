@@ -20,7 +20,7 @@ from llm_otel_broadcast.clients.library import ClientLibrary
 from llm_otel_broadcast.clients.raw_responses import is_http, is_raw, watch_body, watch_raw
 from llm_otel_broadcast.clients.reader import Reader
 from llm_otel_broadcast.clients.streams import is_stream, watch_stream
-from llm_otel_broadcast.host.guard import Guard, ask
+from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation
 
@@ -76,7 +76,7 @@ class Switch:
     def find(self, instance: Any) -> Observer | None:
         """Return who watches the calls of an instance."""
         for covers, observer in self.chosen:
-            if ask(functools.partial(covers, instance), otherwise=False):
+            if or_else(functools.partial(covers, instance), default=False):
                 return observer
         return self.observer
 

@@ -21,7 +21,7 @@ from llm_otel_broadcast.clients.reader import (
     text_of,
 )
 from llm_otel_broadcast.host.deferred import Deferred
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.generation import Attempt, Generation
 
 _GENERATION_ID: Final = "x-generation-id"
@@ -39,12 +39,12 @@ _STREAM_READER: Final = "__stream__"
 
 def note_transport(record: Generation, result: Any) -> None:
     """Take what headers say of a call, by a raw response, a stream, an HTTP response or an error of the client."""
-    record.retries = ask(partial(_retries_of, result), None)
+    record.retries = or_else(partial(_retries_of, result), None)
     server = record.server
     if server.is_openrouter:
-        record.generation_id = ask(partial(_header, result, _GENERATION_ID), None)
+        record.generation_id = or_else(partial(_header, result, _GENERATION_ID), None)
     elif server.provider == _AZURE or not server.is_known:
-        record.served_model = ask(partial(_header, result, _SERVED_MODEL), None)
+        record.served_model = or_else(partial(_header, result, _SERVED_MODEL), None)
         record.response_model = record.served_model or record.response_model
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
 from llm_otel_broadcast.fields.merge import ABSENT_TYPES
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Detail, Generation
 
@@ -134,7 +134,7 @@ def json_text(value: Any) -> str:
     """Return a value of an answer as text: a text as it is, None as none, anything else as JSON, never as Python writes it."""
     if value is None or isinstance(value, str):
         return value or ""
-    return ask(lambda: json.dumps(value, ensure_ascii=False, default=lambda part: dict(all_members_of(part))), "")
+    return or_else(lambda: json.dumps(value, ensure_ascii=False, default=lambda part: dict(all_members_of(part))), "")
 
 
 def is_set(value: Any) -> bool:
@@ -180,7 +180,7 @@ def describe(error: BaseException) -> Failure:
 
 def _message_of(error: BaseException, members: Members) -> str:
     """Return an error's text. Of an event of a stream whose `error` is a mere text, the client raises one that leaves it out."""
-    message = ask(lambda: str(error), "")
+    message = or_else(lambda: str(error), "")
     body = members.get("body")
     stated = error_text_of(body) if isinstance(body, str | list) else ""
     return f"{message}: {stated}" if stated and stated not in message else message
@@ -198,4 +198,4 @@ def error_text_of(error: Any) -> str:
 
 def ask_for(source: Any, name: str) -> Any:
     """Return an attribute, None where there is none or asking for it fails."""
-    return ask(lambda: getattr(source, name, None), None)
+    return or_else(lambda: getattr(source, name, None), None)

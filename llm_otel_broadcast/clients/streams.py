@@ -68,7 +68,7 @@ class StreamWatch:
         with _OPENING:
             self._fold = call.reader.fold(call.record)
             # An attribute, not a method: the guarded function is made once, and each chunk costs one call less.
-            self.read_chunk = _CHUNK.around(self._fold.add, otherwise=False)
+            self.read_chunk = _CHUNK.around(self._fold.add, default=False)
             if self._record.is_measured:
                 self.read_chunk = _timed(self.read_chunk, self._record)
         open_streams.add(self)

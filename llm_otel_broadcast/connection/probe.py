@@ -16,7 +16,7 @@ from llm_otel_broadcast.connection.report import Step, StepError, timed
 from llm_otel_broadcast.connection.time_limit import within
 from llm_otel_broadcast.connection.verdict import briefly, is_taken, refused, taken
 from llm_otel_broadcast.delivery.sender import Exchange, post
-from llm_otel_broadcast.host.guard import Caught
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.span_data import KIND_INTERNAL, SpanData
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.version import __version__
@@ -145,10 +145,10 @@ class Probing:
 
         def action() -> str:
             # An exporter may raise anything. That over HTTP nothing is raised is the transport's promise.
-            with Caught() as caught:
-                probes.append(probe(destination))
-            if caught.error is not None:
-                raise StepError(_raised(destination, caught.error))
+            failures: list[BaseException] = []
+            or_else(lambda: probes.append(probe(destination)), recover=failures.append)
+            if failures:
+                raise StepError(_raised(destination, failures[0]))
             answer, encoding, trace_id = probes[0]
             if answer.status is not None or is_taken(answer):
                 self.trace_id = trace_id

@@ -11,7 +11,7 @@ from llm_otel_broadcast.connection.report import SentTrace
 from llm_otel_broadcast.connection.time_limit import within
 from llm_otel_broadcast.delivery.seams import LeftOut
 from llm_otel_broadcast.delivery.sender import post
-from llm_otel_broadcast.host.guard import Caught
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Choice, Generation
@@ -61,13 +61,20 @@ def send_test_trace(destination: Destination) -> SentTrace:
         )
     record = _record()
     trace_id = f"{record.trace_id:032x}"
-    with Caught() as caught:
+
+    def send() -> SentTrace:
         answer = within(_MAX_TIMEOUTS * destination.timeout, lambda: _send(destination, record))
         rejected = f"{answer.rejected} span(s) rejected: " if answer.rejected else ""
         ok = answer.kind == "ok" and not answer.rejected
         look = where_to_look(destination, trace_id) if ok else None
         return SentTrace(ok, trace_id, f"{rejected}{answer.message}" if not ok else "sent", look)
-    return SentTrace(ok=False, trace_id=trace_id, message=f"sending failed ({type(caught.error).__name__})")
+
+    return or_else(
+        send,
+        recover=lambda error: SentTrace(
+            ok=False, trace_id=trace_id, message=f"sending failed ({type(error).__name__})"
+        ),
+    )
 
 
 def _send(destination: Destination, record: Generation) -> Answer:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from llm_otel_broadcast.host.guard import Caught
+from llm_otel_broadcast.host.guard import or_else
 
 Value = TypeVar("Value")
 
@@ -17,19 +17,18 @@ def within(seconds: float, action: Callable[[], Value]) -> Value:
     Raises:
         TimeoutError: it takes longer.
     """
-    result: list[Value] = []
-    caught = Caught()
+    results: list[Value] = []
+    failures: list[BaseException] = []
 
     def run() -> None:
-        with caught:
-            result.append(action())
+        or_else(lambda: results.append(action()), recover=failures.append)
 
     # A daemon: what does not come back must not hold up the end of the program.
     thread = threading.Thread(target=run, name="llm-otel-broadcast testing", daemon=True)
     thread.start()
     thread.join(seconds)
-    if caught.error is not None:
-        raise caught.error
-    if not result:
+    if failures:
+        raise failures[0]
+    if not results:
         raise TimeoutError(f"no answer within {seconds:g} s")
-    return result[0]
+    return results[0]

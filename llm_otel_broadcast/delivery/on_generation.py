@@ -176,7 +176,7 @@ class Announcer:
                 if is_late:
                     record.attributes = {}
             if is_late:
-                self._call.fails(f"it has not returned within {TIMEOUT_S:g} s")
+                self._call.fail(f"it has not returned within {TIMEOUT_S:g} s")
 
     def _enter(self, record: Generation, cost: Cost | None) -> _Call | None:
         """Return the call that shows the record, a new one if no other destination has begun it; None: it has been shown."""

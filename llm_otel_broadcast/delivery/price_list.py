@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from llm_otel_broadcast.host.forks import importing
-from llm_otel_broadcast.host.guard import Caught, errors
+from llm_otel_broadcast.host.guard import errors, or_else
 from llm_otel_broadcast.host.logs import log
 
 _PACKAGE: Final = "genai_prices"
@@ -37,18 +37,19 @@ def price_list() -> ModuleType | None:
         return _prices
     with importing:
         # A pruned image or a frozen program may lack its metadata or its data; a broken one may raise anything.
-        with Caught() as caught:
-            _prices = _import()
-            return _prices
-        _failed = True
-        errors[PLACE] += 1
-        log(
-            logging.WARNING,
-            "costs are not estimated: genai-prices cannot be imported (%s). Install it whole, with its metadata "
-            "(PyInstaller: --copy-metadata genai-prices), or say estimate_cost=False. Said once.",
-            type(caught.error).__name__,
-        )
-        return None
+        _prices = or_else(_import, recover=_cannot_be_imported)
+        _failed = _prices is None
+        return _prices
+
+
+def _cannot_be_imported(error: BaseException) -> None:
+    errors[PLACE] += 1
+    log(
+        logging.WARNING,
+        "costs are not estimated: genai-prices cannot be imported (%s). Install it whole, with its metadata "
+        "(PyInstaller: --copy-metadata genai-prices), or say estimate_cost=False. Said once.",
+        type(error).__name__,
+    )
 
 
 def _import() -> ModuleType:

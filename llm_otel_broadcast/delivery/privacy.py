@@ -230,7 +230,7 @@ class View:
         if has_returned and isinstance(redacted, str):
             return str(redacted)
         if has_returned:
-            self._redact.fails(f"it returned {type(redacted).__name__}, not text")
+            self._redact.fail(f"it returned {type(redacted).__name__}, not text")
         raise WithheldError
 
 

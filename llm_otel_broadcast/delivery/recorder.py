@@ -10,7 +10,7 @@ from llm_otel_broadcast.delivery.seams import Item, RecordReader, Unreadable
 from llm_otel_broadcast.delivery.watch import RenderingWatch
 from llm_otel_broadcast.delivery.worker import BatchProcessor, Worker
 from llm_otel_broadcast.host.forks import importing
-from llm_otel_broadcast.host.guard import Caught
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.generation import Generation
 
 
@@ -69,19 +69,20 @@ class _Reading:
     def close(self) -> None:
         if self._reader is None:
             return
-        with Caught() as caught:
-            self._reader.close()
-        if caught.error is not None:
-            message = f"closing failed ({type(caught.error).__name__})"
-            self._queue.books.failed(message, "it is not used any more", caught.error)
+
+        def note(error: BaseException) -> None:
+            self._queue.books.failed(f"closing failed ({type(error).__name__})", "it is not used any more", error)
+
+        or_else(self._reader.close, recover=note)
 
 
 def _read(reader: RecordReader, item: Item) -> Unreadable | None:
     record = item.record
-    # One odd record must not take its neighbours along.
-    with Caught() as caught:
+
+    def read() -> None:
         if isinstance(record, Generation):
             record.settle()
             reader.read(record)
-        return None
-    return Unreadable(type(caught.error).__name__)
+
+    # One odd record must not take its neighbours along.
+    return or_else(read, recover=lambda error: Unreadable(type(error).__name__))

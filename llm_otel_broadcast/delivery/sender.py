@@ -16,7 +16,7 @@ from llm_otel_broadcast.delivery.seams import Item, LaneParts, LeftOut, Transpor
 from llm_otel_broadcast.delivery.sent_spans import SentSpans, key_of
 from llm_otel_broadcast.delivery.watch import RenderingWatch, Unsent
 from llm_otel_broadcast.host.forks import importing
-from llm_otel_broadcast.host.guard import Caught, Guard
+from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.span_data import SpanData
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS
@@ -90,7 +90,12 @@ class Sender:
             with importing:
                 self.parts = self._make_parts()
         parts = self.parts
-        ready = self._watch.render_each(batch, lambda item: self._render(parts, item))
+
+        def render(item: Item) -> Unsent | None:
+            # One odd record must not take its neighbours along.
+            return or_else(lambda: self._render(parts, item), recover=lambda error: Unreadable(type(error).__name__))
+
+        ready = self._watch.render_each(batch, render)
         if ready:
             self._deliver(parts, ready)
 
@@ -99,22 +104,19 @@ class Sender:
     def _render(self, parts: LaneParts, item: Item) -> Unsent | None:
         """Make an item's spans and those round it; return why it is not to be sent, None: it is."""
         record = item.record
-        # One odd record must not take its neighbours along.
-        with Caught() as caught:
-            if isinstance(record, EnclosingSpan):
-                return self._render_enclosing_span(parts, item, record)
-            record.settle()
-            spans = parts.render(record)
-            if isinstance(spans, LeftOut):
-                return spans
-            item.spans = spans
-            item.enclosing_spans = [
-                span
-                for due in self._sent_spans.due(record.enclosing_spans)
-                if (span := parts.enclosing_span(due, due.fields or record.fields)) is not None
-            ]
-            return None
-        return Unreadable(type(caught.error).__name__)
+        if isinstance(record, EnclosingSpan):
+            return self._render_enclosing_span(parts, item, record)
+        record.settle()
+        spans = parts.render(record)
+        if isinstance(spans, LeftOut):
+            return spans
+        item.spans = spans
+        item.enclosing_spans = [
+            span
+            for due in self._sent_spans.due(record.enclosing_spans)
+            if (span := parts.enclosing_span(due, due.fields or record.fields)) is not None
+        ]
+        return None
 
     def _render_enclosing_span(
         self, parts: LaneParts, item: Item, enclosing_span: EnclosingSpan
@@ -250,20 +252,22 @@ class Sender:
         """Have an exporter send what it holds; an error of its own is noted, and the lane goes on."""
         if self.parts is None:
             return True
-        with Caught() as caught:
-            return self.parts.transport.flush()
-        self._books.failed(f"flushing failed ({type(caught.error).__name__})", "going on", caught.error)
-        return False
+
+        def note(error: BaseException) -> bool:
+            self._books.failed(f"flushing failed ({type(error).__name__})", "going on", error)
+            return False
+
+        return or_else(self.parts.transport.flush, recover=note)
 
     def close(self) -> None:
         """Close connections and exporters; an error of theirs is noted."""
         if self.parts is None:
             return
-        with Caught() as caught:
-            self.parts.transport.close()
-        if caught.error is not None:
-            message = f"closing failed ({type(caught.error).__name__})"
-            self._books.failed(message, "it is not used any more", caught.error)
+
+        def note(error: BaseException) -> None:
+            self._books.failed(f"closing failed ({type(error).__name__})", "it is not used any more", error)
+
+        or_else(self.parts.transport.close, recover=note)
 
 
 def _shrink(parts: LaneParts, item: Item) -> bool:

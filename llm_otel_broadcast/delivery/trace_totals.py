@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 from llm_otel_broadcast.host.green_threads import Exclusion
+from llm_otel_broadcast.host.process import begin_anew_in_child
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.usage import Cost
 
 # Several lanes may render the same record at once.
 _adding: Final = Exclusion()
-os.register_at_fork(after_in_child=_adding.begin_anew)
+begin_anew_in_child(_adding.begin_anew)
 
 
 def add_to_totals(record: Generation, cost: Cost | None) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 from hashlib import sha256
 from typing import Final
 
+from llm_otel_broadcast.host.process import begin_anew_in_child
+
 # our own generator, so that a host's random.seed() cannot make ids repeat; and no child of a fork repeats its parent's
 _random = random.Random()  # noqa: S311
-os.register_at_fork(after_in_child=_random.seed)
+begin_anew_in_child(_random.seed)
 
 _TRACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}\Z")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")

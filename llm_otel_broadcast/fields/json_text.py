@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from llm_otel_broadcast.fields.json_cut import CUT, Json, cut, encoder, size_within
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 
 MAX_CHARACTERS: Final = 1_000_000
 _MAX_DEPTH: Final = 32
@@ -52,7 +52,7 @@ def short_repr(value: object) -> str:
     # the repr of a list or a dataclass is made whole, in one go that lets no other thread run
     if _parts_of(value, _MAX_REPR_NODES) is None:
         return f"<{type(value).__name__}>"
-    return ask(lambda: repr(value)[:_MAX_REPR_CHARACTERS], f"<{type(value).__name__}>")
+    return or_else(lambda: repr(value)[:_MAX_REPR_CHARACTERS], f"<{type(value).__name__}>")
 
 
 def _parts_of(value: object, limit: int) -> int | None:
@@ -66,9 +66,9 @@ def _parts_of(value: object, limit: int) -> int | None:
         if isinstance(item, str | bytes | bytearray):
             nodes -= len(item) // 1_000
         elif isinstance(item, dict):
-            pending.extend(islice(ask(lambda item=item: list(item.items()), []), max(nodes, 0) + 1))  # type: ignore[misc]
+            pending.extend(islice(or_else(lambda item=item: list(item.items()), []), max(nodes, 0) + 1))  # type: ignore[misc]
         elif isinstance(item, list | tuple | set | frozenset):
-            pending.extend(islice(ask(lambda item=item: list(item), []), max(nodes, 0) + 1))  # type: ignore[misc]
+            pending.extend(islice(or_else(lambda item=item: list(item), []), max(nodes, 0) + 1))  # type: ignore[misc]
         elif not isinstance(item, type):
             pending.extend(_state(item))
         if nodes < len(pending):
@@ -80,8 +80,8 @@ def _state(item: object) -> list[object]:
     """Return what an object holds: its members, those a model does not know, and what stands in slots."""
     names = [name for kind in type(item).__mro__ for name in _slots_of(kind)]
     # `object.__getattribute__`: a class of the program's own may do anything when asked
-    slots = [ask(lambda name=name: object.__getattribute__(item, name), None) for name in names]  # type: ignore[misc]
-    members = ask(lambda: object.__getattribute__(item, "__dict__"), None)
+    slots = [or_else(lambda name=name: object.__getattribute__(item, name), None) for name in names]  # type: ignore[misc]
+    members = or_else(lambda: object.__getattribute__(item, "__dict__"), None)
     return [part for part in (members, *slots) if part is not None]
 
 
@@ -101,7 +101,7 @@ def plain(value: object, budget: Budget | None = None) -> Json:
     if type(value) in _SIMPLE:
         return value
     budget = Budget() if budget is None else budget
-    json_value = ask(lambda: _plain(value, (), 0, budget), _FAILED)
+    json_value = or_else(lambda: _plain(value, (), 0, budget), _FAILED)
     return short_repr(value) if json_value is _FAILED else json_value
 
 
@@ -168,7 +168,7 @@ def _members(value: object, budget: Budget) -> Iterable[tuple[object, object]] |
     # dumping cannot be stopped: what is too large for it becomes a marker
     if dump is None or _parts_of(value, max(budget.nodes, 0)) is None:
         return None
-    dumped = ask(lambda: dump(value, exclude_none=True, warnings=False), None)
+    dumped = or_else(lambda: dump(value, exclude_none=True, warnings=False), None)
     return list(dumped.items()) if isinstance(dumped, dict) else None
 
 
@@ -180,7 +180,7 @@ def _key(key: object, budget: Budget) -> str:
     if parts is None:
         return f"<{type(key).__name__}>"
     budget.nodes -= parts
-    return ask(lambda: str(key), f"<{type(key).__name__}>")[:_MAX_KEY_CHARACTERS]
+    return or_else(lambda: str(key), f"<{type(key).__name__}>")[:_MAX_KEY_CHARACTERS]
 
 
 def bounded_json(value: object, limit: int = MAX_CHARACTERS) -> tuple[str, bool]:

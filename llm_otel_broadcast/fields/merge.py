@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 from llm_otel_broadcast.fields.ids import parse_traceparent
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 
 TraceObject: TypeAlias = Mapping[Any, object]
@@ -90,11 +90,11 @@ def as_text(value: object) -> str | None:
         return str.__str__(value) or None
     if value is None or type(value).__name__ in ABSENT_TYPES:
         return None
-    return ask(lambda: str(value) or None, None)
+    return or_else(lambda: str(value) or None, None)
 
 
 def is_private(value: object) -> bool:
     """Return whether a `privacy` value asks for privacy; in doubt it does."""
     if value is None or isinstance(value, bool):
         return bool(value)
-    return ask(lambda: str(value), "unreadable").strip().lower() not in _NO_WORDS
+    return or_else(lambda: str(value), "unreadable").strip().lower() not in _NO_WORDS

@@ -9,7 +9,7 @@ from typing import Final
 
 from llm_otel_broadcast.fields.json_text import bounded_json, short_repr
 from llm_otel_broadcast.host.blocked_objects import objects
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.span_data import AttributeValue
 
 MAX_KEYS: Final = 256
@@ -40,11 +40,11 @@ def attribute_of(value: object) -> AttributeValue | None:
     # the program's own objects may block in `__str__`: those are read where that stops one value, not the lane
     if value is None or type(value) in _PLAIN:
         return _value(value)
-    return objects.ask(value, partial(_read, value), lambda: f"<{type(value).__name__}: not read, it blocks>")
+    return objects.read(value, partial(_read, value), lambda: f"<{type(value).__name__}: not read, it blocks>")
 
 
 def _read(value: object) -> AttributeValue | None:
-    attribute = ask(partial(_value, value), None)
+    attribute = or_else(partial(_value, value), None)
     return short_repr(value) if attribute is None else attribute
 
 

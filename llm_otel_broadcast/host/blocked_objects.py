@@ -1,12 +1,11 @@
-"""Objects of the program's that our threads ask for their text: one whose `__repr__` blocks stops one thread, and not for long.
+"""Reading objects of the program's whose `__repr__` may block: such an object stops one thread of ours, and not for long.
 
-The same object is often met by several destinations, and again with the next record (a value of a `trace_context`). While one
-thread is at it the others go round it; once it has blocked a thread for too long it is not asked again.
+Several destinations often read the same object, and so does the next record (a value of a `trace_context`). While one thread
+reads it the others leave it out; an object that has blocked a thread for too long is not read again.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -14,42 +13,47 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from llm_otel_broadcast.host.logs import is_own_thread
+from llm_otel_broadcast.host.process import begin_anew_in_child
 
+# How long a thread waits for another one to finish reading an object, which usually takes microseconds.
 _WAIT_S: Final = 0.5
-"""How long a thread waits for another one to be through with an object; usually that takes microseconds."""
 _POLL_INTERVAL_S: Final = 0.001
-_MAX_BLOCKED: Final = 64
+# Each is kept alive: a limit, for a program that makes a new blocking object for each call.
+_MAX_BLOCKED_OBJECTS: Final = 64
 
 Value = TypeVar("Value")
 
 
 class _Objects:
-    """The objects that our threads are asking, and those that have blocked one."""
+    """The objects that our threads are reading, and those that have blocked one."""
 
     def __init__(self) -> None:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """In a child process: the threads that were asking are not there."""
+        """In a child process: the threads that were reading are not there."""
         self._lock = threading.Lock()
-        self._asked: dict[int, tuple[int, object]] = {}
+        self._readers: dict[int, tuple[int, object]] = {}
         # The objects themselves, so that no other one gets the identity of one of them meanwhile.
-        self._blocked: deque[object] = deque(maxlen=_MAX_BLOCKED)
+        self._blocked: deque[object] = deque(maxlen=_MAX_BLOCKED_OBJECTS)
 
-    def ask(self, subject: object, question: Callable[[], Value], otherwise: Callable[[], Value]) -> Value:
-        """Return what the question yields, or `otherwise` where the object is blocking another thread of ours, or has.
+    def read(self, subject: object, reader: Callable[[], Value], fallback: Callable[[], Value]) -> Value:
+        """Read an object, unless it blocks another thread of ours, or has blocked one.
 
-        On a thread of the host's the object is simply asked.
+        Args:
+            subject: the object.
+            reader: reads it. On a thread of the host's that is all that happens.
+            fallback: makes the result where the object is not read.
         """
         if not is_own_thread():
-            return question()
+            return reader()
         if not self._take(subject):
-            return otherwise()
+            return fallback()
         try:
-            return question()
+            return reader()
         finally:
             with self._lock:
-                self._asked.pop(id(subject), None)
+                self._readers.pop(id(subject), None)
 
     def _take(self, subject: object) -> bool:
         deadline = 0.0
@@ -57,8 +61,8 @@ class _Objects:
             with self._lock:
                 if any(other is subject for other in self._blocked):
                     return False
-                if id(subject) not in self._asked:
-                    self._asked[id(subject)] = (threading.get_ident(), subject)
+                if id(subject) not in self._readers:
+                    self._readers[id(subject)] = (threading.get_ident(), subject)
                     return True
             now = time.monotonic()
             deadline = deadline or now + _WAIT_S
@@ -68,13 +72,16 @@ class _Objects:
             time.sleep(_POLL_INTERVAL_S)
 
     def give_up(self, thread: int) -> bool:
-        """Note that a thread has been blocked for too long by the objects it asks; False: it is asking none."""
+        """Mark the objects that a thread is reading as blocking; return False if it reads none.
+
+        Args:
+            thread: the thread's `ident`.
+        """
         with self._lock:
-            subjects = [subject for ident, subject in self._asked.values() if ident == thread]
+            subjects = [subject for ident, subject in self._readers.values() if ident == thread]
             self._blocked.extend(subjects)
         return bool(subjects)
 
 
 objects: Final = _Objects()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=objects.begin_anew)
+begin_anew_in_child(objects.begin_anew)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Final
 
 from llm_otel_broadcast.host.green_threads import Exclusion
+from llm_otel_broadcast.host.process import begin_anew_in_child
 
 # One for all: several lanes may meet the same record, and doing its work twice would fold an answer twice. The work takes
 # milliseconds, on threads that have nothing else to do.
 _doing: Final = Exclusion()
-os.register_at_fork(after_in_child=_doing.begin_anew)
+begin_anew_in_child(_doing.begin_anew)
 
 
 class Deferred:

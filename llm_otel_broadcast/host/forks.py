@@ -1,22 +1,22 @@
-"""Keeps forks and our threads' imports apart. Imports nothing of ours.
+"""The lock that keeps forks and the imports of our threads apart.
 
-A child that was forked while another thread imported a module waits for ever once it imports that module itself: its
-lock was held by a thread that is not there. So our threads import under `importing`, and a fork waits for that.
+A child that was forked while another thread imported a module waits for ever once it imports that module itself: the lock of
+the module is held by a thread that does not exist there. So our threads import under `importing`, and a fork waits for that.
 """
 
 from __future__ import annotations
 
-import concurrent.futures.thread  # noqa: F401  # see below
-import os
 import threading
 from types import TracebackType
 from typing import Final
 
-_LONGEST: Final = 5.0
+from llm_otel_broadcast.host.process import around_fork
+
+_WAIT_FOR_IMPORTS_S: Final = 5.0
 
 
 class _Importing:
-    """A lock that a fork takes too. Re-entrant; new in each child."""
+    """A re-entrant lock that a fork takes too. Each child has a new one."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -31,8 +31,9 @@ class _Importing:
         self._lock.release()
 
     def before_fork(self) -> None:
-        """Wait for our imports, but not for ever: what is imported may itself wait for something of the forking thread's."""
-        self._forking.holds = self._lock.acquire(timeout=_LONGEST)
+        """Take the lock in the thread that forks."""
+        # Not for ever: a module that is being imported may itself wait for something that the forking thread holds.
+        self._forking.holds = self._lock.acquire(timeout=_WAIT_FOR_IMPORTS_S)
 
     def in_parent(self) -> None:
         if self._forking.holds:
@@ -43,8 +44,4 @@ class _Importing:
 
 
 importing: Final = _Importing()
-# That module, which OpenTelemetry's SDK imports late, registers a lock with forks too. Were it imported by our thread while a
-# fork waits for that, Python would release the lock after the fork without having taken it before, and say so on stderr.
-os.register_at_fork(
-    before=importing.before_fork, after_in_parent=importing.in_parent, after_in_child=importing.in_child
-)
+around_fork(before_fork=importing.before_fork, in_parent=importing.in_parent, in_child=importing.in_child)

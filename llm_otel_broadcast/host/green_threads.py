@@ -1,9 +1,9 @@
-"""What kind of thread `threading.Thread` starts now: the system's, or gevent's or eventlet's. Imports nothing of ours.
+"""Which kind of thread `threading.Thread` starts now, the system's or a greenlet of gevent or eventlet, and what it may wait in.
 
 A program may be patched by gevent or eventlet at any time: before it imports us, after `instrument()`, in a worker that was
 forked (`gunicorn --preload -k gevent`). From then on a new thread is a greenlet, and all greenlets of a thread stand still
-while one of them waits in a lock or queue of the system's. So a thread of ours and what it waits in must be of one kind:
-they are made together, and anew when the kind has changed since.
+while one of them waits in a lock or queue of the system's. So a thread of ours and the queue it waits in must be of one kind:
+they are made together, and made anew once the kind has changed.
 
 We follow the program instead of keeping to the system's threads and locks, which gevent would still give us: waiting for
 these in `flush()` would stop every greenlet of the program, a receiver in this very process among them, and sockets in
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def flavor() -> object:
-    """Return what tells one kind of thread from another: the function that starts threads now, compared by identity."""
+    """Return the function that starts threads now: by its identity one kind of thread is told from another."""
     return _thread.start_new_thread
 
 
@@ -36,12 +36,10 @@ def is_native() -> bool:
 
 
 def rest() -> None:
-    """Stand still for good: for a thread of the system's whose program has been patched since it was started.
-
-    At its end `threading` would look for it under the number of a greenlet, and print a KeyError.
-    """
+    """Block for ever a thread of the system's whose program has been patched since it was started."""
     if is_native():
         return
+    # At the thread's end `threading` would look for it under the number of a greenlet, and print a KeyError.
     never: SimpleQueue[None] = SimpleQueue()
     never.get()
 
@@ -63,7 +61,7 @@ class _GreenQueue(Generic[T]):
             try:
                 self._wake.release()
             except RuntimeError:
-                # another thread has done so at this moment
+                # Another thread has released it at this moment.
                 return
 
     def get(self, *, timeout: float | None = None) -> T:
@@ -77,8 +75,8 @@ class _GreenQueue(Generic[T]):
             try:
                 return self._items.popleft()
             except IndexError:
-                left = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
-            if not self._wake.acquire(timeout=left) and not self._items:
+                remaining_s = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
+            if not self._wake.acquire(timeout=remaining_s) and not self._items:
                 raise Empty
 
     def empty(self) -> bool:
@@ -86,18 +84,18 @@ class _GreenQueue(Generic[T]):
 
 
 class Exclusion:
-    """Lets one thread in at a time, whatever kind threads have now. A thread may switch to another one within."""
+    """A lock whose kind follows that of the threads. A greenlet may switch to another one while it holds the lock."""
 
     def __init__(self) -> None:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """In a child process: a thread that is not there may have been in."""
+        """In a child process: a thread that is not there may have held the lock."""
         self._lock_of: tuple[object, threading.Lock] = (flavor(), threading.Lock())
 
     @contextmanager
     def only_here(self) -> Iterator[None]:
-        """Wait for whoever is in, then be in."""
+        """Hold the lock, after waiting for it."""
         if self._lock_of[0] is not flavor():
             self.begin_anew()
         with self._lock_of[1]:
@@ -105,28 +103,29 @@ class Exclusion:
 
     @contextmanager
     def if_free(self) -> Iterator[bool]:
-        """Be in if nobody else is; False: somebody is."""
+        """Hold the lock if it is free; yield whether it is held."""
         if self._lock_of[0] is not flavor():
             self.begin_anew()
         lock = self._lock_of[1]
-        is_in = lock.acquire(blocking=False)
+        is_held = lock.acquire(blocking=False)
         try:
-            yield is_in
+            yield is_held
         finally:
-            if is_in:
+            if is_held:
                 lock.release()
 
 
-# as a type both are one: they share the methods that we call
+# One type for both classes: they share the methods that we call.
 Mailbox: TypeAlias = SimpleQueue
 
 
 def mailbox() -> Mailbox[T]:
     """Return a queue for one reader, in which a thread that is started now may wait."""
+    # The one written in C is reentrant, so `put` may run in a finalizer; Python's fallback and gevent's own are not.
     return SimpleQueue() if is_native() and SimpleQueue.__module__ == "_queue" else cast("Mailbox[T]", _GreenQueue())
 
 
 def wait_for_company(bell: Mailbox[T], rung: list[T], delay_s: float) -> None:
-    """Wait for one more item, so that what comes shortly after the first goes out with it."""
+    """Wait up to `delay_s` seconds for one more item: what comes shortly after the first is sent together with it."""
     with suppress(Empty):
         rung.append(bell.get(timeout=delay_s))

@@ -1,4 +1,4 @@
-"""Tells an exception of the host's own, delivered in the middle of our code, from an error of ours. Imports nothing of ours.
+"""Tells an exception of the host's, delivered in the middle of our code, from an error of ours. Imports nothing of ours.
 
 A signal handler runs on top of whatever the main thread executes, our code included, and may raise: celery's soft time
 limit, an alarm, a test runner's timeout. So may a timer that raises in another thread (`PyThreadState_SetAsyncExc`: stopit,
@@ -14,7 +14,7 @@ _PACKAGE: Final = __name__.partition(".")[0]
 
 
 def is_from_signal_handler(error: BaseException) -> bool:
-    """Return whether a signal handler raised the error: it stands in the traceback, on top of the frame that it interrupted."""
+    """Return whether a signal handler raised the error: its frame follows the interrupted one in the traceback."""
     trace = error.__traceback__
     while trace is not None:
         interrupted = trace.tb_frame
@@ -25,11 +25,9 @@ def is_from_signal_handler(error: BaseException) -> bool:
 
 
 def is_from_timer(error: BaseException) -> bool:
-    """Return whether another thread raised the error in this one.
-
-    Such an exception has no frame of its own: the innermost is ours. Our code raises there nothing but its own exceptions
-    and Python's, of which `TimeoutError` is none that it could cause itself.
-    """
+    """Return whether another thread raised the error in this one."""
+    # Such an exception has no frame of its own: the innermost is ours. Our code itself raises its own exceptions and Python's
+    # there, but never `TimeoutError`, which timers raise.
     kind = type(error)
     if kind.__module__.partition(".")[0] == _PACKAGE or (kind.__module__ == "builtins" and kind is not TimeoutError):
         return False

@@ -1,13 +1,12 @@
-"""Our log lines, and which threads are ours. Nothing that a handler of the host's does, raises or waits for reaches a call.
+"""Our log, and which threads are ours. Nothing that a log handler of the host's raises or waits for reaches a call.
 
-A thread of ours logs by itself. What a thread of the host's has to say is said by a thread that lives until it is done: a
-handler may send each line over a network that is down.
+A thread of ours logs directly. A line from a thread of the host's is logged by a short-lived thread of ours: a handler may send
+each line over a network that is down.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 import time
@@ -16,18 +15,20 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from llm_otel_broadcast.host.green_threads import flavor, rest
+from llm_otel_broadcast.host.process import begin_anew_in_child
 
 _PRODUCT: Final = "llm-otel-broadcast"
 logger: Final = logging.getLogger("llm_otel_broadcast")
 
 
 class _Unconfigured(logging.Handler):
-    """Writes warnings where the program has configured no logging: Python's own last resort does not say whose they are."""
+    """Writes warnings where the program has configured no logging."""
 
+    # Python's own last resort would write them without the name of the product.
     def emit(self, record: logging.LogRecord) -> None:
-        others = [handler for handler in logger.handlers if handler is not self]
+        other_handlers = [handler for handler in logger.handlers if handler is not self]
         last_resort = logging.lastResort
-        if others or last_resort is None or (logger.propagate and logging.getLogger().hasHandlers()):
+        if other_handlers or last_resort is None or (logger.propagate and logging.getLogger().hasHandlers()):
             return
         record = logging.makeLogRecord({**vars(record), "msg": f"{_PRODUCT}: {record.getMessage()}", "args": ()})
         last_resort.handle(record)
@@ -40,13 +41,13 @@ _MAX_LINES: Final = 100
 _POLL_INTERVAL_S: Final = 0.01
 
 
-# By number, not in a `threading.local`: one that was made before gevent or eventlet patched the program is shared by all
-# greenlets of a thread, and those of the program would pass for ours.
+# By thread ident, not in a `threading.local`: one that was made before gevent or eventlet patched the program is shared by
+# all greenlets of a thread, and the program's greenlets would pass for ours.
 _own_threads: Final[set[int]] = set()
 
 
 def own(work: Callable[..., None]) -> Callable[..., None]:
-    """Return the function for a thread of ours to run: no exception that reaches us there is meant for the host."""
+    """Return a function for `threading.Thread(target=...)` that marks the thread as ours while it does the work."""
 
     def run(*args: Any) -> None:
         started_as, ident = flavor(), threading.get_ident()
@@ -62,7 +63,7 @@ def own(work: Callable[..., None]) -> Callable[..., None]:
 
 
 def _forget_other_threads() -> None:
-    """In a child process, where there is but the thread that forked, and numbers are given anew."""
+    """In a child process: only the thread that forked exists, and idents are given out anew."""
     _own_threads.intersection_update({threading.get_ident()})
 
 
@@ -72,28 +73,28 @@ def is_own_thread() -> bool:
 
 
 class _Log:
-    """The lines of the host's threads, and the thread that says them while there are any."""
+    """The lines of the host's threads, and the thread that logs them while there are any."""
 
     def __init__(self) -> None:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """In a child process: the thread is not there, and what was to be said is said by the parent."""
+        """In a child process: the thread is not there, and the parent logs the lines."""
         self._lines: deque[_Line] = deque(maxlen=_MAX_LINES)
-        self._speaker = threading.Lock()
+        self._emitting = threading.Lock()
 
     def add(self, line: _Line) -> None:
         """Take a line. Never waits."""
         self._lines.append(line)
-        if not self._speaker.locked():
+        if not self._emitting.locked():
             self._start()
 
     def drain(self, deadline: float) -> None:
-        """Wait until everything has been said, or until the deadline (monotonic)."""
-        while self._lines or self._speaker.locked():
-            if not self._speaker.locked() and not self._start():
-                # no thread can be started any more: the interpreter ends
-                self._say_all(self._speaker)
+        """Wait until everything has been logged, or until the deadline (monotonic seconds)."""
+        while self._lines or self._emitting.locked():
+            if not self._emitting.locked() and not self._start():
+                # No thread can be started any more: the interpreter ends.
+                self._emit_all(self._emitting)
                 return
             if time.monotonic() >= deadline:
                 return
@@ -102,23 +103,23 @@ class _Log:
     def _start(self) -> bool:
         try:
             threading.Thread(
-                target=own(self._say_all), args=(self._speaker,), name="llm-otel-broadcast log", daemon=True
+                target=own(self._emit_all), args=(self._emitting,), name="llm-otel-broadcast log", daemon=True
             ).start()
         except RuntimeError:
             return False
         return True
 
-    def _say_all(self, speaker: threading.Lock) -> None:
-        # again: a line may have come between the last look and the release
-        while self._lines and speaker.acquire(blocking=False):
+    def _emit_all(self, emitting: threading.Lock) -> None:
+        # In a loop: a line may have come after the last look and before the lock was released.
+        while self._lines and emitting.acquire(blocking=False):
             try:
                 while self._lines:
                     _emit(*self._lines.popleft())
             except IndexError:
-                # another speaker of this moment took the last line
+                # Another emitting thread of this moment took the last line.
                 pass
             finally:
-                speaker.release()
+                emitting.release()
 
 
 _log: Final = _Log()
@@ -126,7 +127,7 @@ drain = _log.drain
 
 
 def log(level: int, text: str, *args: object, exc_info: Any = None) -> None:
-    """Log a line of ours. On a thread of the host's it is said a moment later, by a thread of ours."""
+    """Log a line. From a thread of the host's it is logged a moment later, by a thread of ours."""
     if not logger.isEnabledFor(level):
         return
     if is_own_thread():
@@ -138,16 +139,16 @@ def log(level: int, text: str, *args: object, exc_info: Any = None) -> None:
 def _emit(level: int, text: str, args: tuple[object, ...], exc_info: Any) -> None:
     try:
         logger.log(level, text, *args, exc_info=exc_info)
-    except BaseException:  # noqa: BLE001  # a handler or filter of the host's may raise anything, SystemExit too
+    # A handler or filter of the host's may raise anything, SystemExit too.
+    except BaseException:  # noqa: BLE001
         return
 
 
 def free_handlers() -> None:
-    """Give a new lock to handlers in which a thread of ours still waits: the end of the process would wait for the old one.
-
-    `logging.shutdown` takes the lock of each handler, for as long as that may last.
-    """
-    frames = sys._current_frames()  # noqa: SLF001  # public by its documentation
+    """Give a new lock to log handlers in which a thread of ours still waits."""
+    # `logging.shutdown` takes the lock of each handler at the end of the process, and would wait for our thread for ever.
+    # Python documents `sys._current_frames` as public.
+    frames = sys._current_frames()  # noqa: SLF001
     for ident in tuple(_own_threads):
         frame = frames.get(ident)
         while frame is not None:
@@ -156,6 +157,5 @@ def free_handlers() -> None:
             frame = frame.f_back
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_log.begin_anew)
-    os.register_at_fork(after_in_child=_forget_other_threads)
+begin_anew_in_child(_log.begin_anew)
+begin_anew_in_child(_forget_other_threads)

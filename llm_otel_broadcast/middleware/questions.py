@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias, cast
 
 from llm_otel_broadcast.fields.merge import as_text
-from llm_otel_broadcast.host.guard import ask, consult
+from llm_otel_broadcast.host.guard import Callback, or_else
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
 
@@ -66,6 +66,11 @@ def answer(question: Question | None, request: object) -> object:
     return result
 
 
+def result_of(name: str, function: Callable[[], object]) -> object:
+    """Return what a function that the program gave the middleware returns, None if it fails."""
+    return Callback(f"{name}= of TraceMiddleware", function, "what it should say is left out", prefix="")()[1]
+
+
 class RequestName:
     """`METHOD route`, as far as it is known when somebody asks: frameworks find the route after the middleware has begun.
 
@@ -97,8 +102,8 @@ class RequestName:
 
     def _find(self) -> str | None:
         if self._program is not None:
-            name = as_text(consult(self._program, None, "trace_name= of TraceMiddleware"))
+            name = as_text(result_of("trace_name", self._program))
             if name:
                 return name
-        route = ask(self._route, None)
+        route = or_else(self._route, None)
         return f"{self._method} {route}" if route else None

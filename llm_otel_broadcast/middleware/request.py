@@ -13,8 +13,8 @@ from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter
 
 from llm_otel_broadcast.fields.merge import as_text
-from llm_otel_broadcast.host.guard import Guard, ask, consult
-from llm_otel_broadcast.middleware.questions import Questions, RequestName, answer
+from llm_otel_broadcast.host.guard import Guard, or_else
+from llm_otel_broadcast.middleware.questions import Questions, RequestName, answer, result_of
 from llm_otel_broadcast.middleware.surroundings import REQUEST, surroundings
 from llm_otel_broadcast.tracing.attachment import Attachment
 from llm_otel_broadcast.tracing.context_spans import ContextSpans
@@ -112,7 +112,7 @@ class RequestContext:
             if session and session[0]:
                 own_fields["session_id"] = session[0]
             if not _span_in(outside).is_valid:
-                self._parent_context = ask(partial(propagate.extract, headers, outside, _GETTER), outside)
+                self._parent_context = or_else(partial(propagate.extract, headers, outside, _GETTER), outside)
         self.scope = Scope(dict(own_fields), outer, outer.decorated_call if outer else None)
         self.scope.request, self.scope.outside = identity, outside
         # a late name, even where it is fixed: its span is never to be the one root of its name in a trace
@@ -185,9 +185,9 @@ class RequestContext:
             self._open_in(self._app_context())
         if self._wants_metadata:
             self._wants_metadata = False
-            consult(self._ask_metadata, None, "metadata= of TraceMiddleware")
+            result_of("metadata", self._ask_metadata)
         if self._wants_user:
-            consult(self._ask_user, None, "user= of TraceMiddleware")
+            result_of("user", self._ask_user)
         if scope.is_over:
             self._end_span()
         if scope.is_over or not self._wants_user:
@@ -198,7 +198,7 @@ class RequestContext:
         span = _span_in(self._parent_context)
         if span.is_valid and not span.is_remote:
             return self._parent_context
-        app_span = ask(self._server_span, None) or _enclosing(trace.get_current_span())
+        app_span = or_else(self._server_span, None) or _enclosing(trace.get_current_span())
         if not app_span.get_span_context().is_valid:
             return self._parent_context
         return trace.set_span_in_context(app_span, self._parent_context)

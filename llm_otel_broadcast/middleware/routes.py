@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 
 # middleware that refers to itself as `app` would be followed forever
 _MAX_LAYERS: Final = 30
@@ -31,10 +31,10 @@ def asgi_route(scope: Mapping[str, object], initial_scope: Mapping[str, object],
         return template
     # first the outermost application with the scope as it was: its route has the mounts; then whoever is left in the scope
     for application, its_scope in ((initial_scope.get("app") or app, initial_scope), (scope.get("app"), scope)):
-        routes = ask(lambda application=application: _routes_of(application), None)  # type: ignore[misc]
+        routes = or_else(lambda application=application: _routes_of(application), None)  # type: ignore[misc]
         if routes:
             fresh_scope = {key: value for key, value in its_scope.items() if key not in _ROUTING_KEYS}
-            path = ask(lambda routes=routes, fresh_scope=fresh_scope: _path(routes, fresh_scope), None)  # type: ignore[misc]
+            path = or_else(lambda routes=routes, fresh_scope=fresh_scope: _path(routes, fresh_scope), None)  # type: ignore[misc]
             if path:
                 return str(path)
     path = getattr(scope.get("route"), "path", None)
@@ -85,7 +85,7 @@ class WsgiRoute:
     def start_response(self, *args: object, **kwargs: object) -> Any:
         """Begin the answer, as the server's own function does."""
         # Flask's rule is gone when the body is produced
-        self._flask_rule = ask(self._current_flask_rule, None)
+        self._flask_rule = or_else(self._current_flask_rule, None)
         return self._start_response(*args, **kwargs)
 
     def _current_flask_rule(self) -> str | None:

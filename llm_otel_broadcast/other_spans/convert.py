@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from llm_otel_broadcast.fields.json_text import plain
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.other_spans.conventions import INPUTS, OUTPUTS, SESSIONS, SYSTEM, content_of
 from llm_otel_broadcast.record.span_data import (
     KIND_INTERNAL,
@@ -174,5 +174,5 @@ def parsed(text: str) -> Any:
     """Return the object or list that a text is the JSON of, None when it is anything else."""
     if text[:1] not in ("{", "["):
         return None
-    value = ask(lambda: json.loads(text), None)
+    value = or_else(lambda: json.loads(text), None)
     return plain(value) if isinstance(value, dict | list) else None

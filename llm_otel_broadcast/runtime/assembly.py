@@ -1,11 +1,11 @@
-"""Puts the parts of one `instrument()` together: lanes, app spans, observer. Knows all rooms; keeps no state."""
+"""Puts the parts of a run together: lanes, app spans, observer. Knows all rooms; keeps no state."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from llm_otel_broadcast.app.late_spans import LateSpans
 from llm_otel_broadcast.app.metrics import AppMetrics
@@ -18,13 +18,14 @@ from llm_otel_broadcast.delivery.recorder import Recorder
 from llm_otel_broadcast.delivery.seams import LaneParts, RecordReader
 from llm_otel_broadcast.delivery.selection import KeyWatch, Selection
 from llm_otel_broadcast.delivery.sent_spans import SentSpans
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.host.logs import logger
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS
 from llm_otel_broadcast.record.usage import Cost
 from llm_otel_broadcast.runtime.observer import CallObserver
+from llm_otel_broadcast.runtime.runs import Run
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.settings.privacy import PARTS
@@ -39,40 +40,28 @@ if TYPE_CHECKING:
     from llm_otel_broadcast.record.span_data import Attributes, SpanData
 
 
-@dataclass(frozen=True, slots=True)
-class Assembly:
-    """What watches calls, and what takes their records.
-
-    Attributes:
-        options: what it was made from.
-        observer: watches.
-        broadcaster: takes.
-        taken: lanes that it took over from the assembly before it.
-    """
-
-    options: Options
-    observer: CallObserver
-    broadcaster: Broadcaster
-    taken: tuple[Lane, ...] = ()
-
-
 def assemble(
     options: Options,
     keeps: Callable[[object], bool],
-    before: Assembly | None = None,
+    *,
+    previous: Run | None = None,
     beside: Callable[[], None] | None = None,
-) -> Assembly:
-    """Make everything that these options ask for. Starts no thread and imports nothing heavy.
+    covers: Callable[[Any], bool] | None = None,
+    source: object = None,
+) -> Run:
+    """Make a run with everything that the options ask for. Starts no thread and imports nothing heavy.
 
     Args:
         options: the settings.
-        keeps: tells of an exporter that is no longer needed here whether other settings still have it.
-        before: what this one is to replace; lanes of destinations that stay as they are go on.
-        beside: starts what else is to run in a process from its first record on.
+        keeps: returns whether another run still sends through an exporter that this one no longer needs.
+        previous: the run that this one replaces; it adopts the lanes of destinations that have not changed.
+        beside: starts whatever else runs in the process, at the first record.
+        covers: see `Run`.
+        source: see `Run`.
     """
     lanes = [destination for destination in options.destinations if destination.enabled]
     share = options.max_queue_bytes // max(1, len(lanes))
-    taken = _staying(options, before) if before else {}
+    adopted = _unchanged_lanes(options, previous) if previous else {}
     app_spans = AppSpans(
         mode=False if options.app_spans == "auto" and options.from_environment else options.app_spans,
         provider=options.tracer_provider,
@@ -88,13 +77,13 @@ def assemble(
     announcer = Announcer(options.on_generation) if options.on_generation else None
     broadcaster = Broadcaster(
         [
-            taken.get(destination.name)
+            adopted.get(destination.name)
             or Lane(
                 destination.name,
                 destination.batch_delay,
                 share,
                 _parts_maker(destination, options, app_spans, keeps, announcer),
-                _book_of(destination, before),
+                _book_of(destination, previous),
                 closes=destination.exporter is not None,
             )
             for destination in lanes
@@ -110,7 +99,7 @@ def assemble(
         ),
         on_start=beside,
     )
-    for lane in taken.values():
+    for lane in adopted.values():
         lane.max_bytes = share
     if not lanes and app_spans.provider() is None and not options.destinations:
         logger.warning(
@@ -127,28 +116,33 @@ def assemble(
         unwanted=_unwanted(options, lanes),
         key_watch=KeyWatch(lanes),
     )
-    return Assembly(options, observer, broadcaster, tuple(taken.values()))
+    return Run(options, observer, broadcaster, tuple(adopted.values()), covers, source)
 
 
-def _working(assembly: Assembly) -> dict[str, tuple[Destination, Lane]]:
-    """Return an assembly's lanes with their destinations, by name."""
-    enabled = [destination for destination in assembly.options.destinations if destination.enabled]
-    pairs = zip(enabled, assembly.broadcaster.lanes, strict=True)
+def _lanes_by_name(run: Run) -> dict[str, tuple[Destination, Lane]]:
+    """Return a run's lanes with their destinations, by name."""
+    enabled = [destination for destination in run.options.destinations if destination.enabled]
+    pairs = zip(enabled, run.broadcaster.lanes, strict=True)
     return {destination.name: (destination, lane) for destination, lane in pairs}
 
 
-def _staying(options: Options, before: Assembly) -> dict[str, Lane]:
+def _unchanged_lanes(options: Options, previous: Run) -> dict[str, Lane]:
     """Return the lanes of those destinations for which nothing changes: queue, connection and books stay."""
-    if before.broadcaster.stopped or replace(before.options, destinations=()) != replace(options, destinations=()):
+    if previous.broadcaster.stopped or replace(previous.options, destinations=()) != replace(options, destinations=()):
         return {}
-    working = _working(before)
-    wanted = [one for one in options.destinations if one.enabled and one.name in working]
-    return {one.name: working[one.name][1] for one in wanted if working[one.name][0] == one}
+    lanes = _lanes_by_name(previous)
+    destinations = [destination for destination in options.destinations if destination.enabled]
+    pairs = [(destination, *lanes[destination.name]) for destination in destinations if destination.name in lanes]
+    return {
+        destination.name: lane
+        for destination, previous_destination, lane in pairs
+        if previous_destination == destination
+    }
 
 
-def _book_of(destination: Destination, before: Assembly | None) -> SentSpans | None:
-    """Return what the lane before has noted of the same place: a root that is there is not sent once more."""
-    known, lane = _working(before).get(destination.name, (None, None)) if before else (None, None)
+def _book_of(destination: Destination, previous: Run | None) -> SentSpans | None:
+    """Return what the replaced lane has noted of the same address: a root that is there is not sent once more."""
+    known, lane = _lanes_by_name(previous).get(destination.name, (None, None)) if previous else (None, None)
     return (
         lane.sent_spans if lane is not None and known is not None and known.endpoint == destination.endpoint else None
     )
@@ -220,7 +214,7 @@ def _cost_reader(options: Options) -> Callable[[Generation], Cost | None]:
     # Before the first record: importing takes a second on a busy machine, for which rendering would pass for blocked.
     if options.estimate_cost:
         price_list()
-    return lambda record: ask(lambda: cost_of(record, estimated=options.estimate_cost), None)
+    return lambda record: or_else(lambda: cost_of(record, estimated=options.estimate_cost), None)
 
 
 def _parts_maker(

@@ -22,7 +22,8 @@ from typing import Any, Final
 from llm_otel_broadcast.clients.streams import end_open_streams, open_streams
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.host.logs import drain, free_handlers, is_own_thread
-from llm_otel_broadcast.runtime.runs import Run, state
+from llm_otel_broadcast.host.process import begin_anew_in_child
+from llm_otel_broadcast.runtime.runs import registry
 
 _DELIVERING: Final = Guard("delivering at the end of the process")
 _LOG_TIMEOUT_S: Final = 0.2
@@ -38,16 +39,16 @@ def deliver_rest() -> None:
     Calls in exit handlers that come after this one are still recorded, and delivered in what is left of that time.
     """
     end_open_streams()
-    runs = state.running
+    runs = registry.running
     if not runs:
         return
     timeout = max(run.exit_timeout for run in runs)
     deadline = time.monotonic() + timeout
     delivered_by = deadline - min(_LOG_TIMEOUT_S, timeout / 10)
     for run in runs:
-        run.assembly.broadcaster.hurry()
+        run.broadcaster.hurry()
     for run in runs:
-        run.assembly.broadcaster.end(min(delivered_by, time.monotonic() + run.exit_timeout))
+        run.broadcaster.end(min(delivered_by, time.monotonic() + run.exit_timeout))
     drain(deadline)
     free_handlers()
 
@@ -70,14 +71,10 @@ def _stay_interrupted() -> None:
 
 def _deliver_before_leaving() -> None:
     """Deliver before the process leaves without exit handlers, if something waits. Not on our threads: one would wait for itself."""
-    if is_own_thread() or not (open_streams or any(_has_records(run) for run in state.running)):
+    if is_own_thread() or not (open_streams or any(run.has_records for run in registry.running)):
         return
     with _DELIVERING:
         deliver_rest()
-
-
-def _has_records(run: Run) -> bool:
-    return any(lane.queued_records for lane in run.assembly.broadcaster.status())
 
 
 # -- SIGTERM ------------------------------------------------------------------------------------------------------------
@@ -168,16 +165,16 @@ def watch() -> None:
 
 def unwatch() -> None:
     """Put everything back when nothing is recorded any more."""
-    if any(state.is_active(run) or run.life is None for run in state.running):
+    if registry.is_needed:
         return
     _replacements.remove()
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is _on_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def watch_in_child() -> None:
+def _watch_in_child() -> None:
     """In a child process, just forked: its main thread may be another, and multiprocessing forgets its parent's `atexit`."""
-    if state.running:
+    if registry.running:
         _watch_sigterm()
     _watch_multiprocessing(in_child=True)
 
@@ -194,9 +191,10 @@ def _watch_multiprocessing(*, in_child: bool = False) -> None:
     def at_end(_: object) -> None:
         util.Finalize(None, _at_exit, exitpriority=0)
 
-    util.register_after_fork(state, at_end)
+    util.register_after_fork(registry, at_end)
     if not in_child and sys.modules["multiprocessing.process"].parent_process() is not None:
         at_end(None)
 
 
 atexit.register(_at_exit)
+begin_anew_in_child(_watch_in_child)

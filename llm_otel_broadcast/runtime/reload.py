@@ -1,6 +1,6 @@
-"""What `instrument()` started, over all that its settings file says: the file is read again when it changes.
+"""The settings of one `instrument()`, and the thread that reads the settings file again when it changes.
 
-A thread of its own looks at the file, at most every 30 seconds and never on a call's way. No lane's thread could do that:
+That thread looks at the file every 30 seconds, and never on a call's way. No lane's thread could do that:
 one that waits for a destination which does not answer is the very one whose settings want to be changed.
 """
 
@@ -18,8 +18,9 @@ from llm_otel_broadcast.host.forks import importing
 from llm_otel_broadcast.host.green_threads import Mailbox, flavor, mailbox
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.host.logs import logger, own
+from llm_otel_broadcast.host.process import begin_anew_in_child
 from llm_otel_broadcast.runtime.assembly import assemble
-from llm_otel_broadcast.runtime.runs import Run, state
+from llm_otel_broadcast.runtime.runs import Run, registry
 from llm_otel_broadcast.settings.environment import PREFIX, stated_disabled
 from llm_otel_broadcast.settings.errors import ConfigError, FileError
 from llm_otel_broadcast.settings.locations import Stamp, look
@@ -28,38 +29,39 @@ from llm_otel_broadcast.settings.precedence import FileFound, file_at, names_des
 if TYPE_CHECKING:
     from llm_otel_broadcast.settings.options import Options
 
-_EVERY = 30.0
-_SETTLING = 0.5
-"""Seconds that a change must have lasted: an editor may empty a file, or take it away, before it writes."""
-_GRACE = 0.5
-"""Seconds after which a call that had begun under replaced settings has surely handed its record over."""
-_PATIENCE: Final = 60.0
-"""Seconds that destinations of replaced settings have for what is queued: as long as one is tried again (`delivery.lane`)."""
+_LOOK_INTERVAL_S = 30.0
+# An editor may empty a file, or take it away, before it writes: a change counts once it has lasted this long.
+_UNCHANGED_FOR_S = 0.5
+# After this time a call that had begun under replaced settings has surely handed its record over.
+_LATE_RECORDS_S = 0.5
+# As long as a batch is tried again (`delivery.lane`): replaced settings are no reason to lose what waits.
+_RETIRING_TIMEOUT_S: Final = 60.0
 _LOOKING: Final = Guard("looking at the settings file")
 
 
-class Life:
-    """One `instrument()` from its beginning to its end.
+class SettingsSource:
+    """Where one `instrument()` has its settings from: arguments, environment and file. Makes a new run when the file changes.
 
     Args:
-        given: its arguments.
-        environ: the environment; what it says now holds for good, only the file is read again.
-        covers: tells the calls of a single client; None: all clients.
+        arguments: those of `instrument()`, by name.
+        environ: the environment. It is read now, and for good: only the file is read again.
+        covers: whether a call is one of the single client that is watched; None: all clients are.
     """
 
     def __init__(
-        self, given: Mapping[str, object], environ: Mapping[str, str], covers: Callable[[Any], bool] | None
+        self, arguments: Mapping[str, object], environ: Mapping[str, str], covers: Callable[[Any], bool] | None
     ) -> None:
-        self._given = given
+        self._arguments = arguments
         self._environ = {name: text for name, text in environ.items() if name.startswith((PREFIX, "OTEL_"))}
         self._covers = covers
         self._lookup = look(environ)
-        self._seen: Stamp | None = None
-        self._coming: tuple[Stamp | None] | None = None
-        """What was there at the last look."""
-        self._ended = False
-        self._warned: set[str] = set()
-        """What is odd about others' variables, and has been logged."""
+        self._stamp: Stamp | None = None
+        """Of the file as it was read last."""
+        self._last_look: tuple[Stamp | None] | None = None
+        """The stamp at the last look, which may be that of a file still being written; None before the first look."""
+        self._is_closed = False
+        self._logged_warnings: set[str] = set()
+        """About other products' variables, which are read again with each change of the file."""
         self.run: Run | None = None
 
     def begin(self) -> None:
@@ -70,53 +72,55 @@ class Life:
         Raises:
             ConfigError: listing every wrong setting.
         """
-        self._seen = self._lookup.stamp()
+        self._stamp = self._lookup.stamp()
         for refusal in self._lookup.refusals():
             logger.warning("%s", refusal)
-        file = file_at(self._seen, self._lookup, os.environ)
+        file = file_at(self._stamp, self._lookup, os.environ)
         options: Options | None = None
         try:
-            options = self._settled(file)
-        except FileError as wrong:
+            options = self._resolve(file)
+        except FileError as error:
             # The words of `zero_code.start`: without a handler of the program's this is the same line on stderr.
-            logger.error("%s; the program runs untraced", "; ".join(wrong.faults))
-        with state.lock:
+            logger.error("%s; the program runs untraced", "; ".join(error.faults))
+        with registry.lock:
             if self._covers is None:
-                for life in watcher.lives:
-                    life.superseded()
+                watcher.close_all(but_for_clients=True)
             if options is None or self._is_off(file):
-                self._stop(state.newest if self._covers is None else None)
+                self._stop(registry.newest if self._covers is None else None)
             else:
                 self._install(options)
-            if self._is_watching():
-                watcher.follow((*watcher.lives, self))
-        if self.run is None:  # no record will ever start the thread
+            if self._can_change():
+                watcher.follow((*watcher.sources, self))
+        # Where nothing is recorded no record will ever start the thread.
+        if self.run is None:
             watcher.start()
 
-    def _settled(self, file: FileFound) -> Options:
-        """Return the options that result with this file, and say what is odd about them."""
-        settled = settle_told(self._given, self._environ, file)
-        _warn(file, settled.options)
+    def _resolve(self, file: FileFound) -> Options:
+        """Return the options that result with this file, and log what is odd about them."""
+        settled = settle_told(self._arguments, self._environ, file)
+        if file is not None and not isinstance(file, ConfigError):
+            for notice in file.notices(settled.options.destinations):
+                logger.warning("%s", notice)
         for warning in settled.warnings:
-            if warning not in self._warned:
+            if warning not in self._logged_warnings:
                 logger.warning("%s", warning)
-        self._warned |= set(settled.warnings)
+        self._logged_warnings |= set(settled.warnings)
         return settled.options
 
-    def superseded(self) -> None:
-        """Make way for a newer one for all clients."""
-        if self._covers is None:
-            self.end()
+    @property
+    def is_for_all_clients(self) -> bool:
+        """Whether its run watches all clients; a newer one for all clients then takes its place."""
+        return self._covers is None
 
     def _stop(self, run: Run | None) -> None:
         """Record nothing more; what has been recorded is still delivered."""
-        if run is not None and state.is_active(run):
-            state.release(run)
+        if run is not None and registry.is_active(run):
+            registry.release(run)
             _retire(run)
 
-    def _is_watching(self) -> bool:
+    def _can_change(self) -> bool:
         """Return whether a change of the file could matter."""
-        if self._seen is None and names_destination(self._environ, self._given):
+        if self._stamp is None and names_destination(self._environ, self._arguments):
             return False
         return bool(self._lookup.places)
 
@@ -129,104 +133,110 @@ class Life:
         return True
 
     def _install(self, options: Options) -> None:
-        """Have these options watch, and those before deliver what they have without anybody waiting for it."""
-        before = self.run
-        newest = state.newest
-        if before is None and self._covers is None and newest and not newest.assembly.broadcaster.stopped:
-            # `instrument()` again: a destination that stays as it is keeps its lane, with what waits there
-            before = newest
-        exporters = tuple(made.exporter for made in options.destinations if made.enabled and made.exporter)
-        assembly = assemble(options, state.keeps, before.assembly if before else None, watcher.start)
-        run = Run(assembly, options.exit_timeout, self._covers, exporters, self)
-        previous = state.install(run, before)
+        """Have a run with these options watch; the one before delivers what it has, and nobody waits for that."""
+        previous = self.run
+        newest = registry.newest
+        if previous is None and self._covers is None and newest and not newest.broadcaster.stopped:
+            # `instrument()` again: a destination that stays as it is keeps its lane, with what waits there.
+            previous = newest
+        run = assemble(
+            options,
+            registry.has_exporter,
+            previous=previous,
+            beside=watcher.start,
+            covers=self._covers,
+            source=self,
+        )
+        replaced = registry.install(run, previous)
         self.run = run
-        if previous is not None:
-            previous.assembly.broadcaster.hand_over(assembly.taken)
-            _retire(previous)
+        if replaced is not None:
+            replaced.broadcaster.hand_over(run.adopted_lanes)
+            _retire(replaced)
 
     # -- the watcher's thread ---------------------------------------------------------------------------------------
 
     def check(self) -> bool:
-        """Read the file again if it is another one; what is wrong with it is said once, and the old settings stay.
+        """Read the file again if it has changed. What is wrong with it is logged once, and the old settings stay.
 
         Returns:
             True when it has only just changed, so that somebody may still be writing: look again soon.
         """
         stamp = self._lookup.stamp()
-        is_new, was_coming, self._coming = stamp != self._seen, self._coming, (stamp,)
-        if not is_new or was_coming != (stamp,):
-            return is_new
+        has_changed, last_look, self._last_look = stamp != self._stamp, self._last_look, (stamp,)
+        if not has_changed or last_look != (stamp,):
+            return has_changed
         try:
             self._follow(file_at(stamp, self._lookup, os.environ))
         finally:
-            self._seen = stamp
+            self._stamp = stamp
         return False
 
     def _follow(self, file: FileFound) -> None:
         try:
             is_off = self._is_off(file)
-            options = self._settled(file)
-        except ConfigError as wrong:
-            logger.warning("the settings stay as they were: %s", "; ".join(wrong.faults))
+            options = self._resolve(file)
+        except ConfigError as error:
+            logger.warning("the settings stay as they were: %s", "; ".join(error.faults))
             return
-        with importing, state.lock:  # no fork in between
+        # A fork in between would leave the child with half a change.
+        with importing, registry.lock:
             self._change(None if is_off else options)
 
     def _change(self, options: Options | None) -> None:
-        if self._ended or (self.run is not None and not state.is_active(self.run)):
+        if self._is_closed or (self.run is not None and not registry.is_active(self.run)):
             return
         if options is None:
             self._stop(self.run)
             self.run = None
-        elif self.run is None or self.run.assembly.options != options:
+        elif self.run is None or self.run.options != options:
             self._install(options)
         else:
             return
         logger.info("the settings file has changed, and what is recorded with it")
 
-    def end(self) -> None:
-        """Follow the file no more."""
-        with state.lock:
-            self._ended = True
-            watcher.follow(tuple(life for life in watcher.lives if life is not self))
-
-
-def _warn(file: FileFound, options: Options) -> None:
-    if file is not None and not isinstance(file, ConfigError):
-        for warning in file.notices(options.destinations):
-            logger.warning("%s", warning)
+    def close(self) -> None:
+        """Follow the file no more. What it started goes on."""
+        with registry.lock:
+            self._is_closed = True
+            watcher.follow(tuple(source for source in watcher.sources if source is not self))
 
 
 class _Watcher:
-    """The thread that looks at the file for all of them; in a process that makes no call it never starts."""
+    """The thread that looks at the file for all sources; in a process that makes no call it never starts."""
 
     def __init__(self) -> None:
-        self.lives: tuple[Life, ...] = ()
-        self.after_fork()
+        self.sources: tuple[SettingsSource, ...] = ()
+        self.begin_anew()
 
-    def after_fork(self) -> None:
-        """In a child: begin anew; the thread is not there."""
-        self._make_thread()
-        if any(life.run is None for life in self.lives):
+    def begin_anew(self) -> None:
+        """In a child process: the thread is not there."""
+        self._make_bell()
+        if any(source.run is None for source in self.sources):
             self.start()
 
-    def _make_thread(self) -> None:
-        """Make what the thread waits in, of the kind that threads have now."""
+    def _make_bell(self) -> None:
+        """Make what the thread waits in, of the kind that threads have now (`host.green_threads`)."""
         self._flavor = flavor()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._bell: Mailbox[None] = mailbox()
 
-    def follow(self, lives: tuple[Life, ...]) -> None:
+    def follow(self, sources: tuple[SettingsSource, ...]) -> None:
         """Look for these from now on; a thread that is there looks at once, or ends when there are none."""
-        self.lives = lives
+        self.sources = sources
         self._bell.put(None)
+
+    def close_all(self, *, but_for_clients: bool = False) -> None:
+        """Close all sources; `but_for_clients`: those of single clients go on."""
+        for source in self.sources:
+            if source.is_for_all_clients or not but_for_clients:
+                source.close()
 
     def start(self) -> None:
         """Start the thread if it is needed and does not run. Never waits: a finalizer may come here on top of a call that is at it."""
         if self._flavor is not flavor() and self._thread is None:
-            self._make_thread()
-        if not self.lives or not self._starting.acquire(blocking=False):
+            self._make_bell()
+        if not self.sources or not self._starting.acquire(blocking=False):
             return
         try:
             if self._thread is None or not self._thread.is_alive():
@@ -234,47 +244,49 @@ class _Watcher:
                 thread.start()
                 self._thread = thread
         except RuntimeError:
-            # no thread is to be had now: the next record tries again
+            # No thread is to be had now: the next record tries again.
             return
         finally:
             self._starting.release()
 
     def _watch(self) -> None:
-        while self._is_wanted():
+        while self._is_needed():
             is_changing = False
-            for life in self.lives:
+            for source in self.sources:
                 with _LOOKING:
-                    is_changing |= life.check()
+                    is_changing |= source.check()
             with suppress(Empty):
-                self._bell.get(timeout=_SETTLING if is_changing else _EVERY)
+                self._bell.get(timeout=_UNCHANGED_FOR_S if is_changing else _LOOK_INTERVAL_S)
 
-    def _is_wanted(self) -> bool:
+    def _is_needed(self) -> bool:
         with self._starting:
-            if self.lives:
+            if self.sources:
                 return True
             self._thread = None
-        if self.lives:  # they came while `start` could not see that this thread is about to end
+        # They came while `start` could not see that this thread is about to end.
+        if self.sources:
             self.start()
         return False
 
 
 watcher: Final = _Watcher()
+begin_anew_in_child(watcher.begin_anew)
 
 
-def _retire(previous: Run) -> None:
-    """Let the lanes of replaced settings deliver what they have, without anybody waiting for it.
+def _retire(run: Run) -> None:
+    """Let the lanes of a replaced run deliver what they have, without anybody waiting for it.
 
     Until then `status()` shows them, and the end of the process waits for them.
     """
-    if previous.assembly.broadcaster.stopped:
+    if run.broadcaster.stopped:
         return
 
     def finish() -> None:
-        time.sleep(_GRACE)
-        previous.shutdown(_PATIENCE)
+        time.sleep(_LATE_RECORDS_S)
+        run.shutdown(_RETIRING_TIMEOUT_S)
 
     try:
         threading.Thread(target=own(finish), name="llm-otel-broadcast retiring", daemon=True).start()
     except RuntimeError:
-        # no thread is to be had: the end of the process delivers it, or `shutdown()`
+        # No thread is to be had: the end of the process delivers it, or `shutdown()`.
         return

@@ -1,17 +1,22 @@
-"""What is instrumented in this process: the runs that record, and those that still deliver."""
+"""The runs of this process: what each set of settings started, and which of them record and which only deliver."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from llm_otel_broadcast.clients import LIBRARIES
 from llm_otel_broadcast.clients.patching import Patcher
+from llm_otel_broadcast.clients.streams import open_streams
+from llm_otel_broadcast.delivery.broadcaster import Broadcaster
+from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.ledger import DestinationStatus
 from llm_otel_broadcast.host.guard import errors
-from llm_otel_broadcast.runtime.assembly import Assembly
+from llm_otel_broadcast.host.process import begin_anew_in_child
+from llm_otel_broadcast.runtime.observer import CallObserver
+from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.tracing.scope import sinks
 
 
@@ -22,7 +27,7 @@ class Status:
     Attributes:
         instrumented: whether calls are being recorded now.
         destinations: the books of each destination.
-        internal_errors: errors of our own that were kept from your calls, by place.
+        internal_errors: errors of our own that were kept from your calls, by what we were doing.
     """
 
     instrumented: bool
@@ -32,109 +37,185 @@ class Status:
     def __str__(self) -> str:
         lines = ["calls are being recorded" if self.instrumented else "no calls are being recorded"]
         lines += [f"  {destination}" for destination in self.destinations] or ["  no destination"]
-        lines += [f"  errors kept from your calls, {place}: {count}" for place, count in self.internal_errors.items()]
+        lines += [
+            f"  errors kept from your calls, {activity}: {count}" for activity, count in self.internal_errors.items()
+        ]
         return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What one `instrument()`, or a change of its settings file, started.
+    """What one set of settings started: `instrument()`, a change of its settings file, or a span processor.
 
     Attributes:
-        assembly: what watches calls, and what takes their records.
-        exit_timeout: seconds that its end may take.
-        covers: tells the calls of a single client; None: all clients.
-        exporters: those of its destinations.
-        life: the `instrument()` it belongs to.
+        options: the settings.
+        observer: watches calls.
+        broadcaster: takes the records and delivers them.
+        adopted_lanes: lanes of the run before whose destinations have not changed; they go on in this one.
+        covers: whether a call is one of the single client that is watched; None: all clients are.
+        source: the settings of the `instrument()` that the run belongs to; None: a span processor's own destinations.
     """
 
-    assembly: Assembly
-    exit_timeout: float
-    covers: Callable[[Any], bool] | None
-    exporters: tuple[object, ...] = ()
-    life: object = None
+    options: Options
+    observer: CallObserver
+    broadcaster: Broadcaster
+    adopted_lanes: tuple[Lane, ...] = ()
+    covers: Callable[[Any], bool] | None = None
+    source: object = None
 
-    def status(self) -> Status:
-        return Status(state.is_active(self), self.assembly.broadcaster.status(), dict(errors))
+    @property
+    def exit_timeout(self) -> float:
+        """Seconds that delivering what is left may take."""
+        return self.options.exit_timeout
+
+    @property
+    def endpoints(self) -> frozenset[str]:
+        """The addresses that it sends to."""
+        return frozenset(
+            destination.endpoint
+            for destination in self.options.destinations
+            if destination.enabled and destination.endpoint
+        )
+
+    @property
+    def has_records(self) -> bool:
+        """Whether a record waits for delivery."""
+        return any(destination.queued_records for destination in self.broadcaster.status())
+
+    def has_exporter(self, exporter: object) -> bool:
+        """Return whether one of its destinations sends through this exporter."""
+        exporters = (destination.exporter for destination in self.options.destinations if destination.enabled)
+        return exporter is not None and any(exporter is other for other in exporters)
 
     def shutdown(self, timeout: float | None) -> None:
-        state.release(self)
-        self.assembly.broadcaster.stop(self.exit_timeout if timeout is None else timeout)
-        state.forget(self)
+        """Stop recording, and deliver what is left for at most `timeout` seconds (None: `exit_timeout`)."""
+        registry.release(self)
+        self.broadcaster.stop(self.exit_timeout if timeout is None else timeout)
+        registry.forget(self)
 
 
-class State:
-    """What is instrumented in this process.
+class Registry:
+    """All runs of the process. The only one who patches the client libraries and says who records.
 
     Attributes:
-        newest: the newest for all clients; it stays for `flush()` and `status()` when it no longer records.
-        chosen: those for single clients.
-        running: every one that may still have something to deliver.
+        lock: held while runs change.
+        patches: the patches of the client libraries.
+        newest: the newest run for all clients; it stays for `flush()` and `status()` when it no longer records.
+        for_clients: the runs for single clients.
+        running: every run that may still have something to deliver.
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.patches = Patcher(LIBRARIES)
         self.newest: Run | None = None
-        self.chosen: tuple[Run, ...] = ()
+        self.for_clients: tuple[Run, ...] = ()
         self.running: tuple[Run, ...] = ()
 
-    def install(self, run: Run, instead_of: Run | None = None) -> Run | None:
-        """Have a run's observer watch calls; return the run that it replaces.
-
-        `instead_of`: for a single client's, the one to be replaced.
-        """
+    def add(self, run: Run) -> None:
+        """Have a run delivered at the end of the process; it watches no calls."""
         with self.lock:
             self.running = (*self.running, run)
+
+    def install(self, run: Run, instead_of: Run | None = None) -> Run | None:
+        """Have a run watch calls; return the run that it replaces.
+
+        Args:
+            run: the run.
+            instead_of: the one to replace, where the run is for a single client. One for all clients replaces the newest.
+        """
+        with self.lock:
+            self.add(run)
             previous = instead_of
             if run.covers is None:
                 previous, self.newest = self.newest, run
-                self.patches.switch.observer = run.assembly.observer
+                self.patches.switch.observer = run.observer
             elif instead_of is not None:
-                self._choose(run if other is instead_of else other for other in self.chosen)
+                self._set_for_clients(run if other is instead_of else other for other in self.for_clients)
             else:
-                self._choose((run, *self.chosen))
+                self._set_for_clients((run, *self.for_clients))
             if previous is not None:
-                previous.assembly.observer.successor = run.assembly.observer
-            self._tell()
+                # Calls under way, streams above all, keep the observer they began with; it passes their records on.
+                previous.observer.successor = run.observer
+            self._announce()
             self.patches.apply()
         return previous
 
-    def _choose(self, runs: Iterable[Run]) -> None:
-        self.chosen = tuple(runs)
-        self.patches.switch.chosen = tuple((run.covers, run.assembly.observer) for run in self.chosen if run.covers)
+    def _set_for_clients(self, runs: Iterable[Run]) -> None:
+        self.for_clients = tuple(runs)
+        self.patches.switch.chosen = tuple((run.covers, run.observer) for run in self.for_clients if run.covers)
 
-    def _tell(self) -> None:
-        """Let the program's contexts know who wants their spans."""
-        active = (*((self.newest,) if self.newest and self.is_active(self.newest) else ()), *self.chosen)
-        sinks.all = tuple(run.assembly.observer for run in active)
+    def _announce(self) -> None:
+        """Let the program's trace contexts know who wants their spans."""
+        newest = (self.newest,) if self.newest and self.is_active(self.newest) else ()
+        sinks.all = tuple(run.observer for run in (*newest, *self.for_clients))
 
     def release(self, run: Run) -> None:
         """Have a run watch no more; take the patches off when nobody is left who watches."""
         with self.lock:
-            if self.patches.switch.observer is run.assembly.observer:
+            if self.patches.switch.observer is run.observer:
                 self.patches.switch.observer = None
-            self._choose(other for other in self.chosen if other is not run)
-            self._tell()
-            if self.patches.switch.observer is None and not self.chosen:
+            self._set_for_clients(other for other in self.for_clients if other is not run)
+            self._announce()
+            if self.patches.switch.observer is None and not self.for_clients:
                 self.patches.remove()
 
     def forget(self, run: Run) -> None:
+        """Take a run off that has delivered everything."""
         with self.lock:
             self.running = tuple(other for other in self.running if other is not run)
 
-    def keeps(self, exporter: object) -> bool:
-        """Return whether a run that goes on has this exporter, so that one that ends must not shut it down."""
-        return any(
-            exporter is other for run in self.running if not run.assembly.broadcaster.stopped for other in run.exporters
-        )
+    def has_exporter(self, exporter: object) -> bool:
+        """Return whether a run that goes on sends through this exporter: one that ends must not shut it down."""
+        return any(run.has_exporter(exporter) for run in self.running if not run.broadcaster.stopped)
 
     def is_active(self, run: Run) -> bool:
-        return self.patches.switch.observer is run.assembly.observer or run in self.chosen
+        """Return whether a run watches calls."""
+        return self.patches.switch.observer is run.observer or run in self.for_clients
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether somebody records now: calls are watched, or a span processor has destinations of its own."""
+        return any(self.is_active(run) or run.source is None for run in self.running)
+
+    @property
+    def delivering(self) -> Run | None:
+        """The newest run for all clients while it records, or still delivers."""
+        return self.newest if self.newest in self.running else None
 
     def current(self) -> tuple[Run, ...]:
         """Return what the module's functions act on: the newest run for all clients, and those for single ones."""
-        return (*((self.newest,) if self.newest else ()), *self.chosen)
+        return (*((self.newest,) if self.newest else ()), *self.for_clients)
+
+    def replaced(self) -> tuple[Run, ...]:
+        """Return the runs of `instrument()` that have been replaced, and still deliver."""
+        current = self.current()
+        return tuple(run for run in self.running if run not in current and run.source is not None)
+
+    def status(self, current: Sequence[Run], replaced: Sequence[Run]) -> Status:
+        """Return the figures of runs: all of the current ones, of the replaced ones what still waits."""
+        return Status(
+            instrumented=any(self.is_active(run) for run in current),
+            destinations=(*(books for run in current for books in run.broadcaster.status()), *_backlogs(replaced)),
+            internal_errors=dict(errors),
+        )
+
+    def begin_anew(self) -> None:
+        """In a child process: queues, threads and streams are the parent's."""
+        self.lock = threading.RLock()
+        # The parent ends the records of its streams; the child's end would end them once more.
+        open_streams.clear()
+        for run in self.running:
+            run.broadcaster.after_fork()
 
 
-state = State()
+def _backlogs(replaced: Sequence[Run]) -> Iterator[DestinationStatus]:
+    """Yield the figures of those destinations of replaced settings for which something still waits."""
+    for run in replaced:
+        for lane, figures in zip(run.broadcaster.lanes, run.broadcaster.status(), strict=True):
+            if figures.queued_records and lane in run.broadcaster.workers:
+                yield figures
+
+
+registry: Final = Registry()
+begin_anew_in_child(registry.begin_anew)

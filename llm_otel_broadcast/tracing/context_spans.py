@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -12,7 +11,8 @@ from opentelemetry import trace
 
 from llm_otel_broadcast.fields.ids import new_span_id, root_span_id
 from llm_otel_broadcast.fields.merge import TraceObject, as_text, has_ids, merge, over
-from llm_otel_broadcast.host.guard import Guard, ask
+from llm_otel_broadcast.host.guard import Guard, or_else
+from llm_otel_broadcast.host.process import begin_anew_in_child
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.totals import Totals
@@ -32,7 +32,7 @@ def _after_fork() -> None:
     _Process.forks += 1
 
 
-os.register_at_fork(after_in_child=_after_fork)
+begin_anew_in_child(_after_fork)
 
 
 class ContextSpans:
@@ -194,4 +194,4 @@ def _failure(enclosing_span: EnclosingSpan, error: BaseException | None) -> Fail
     # a generator that is closed early has not failed
     if error is None or isinstance(error, GeneratorExit):
         return None
-    return Failure(type(error).__qualname__, "" if enclosing_span.hides_error_text else ask(lambda: str(error), ""))
+    return Failure(type(error).__qualname__, "" if enclosing_span.hides_error_text else or_else(lambda: str(error), ""))

@@ -11,7 +11,7 @@ from typing import Final, TypedDict, TypeVar
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.json_text import bounded_json
 from llm_otel_broadcast.host.deferred import Deferred
-from llm_otel_broadcast.host.guard import Guard, ask
+from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Choice, Generation
@@ -68,7 +68,7 @@ def _number(
 ) -> Number | None:
     if value is None:
         return otherwise
-    number = ask(partial(convert, value), None)
+    number = or_else(partial(convert, value), None)
     if number is None:
         raise TypeError(f"record(): {name} must be a number, got {type(value).__name__}")
     return number
@@ -211,7 +211,7 @@ def report(scope: Scope, reported: ReportedFacts) -> None:
 
 def shallow(value: object) -> object:
     """Copy a container one deep: the program may go on changing it."""
-    return ask(value.copy, value) if isinstance(value, list | dict | set) else value
+    return or_else(value.copy, value) if isinstance(value, list | dict | set) else value
 
 
 def _size(value: object) -> int:

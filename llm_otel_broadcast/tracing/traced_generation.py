@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final, Unpack, overload
 
 from llm_otel_broadcast.fields.merge import TraceObject, as_text
-from llm_otel_broadcast.host.guard import Guard, ask, consult
+from llm_otel_broadcast.host.guard import Callback, Guard, or_else
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.tracing.function_kinds import Function, Steps, around
 from llm_otel_broadcast.tracing.open_context import OpenContext
@@ -182,7 +182,7 @@ class _Arguments:
         fields: Mapping[str, object],
     ) -> None:
         self._name = name
-        self._signature = ask(lambda: inspect.signature(function), _ANY_ARGUMENTS)
+        self._signature = or_else(lambda: inspect.signature(function), _ANY_ARGUMENTS)
         parameters = frozenset(self._signature.parameters)
         self._constants = {key: value for key, value in fields.items() if value is not None and not callable(value)}
         functions: dict[str, Callable[..., object]] = {key: value for key, value in fields.items() if callable(value)}
@@ -201,14 +201,14 @@ class _Arguments:
         fields = dict(self._constants)
         if not self._functions and not wants_content:
             return fields, None
-        bound = ask(lambda: self._signature.bind(*args, **kwargs), None)
+        bound = or_else(lambda: self._signature.bind(*args, **kwargs), None)
         # the call itself will say what is wrong with its arguments
         if bound is None:
             return fields, None
         bound.apply_defaults()
         for key, (function, names) in self._functions.items():
             passed = bound.arguments if names is None else {name: bound.arguments[name] for name in names}
-            fields[key] = consult(partial(function, **passed), None, f"{key}= of @traced_generation on {self._name}")
+            fields[key] = self._result_of(key, partial(function, **passed))
         if not wants_content:
             return fields, None
         captured = self._capture
@@ -216,10 +216,15 @@ class _Arguments:
             captured = tuple(name for name in bound.arguments if name not in _SELVES)
         return fields, {name: shallow(bound.arguments[name]) for name in captured}
 
+    def _result_of(self, key: str, function: Callable[[], Any]) -> Any:
+        """Return what a function of the program's returns, None if it fails."""
+        name = f"{key}= of @traced_generation on {self._name}"
+        return Callback(name, function, "what it should say is left out", prefix="")()[1]
+
 
 def _arguments_of(function: Callable[..., object], parameters: frozenset[str]) -> tuple[str, ...] | None:
     """Return which of a decorated function's arguments a field's function takes; None: it takes any."""
-    own_parameters = ask(lambda: inspect.signature(function), _ANY_ARGUMENTS).parameters.values()
+    own_parameters = or_else(lambda: inspect.signature(function), _ANY_ARGUMENTS).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in own_parameters):
         return None
     return tuple(

@@ -21,8 +21,9 @@ from opentelemetry.sdk.environment_variables import OTEL_EXPERIMENTAL_RESOURCE_D
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from llm_otel_broadcast.host.forks import importing
-from llm_otel_broadcast.host.guard import Caught
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.host.logs import log, own
+from llm_otel_broadcast.host.process import begin_anew_in_child
 
 # For all detectors side by side; well below the default `exit_timeout`, as a short program ends meanwhile.
 TIMEOUT_S: Final = 1.5
@@ -62,7 +63,7 @@ def _after_fork() -> None:
     _detected.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+begin_anew_in_child(_after_fork)
 
 
 def _names(variable: str) -> list[str]:
@@ -106,11 +107,11 @@ class _Detection:
 
     def _run(self) -> None:
         # A detector is foreign code, and nobody waits for what its thread raises.
-        with Caught() as caught:
-            self._detect()
-        if caught.error is not None:
-            self._failure = f"failed ({type(caught.error).__name__})"
+        or_else(self._detect, recover=self._fail)
         self._is_finished.set()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = f"failed ({type(error).__name__})"
 
     def _detect(self) -> None:
         with importing:

@@ -89,11 +89,11 @@ def test_it_reaches_what_was_recorded_under_settings_that_were_replaced(stand_in
 
 
 def test_many_settings_one_after_the_other_leave_nothing_behind(receiver):
-    from llm_otel_broadcast.instrumentation import _state
+    from llm_otel_broadcast.runtime.runs import registry
 
     for _ in range(5):
         llm_otel_broadcast.instrument(destinations=[Destination(endpoint=receiver.endpoint)])
-    until(lambda: len(_state.running) == 1)
+    until(lambda: len(registry.running) == 1)
 
 
 class Holding:

@@ -24,9 +24,9 @@ LOOKING = "llm-otel-broadcast settings"
 @pytest.fixture
 def file(tmp_path, monkeypatch) -> Path:
     """The settings file, looked at often."""
-    monkeypatch.setattr(reload, "_EVERY", 0.01)
-    monkeypatch.setattr(reload, "_SETTLING", 0.01)
-    monkeypatch.setattr(reload, "_GRACE", 0.05)
+    monkeypatch.setattr(reload, "_LOOK_INTERVAL_S", 0.01)
+    monkeypatch.setattr(reload, "_UNCHANGED_FOR_S", 0.01)
+    monkeypatch.setattr(reload, "_LATE_RECORDS_S", 0.05)
     path = tmp_path / "settings.toml"
     monkeypatch.setenv(CONFIG, str(path))
     return path
@@ -47,13 +47,13 @@ def destinations(**endpoints: str) -> str:
 
 def write(file: Path, text: str) -> None:
     """Write as an editor does, and wait until it has been seen."""
-    seen = [life._seen for life in reload.watcher.lives]
+    seen = [source._stamp for source in reload.watcher.sources]
     new = file.with_suffix(".new")
     new.write_text(text)
     new.chmod(0o600)
     new.replace(file)
     if seen:
-        until(lambda: all(life._seen not in seen for life in reload.watcher.lives))
+        until(lambda: all(source._stamp not in seen for source in reload.watcher.sources))
 
 
 def names(receiver: OtlpReceiver) -> list[str]:
@@ -107,7 +107,7 @@ def test_calls_made_while_the_file_changes_all_arrive_once(file, stand_in, recei
     for thread in threads:
         thread.join()
     assert llm_otel_broadcast.flush()
-    until(lambda: len(reload.state.running) == 1)
+    until(lambda: len(reload.registry.running) == 1)
     spans = [*receiver.store.spans(), *other.store.spans()]
     assert len(spans) == len({span.span_id for span in spans}) == len(made)
 
@@ -137,14 +137,14 @@ def test_a_destination_that_stays_keeps_its_books_and_its_thread(file, stand_in,
     llm_otel_broadcast.instrument()
     chat("sync", stand_in.base_url)
     assert llm_otel_broadcast.flush()
-    (lane,) = reload.state.newest.assembly.broadcaster.lanes
+    (lane,) = reload.registry.newest.broadcaster.lanes
     write(file, destinations(one=receiver.endpoint, two=other.endpoint))
     chat("sync", stand_in.base_url)
     assert llm_otel_broadcast.flush()
     books = llm_otel_broadcast.status().destinations
     assert [(one.name, one.delivered) for one in books] == [("one", 2), ("two", 1)]
-    assert reload.state.newest.assembly.broadcaster.lanes[0] is lane
-    until(lambda: len(reload.state.running) == 1)
+    assert reload.registry.newest.broadcaster.lanes[0] is lane
+    until(lambda: len(reload.registry.running) == 1)
     chat("sync", stand_in.base_url)
     assert llm_otel_broadcast.flush()
     assert len(receiver.store.spans()) == 3
@@ -248,36 +248,36 @@ def test_a_file_that_is_empty_or_gone_for_a_moment_changes_nothing(file, receive
     """As while an editor writes it."""
     write(file, destinations(one=receiver.endpoint))
     llm_otel_broadcast.instrument()
-    (life,) = reload.watcher.lives
+    (source,) = reload.watcher.sources
     text = file.read_text()
-    run = life.run
+    run = source.run
     file.unlink()
-    assert life.check()
+    assert source.check()
     file.write_text("")
-    assert life.check()
+    assert source.check()
     file.write_text(text)
-    assert life.check()
-    assert not life.check()
-    assert life.run is run
+    assert source.check()
+    assert not source.check()
+    assert source.run is run
     file.write_text("")
-    assert life.check()
-    assert not life.check()
-    assert life.run is not run
+    assert source.check()
+    assert not source.check()
+    assert source.run is not run
 
 
 def test_the_file_is_looked_at_every_half_minute():
-    assert reload._EVERY == 30
+    assert reload._LOOK_INTERVAL_S == 30
 
 
 def test_nobody_watches_where_a_file_could_change_nothing(tmp_path, file, stand_in, receiver, monkeypatch):
     monkeypatch.setenv(CONFIG, os.devnull)
     llm_otel_broadcast.instrument()
-    assert reload.watcher.lives == ()
+    assert reload.watcher.sources == ()
     monkeypatch.delenv(CONFIG)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     llm_otel_broadcast.instrument(endpoint=receiver.endpoint)
-    assert reload.watcher.lives == ()
+    assert reload.watcher.sources == ()
 
 
 @pytest.mark.parametrize("end", ["uninstrument", "shutdown"])

@@ -79,7 +79,7 @@ def test_the_extra_that_opentelemetry_asks_for_says_the_same_as_the_dependency()
 
 
 def test_it_can_be_called_by_hand_and_undone(instrumentor, stand_in, receiver):
-    llm_otel_broadcast.instrumentation._state.newest = None  # as in a new process
+    llm_otel_broadcast.instrumentation.registry.newest = None  # as in a new process
     instrumentor.instrument(endpoint=receiver.endpoint, meter_provider=object(), skip_dep_check=True)
     assert instrumentor.is_instrumented_by_opentelemetry
     chat("sync", stand_in.base_url)

@@ -16,7 +16,7 @@ from tests.zero_code.programs import CALL, RUN, start, with_directory
 FOLLOWING = """
 import sys
 import llm_otel_broadcast.runtime.reload
-llm_otel_broadcast.runtime.reload._EVERY = llm_otel_broadcast.runtime.reload._SETTLING = 0.05
+llm_otel_broadcast.runtime.reload._LOOK_INTERVAL_S = llm_otel_broadcast.runtime.reload._UNCHANGED_FOR_S = 0.05
 import openai
 client = openai.OpenAI()
 for line in sys.stdin:

@@ -59,7 +59,7 @@ def _tee(inputs: Any, parts: list[object]) -> Iterator[object]:
             parts.append(tokens)
         tokens["count"] += 1  # type: ignore[operator]
 
-    note_item = _NOTING.around(add, otherwise=None)
+    note_item = _NOTING.around(add, default=None)
     for item in inputs:
         note_item(item)
         yield item

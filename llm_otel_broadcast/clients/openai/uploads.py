@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from llm_otel_broadcast.clients.reader import is_set, note, text_of
-from llm_otel_broadcast.host.guard import ask
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.media import Part, blob
 
@@ -48,7 +48,7 @@ def _describe(file: Any, modality: str) -> Part:
         name, file, mime_type = (*file[:3], None, None)[:3]
     if not isinstance(name, str):
         # An object with `__fspath__` or `name` may be the program's own: its errors are no business of the call.
-        name = ask(lambda: _name_of(file), None)
+        name = or_else(lambda: _name_of(file), None)
     # Only bytes say their size without a seek, which would move the caller's position in an open file.
     size = len(file) if isinstance(file, bytes | bytearray) else None
     return blob(modality, mime_type if isinstance(mime_type, str) else None, size, filename=name)

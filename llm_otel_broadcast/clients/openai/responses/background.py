@@ -8,10 +8,10 @@ failed; every later fetch of it, and every fetch of a response that another proc
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 from llm_otel_broadcast.host.bounded import BoundedDict
+from llm_otel_broadcast.host.process import begin_anew_in_child
 
 _MAX_AWAITED_RESPONSES: Final = 10_000
 
@@ -22,7 +22,7 @@ class Background:
     def __init__(self, limit: int = _MAX_AWAITED_RESPONSES) -> None:
         self._awaited_ids: BoundedDict[str, bool] = BoundedDict(limit)
         # The parent awaits them; the child would report their tokens a second time.
-        os.register_at_fork(after_in_child=self._awaited_ids.clear)
+        begin_anew_in_child(self._awaited_ids.clear)
 
     def await_end(self, response_id: str) -> None:
         """Note a response that is still being made."""

@@ -200,7 +200,7 @@ class _WatchedConnection:
 
 
 def _watch_parsing(parse_event: _Method, connection: _WatchedConnection) -> _Method:
-    read_received = _RECEIVING.around(connection.turns.read_received, otherwise=None)
+    read_received = _RECEIVING.around(connection.turns.read_received, default=None)
 
     @wraps(parse_event)
     def watched(*args: object, **kwargs: object) -> object:
@@ -250,7 +250,7 @@ def _watch_send(send: _Method, connection: _WatchedConnection, stream_id: str | 
         return connection.turns.read_sent(lane_event)
 
     # Before the event is sent: the answer may be read by another thread before `send` returns.
-    begin = _SENDING.around(begin_turn, otherwise=None)
+    begin = _SENDING.around(begin_turn, default=None)
 
     def fail(turn: object, error: BaseException) -> None:
         with _SENDING:

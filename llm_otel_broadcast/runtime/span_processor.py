@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -11,13 +12,17 @@ from llm_otel_broadcast.app.other_tracers import Mark, overlap, parent_of, tells
 from llm_otel_broadcast.clients.call import is_under_way
 from llm_otel_broadcast.delivery.ledger import DestinationStatus
 from llm_otel_broadcast.host.guard import Guard
+from llm_otel_broadcast.host.logs import logger
 from llm_otel_broadcast.other_spans.conventions import is_genai
-from llm_otel_broadcast.other_spans.destinations import deliver_beside, delivering, endpoints_of
 from llm_otel_broadcast.other_spans.foreign_span import ForeignSpan
 from llm_otel_broadcast.record.span_data import SCOPE_NAME
 from llm_otel_broadcast.runtime import process_end
-from llm_otel_broadcast.runtime.runs import Run
+from llm_otel_broadcast.runtime.assembly import assemble
+from llm_otel_broadcast.runtime.runs import Run, registry
 from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding
+from llm_otel_broadcast.settings.environment import disabling, variable_of
+from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.precedence import settle_told
 from llm_otel_broadcast.tracing.scope import current_scope
 
 if TYPE_CHECKING:
@@ -26,6 +31,10 @@ if TYPE_CHECKING:
 
 _TAKING: Final = Guard("taking a span of another instrumentation")
 _UNKNOWN: Final = Mark()
+_NOWHERE: Final = (
+    "BroadcastSpanProcessor() has nowhere to send: give endpoint=... or destinations=[...], or no argument at all for the "
+    "destinations of instrument()"
+)
 
 
 class BroadcastSpanProcessor(SpanProcessor):
@@ -86,7 +95,7 @@ class BroadcastSpanProcessor(SpanProcessor):
             given.pop(name, None)
         self._all_spans = all_spans
         self._shares = all(value is None for value in given.values())
-        self._own = None if self._shares else deliver_beside(given)
+        self._own = None if self._shares else _own_run(given)
         self._open = True
         overlap.processors += 1
         overlap.sharing += self._shares
@@ -111,21 +120,19 @@ class BroadcastSpanProcessor(SpanProcessor):
                 self._take(span, attributes, mark)
 
     def _take(self, span: ReadableSpan, attributes: Mapping[str, Any], mark: Mark) -> None:
-        sharing = delivering()
+        sharing = registry.delivering
         run = sharing if self._own is None else self._own
         is_ours = mark.is_ours and is_genai(attributes)
         if run is None or (is_ours and self._own is None):
             return
-        elsewhere = endpoints_of(sharing) if is_ours else frozenset()
-        observer = run.assembly.observer
-        run.assembly.broadcaster.put_span(
-            ForeignSpan(span, attributes, mark.context_fields, observer.fields_of, elsewhere)
-        )
+        elsewhere = sharing.endpoints if is_ours and sharing is not None else frozenset()
+        observer = run.observer
+        run.broadcaster.put_span(ForeignSpan(span, attributes, mark.context_fields, observer.fields_of, elsewhere))
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Send everything taken so far; False when time ran out or something was lost meanwhile."""
         run = self._run()
-        return run is None or run.assembly.broadcaster.flush(timeout_millis / 1000)
+        return run is None or run.broadcaster.flush(timeout_millis / 1000)
 
     def shutdown(self) -> None:
         """Take no more spans, and deliver what is left; the destinations of `instrument()` go on."""
@@ -142,14 +149,41 @@ class BroadcastSpanProcessor(SpanProcessor):
                 self._flush_shared()
 
     def _flush_shared(self) -> None:
-        run = delivering()
+        run = registry.delivering
         if run is not None:
-            run.assembly.broadcaster.flush(run.exit_timeout)
+            run.broadcaster.flush(run.exit_timeout)
 
     def status(self) -> tuple[DestinationStatus, ...]:
         """Return the books of the destinations that it sends to."""
         run = self._run()
-        return () if run is None else run.assembly.broadcaster.status()
+        return () if run is None else run.broadcaster.status()
 
     def _run(self) -> Run | None:
-        return delivering() if self._own is None else self._own
+        return registry.delivering if self._own is None else self._own
+
+
+def _own_run(arguments: Mapping[str, object]) -> Run | None:
+    """Start a run that delivers without watching calls; None where everything is turned off.
+
+    Args:
+        arguments: those of `instrument()`, by name.
+
+    Raises:
+        ConfigError: listing every wrong setting.
+    """
+    if disabling(os.environ):
+        return None
+    # The file is not read here, so what chooses among its destinations says nothing.
+    environ = {name: text for name, text in os.environ.items() if name != variable_of("to")}
+    settled = settle_told(arguments, environ)
+    for warning in settled.warnings:
+        logger.warning("%s", warning)
+    if not settled.options.destinations:
+        # A variable of OpenTelemetry's names a destination that cannot be used: that stops no program.
+        if settled.warnings:
+            return None
+        raise ConfigError([_NOWHERE])
+    run = assemble(settled.options, registry.has_exporter)
+    registry.add(run)
+    process_end.watch()
+    return run
