@@ -8,7 +8,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from llm_otel_broadcast.settings.destination import Destination, endpoint_faults
+from llm_otel_broadcast.settings.destination import Destination
+from llm_otel_broadcast.settings.endpoints import endpoint_faults
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import header_faults, read_pairs
 from llm_otel_broadcast.settings.validators import FILE_OR_NONE, TRUTH, Kind, kinds_of, read_json

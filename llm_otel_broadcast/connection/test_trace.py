@@ -45,7 +45,7 @@ def send_test_trace(destination: Destination) -> SentTrace:
         outcome = within(_PATIENCE * destination.timeout, lambda: _send(destination, record))
         rejected = f"{outcome.rejected} span(s) rejected: " if outcome.rejected else ""
         ok = outcome.kind == "ok" and not outcome.rejected
-        look = where_to_look(destination, trace_id) if ok else None
+        look = where_to_look(destination.endpoint, destination.name, trace_id) if ok else None
         return SentTrace(ok, trace_id, f"{rejected}{outcome.message}" if not ok else "sent", look)
     return SentTrace(ok=False, trace_id=trace_id, message=f"sending failed ({type(caught.error).__name__})")
 

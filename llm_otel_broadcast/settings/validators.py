@@ -42,12 +42,9 @@ class Kind:
     written: str
 
 
-def is_a(kind: Kind | None, *, shorthand: bool = False) -> Mapping[str, Any]:
-    """Return the metadata of a dataclass field that holds this kind of value; None: an object, which only code can give.
-
-    `shorthand`: a field of `Destination` that `instrument()` takes itself when there is one destination.
-    """
-    return {"kind": kind, "shorthand": shorthand}
+def is_a(kind: Kind | None) -> Mapping[str, Kind | None]:
+    """Return the metadata of a dataclass field that holds this kind of value; None: an object, which only code can give."""
+    return {"kind": kind}
 
 
 def kinds_of(settings: type) -> dict[str, Kind]:

@@ -12,6 +12,7 @@ import click
 from llm_otel_broadcast.cli.commands.destinations import complete_name
 from llm_otel_broadcast.cli.destination_options import destination_options, read_values, stated
 from llm_otel_broadcast.cli.output import as_json, faults_told, say_json, usage_told
+from llm_otel_broadcast.settings.destination import FIELD_NAMES, is_default
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import shown_name
 from llm_otel_broadcast.settings.references import AllSet
@@ -122,8 +123,8 @@ def _described(preset: str | None, values: dict[str, str], table: dict[str, Any]
         in_endpoint = frozenset(presets.names_in(chosen.endpoint) if "endpoint" in table else ())
         known = prompts.complete(chosen, values, asks=asks, without=in_endpoint)
         with usage_told():
-            made = presets.table_of(chosen.name, {**known, **table})
-        return {key: value for key, value in made.items() if key != "name" and not presets.is_default(key, value)}
+            made = presets.table_of(chosen.name, {**known, **table}, FIELD_NAMES)
+        return {key: value for key, value in made.items() if key != "name" and not is_default(key, value)}
     if values:
         raise click.UsageError("--param needs --preset")
     if "endpoint" not in table:
