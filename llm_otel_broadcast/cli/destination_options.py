@@ -12,7 +12,7 @@ from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.endpoints import endpoint_faults
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import header_faults, read_pairs
-from llm_otel_broadcast.settings.validators import FILE_OR_NONE, TRUTH, Kind, kinds_of, read_json
+from llm_otel_broadcast.settings.validators import FILE_OR_NONE, TRUTH, Kind, kinds_of, read_json, split_pair
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _APART: Final = ("name", "endpoint", "headers")
@@ -134,10 +134,10 @@ def checked_headers(headers: dict[str, str]) -> dict[str, str]:
 
 def read_values(pairs: Sequence[str], option: str) -> dict[str, str]:
     """Read `KEY=VALUE` options."""
-    read = {}
+    read: dict[str, str] = {}
     for position, pair in enumerate(pairs):
-        name, separator, value = pair.partition("=")
-        if not separator or not name.strip():
+        split = split_pair(pair)
+        if split is None:
             raise click.BadParameter(f"number {position + 1} is not KEY=VALUE", param_hint=option)
-        read[name.strip()] = value.strip()
+        read[split[0]] = split[1]
     return read

@@ -10,7 +10,8 @@ from typing import IO, Any, Final, TypeVar
 
 import click
 
-from llm_otel_broadcast.settings.headers import split_header
+from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.headers import read_pairs
 
 _T = TypeVar("_T")
 
@@ -226,10 +227,10 @@ def _check(checked: IO[bytes], role: str | None, *, as_json: bool) -> None:
 
 
 def _pairs(headers: tuple[str, ...]) -> dict[str, str]:
-    pairs = [split_header(header) for header in headers]
-    if None in pairs:
-        raise click.BadParameter("must be KEY=VARIABLE", param_hint="--header-from-env")
-    return dict(pair for pair in pairs if pair is not None)
+    try:
+        return read_pairs(headers)
+    except ConfigError:
+        raise click.BadParameter("must be KEY=VARIABLE", param_hint="--header-from-env") from None
 
 
 def _flag(name: str) -> str:
