@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Unpack
 
 from llm_otel_broadcast.clients import LIBRARIES
 from llm_otel_broadcast.delivery.broadcaster import flush_all
@@ -14,13 +14,12 @@ from llm_otel_broadcast.host.logs import drain, logger
 from llm_otel_broadcast.runtime import process_end
 from llm_otel_broadcast.runtime.reload import SettingsSource, watcher
 from llm_otel_broadcast.runtime.runs import Run, Status, registry
-from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding
+from llm_otel_broadcast.settings.destination import SHORTHAND, Destination, DestinationFields, check_field_names
 from llm_otel_broadcast.settings.environment import disabling, notices
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.options import AppSpans as AppSpansMode
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import TracerProvider
 
     from llm_otel_broadcast.delivery.on_generation import FinishedGeneration
@@ -78,26 +77,6 @@ class Handle:
 
 def instrument(  # noqa: PLR0913  # all by keyword, none needed
     *,
-    endpoint: str | None = None,
-    headers: Mapping[str, str] | None = None,
-    encoding: Encoding | None = None,
-    compression: Compression | None = None,
-    privacy_mode: bool | None = None,
-    timeout: float | None = None,
-    certificate: str | None = None,
-    client_certificate: str | None = None,
-    client_key: str | None = None,
-    sampling_rate: float | None = None,
-    errors_always: bool | None = None,
-    api_keys: Mapping[str, Sequence[str]] | None = None,
-    filter_rules: Mapping[str, Any] | None = None,
-    hide: Collection[str] | None = None,
-    redact: Callable[[str], str] | None = None,
-    metadata_allow: Sequence[str] | None = None,
-    metadata_deny: Sequence[str] | None = None,
-    hash_user: bool | None = None,
-    dialect: Literal["semconv"] | None = None,
-    exporter: SpanExporter | None = None,
     destinations: Sequence[Destination] | None = None,
     client: Any = None,
     trace_defaults: Mapping[str, object] | None = None,
@@ -118,6 +97,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
     exit_timeout: float | None = None,
     to: Sequence[str] | None = None,
     strict: bool | None = None,
+    **destination: Unpack[DestinationFields],
 ) -> Handle:
     """Record every call of the `openai` client and broadcast it. Calling it again changes the settings.
 
@@ -126,29 +106,9 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
     `enabled = false` in the file nothing is recorded until that changes.
 
     Args:
-        endpoint: traces URL of one OTLP/HTTP backend; shorthand for one `Destination`, as are `headers`, `encoding`,
-            `compression`, `privacy_mode`, `timeout` (seconds), `exporter` and the others that say "see `Destination`".
-        headers: see `Destination`.
-        encoding: see `Destination`.
-        compression: see `Destination`.
-        privacy_mode: see `Destination`; True with `destinations` makes all of them private.
-        timeout: see `Destination`.
-        certificate: see `Destination`.
-        client_certificate: see `Destination`.
-        client_key: see `Destination`.
-        sampling_rate: see `Destination`.
-        errors_always: see `Destination`.
-        api_keys: see `Destination`.
-        filter_rules: see `Destination`.
-        hide: see `Destination`. This and the four below count for each of `destinations` too, besides its own.
-        redact: see `Destination`.
-        metadata_allow: see `Destination`.
-        metadata_deny: see `Destination`.
-        hash_user: see `Destination`.
-        dialect: see `Destination`.
-        exporter: see `Destination`.
-        destinations: several destinations instead. With neither, here, in the variables and in the file,
-            `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_EXPORTER_OTLP_ENDPOINT` (and `..._HEADERS`) name one.
+        destinations: where to send, each with its own queue and thread. For one destination its fields will do, see `**destination`.
+            With neither, here, in the variables and in the file, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or
+            `OTEL_EXPORTER_OTLP_ENDPOINT` (and `..._HEADERS`) name one.
         client: watch this client, or this resource of one (`client.chat`), instead of all; the handle undoes it. Other
             clients stay as they are.
         trace_defaults: trace fields for calls that do not say them: the keys of `trace`, `session_id` and `user`.
@@ -176,6 +136,11 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
         to: names of destinations in the settings file: only these are used. Default: all of them.
         strict: True: a settings file that is wrong raises. Default: it is one logged error, for several programs share it;
             nothing is recorded until it is mended.
+        **destination: the fields of one `Destination`, which documents each. Where to: `endpoint` (traces URL of an OTLP/HTTP
+            backend), `headers`, or `exporter`. How: `encoding`, `compression`, `timeout` (seconds), `certificate`,
+            `client_certificate`, `client_key`, `dialect`. Which generations: `sampling_rate`, `errors_always`, `api_keys`,
+            `filter_rules`. What is kept back: `privacy_mode`, `hide`, `redact`, `metadata_allow`, `metadata_deny`, `hash_user`;
+            these six count for each of `destinations` too, besides its own.
 
     Returns:
         A handle: `flush`, `shutdown`, `status`; also a context manager.
@@ -183,14 +148,36 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
     Raises:
         ConfigError: listing every wrong argument and variable of ours, with `strict` also what is wrong with the file.
             What is wrong in OpenTelemetry's own variables is left out and logged.
+        TypeError: there is no argument of that name.
     """
-    given = dict(locals())  # before there is anything but the arguments
-    del given["client"]
+    check_field_names("instrument", destination, argument_names())
+    arguments: dict[str, object] = {
+        **destination,
+        "destinations": destinations,
+        "trace_defaults": trace_defaults,
+        "service_name": service_name,
+        "capture_content": capture_content,
+        "app_spans": app_spans,
+        "tracer_provider": tracer_provider,
+        "capture_content_in_app_spans": capture_content_in_app_spans,
+        "on_generation": on_generation,
+        "forward_trace_fields": forward_trace_fields,
+        "link_gateway": link_gateway,
+        "join_app_traces": join_app_traces,
+        "baggage_metadata": baggage_metadata,
+        "request_stream_usage": request_stream_usage,
+        "estimate_cost": estimate_cost,
+        "max_content_chars": max_content_chars,
+        "max_queue_bytes": max_queue_bytes,
+        "exit_timeout": exit_timeout,
+        "to": to,
+        "strict": strict,
+    }
     disabled_by = disabling(os.environ)
     if disabled_by:
         logger.debug("nothing is recorded: %s is true", disabled_by)
         return Handle(None)
-    source = SettingsSource(given, os.environ, None if client is None else _covering(client))
+    source = SettingsSource(arguments, os.environ, None if client is None else _covering(client))
     source.begin()
     for warning in notices(os.environ):
         logger.warning("%s", warning)
@@ -212,6 +199,11 @@ def _covering(client: Any) -> Callable[[Any], bool]:
     raise ConfigError(
         [f"client must be an {packages} client or a resource of one, such as client.chat, got {type(client).__name__}"]
     )
+
+
+def argument_names() -> tuple[str, ...]:
+    """Return the names of all arguments of `instrument()`: those of its one destination, and its own."""
+    return (*SHORTHAND, *(instrument.__kwdefaults__ or ()))
 
 
 def instrument_was_called() -> bool:

@@ -8,10 +8,11 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import click
 
-from llm_otel_broadcast.settings.destination import Destination, endpoint_faults
+from llm_otel_broadcast.settings.destination import Destination
+from llm_otel_broadcast.settings.endpoints import endpoint_faults
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import header_faults, read_pairs
-from llm_otel_broadcast.settings.validators import FILE_OR_NONE, TRUTH, Kind, kinds_of, read_json
+from llm_otel_broadcast.settings.validators import FILE_OR_NONE, TRUTH, Kind, kinds_of, read_json, split_pair
 
 Command = TypeVar("Command", bound=Callable[..., object])
 Table: TypeAlias = dict[str, Any]
@@ -153,8 +154,8 @@ def read_values(pairs: Sequence[str], option: str) -> dict[str, str]:
     """
     values = {}
     for position, pair in enumerate(pairs):
-        name, separator, value = pair.partition("=")
-        if not separator or not name.strip():
+        split = split_pair(pair)
+        if split is None:
             raise click.BadParameter(f"number {position + 1} is not KEY=VALUE", param_hint=option)
-        values[name.strip()] = value.strip()
+        values[split[0]] = split[1]
     return values

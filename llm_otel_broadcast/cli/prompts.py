@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from llm_otel_broadcast.settings.destination import endpoint_faults, redact_url
+from llm_otel_broadcast.settings.endpoints import endpoint_faults, redact_url
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import header_fault, shown_name, split_header
 from llm_otel_broadcast.settings.presets import PRESETS, Preset, find_preset, takes_no_reference

@@ -15,7 +15,8 @@ from typing import Final, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from llm_otel_broadcast.connection.report import Step, StepError, timed
-from llm_otel_broadcast.settings.destination import Destination, redact_url
+from llm_otel_broadcast.settings.destination import Destination
+from llm_otel_broadcast.settings.endpoints import redact_url
 from llm_otel_broadcast.wire.addresses import AddressInfo, connect, is_address, resolve
 from llm_otel_broadcast.wire.connection import open_tunnel
 from llm_otel_broadcast.wire.network_errors import is_no_tls, is_proxy_login, reason_of

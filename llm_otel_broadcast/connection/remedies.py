@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from llm_otel_broadcast.settings.destination import TRACES_PATH, Destination, endpoint_faults, redact_url
+from llm_otel_broadcast.settings.destination import Destination
+from llm_otel_broadcast.settings.endpoints import TRACES_PATH, endpoint_faults, redact_url
 from llm_otel_broadcast.wire.exchange import Answer
 from llm_otel_broadcast.wire.network_errors import cause, is_http2, is_timeout
 

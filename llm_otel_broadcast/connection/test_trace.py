@@ -66,7 +66,7 @@ def send_test_trace(destination: Destination) -> SentTrace:
         answer = within(_MAX_TIMEOUTS * destination.timeout, lambda: _send(destination, record))
         rejected = f"{answer.rejected} span(s) rejected: " if answer.rejected else ""
         ok = answer.kind == "ok" and not answer.rejected
-        look = where_to_look(destination, trace_id) if ok else None
+        look = where_to_look(destination.endpoint, destination.name, trace_id) if ok else None
         return SentTrace(ok, trace_id, f"{rejected}{answer.message}" if not ok else "sent", look)
 
     return or_else(

@@ -7,7 +7,8 @@ from http.client import responses
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
-from llm_otel_broadcast.settings.destination import TRACES_PATH, Destination, redact_url
+from llm_otel_broadcast.settings.destination import Destination
+from llm_otel_broadcast.settings.endpoints import TRACES_PATH, redact_url
 from llm_otel_broadcast.settings.presets import PRESETS
 from llm_otel_broadcast.wire.advice import SUCCESS, WEB_PAGE, probe_advice
 from llm_otel_broadcast.wire.exchange import Answer

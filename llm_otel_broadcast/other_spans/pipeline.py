@@ -12,7 +12,8 @@ from llm_otel_broadcast.delivery.seams import LeftOut
 from llm_otel_broadcast.delivery.selection import Candidate, Selection
 from llm_otel_broadcast.fields.metadata import metadata_attributes
 from llm_otel_broadcast.host.bounded import BoundedDict
-from llm_otel_broadcast.other_spans.convert import Origins, facts_of, read, session_of
+from llm_otel_broadcast.other_spans.convert import Origins, read
+from llm_otel_broadcast.other_spans.facts import facts_of, session_of
 from llm_otel_broadcast.other_spans.foreign_span import ForeignSpan
 from llm_otel_broadcast.other_spans.privacy import Keeping
 from llm_otel_broadcast.record.generation import NOTHING

@@ -32,7 +32,7 @@ from llm_otel_broadcast.other_spans.conventions import (
     content_of,
     content_of_event,
 )
-from llm_otel_broadcast.other_spans.convert import parsed
+from llm_otel_broadcast.other_spans.facts import parsed
 from llm_otel_broadcast.record.span_data import AttributeValue, Event, SpanData
 
 _Attributes = dict[str, AttributeValue]

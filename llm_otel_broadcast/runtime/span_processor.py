@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
@@ -19,7 +19,7 @@ from llm_otel_broadcast.record.span_data import SCOPE_NAME
 from llm_otel_broadcast.runtime import process_end
 from llm_otel_broadcast.runtime.assembly import assemble
 from llm_otel_broadcast.runtime.runs import Run, registry
-from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding
+from llm_otel_broadcast.settings.destination import SHORTHAND, Destination, DestinationFields, check_field_names
 from llm_otel_broadcast.settings.environment import disabling, variable_of
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.precedence import settle_told
@@ -27,7 +27,6 @@ from llm_otel_broadcast.tracing.scope import current_scope
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.sdk.trace.export import SpanExporter
 
 _TAKING: Final = Guard("taking a span of another instrumentation")
 _UNKNOWN: Final = Mark()
@@ -45,57 +44,29 @@ class BroadcastSpanProcessor(SpanProcessor):
     and so do those of calls that we recorded ourselves and send to the same place.
 
     Args:
-        endpoint: as for `instrument()`, like all others but `all_spans`.
-        headers: likewise.
-        encoding: likewise.
-        compression: likewise.
-        privacy_mode: likewise.
-        timeout: likewise.
-        sampling_rate: likewise.
-        errors_always: likewise.
-        filter_rules: likewise. Spans of agents, chains and tools go where the generations of their trace go.
-        hide: likewise.
-        redact: likewise.
-        metadata_allow: likewise.
-        metadata_deny: likewise.
-        hash_user: likewise.
-        dialect: likewise: attributes keep the names that they have.
-        exporter: likewise.
-        destinations: likewise.
+        destinations: as for `instrument()`. Attributes keep the names that they have, whatever the `dialect`.
         all_spans: True: spans that are not about GenAI are sent too.
+        **destination: the fields of one `Destination`, as for `instrument()`. `filter_rules` judge generations: spans of agents,
+            chains and tools go where the generations of their trace go. No span tells its API key, so `api_keys` with
+            `include` lets none through.
 
     Raises:
         ConfigError: listing every wrong setting.
+        TypeError: there is no argument of that name.
     """
 
-    def __init__(  # noqa: PLR0913  # all by keyword, none needed
+    def __init__(
         self,
         *,
-        endpoint: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        encoding: Encoding | None = None,
-        compression: Compression | None = None,
-        privacy_mode: bool | None = None,
-        timeout: float | None = None,
-        sampling_rate: float | None = None,
-        errors_always: bool | None = None,
-        filter_rules: Mapping[str, Any] | None = None,
-        hide: Collection[str] | None = None,
-        redact: Callable[[str], str] | None = None,
-        metadata_allow: Sequence[str] | None = None,
-        metadata_deny: Sequence[str] | None = None,
-        hash_user: bool | None = None,
-        dialect: Literal["semconv"] | None = None,
-        exporter: SpanExporter | None = None,
         destinations: Sequence[Destination] | None = None,
         all_spans: bool = False,
+        **destination: Unpack[DestinationFields],
     ) -> None:
-        given = dict(locals())  # before there is anything but the arguments
-        for name in ("self", "all_spans", "__class__"):
-            given.pop(name, None)
+        check_field_names("BroadcastSpanProcessor", destination, (*SHORTHAND, "destinations", "all_spans"))
+        arguments: dict[str, object] = {**destination, "destinations": destinations}
         self._all_spans = all_spans
-        self._shares = all(value is None for value in given.values())
-        self._own = None if self._shares else _own_run(given)
+        self._shares = all(value is None for value in arguments.values())
+        self._own = None if self._shares else _own_run(arguments)
         self._open = True
         overlap.processors += 1
         overlap.sharing += self._shares

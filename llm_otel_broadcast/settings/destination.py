@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Final, TypedDict, get_args
+from urllib.parse import urlsplit
 
 from llm_otel_broadcast.record.dialect_names import DIALECT_NAMES
+from llm_otel_broadcast.settings.endpoints import Compression, Encoding, complete_endpoint, endpoint_faults, redact_url
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import HEADERS_WRITTEN, header_faults, read_headers
-from llm_otel_broadcast.settings.privacy import HIDE, TEXTS_OR_NONE, callable_fault, plain_parts
+from llm_otel_broadcast.settings.privacy import HIDE, TEXTS_OR_NONE, callable_fault, plain_parts, tightened
 from llm_otel_broadcast.settings.rules import API_KEYS, FILTER_RULES, plain_keys, plain_rules
 from llm_otel_broadcast.settings.validators import (
     FILE_OR_NONE,
@@ -23,6 +22,7 @@ from llm_otel_broadcast.settings.validators import (
     choice,
     faults_of,
     is_a,
+    nearest,
     seconds,
     share,
 )
@@ -30,10 +30,6 @@ from llm_otel_broadcast.settings.validators import (
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-Encoding: TypeAlias = Literal["auto", "json", "protobuf"]
-Compression: TypeAlias = Literal["none", "gzip"]
-
-TRACES_PATH: Final = "/v1/traces"
 # Looked up at each use: a dialect may be registered later.
 _DIALECT: Final = Kind(
     lambda name, value: choice(*DIALECT_NAMES).faults(name, value),
@@ -44,10 +40,36 @@ _ENDPOINT: Final = Kind(lambda _, value: [] if value is None else endpoint_fault
 _HEADERS: Final = Kind(lambda _, value: header_faults(value), read_headers, HEADERS_WRITTEN)
 
 
-class VerbatimEndpoint(str):
-    """An endpoint to which nothing is added, not even where it has no path: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`."""
+class DestinationFields(TypedDict, total=False):
+    """The fields of `Destination` that `instrument()` and `BroadcastSpanProcessor` take for their one destination.
 
-    __slots__ = ()
+    None counts as not given, so that a variable or the settings file can say it.
+    """
+
+    endpoint: str | None
+    headers: Mapping[str, str] | None
+    encoding: Encoding | None
+    compression: Compression | None
+    privacy_mode: bool | None
+    timeout: float | None
+    certificate: str | None
+    client_certificate: str | None
+    client_key: str | None
+    sampling_rate: float | None
+    errors_always: bool | None
+    api_keys: Mapping[str, Sequence[str]] | None
+    filter_rules: Mapping[str, Any] | None
+    hide: Collection[str] | None
+    redact: Callable[[str], str] | None
+    metadata_allow: Sequence[str] | None
+    metadata_deny: Sequence[str] | None
+    hash_user: bool | None
+    dialect: str | None
+    exporter: SpanExporter | None
+
+
+SHORTHAND: Final = tuple(DestinationFields.__annotations__)
+"""The names of these fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,29 +112,29 @@ class Destination:
         ConfigError: naming every wrong field, its value and the fix.
     """
 
-    endpoint: str | None = field(default=None, metadata=is_a(_ENDPOINT, shorthand=True))
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False, metadata=is_a(_HEADERS, shorthand=True))
+    endpoint: str | None = field(default=None, metadata=is_a(_ENDPOINT))
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, metadata=is_a(_HEADERS))
     name: str = field(default="", metadata=is_a(TEXT))
     enabled: bool = field(default=True, metadata=is_a(TRUTH))
-    encoding: Encoding = field(default="auto", metadata=is_a(choice(*get_args(Encoding)), shorthand=True))
-    compression: Compression = field(default="none", metadata=is_a(choice(*get_args(Compression)), shorthand=True))
-    privacy_mode: bool = field(default=False, metadata=is_a(TRUTH, shorthand=True))
-    timeout: float = field(default=10.0, metadata=is_a(seconds(0.001), shorthand=True))
+    encoding: Encoding = field(default="auto", metadata=is_a(choice(*get_args(Encoding))))
+    compression: Compression = field(default="none", metadata=is_a(choice(*get_args(Compression))))
+    privacy_mode: bool = field(default=False, metadata=is_a(TRUTH))
+    timeout: float = field(default=10.0, metadata=is_a(seconds(0.001)))
     batch_delay: float = field(default=1.0, metadata=is_a(seconds(0)))
-    certificate: str | None = field(default=None, metadata=is_a(FILE_OR_NONE, shorthand=True))
-    client_certificate: str | None = field(default=None, metadata=is_a(FILE_OR_NONE, shorthand=True))
-    client_key: str | None = field(default=None, metadata=is_a(FILE_OR_NONE, shorthand=True))
-    sampling_rate: float = field(default=1.0, metadata=is_a(share(0.0001), shorthand=True))
-    errors_always: bool = field(default=False, metadata=is_a(TRUTH, shorthand=True))
-    api_keys: Mapping[str, Sequence[str]] | None = field(default=None, metadata=is_a(API_KEYS, shorthand=True))
-    filter_rules: Mapping[str, Any] | None = field(default=None, metadata=is_a(FILTER_RULES, shorthand=True))
-    hide: Collection[str] = field(default=(), metadata=is_a(HIDE, shorthand=True))
-    redact: Callable[[str], str] | None = field(default=None, metadata=is_a(None, shorthand=True))
-    metadata_allow: Sequence[str] | None = field(default=None, metadata=is_a(TEXTS_OR_NONE, shorthand=True))
-    metadata_deny: Sequence[str] = field(default=(), metadata=is_a(TEXTS, shorthand=True))
-    hash_user: bool = field(default=False, metadata=is_a(TRUTH, shorthand=True))
-    dialect: str = field(default="semconv", metadata=is_a(_DIALECT, shorthand=True))
-    exporter: SpanExporter | None = field(default=None, repr=False, metadata=is_a(None, shorthand=True))
+    certificate: str | None = field(default=None, metadata=is_a(FILE_OR_NONE))
+    client_certificate: str | None = field(default=None, metadata=is_a(FILE_OR_NONE))
+    client_key: str | None = field(default=None, metadata=is_a(FILE_OR_NONE))
+    sampling_rate: float = field(default=1.0, metadata=is_a(share(0.0001)))
+    errors_always: bool = field(default=False, metadata=is_a(TRUTH))
+    api_keys: Mapping[str, Sequence[str]] | None = field(default=None, metadata=is_a(API_KEYS))
+    filter_rules: Mapping[str, Any] | None = field(default=None, metadata=is_a(FILTER_RULES))
+    hide: Collection[str] = field(default=(), metadata=is_a(HIDE))
+    redact: Callable[[str], str] | None = field(default=None, metadata=is_a(None))
+    metadata_allow: Sequence[str] | None = field(default=None, metadata=is_a(TEXTS_OR_NONE))
+    metadata_deny: Sequence[str] = field(default=(), metadata=is_a(TEXTS))
+    hash_user: bool = field(default=False, metadata=is_a(TRUTH))
+    dialect: str = field(default="semconv", metadata=is_a(_DIALECT))
+    exporter: SpanExporter | None = field(default=None, repr=False, metadata=is_a(None))
 
     def __post_init__(self) -> None:
         faults = list(self._faults())
@@ -121,17 +143,10 @@ class Destination:
             raise ConfigError([f"{label}: {fault}" for fault in faults])
         headers = dict(self.headers)
         if self.endpoint is not None:
-            parts = urlsplit(self.endpoint.strip())
-            kind = VerbatimEndpoint if isinstance(self.endpoint, VerbatimEndpoint) else str
-            if parts.path in ("", "/"):
-                parts = parts._replace(path="/" if kind is VerbatimEndpoint else TRACES_PATH)
-            credentials, at, host = parts.netloc.rpartition("@")
-            if at:
-                parts = parts._replace(netloc=host)
-                if not any(name.lower() == "authorization" for name in headers):
-                    headers["Authorization"] = _basic(credentials)
-            # A fragment is for the reader of a page; no request has one (RFC 9110, 4.2.5).
-            object.__setattr__(self, "endpoint", kind(urlunsplit(parts._replace(fragment=""))))
+            endpoint = complete_endpoint(self.endpoint)
+            if endpoint.authorization and not any(name.lower() == "authorization" for name in headers):
+                headers["Authorization"] = endpoint.authorization
+            object.__setattr__(self, "endpoint", endpoint.url)
         object.__setattr__(self, "headers", headers)
         object.__setattr__(self, "hide", plain_parts(self.hide))
         if self.api_keys is not None:
@@ -154,7 +169,7 @@ class Destination:
         """
         from llm_otel_broadcast.settings.presets import table_of
 
-        return cls(**table_of(preset, values))
+        return cls(**table_of(preset, values, FIELD_NAMES))
 
     def __repr__(self) -> str:
         shown = {made.name: getattr(self, made.name) for made in fields(self) if made.repr}
@@ -183,53 +198,32 @@ class Destination:
         return faults
 
 
-SHORTHAND: Final = tuple(made.name for made in fields(Destination) if made.metadata["shorthand"])
-"""What `instrument()` takes itself when there is one destination."""
+def check_field_names(call: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse keyword arguments that `**destination: Unpack[DestinationFields]` lets through at run time.
+
+    Args:
+        call: the name of the function that was called.
+        given: the names of the arguments in `**destination`.
+        known: the names of all arguments that the function takes.
+
+    Raises:
+        TypeError: as for any unknown argument, with the nearest name.
+    """
+    for name in given:
+        if name not in SHORTHAND:
+            raise TypeError(f"{call}() got an unexpected keyword argument '{name}'{nearest(name, known)}")
 
 
-def _basic(credentials: str) -> str:
-    """Return the header value for `user:password` as a URL has it (RFC 7617)."""
-    return "Basic " + base64.b64encode(unquote(credentials).encode()).decode("ascii")
+FIELD_NAMES: Final = tuple(field.name for field in fields(Destination))
 
 
-def redact_url(url: str) -> str:
-    """Return the URL without user information, query and fragment, which may hold secrets."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        host = f"[{host}]" if ":" in host else host
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return _redact_malformed(url)
-    if not parts.scheme or not host:
-        return url.rpartition("@")[2].partition("?")[0]
-    return urlunsplit(SplitResult(parts.scheme, f"{host}{port}", parts.path, "", ""))
+def is_default(name: str, value: object) -> bool:
+    """Return whether a field has this value when it is not given."""
+    return Destination.__dataclass_fields__[name].default == value
 
 
-def _redact_malformed(url: str) -> str:
-    """Return what may be shown of a text that is no URL: nothing where user information cannot be told from the rest."""
-    scheme, separator, rest = url.partition("://")
-    if not separator or "@" in rest:
-        return "***"
-    return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"
-
-
-def endpoint_faults(endpoint: object) -> list[str]:
-    """Say what is wrong with an endpoint, nothing when it is fine."""
-    if not isinstance(endpoint, str):
-        return [f"endpoint must be a URL as text, got {type(endpoint).__name__}"]
-    shown = redact_url(endpoint)
-    try:
-        parts = urlsplit(endpoint.strip())
-        _ = parts.port
-    except ValueError as error:
-        return [f'endpoint "{shown}" is not a URL: {error}']
-    if parts.scheme not in ("http", "https"):
-        return [f'endpoint "{shown}" needs http:// or https:// in front, e.g. "http://{shown.rpartition("://")[2]}"']
-    if not parts.hostname:
-        return [f'endpoint "{shown}" names no host']
-    if re.search(r"[\x00-\x20\ud800-\udfff]", endpoint.strip()):
-        return [
-            f'endpoint "{shown.encode("unicode_escape").decode()}" contains white space or control characters: remove them'
-        ]
-    return []
+def tighten(destination: Destination, common: Mapping[str, object]) -> Destination:
+    """Return the destination with the privacy settings that count for all destinations added to its own."""
+    return replace(
+        destination, **{name: tightened(name, getattr(destination, name), value) for name, value in common.items()}
+    )

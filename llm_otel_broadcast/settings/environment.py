@@ -9,7 +9,7 @@ from typing import Final
 from llm_otel_broadcast.settings.destination import SHORTHAND, Destination
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.options import Options
-from llm_otel_broadcast.settings.validators import TRUTH, Kind, in_text, kinds_of
+from llm_otel_broadcast.settings.validators import TRUTH, Kind, in_text, kinds_of, nearest_name
 
 PREFIX: Final = "LLM_OTEL_BROADCAST_"
 DISABLED: Final = f"{PREFIX}DISABLED"
@@ -82,10 +82,8 @@ def misspelt(environ: Mapping[str, str]) -> list[str]:
     strange = sorted({name.removeprefix(PREFIX) for name in environ if name.startswith(PREFIX)} - known)
     if not strange:
         return []
-    from difflib import get_close_matches
-
-    pairs = [(name, get_close_matches(name, known, 1, _LIKENESS)) for name in strange]
-    return [f"{PREFIX}{name} is no setting: did you mean {PREFIX}{likely[0]}?" for name, likely in pairs if likely]
+    pairs = [(name, nearest_name(name, known, _LIKENESS)) for name in strange]
+    return [f"{PREFIX}{name} is no setting: did you mean {PREFIX}{likely}?" for name, likely in pairs if likely]
 
 
 def notices(environ: Mapping[str, str]) -> list[str]:

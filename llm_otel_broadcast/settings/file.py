@@ -21,7 +21,7 @@ from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import shown_name
 from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.settings.references import expanded, holds_plain_secrets
-from llm_otel_broadcast.settings.validators import TRUTH, in_text, kinds_of, nearest
+from llm_otel_broadcast.settings.validators import TRUTH, in_text, kinds_of, nearest, nearest_name
 
 TABLES: Final = "destinations"
 _TOP: Final = ("enabled", "defaults", TABLES)
@@ -30,7 +30,6 @@ _OF_ONE: Final = ("endpoint", "headers", "exporter")
 _NOT_FOR_FILES: Final = ("strict", "to")
 """What a file cannot say: it is about the file itself."""
 _MOST_BYTES: Final = 4 * 1024 * 1024
-_LIKENESS: Final = 0.6
 _VARIABLES: Final = "LLM_OTEL_BROADCAST_"
 
 
@@ -293,10 +292,8 @@ def _instead(name: str, known: tuple[str, ...], place: Any) -> str:
     elsewhere = place(name)
     if elsewhere:
         return f"{elsewhere}"
-    from difflib import get_close_matches
-
-    likely = get_close_matches(name, known, 1, _LIKENESS)
-    return f'is no setting: did you mean "{likely[0]}"?' if likely else f"is no setting: there are {', '.join(known)}"
+    likely = nearest_name(name, known)
+    return f'is no setting: did you mean "{likely}"?' if likely else f"is no setting: there are {', '.join(known)}"
 
 
 def _misplaced(name: str) -> str:

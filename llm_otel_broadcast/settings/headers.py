@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from llm_otel_broadcast.settings.errors import ConfigError
-from llm_otel_broadcast.settings.validators import read_json
+from llm_otel_broadcast.settings.validators import read_json, split_pair
 
 # RFC 9110, 5.6.2.
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -41,8 +41,7 @@ def split_header(text: str) -> tuple[str, str] | None:
     match = _TOKEN.match(text)
     if match is not None and text[match.end() : match.end() + 1] == ":":
         return match[0], text[match.end() + 1 :].strip()
-    name, separator, value = text.partition("=")
-    return (name.strip(), value.strip()) if separator and name.strip() else None
+    return split_pair(text)
 
 
 def read_pairs(texts: Sequence[str]) -> dict[str, str]:

@@ -11,13 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-from llm_otel_broadcast.settings.destination import (
-    TRACES_PATH,
-    Destination,
-    VerbatimEndpoint,
-    endpoint_faults,
-    redact_url,
-)
+from llm_otel_broadcast.settings.destination import Destination
+from llm_otel_broadcast.settings.endpoints import TRACES_PATH, VerbatimEndpoint, endpoint_faults, redact_url
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import read_entries
 from llm_otel_broadcast.settings.validators import FILE_OR_NONE

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from llm_otel_broadcast.host.forks import importing
-from llm_otel_broadcast.settings.destination import SHORTHAND, Destination
+from llm_otel_broadcast.settings.destination import SHORTHAND, Destination, tighten
 from llm_otel_broadcast.settings.environment import read_variables, variable_of
 from llm_otel_broadcast.settings.errors import ConfigError, FileError
 from llm_otel_broadcast.settings.locations import Lookup, Stamp, look, missing
 from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.settings.otel_environment import AmbientDestination, destination_from
-from llm_otel_broadcast.settings.privacy import FOR_ALL, tighten
+from llm_otel_broadcast.settings.privacy import FOR_ALL
 from llm_otel_broadcast.settings.validators import TEXTS, kinds_of
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, Final
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
-from llm_otel_broadcast.settings.destination import Compression, Destination, Encoding, redact_url
+from llm_otel_broadcast.settings.endpoints import Compression, Encoding, redact_url
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import shown_name
 from llm_otel_broadcast.settings.validators import nearest
@@ -117,23 +117,24 @@ def find_preset(name: str) -> Preset:
     raise ConfigError([f'there is no preset "{name}"{nearest(name, PRESETS)}: there are {", ".join(PRESETS)}'])
 
 
-def table_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def table_of(name: str, given: Mapping[str, Any], field_names: Collection[str]) -> dict[str, Any]:
     """Return the fields of the destination that a preset makes.
 
     Args:
         name: the preset's.
         given: its values, and fields of `Destination` that win over the preset's own (headers are added to it).
+        field_names: the names of these fields.
 
     Raises:
         ConfigError: naming every value that is missing, unknown or wrong.
     """
     preset = find_preset(name)
     known = {parameter.name for parameter in preset.parameters}
-    fields = {key: value for key, value in given.items() if key in _fields()}
+    fields = {key: value for key, value in given.items() if key in field_names}
     values, faults = _values(preset, {key: value for key, value in given.items() if key in known}, fields)
     takes = ", ".join(known) if known else "nothing"
     faults += [
-        f'"{shown_name(key)}" is no value of the preset and no field of a destination{nearest(key, [*known, *_fields()])}: '
+        f'"{shown_name(key)}" is no value of the preset and no field of a destination{nearest(key, [*known, *field_names])}: '
         f"the preset takes {takes}"
         for key in given
         if key not in known and key not in fields
@@ -144,10 +145,6 @@ def table_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     table |= {"encoding": preset.encoding, "compression": preset.compression} | fields
     own = {key: made for key, text in preset.headers.items() if (made := _header(text, values)) is not None}
     return table | {"headers": {**own, **fields.get("headers", {})}}
-
-
-def _fields() -> tuple[str, ...]:
-    return tuple(Destination.__dataclass_fields__)
 
 
 def _values(preset: Preset, given: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
@@ -217,11 +214,6 @@ def _server(preset: Preset, value: str) -> SplitResult | None:
     return parts._replace(scheme=scheme, netloc=parts.netloc + add)
 
 
-def is_default(field: str, value: object) -> bool:
-    """Return whether a destination has this value anyway."""
-    return Destination.__dataclass_fields__[field].default == value
-
-
 def names_in(text: str) -> list[str]:
     """Return the values that a template names."""
     return [name for _, name, _, _ in Formatter().parse(text) if name]
@@ -246,11 +238,11 @@ def takes_no_reference(preset: Preset, name: str) -> bool:
     return any(text.startswith(_BASIC) and name in names_in(text) for text in preset.headers.values())
 
 
-def where_to_look(destination: Destination, trace_id: str) -> str | None:
-    """Return where a trace can be seen, if the endpoint (or where several have the same, the name) tells the backend."""
-    found = [(preset, match) for preset in _ALL if (match := _pattern(preset).match(destination.endpoint or ""))]
+def where_to_look(endpoint: str | None, name: str, trace_id: str) -> str | None:
+    """Return the page of a trace, if the endpoint of a destination (or its name, where several backends have that one) tells the backend."""
+    found = [(preset, match) for preset in _ALL if (match := _pattern(preset).match(endpoint or ""))]
     if len(found) > 1:
-        found = [(preset, match) for preset, match in found if preset.name in destination.name.lower()]
+        found = [(preset, match) for preset, match in found if preset.name in name.lower()]
     if len(found) != 1 or not found[0][0].look:
         return None
     preset, match = found[0]

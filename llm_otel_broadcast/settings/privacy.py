@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from llm_otel_broadcast.settings.validators import TEXTS, Kind
-
-if TYPE_CHECKING:
-    from llm_otel_broadcast.settings.destination import Destination
 
 PARTS: Final = ("inputs", "outputs", "system", "tools", "tool_arguments", "embeddings", "images", "urls", "reasoning")
 """Parts of the content that `hide` knows."""
@@ -69,7 +65,6 @@ FOR_ALL: Final = frozenset(_TIGHTENING)
 """Options that count for every destination, whoever names it."""
 
 
-def tighten(destination: Destination, said: Mapping[str, Any]) -> Destination:
-    """Return the destination with what is said for all of them; of two functions that redact, its own counts."""
-    changed = {name: _TIGHTENING[name](getattr(destination, name), value) for name, value in said.items()}
-    return replace(destination, **changed)
+def tightened(name: str, own: object, common: object) -> Any:
+    """Return the value of an option for one destination: its own, and what counts for all; of two redacting functions its own."""
+    return _TIGHTENING[name](own, common)

@@ -42,12 +42,9 @@ class Kind:
     written: str
 
 
-def is_a(kind: Kind | None, *, shorthand: bool = False) -> Mapping[str, Any]:
-    """Return the metadata of a dataclass field that holds this kind of value; None: an object, which only code can give.
-
-    `shorthand`: a field of `Destination` that `instrument()` takes itself when there is one destination.
-    """
-    return {"kind": kind, "shorthand": shorthand}
+def is_a(kind: Kind | None) -> Mapping[str, Kind | None]:
+    """Return the metadata of a dataclass field that holds this kind of value; None: an object, which only code can give."""
+    return {"kind": kind}
 
 
 def kinds_of(settings: type) -> dict[str, Kind]:
@@ -70,12 +67,19 @@ def in_text(fault: str) -> str:
     return fault.replace("None, True or False", "true or false").replace("True or False", "true or false")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a question after the name that was meant, empty when none is near."""
+def nearest_name(name: str, candidates: Iterable[str], likeness: float = 0.6) -> str | None:
+    """Return the candidate that is most like a misspelt name, None when none reaches the likeness (0 to 1)."""
+    # Imported here: only a program with a wrong setting pays for it.
     from difflib import get_close_matches
 
-    found = get_close_matches(name, list(known), 1)
-    return f' (did you mean "{found[0]}"?)' if found else ""
+    matches = get_close_matches(name, list(candidates), 1, likeness)
+    return matches[0] if matches else None
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str:
+    """Return a question after the name that was meant, empty when none is near."""
+    match = nearest_name(name, candidates)
+    return f' (did you mean "{match}"?)' if match else ""
 
 
 def _read_truth(text: str) -> object:
@@ -171,6 +175,12 @@ TEXTS: Final = Kind(
 )
 
 
+def split_pair(text: str) -> tuple[str, str] | None:
+    """Split `KEY=VALUE`, white space around both taken off; None: it is none."""
+    key, separator, value = text.partition("=")
+    return (key.strip(), value.strip()) if separator and key.strip() else None
+
+
 def read_pairs(text: str) -> dict[str, str]:
     """Read comma-separated `key=value` pairs, URL-encoded, as OpenTelemetry's variables have them.
 
@@ -178,13 +188,13 @@ def read_pairs(text: str) -> dict[str, str]:
         ValueError: naming the pair that is none by its position, never by its text.
     """
     pairs = {}
-    for position, pair in enumerate(text.split(",")):
-        if not pair.strip():
+    for position, entry in enumerate(text.split(",")):
+        if not entry.strip():
             continue
-        key, separator, value = pair.partition("=")
-        if not separator or not key.strip():
+        pair = split_pair(entry)
+        if pair is None:
             raise ValueError(f"entry {position + 1} is not key=value (entries are separated by commas)")
-        pairs[unquote(key.strip())] = unquote(value.strip())
+        pairs[unquote(pair[0])] = unquote(pair[1])
     return pairs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
-from llm_otel_broadcast.settings.destination import TRACES_PATH
+from llm_otel_broadcast.settings.endpoints import TRACES_PATH
 
 SUCCESS: Final = range(200, 300)
 REDIRECT: Final = range(300, 400)

@@ -9,7 +9,8 @@ from ssl import SSLError
 from typing import Final, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from llm_otel_broadcast.settings.destination import Destination, redact_url
+from llm_otel_broadcast.settings.destination import Destination
+from llm_otel_broadcast.settings.endpoints import redact_url
 from llm_otel_broadcast.wire.advice import SUCCESS, batch_advice
 from llm_otel_broadcast.wire.answers import is_otlp, is_page, partial_success, text_of
 from llm_otel_broadcast.wire.connection import Connection, Response

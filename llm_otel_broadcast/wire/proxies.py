@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from llm_otel_broadcast.settings.destination import redact_url
+from llm_otel_broadcast.settings.endpoints import redact_url
 
 PORTS: Final = {"http": 80, "https": 443}
 

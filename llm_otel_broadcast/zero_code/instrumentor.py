@@ -5,14 +5,13 @@ It has the interface of OpenTelemetry's `BaseInstrumentor` without deriving from
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection
 from importlib.metadata import requires
 from typing import Any, Final
 
 from llm_otel_broadcast.clients import LIBRARIES
 from llm_otel_broadcast.host.guard import Guard
-from llm_otel_broadcast.instrumentation import instrument, uninstrument
+from llm_otel_broadcast.instrumentation import argument_names, uninstrument
 from llm_otel_broadcast.zero_code.start import start
 
 _STARTING: Final = Guard("starting without code")
@@ -38,9 +37,9 @@ class BroadcastInstrumentor:
 
         Raises nothing: `opentelemetry-instrument` would leave all other instrumentations out.
         """
-        known = inspect.signature(instrument).parameters
         with _STARTING:
-            start(**{name: value for name, value in arguments.items() if name in known})
+            names = argument_names()
+            start(**{name: value for name, value in arguments.items() if name in names})
         self.is_instrumented_by_opentelemetry = True
 
     def uninstrument(self, **_: Any) -> None:

@@ -175,4 +175,5 @@ def test_an_endpoint_of_ones_own_needs_none_of_the_values_in_the_presets():
     ],
 )
 def test_where_to_look_follows_from_endpoint_and_name(settings, look):
-    assert where_to_look(Destination(**settings), "abc") == look
+    destination = Destination(**settings)
+    assert where_to_look(destination.endpoint, destination.name, "abc") == look

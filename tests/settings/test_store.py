@@ -314,13 +314,13 @@ def test_a_writer_that_does_not_let_go_is_waited_for_a_while_and_then_named(file
 def test_the_lock_is_nobody_elses_to_hold_and_no_link_is_followed(file, tmp_path, monkeypatch):
     monkeypatch.setattr(store_room, "_LOCK_TIMEOUT_S", 0.1)
     modes = []
-    replace = store_room._replace
+    replace = store_room.replace_file
 
     def watch(path: Path, text: str) -> None:
         modes.append(path.with_name(".settings.toml.lock").stat().st_mode & 0o777)
         replace(path, text)
 
-    monkeypatch.setattr(store_room, "_replace", watch)
+    monkeypatch.setattr(store_room, "replace_file", watch)
     before = os.umask(0)
     try:
         file.enable(False)

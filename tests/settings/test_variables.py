@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from llm_otel_broadcast import ConfigError, Destination, instrument
+from llm_otel_broadcast.instrumentation import argument_names
+from llm_otel_broadcast.settings.destination import DestinationFields
 from llm_otel_broadcast.settings.environment import DISABLED, PREFIX, disabling, misspelt, read_variables, variables
 
 README = Path(__file__).parent.parent.parent / "README.md"
@@ -28,12 +30,14 @@ def fault(**variables):
 
 
 def test_every_option_has_a_variable_but_for_objects():
-    options = set(inspect.signature(instrument).parameters)
+    options = set(argument_names())
     assert {variable.option for variable in variables()} == options - ONLY_IN_CODE
 
 
 def test_every_default_is_none_in_the_signature_so_that_a_variable_can_say_it():
-    assert {made.default for made in inspect.signature(instrument).parameters.values()} == {None}
+    own = [made for made in inspect.signature(instrument).parameters.values() if made.kind is made.KEYWORD_ONLY]
+    assert {made.default for made in own} == {None}
+    assert set(DestinationFields.__annotations__) == DestinationFields.__optional_keys__
 
 
 def table() -> str:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, assert_type
 
 from llm_otel_broadcast import (
+    BroadcastSpanProcessor,
     Destination,
     GenerationHandle,
     Handle,
@@ -175,3 +176,16 @@ def around_it() -> None:
     assert_type(status(), Status)
     assert_type(derive_trace_id("a"), int)
     assert_type(derive_span_id("a"), int)
+
+
+def instrumenting() -> None:
+    assert_type(instrument(endpoint="http://localhost:4318", sampling_rate=0.5, exit_timeout=1.0), Handle)
+    settings: dict[str, Any] = {"endpoint": "http://localhost:4318"}
+    instrument(**settings)
+    instrument(endpoint=None, headers={"x": "y"}, hide={"inputs"}, hash_user=True)
+    instrument(endpont="http://localhost:4318")  # type: ignore[call-arg]
+    instrument(sampling_rate="all")  # type: ignore[arg-type]
+    instrument(encoding="xml")  # type: ignore[arg-type]
+    instrument("http://localhost:4318")  # type: ignore[call-arg, arg-type]
+    BroadcastSpanProcessor(endpoint="http://localhost:4318", certificate="ca.pem", all_spans=True)
+    BroadcastSpanProcessor(name="mine")  # type: ignore[call-arg]

@@ -12,7 +12,8 @@ from typing import IO, Any, Final, TypeAlias, TypeVar
 import click
 
 from llm_otel_broadcast.cli.output import as_json, say_json
-from llm_otel_broadcast.settings.headers import split_header
+from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.headers import read_pairs
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 _Decorator: TypeAlias = Callable[[_Command], _Command]
@@ -250,11 +251,11 @@ def _check(file: IO[bytes], role: str | None, *, as_json: bool) -> None:
 
 def _variables(headers: tuple[str, ...]) -> dict[str, str]:
     """Return the names of environment variables by the names of headers."""
-    pairs = [split_header(header) for header in headers]
-    if None in pairs:
+    try:
+        return read_pairs(headers)
+    except ConfigError:
         # Not repeated: somebody may have given the header itself, with its key.
-        raise click.BadParameter("must be KEY=VARIABLE", param_hint="--header-from-env")
-    return dict(pair for pair in pairs if pair is not None)
+        raise click.BadParameter("must be KEY=VARIABLE", param_hint="--header-from-env") from None
 
 
 def _flag(name: str) -> str:

@@ -12,6 +12,7 @@ import click
 from llm_otel_broadcast.cli.destination_options import Command, Table, destination_options, read_values, stated_fields
 from llm_otel_broadcast.cli.output import as_json, exit_at_faults, faults_as_usage, say_json
 from llm_otel_broadcast.cli.settings_file import complete_name, settings_file
+from llm_otel_broadcast.settings.destination import FIELD_NAMES, is_default
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import shown_name
 from llm_otel_broadcast.settings.references import AllSet
@@ -114,9 +115,9 @@ def _described(preset: str | None, values: dict[str, str], table: Table, *, asks
         needless = frozenset(presets.names_in(chosen.endpoint) if "endpoint" in table else ())
         parameters = prompts.ask_parameters(chosen, values, asks=asks, needless=needless)
         with faults_as_usage():
-            described = presets.table_of(chosen.name, {**parameters, **table})
+            described = presets.table_of(chosen.name, {**parameters, **table}, FIELD_NAMES)
         # The file says what was chosen and no defaults, so that it stays short and follows defaults that change.
-        return {key: value for key, value in described.items() if key != "name" and not presets.is_default(key, value)}
+        return {key: value for key, value in described.items() if key != "name" and not is_default(key, value)}
     if values:
         raise click.UsageError("--param needs --preset")
     if "endpoint" not in table:

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from llm_otel_broadcast.connection.report import ConnectionReport, SentTrace, Step
-from llm_otel_broadcast.settings.destination import Destination, redact_url
+from llm_otel_broadcast.settings.destination import Destination
+from llm_otel_broadcast.settings.endpoints import redact_url
 from llm_otel_broadcast.settings.presets import where_to_look
 
 _NAME_CHARACTERS: Final = 7
@@ -105,7 +106,7 @@ def verdict(destination: Destination, report: ConnectionReport) -> Text:
     if not report.ok:
         return Text.assemble((f"  {destination.name} does not work", "bold red"))
     # For known backends the page to look at; elsewhere the id to search for.
-    page = where_to_look(destination, report.trace_id) if report.trace_id else None
+    page = where_to_look(destination.endpoint, destination.name, report.trace_id) if report.trace_id else None
     return Text.assemble(
         (f"  {destination.name} works", "bold green"), ("  probe: ", "dim"), (page or f"trace {report.trace_id}", "dim")
     )

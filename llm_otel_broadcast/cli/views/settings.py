@@ -16,7 +16,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from llm_otel_broadcast.settings.destination import Destination, redact_url
+from llm_otel_broadcast.settings.destination import Destination
+from llm_otel_broadcast.settings.endpoints import redact_url
 from llm_otel_broadcast.settings.file import FileSettings
 from llm_otel_broadcast.settings.manage.last_tests import LastTest, last_test
 from llm_otel_broadcast.settings.manage.openrouter_import import Imported

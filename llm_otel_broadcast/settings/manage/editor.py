@@ -6,7 +6,6 @@ Needs `tomlkit`, of the extra `cli`.
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from llm_otel_broadcast.settings.file import (
     read_text,
 )
 from llm_otel_broadcast.settings.locations import look
+from llm_otel_broadcast.settings.manage.atomic_writer import replace_file
 from llm_otel_broadcast.settings.references import AllSet
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class SettingsFile:
                 made = change(tomlkit.parse(text))
                 if _meaning(made) != expected:
                     raise ConfigError([f"{self.path}: it is written in a way that cannot be changed here: edit it"])
-                _replace(path, made)
+                replace_file(path, made)
         except OSError as error:
             raise ConfigError([f"{self.path}: it cannot be written ({error.strerror})"]) from None
 
@@ -332,22 +332,3 @@ def _locked_on_windows(path: Path) -> Iterator[None]:
         finally:
             file.seek(0)
             library.locking(file.fileno(), library.LK_UNLCK, 1)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Put a new file in the place of the old one: all of it or nothing, for its owner's eyes only."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        if os.name == "posix" and path.exists():
-            before = path.stat()
-            with suppress(OSError):  # only root may give files away
-                os.chown(name, before.st_uid, before.st_gid)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from llm_otel_broadcast.settings.destination import TRACES_PATH, Destination
+from llm_otel_broadcast.settings.destination import Destination
+from llm_otel_broadcast.settings.endpoints import TRACES_PATH
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.file import make_destination, name_of
 from llm_otel_broadcast.settings.headers import shown_name

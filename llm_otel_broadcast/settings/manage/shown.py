@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from llm_otel_broadcast.settings.destination import SHORTHAND, Destination, redact_url
+from llm_otel_broadcast.settings.destination import SHORTHAND, Destination
+from llm_otel_broadcast.settings.endpoints import redact_url
 from llm_otel_broadcast.settings.environment import disabling, notices, stated_disabled
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.locations import look

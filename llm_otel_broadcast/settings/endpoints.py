@@ -1,0 +1,82 @@
+"""Endpoints as URLs: checked, completed, and shown without the secrets that a URL may hold. Pure."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Final, Literal, NamedTuple, TypeAlias
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+
+Encoding: TypeAlias = Literal["auto", "json", "protobuf"]
+Compression: TypeAlias = Literal["none", "gzip"]
+TRACES_PATH: Final = "/v1/traces"
+
+
+class VerbatimEndpoint(str):
+    """An endpoint to which nothing is added, not even where it has no path: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`."""
+
+    __slots__ = ()
+
+
+class CompleteEndpoint(NamedTuple):
+    """The URL that requests go to, and the `Authorization` header that its user information stands for, if it has any."""
+
+    url: str
+    authorization: str | None
+
+
+def complete_endpoint(endpoint: str) -> CompleteEndpoint:
+    """Return the URL to post to: the traces path added where there is no path, user information and fragment taken out."""
+    parts = urlsplit(endpoint.strip())
+    url_type = VerbatimEndpoint if isinstance(endpoint, VerbatimEndpoint) else str
+    if parts.path in ("", "/"):
+        parts = parts._replace(path="/" if url_type is VerbatimEndpoint else TRACES_PATH)
+    credentials, separator, host = parts.netloc.rpartition("@")
+    # A fragment is for the reader of a page; no request has one (RFC 9110, 4.2.5).
+    url = url_type(urlunsplit(parts._replace(netloc=host, fragment="")))
+    # A URL holds the credentials percent-encoded, the header holds them plain (RFC 7617).
+    encoded = base64.b64encode(unquote(credentials).encode()).decode("ascii")
+    return CompleteEndpoint(url, f"Basic {encoded}" if separator else None)
+
+
+def redact_url(url: str) -> str:
+    """Return the URL without user information, query and fragment, which may hold secrets."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        host = f"[{host}]" if ":" in host else host
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return _redact_malformed(url)
+    if not parts.scheme or not host:
+        return url.rpartition("@")[2].partition("?")[0]
+    return urlunsplit(SplitResult(parts.scheme, f"{host}{port}", parts.path, "", ""))
+
+
+def _redact_malformed(url: str) -> str:
+    """Return what may be shown of a text that is no URL: nothing where user information cannot be told from the rest."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or "@" in rest:
+        return "***"
+    return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"
+
+
+def endpoint_faults(endpoint: object) -> list[str]:
+    """Say what is wrong with an endpoint, nothing when it is fine."""
+    if not isinstance(endpoint, str):
+        return [f"endpoint must be a URL as text, got {type(endpoint).__name__}"]
+    shown = redact_url(endpoint)
+    try:
+        parts = urlsplit(endpoint.strip())
+        _ = parts.port
+    except ValueError as error:
+        return [f'endpoint "{shown}" is not a URL: {error}']
+    if parts.scheme not in ("http", "https"):
+        return [f'endpoint "{shown}" needs http:// or https:// in front, e.g. "http://{shown.rpartition("://")[2]}"']
+    if not parts.hostname:
+        return [f'endpoint "{shown}" names no host']
+    if re.search(r"[\x00-\x20\ud800-\udfff]", endpoint.strip()):
+        return [
+            f'endpoint "{shown.encode("unicode_escape").decode()}" contains white space or control characters: remove them'
+        ]
+    return []
