@@ -12,7 +12,7 @@ _UNHOOKING = Guard("closing a response")
 
 
 class CloseHook:
-    """Stands where the `close` (or `aclose`) of a response's stream stood, and reports that it was called or dropped.
+    """Replaces the `close` (or `aclose`) of a response's stream, and reports that it was called or dropped.
 
     It removes itself at its first call.
 
@@ -72,7 +72,7 @@ class CloseHook:
 
 
 def hook_close(response: Any, on_close: Callable[[], None]) -> None:
-    """Have `on_close` called when a response closes."""
+    """Call `on_close` when a response closes, or is garbage collected unclosed."""
     # On the response's stream, not on the response itself: a program may copy and pickle the response, and httpx's
     # `Response.close` closes its stream in every case.
     stream = getattr(response, "stream", None)

@@ -79,7 +79,7 @@ def watch_body(response: Any, call: Call) -> bool:
 
 
 def keep_body(call: Call, response: Any) -> None:
-    """Have the body parsed in the background.
+    """Put off the parsing of a body to the background.
 
     Of an answer that is no text, a reader's `measure` takes the size at once, and nothing is kept.
     """
@@ -106,7 +106,7 @@ def keep_body(call: Call, response: Any) -> None:
 
 
 class StreamParseHook(dict[Any, Any]):
-    """Stands where a raw response keeps what it has parsed, until it has parsed a stream: that is watched then."""
+    """Replaces the dict in which a raw response keeps what it has parsed, and watches the stream that is put into it."""
 
     __slots__ = ("_raw", "_watch")
 
@@ -125,7 +125,10 @@ class StreamParseHook(dict[Any, Any]):
 
 
 class AnswerParseHook(dict[Any, Any]):
-    """Stands where a raw response keeps what it has parsed, until it has parsed the answer: the app's span waits for that."""
+    """Replaces the dict in which a raw response keeps what it has parsed, and reads the answer that is put into it.
+
+    The app's own span waits for that.
+    """
 
     __slots__ = ("_call", "_raw")
 

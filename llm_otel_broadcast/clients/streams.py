@@ -172,7 +172,7 @@ class _StreamIterator:
 
 
 class WatchedIterator(_StreamIterator):
-    """Stands where a stream's own iterator stood."""
+    """Replaces the iterator of a synchronous stream."""
 
     __slots__ = ()
 
@@ -202,7 +202,7 @@ class WatchedIterator(_StreamIterator):
 
 
 class WatchedAsyncIterator(_StreamIterator):
-    """The same for an asynchronous stream: nothing but `await` differs."""
+    """Replaces the iterator of an asynchronous stream: nothing but `await` differs."""
 
     __slots__ = ()
 
@@ -294,7 +294,15 @@ class StreamProxy(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignor
 
 
 def watch_stream(stream: Any, call: Call) -> Any:
-    """Watch a stream and return it; where it cannot be watched in place, return a proxy of it."""
+    """Watch a stream that a call has returned.
+
+    Args:
+        stream: the client's stream, sync or async.
+        call: ends when the stream does, in whatever way.
+
+    Returns:
+        The stream itself; a proxy of it where it cannot be watched in place.
+    """
     watch = StreamWatch(call)
     watched = swap_iterator(stream, watch)
     if watched is stream:
@@ -303,7 +311,7 @@ def watch_stream(stream: Any, call: Call) -> Any:
 
 
 def swap_iterator(stream: Any, watch: StreamWatch) -> Any:
-    """Put a watched iterator in the place of the stream's own, and return the stream; return a proxy where there is none."""
+    """Replace the stream's own iterator by a watched one and return the stream; return a proxy where it has none."""
     inner = getattr(stream, "_iterator", None)
     is_async = hasattr(type(stream), "__anext__")
     read_next = getattr(inner, "__anext__" if is_async else "__next__", None)

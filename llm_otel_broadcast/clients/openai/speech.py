@@ -43,7 +43,7 @@ class SpeechReader:
         self.measure(record, getattr(response, "response", None))
 
     def measure(self, record: Generation, response: Any) -> None:
-        """Take the answer's size from the HTTP response, which counts what passes; of events the last one has the usage.
+        """Read the answer's size from the HTTP response, which counts what passes; of events the last one has the usage.
 
         JSON is no audio: that is an error that comes with status 200.
         """

@@ -43,6 +43,7 @@ class TranscriptionReader:
             text_format=text_of(kwargs.get("response_format")),
             language=text_of(kwargs.get("language")),
         )
+        # The prompt is a hint at spelling, or the text before; the audio is described, never kept.
         files = note_uploads(record, kwargs.get("file"), modality="audio")
         note_prompt(record, kwargs, files, content=content)
 
@@ -89,6 +90,7 @@ class TranscriptionFold:
         members = members_of(chunk)
         record = self._record
         kind, piece = members.get("type"), members.get("delta")
+        # Segments of diarized transcriptions carry no `delta`.
         if piece and record.first_chunk_ns is None:
             record.first_chunk_ns = time.perf_counter_ns() - record.started
         if kind == "transcript.text.done":

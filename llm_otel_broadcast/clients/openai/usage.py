@@ -212,7 +212,7 @@ def _add_extra_parts(counts: _Counts, extras: Mapping[str, Any]) -> int | float:
 
 
 def _include_parts(counts: _Counts, beside: float, *, generates: bool, is_anthropic: bool) -> None:
-    """Have the input include what was cached, and the output what was reasoned.
+    """Add to the input what was cached, and to the output what was reasoned, where a provider counts them beside.
 
     xAI (inspect_ai#5528), Gemini (langfuse#16321) and some gateways (CLIProxyAPI#5733) count reasoning beside
     `completion_tokens`; of Gemini only the total tells.

@@ -103,6 +103,7 @@ class Turns:
         kind = members.get("type")
         if type(kind) is not str:
             return
+        # Errors name their response in ways of their own.
         if kind == "error":
             self._read_error(members, event)
         elif kind.startswith("response."):
@@ -195,11 +196,13 @@ class Turns:
 
     def _lane_of(self, members: Members, event: Any) -> object:
         lane = members.get("stream_id")
+        # An unknown member for older clients; not looked for at every event of a connection without lanes.
         if lane is None and self._has_lanes:
             lane = extras_of(event).get("stream_id")
         return lane if isinstance(lane, str) else None
 
     def _end(self, turn: _Turn) -> None:
+        # By value, not by the event's own id: the last event may come without the id that the first one had.
         for turns in (self._by_response_id, self._by_lane):
             for key in [key for key, other in turns.items() if other is turn]:
                 del turns[key]
@@ -229,6 +232,7 @@ class Turns:
         lane = self._lane_of(members, event)
         under_way = self._by_lane.get(lane)
         refused = next((turn for turn in tuple(self._requested) if turn.lane == lane), None)
+        # Events of a response are numbered, the refusal of a request is not.
         if members.get("sequence_number") is not None:
             return under_way or refused
         return refused or under_way
