@@ -63,7 +63,7 @@ def watch_raw(raw: Any, call: Call) -> bool:
     return watch_body(raw.http_response, call)
 
 
-def _has_parse_cache(raw: Any) -> bool:
+def _has_parse_cache(raw: object) -> bool:
     # A private member of the client's, the same in all versions tested; without it a raw response is read from its bytes.
     return isinstance(getattr(raw, "_parsed_by_type", None), dict)
 
@@ -78,7 +78,7 @@ def watch_body(response: Any, call: Call) -> bool:
     return False
 
 
-def keep_body(call: Call, response: Any) -> None:
+def keep_body(call: Call, response: object) -> None:
     """Put off the parsing of a body to the background.
 
     Of an answer that is no text, a reader's `measure` takes the size at once, and nothing is kept.
@@ -153,7 +153,7 @@ class RawStreamWatch(StreamWatch):
 
     __slots__ = ("_response", "is_parsed")
 
-    def __init__(self, call: Call, response: Any) -> None:
+    def __init__(self, call: Call, response: object) -> None:
         super().__init__(call)
         self._response = response
         self.is_parsed = False
@@ -173,7 +173,7 @@ class BodyWatch(StreamWatch):
 
     __slots__ = ("_response",)
 
-    def __init__(self, call: Call, response: Any) -> None:
+    def __init__(self, call: Call, response: object) -> None:
         super().__init__(call)
         self._response = response
 

@@ -130,7 +130,7 @@ def end_open_streams() -> None:
         watch.abandon()
 
 
-def _ignore_chunk(_chunk: Any) -> bool:
+def _ignore_chunk(_chunk: object) -> bool:
     return False
 
 
@@ -141,7 +141,7 @@ def _timed(read_chunk: Callable[[Any], bool], record: Generation) -> Callable[[A
     """
     times = record.chunk_times = []
 
-    def read_timed(chunk: Any) -> bool:
+    def read_timed(chunk: object) -> bool:
         times.append(time.perf_counter_ns())
         return read_chunk(chunk)
 
@@ -293,7 +293,7 @@ class StreamProxy(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignor
             self._self_watch.abandon()
 
 
-def watch_stream(stream: Any, call: Call) -> Any:
+def watch_stream(stream: object, call: Call) -> Any:
     """Watch a stream that a call has returned.
 
     Args:

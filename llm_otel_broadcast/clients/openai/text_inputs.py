@@ -44,7 +44,7 @@ def note_inputs(record: Generation, kwargs: dict[str, Any], name: str, *, conten
         record.size += sum(map(length, parts))
 
 
-def _part_of(item: Any) -> object:
+def _part_of(item: object) -> object:
     # Token ids say nothing to a reader and can be many: only their number goes on the span.
     if isinstance(item, list | tuple):
         return {"type": "tokens", "count": len(item)}

@@ -47,7 +47,7 @@ class TranscriptionReader:
         files = note_uploads(record, kwargs.get("file"), modality="audio")
         note_prompt(record, kwargs, files, content=content)
 
-    def read_response(self, record: Generation, response: Any) -> None:
+    def read_response(self, record: Generation, response: object) -> None:
         # `response_format="text"`, "srt" and "vtt": the client returns a `str`.
         if isinstance(response, str):
             self._read_text(record, response)
@@ -86,7 +86,7 @@ class TranscriptionFold:
         self._allowance = Allowance(record.max_characters)
         self._pieces = self._allowance.new_text()
 
-    def add(self, chunk: Any) -> bool:
+    def add(self, chunk: object) -> bool:
         members = members_of(chunk)
         record = self._record
         kind, piece = members.get("type"), members.get("delta")

@@ -58,7 +58,7 @@ class Turns:
     """
 
     def __init__(
-        self, switch: Switch, reader: Reader, resource: Any, session: RealtimeSession | None, headers: Any
+        self, switch: Switch, reader: Reader, resource: object, session: RealtimeSession | None, headers: Any
     ) -> None:
         self._switch = switch
         self._reader = reader
@@ -74,7 +74,7 @@ class Turns:
         """The turn that began last in each lane; None is the lane of a connection without lanes."""
         self._has_lanes = False
 
-    def read_sent(self, event: Any) -> object:
+    def read_sent(self, event: object) -> object:
         """Read an event that the caller sends; return the turn that it begins, if any."""
         members = all_members_of(event)
         kind = members.get("type")
@@ -97,7 +97,7 @@ class Turns:
             self._requested.remove(turn)
             turn.watch.fail(error)
 
-    def read_received(self, event: Any) -> None:
+    def read_received(self, event: object) -> None:
         """Read an event that the server sends."""
         members = members_of(event)
         kind = members.get("type")
@@ -151,7 +151,7 @@ class Turns:
         call.record.server = self._server or call.record.server
         return _Turn(call, event, arguments, settings)
 
-    def _start(self, members: Members, event: Any) -> _Turn | None:
+    def _start(self, members: Members, event: object) -> _Turn | None:
         """Join `response.created` with what was asked for, in the same lane first come first served."""
         lane = members.get("stream_id") or extras_of(event).get("stream_id")
         lane = lane if isinstance(lane, str) else None
@@ -187,14 +187,14 @@ class Turns:
         arguments = {**self._session.settings, **turn.arguments}
         self._reader.read_request(record, arguments, content=record.wants_content)
 
-    def _turn_of(self, members: Members, event: Any) -> _Turn | None:
+    def _turn_of(self, members: Members, event: object) -> _Turn | None:
         response_id = members.get("response_id") or members_of(members.get("response")).get("id")
         if isinstance(response_id, str):
             return self._by_response_id.get(response_id)
         # Deltas of the responses API name no response: they belong to the one that began last in their lane.
         return self._by_lane.get(self._lane_of(members, event))
 
-    def _lane_of(self, members: Members, event: Any) -> object:
+    def _lane_of(self, members: Members, event: object) -> object:
         lane = members.get("stream_id")
         # An unknown member for older clients; not looked for at every event of a connection without lanes.
         if lane is None and self._has_lanes:
@@ -208,7 +208,7 @@ class Turns:
                 del turns[key]
         turn.watch.finish()
 
-    def _read_error(self, members: Members, event: Any) -> None:
+    def _read_error(self, members: Members, event: object) -> None:
         error = error_of(event)
         if self._session is None:
             turn = self._turn_in_error(members, event)
@@ -227,7 +227,7 @@ class Turns:
             turn.watch.read_chunk(event)
             self._end(turn)
 
-    def _turn_in_error(self, members: Members, event: Any) -> _Turn | None:
+    def _turn_in_error(self, members: Members, event: object) -> _Turn | None:
         """Return the turn that an error is about: with a number it is part of a response's events, else it refuses a request."""
         lane = self._lane_of(members, event)
         under_way = self._by_lane.get(lane)
