@@ -6,9 +6,11 @@ A body that has been read is kept as bytes and parsed in the background, unless 
 
 from __future__ import annotations
 
+import inspect
+import time
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
 from llm_otel_broadcast.clients.close_hook import hook_close
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 _PARSING = Guard("watching a raw response")
 _CLOSING = Guard("ending a stream")
 _BODY = Guard("reading a raw response")
+_READ_METHODS: Final = frozenset({"read", "aread"})
+_MAX_FRAMES: Final = 16
+"""Between the hook on `close` and the response's `read` are fewer than ten, by HTTP library and client."""
+_BODY_TIMEOUT_S: Final = 1.0
+_BODY_INTERVAL_S: Final = 0.001
 
 
 def is_raw(result: Any) -> bool:
@@ -78,10 +85,15 @@ def watch_body(response: Any, call: Call) -> bool:
     return False
 
 
-def keep_body(call: Call, response: object) -> None:
+def keep_body(call: Call, response: Any, *, is_being_read: bool = False) -> None:
     """Put off the parsing of a body to the background.
 
     Of an answer that is no text, a reader's `measure` takes the size at once, and nothing is kept.
+
+    Args:
+        call: the call that the body answers.
+        response: the HTTP response.
+        is_being_read: the body is about to be in the response, and is waited for.
     """
     measure = getattr(call.reader, "measure", None)
     if measure is not None:
@@ -90,14 +102,31 @@ def keep_body(call: Call, response: object) -> None:
     call.record.size += getattr(response, "num_bytes_downloaded", 0)
 
     def read_late() -> None:
-        # Only now: httpx closes the connection an instant before it sets `_content` (`Response.read`).
+        deadline = time.monotonic() + _BODY_TIMEOUT_S
         body = getattr(response, "_content", None)
+        while body is None and is_being_read and time.monotonic() < deadline:
+            time.sleep(_BODY_INTERVAL_S)
+            body = getattr(response, "_content", None)
         if isinstance(body, bytes):
             # A body that is no JSON (a proxy's HTML page) has nothing to read, and is no error of ours.
             with _BODY, suppress(ValueError):
                 call.reader.read_body(call.record, body)
 
     call.record.pending = read_late
+
+
+def _is_being_read(response: object) -> bool:
+    """Return whether the response closes because its own `read` has come to the end of the body."""
+    # httpx closes the connection before `read` sets `_content`. On a busy machine our thread comes in between: the answer was
+    # then missing. Where the caller iterates over the body itself there is no `_content` to wait for, so the stack tells.
+    frame = inspect.currentframe()
+    for _ in range(_MAX_FRAMES):
+        if frame is None:
+            return False
+        if frame.f_code.co_name in _READ_METHODS and frame.f_locals.get("self") is response:
+            return True
+        frame = frame.f_back
+    return False
 
 
 # `parse` stores what it made with `self._parsed_by_type[cache_key] = parsed`, as its last step (openai/_legacy_response.py,
@@ -181,5 +210,5 @@ class BodyWatch(StreamWatch):
         if self._record.ended:
             return
         with _CLOSING:
-            keep_body(self._call, self._response)
+            keep_body(self._call, self._response, is_being_read=_is_being_read(self._response))
         self._call.finish()
