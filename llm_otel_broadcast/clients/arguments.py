@@ -10,7 +10,7 @@ _PLAIN_MEMBERS: Final = 2
 """Role and content: most messages have no other members."""
 
 
-def keep(value: Any) -> tuple[list[object] | None, int]:
+def keep(value: object) -> tuple[list[object] | None, int]:
     """Copy a list of dicts: the list, each dict, each list of parts.
 
     Returns the copy and the length of its texts; None for what is no list, because it may be iterated only once.
@@ -41,7 +41,7 @@ def keep(value: Any) -> tuple[list[object] | None, int]:
     return copies, size
 
 
-def length(part: Any) -> int:
+def length(part: object) -> int:
     """Return the length of the texts in a part of a message, at most two levels down; never makes text of anything."""
     if type(part) is str:
         return len(part)

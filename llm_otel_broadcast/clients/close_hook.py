@@ -12,7 +12,7 @@ _UNHOOKING = Guard("closing a response")
 
 
 class CloseHook:
-    """Stands where the `close` (or `aclose`) of a response's stream stood, and reports that it was called or dropped.
+    """Replaces the `close` (or `aclose`) of a response's stream, and reports that it was called or dropped.
 
     It removes itself at its first call.
 
@@ -24,7 +24,7 @@ class CloseHook:
 
     __slots__ = ("_close", "_name", "_on_close", "_previous", "_stream")
 
-    def __init__(self, stream: Any, name: str, on_close: Callable[[], None]) -> None:
+    def __init__(self, stream: object, name: str, on_close: Callable[[], None]) -> None:
         # Not a weak reference: it would be dead already when garbage collection closes the stream.
         self._stream = stream
         self._name = name
@@ -71,8 +71,8 @@ class CloseHook:
             self._on_close()
 
 
-def hook_close(response: Any, on_close: Callable[[], None]) -> None:
-    """Have `on_close` called when a response closes."""
+def hook_close(response: object, on_close: Callable[[], None]) -> None:
+    """Call `on_close` when a response closes, or is garbage collected unclosed."""
     # On the response's stream, not on the response itself: a program may copy and pickle the response, and httpx's
     # `Response.close` closes its stream in every case.
     stream = getattr(response, "stream", None)

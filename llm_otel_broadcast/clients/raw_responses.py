@@ -6,9 +6,11 @@ A body that has been read is kept as bytes and parsed in the background, unless 
 
 from __future__ import annotations
 
+import inspect
+import time
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
 from llm_otel_broadcast.clients.close_hook import hook_close
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 _PARSING = Guard("watching a raw response")
 _CLOSING = Guard("ending a stream")
 _BODY = Guard("reading a raw response")
+_READ_METHODS: Final = frozenset({"read", "aread"})
+_MAX_FRAMES: Final = 16
+"""Between the hook on `close` and the response's `read` are fewer than ten, by HTTP library and client."""
+_BODY_TIMEOUT_S: Final = 1.0
+_BODY_INTERVAL_S: Final = 0.001
 
 
 def is_raw(result: Any) -> bool:
@@ -64,7 +71,7 @@ def watch_raw(raw: Any, call: Call) -> bool:
     return watch_body(raw.http_response, call)
 
 
-def _has_parse_cache(raw: Any) -> bool:
+def _has_parse_cache(raw: object) -> bool:
     # A private member of the client's, the same in all versions tested; without it a raw response is read from its bytes.
     return isinstance(getattr(raw, "_parsed_by_type", None), dict)
 
@@ -79,24 +86,46 @@ def watch_body(response: Any, call: Call) -> bool:
     return False
 
 
-def keep_body(call: Call, response: Any) -> None:
-    """Have the body parsed in the background.
+def keep_body(call: Call, response: Any, *, is_being_read: bool = False) -> None:
+    """Put off the parsing of a body to the background.
 
     Of an answer that is no text, a reader's `measure` takes the size at once, and nothing is kept.
+
+    Args:
+        call: the call that the body answers.
+        response: the HTTP response.
+        is_being_read: the body is about to be in the response, and is waited for.
     """
     if call.reader.measure(call.record, response):
         return
     call.record.size += getattr(response, "num_bytes_downloaded", 0)
-    call.record.pending = Deferred(_read_body, call, response)
+    call.record.pending = Deferred(_read_body, call, response, is_being_read)
 
 
-def _read_body(call: Call, response: Any) -> None:
-    # Only now: httpx closes the connection an instant before it sets `_content` (`Response.read`).
+def _read_body(call: Call, response: object, is_being_read: bool) -> None:
+    deadline = time.monotonic() + _BODY_TIMEOUT_S
     body = getattr(response, "_content", None)
+    while body is None and is_being_read and time.monotonic() < deadline:
+        time.sleep(_BODY_INTERVAL_S)
+        body = getattr(response, "_content", None)
     if isinstance(body, bytes):
         # A body that is no JSON (a proxy's HTML page) has nothing to read, and is no error of ours.
         with _BODY, suppress(ValueError):
             call.reader.read_body(call.record, body)
+
+
+def _is_being_read(response: object) -> bool:
+    """Return whether the response closes because its own `read` has come to the end of the body."""
+    # httpx closes the connection before `read` sets `_content`. On a busy machine our thread comes in between: the answer was
+    # then missing. Where the caller iterates over the body itself there is no `_content` to wait for, so the stack tells.
+    frame = inspect.currentframe()
+    for _ in range(_MAX_FRAMES):
+        if frame is None:
+            return False
+        if frame.f_code.co_name in _READ_METHODS and frame.f_locals.get("self") is response:
+            return True
+        frame = frame.f_back
+    return False
 
 
 # `parse` stores what it made with `self._parsed_by_type[cache_key] = parsed`, as its last step (openai/_legacy_response.py,
@@ -105,7 +134,7 @@ def _read_body(call: Call, response: Any) -> None:
 
 
 class StreamParseHook(dict[Any, Any]):
-    """Stands where a raw response keeps what it has parsed, until it has parsed a stream: that is watched then."""
+    """Replaces the dict in which a raw response keeps what it has parsed, and watches the stream that is put into it."""
 
     __slots__ = ("_raw", "_watch")
 
@@ -124,7 +153,10 @@ class StreamParseHook(dict[Any, Any]):
 
 
 class AnswerParseHook(dict[Any, Any]):
-    """Stands where a raw response keeps what it has parsed, until it has parsed the answer: the app's span waits for that."""
+    """Replaces the dict in which a raw response keeps what it has parsed, and reads the answer that is put into it.
+
+    The app's own span waits for that.
+    """
 
     __slots__ = ("_call", "_raw")
 
@@ -149,7 +181,7 @@ class RawStreamWatch(StreamWatch):
 
     __slots__ = ("_response", "is_parsed")
 
-    def __init__(self, call: Call, response: Any) -> None:
+    def __init__(self, call: Call, response: object) -> None:
         super().__init__(call)
         self._response = response
         self.is_parsed = False
@@ -169,7 +201,7 @@ class BodyWatch(StreamWatch):
 
     __slots__ = ("_response",)
 
-    def __init__(self, call: Call, response: Any) -> None:
+    def __init__(self, call: Call, response: object) -> None:
         super().__init__(call)
         self._response = response
 
@@ -177,5 +209,5 @@ class BodyWatch(StreamWatch):
         if self._record.ended:
             return
         with _CLOSING:
-            keep_body(self._call, self._response)
+            keep_body(self._call, self._response, is_being_read=_is_being_read(self._response))
         self._call.finish()

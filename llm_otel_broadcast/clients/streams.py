@@ -130,7 +130,7 @@ def end_open_streams() -> None:
         watch.abandon()
 
 
-def _ignore_chunk(_chunk: Any) -> bool:
+def _ignore_chunk(_chunk: object) -> bool:
     return False
 
 
@@ -141,7 +141,7 @@ def _timed(read_chunk: Callable[[Any], bool], record: Generation) -> Callable[[A
     """
     times = record.chunk_times = []
 
-    def read_timed(chunk: Any) -> bool:
+    def read_timed(chunk: object) -> bool:
         times.append(time.perf_counter_ns())
         return read_chunk(chunk)
 
@@ -172,7 +172,7 @@ class _StreamIterator:
 
 
 class WatchedIterator(_StreamIterator):
-    """Stands where a stream's own iterator stood."""
+    """Replaces the iterator of a synchronous stream."""
 
     __slots__ = ()
 
@@ -202,7 +202,7 @@ class WatchedIterator(_StreamIterator):
 
 
 class WatchedAsyncIterator(_StreamIterator):
-    """The same for an asynchronous stream: nothing but `await` differs."""
+    """Replaces the iterator of an asynchronous stream: nothing but `await` differs."""
 
     __slots__ = ()
 
@@ -293,8 +293,16 @@ class StreamProxy(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignor
             self._self_watch.abandon()
 
 
-def watch_stream(stream: Any, call: Call) -> Any:
-    """Watch a stream and return it; where it cannot be watched in place, return a proxy of it."""
+def watch_stream(stream: object, call: Call) -> Any:
+    """Watch a stream that a call has returned.
+
+    Args:
+        stream: the client's stream, sync or async.
+        call: ends when the stream does, in whatever way.
+
+    Returns:
+        The stream itself; a proxy of it where it cannot be watched in place.
+    """
     watch = StreamWatch(call)
     watched = swap_iterator(stream, watch)
     if watched is stream:
@@ -303,7 +311,7 @@ def watch_stream(stream: Any, call: Call) -> Any:
 
 
 def swap_iterator(stream: Any, watch: StreamWatch) -> Any:
-    """Put a watched iterator in the place of the stream's own, and return the stream; return a proxy where there is none."""
+    """Replace the stream's own iterator by a watched one and return the stream; return a proxy where it has none."""
     inner = getattr(stream, "_iterator", None)
     is_async = hasattr(type(stream), "__anext__")
     read_next = getattr(inner, "__anext__" if is_async else "__next__", None)

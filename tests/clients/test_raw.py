@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import openai
 import pytest
@@ -55,6 +56,49 @@ def test_a_streaming_response_read_by_the_caller_is_recorded(client, instrumente
         assert b"Hello!" in response.read()
     (span,) = arrived(1)
     assert "Hello!" in span.attributes["gen_ai.output.messages"]
+
+
+class LateDecoder:
+    """Lets time pass between the end of the connection and the end of the body."""
+
+    def __init__(self, response):
+        self._inner = response._get_content_decoder()
+        self.decode = self._inner.decode
+
+    def flush(self):
+        time.sleep(0.2)
+        return self._inner.flush()
+
+
+def test_a_body_is_recorded_however_late_the_client_keeps_it(kind, stand_in, instrumented, arrived):
+    """The client closes the connection before it keeps the body: on a busy machine the background came in between."""
+    instrumented()
+    if kind == "sync":
+        with openai.OpenAI(api_key="sk-test", base_url=stand_in.base_url) as client:
+            with client.chat.completions.with_streaming_response.create(**ASKED) as response:
+                response.http_response._decoder = LateDecoder(response.http_response)
+                response.read()
+    else:
+
+        async def read():
+            async with openai.AsyncOpenAI(api_key="sk-test", base_url=stand_in.base_url) as client:
+                async with client.chat.completions.with_streaming_response.create(**ASKED) as response:
+                    response.http_response._decoder = LateDecoder(response.http_response)
+                    await response.read()
+
+        asyncio.run(read())
+    (span,) = arrived(1)
+    assert "Hello!" in span.attributes["gen_ai.output.messages"]
+
+
+def test_a_body_that_the_caller_iterates_over_is_not_waited_for(client, instrumented, arrived):
+    instrumented()
+    with client.chat.completions.with_streaming_response.create(**ASKED) as response:
+        assert b"Hello!" in b"".join(response.iter_bytes())
+    started = time.monotonic()
+    (span,) = arrived(1)
+    assert time.monotonic() - started < 0.9
+    assert "gen_ai.response.id" not in span.attributes
 
 
 def test_a_streaming_response_parsed_by_the_caller_is_recorded(client, instrumented, arrived):

@@ -92,7 +92,7 @@ class ChatReader(Reader):
         if "tools" in kwargs or "functions" in kwargs:
             note_tools(record, kwargs, content=content)
 
-    def read_response(self, record: Generation, response: Any) -> None:
+    def read_response(self, record: Generation, response: object) -> None:
         members = all_members_of(response)
         read_head(record, members)
         read_tail(record, members)
@@ -139,7 +139,7 @@ class ChatFold:
         """A finish reason has come: the next chunk may be the last, with the usage."""
         self._usage: Any = None
 
-    def add(self, chunk: Any) -> bool:
+    def add(self, chunk: object) -> bool:
         members = members_of(chunk)
         record = self._record
         choices = items_of(members, "choices")
@@ -177,7 +177,7 @@ class ChatFold:
         # Status 200 and an error in the middle of the stream (spec, section 10.3).
         note_error(record, members)
 
-    def _add_choice(self, piece: Any, position: int) -> None:
+    def _add_choice(self, piece: object, position: int) -> None:
         members = members_of(piece)
         choice = self._find(members.get("index"), position)
         finish_reason = members.get("finish_reason")
@@ -220,7 +220,7 @@ class ChatFold:
             choice.refusal.append(refusal)
             self._allowance.count(refusal)
 
-    def _find(self, index: Any, position: int) -> _OpenChoice:
+    def _find(self, index: object, position: int) -> _OpenChoice:
         """Return the choice that a piece belongs to; without a usable index its place among the pieces tells."""
         number = index if type(index) is int else position
         choice = self._open_choices.get(number)
@@ -298,7 +298,7 @@ def _size_of(choice: Choice) -> int:
     return sum(len(text) for text in texts if isinstance(text, str)) + _TOOL_CALL_BYTES * len(choice.tool_calls)
 
 
-def _read_choice(record: Generation, choice: Any, position: int) -> Choice:
+def _read_choice(record: Generation, choice: object, position: int) -> Choice:
     members = members_of(choice)
     index, finish_reason = members.get("index"), members.get("finish_reason")
     answer = Choice(
@@ -336,7 +336,7 @@ def _read_choice(record: Generation, choice: Any, position: int) -> Choice:
     return answer
 
 
-def _message_of(choice: Any, message: str | None = None) -> Members:
+def _message_of(choice: object, message: str | None = None) -> Members:
     """Return what stands for a message where there is none: a bare text, or the `text` of the completions API (old servers)."""
     content = extras_of(choice).get("text") if message is None else message
     return {} if content is None else {"content": content}

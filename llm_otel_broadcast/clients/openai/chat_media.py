@@ -26,7 +26,12 @@ class Media:
         self._images: list[Part] = []
 
     def add(self, audio: object, extras: Members) -> None:
-        """Take a piece: the `audio` member, and those that the client's model does not know."""
+        """Add a piece.
+
+        Args:
+            audio: the `audio` member of a message or a delta, if the client's model knows it.
+            extras: the members that the client's model does not know.
+        """
         # The client's model of a delta has no `audio`: it is among the unknown members.
         audio = extras.get("audio") if audio is None else audio
         if audio is not None:

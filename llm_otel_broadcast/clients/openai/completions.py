@@ -52,7 +52,7 @@ class CompletionReader(Reader):
         # Text, several texts, token ids, or several lists of them.
         note_inputs(record, kwargs, "prompt", content=content)
 
-    def read_response(self, record: Generation, response: Any) -> None:
+    def read_response(self, record: Generation, response: object) -> None:
         members = all_members_of(response)
         read_head(record, members)
         read_tail(record, members)
@@ -79,7 +79,7 @@ class CompletionFold:
         self._open: dict[int, tuple[Choice, TextPieces, TextPieces]] = {}
         """Each choice with its text and its reasoning, by index."""
 
-    def add(self, chunk: Any) -> bool:
+    def add(self, chunk: object) -> bool:
         # Every chunk has all members of a whole completion, so that each is read like one.
         members = all_members_of(chunk)
         record = self._record
@@ -128,7 +128,7 @@ class CompletionFold:
         note_broken_choice(record)
 
 
-def _read_choice(choice: Any, position: int, *, content: bool) -> Choice:
+def _read_choice(choice: object, position: int, *, content: bool) -> Choice:
     members = members_of(choice)
     index, finish_reason = members.get("index"), members.get("finish_reason")
     answer = Choice(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.clients.answer_texts import Allowance, TextPieces
 from llm_otel_broadcast.clients.openai.responses.items import shallow
@@ -34,7 +34,7 @@ class MessageTexts:
         self.other_parts: list[Part] = []
         """Parts that are no text: links to images, citations."""
 
-    def add(self, content: Any) -> None:
+    def add(self, content: object) -> None:
         """Add a message's content, or a piece of it."""
         # OpenAI sends a text; Mistral's reasoning models a list of parts, in deltas as well.
         if isinstance(content, str):
@@ -45,7 +45,7 @@ class MessageTexts:
         elif content is not None:
             self._add_part(content)
 
-    def _add_part(self, part: Any) -> None:
+    def _add_part(self, part: object) -> None:
         members = all_members_of(part)
         kind = members.get("type")
         if not isinstance(kind, str):
@@ -65,7 +65,7 @@ class MessageTexts:
         elif kind not in _UNREADABLE and len(self.other_parts) < _MAX_OTHER_PARTS:
             self.other_parts.append({str(name): shallow(value) for name, value in members.items() if value is not None})
 
-    def _add_untyped(self, part: Any, members: Members) -> None:
+    def _add_untyped(self, part: object, members: Members) -> None:
         """Add a text, a part that does not say what it is, or a value: that as JSON, never as Python writes it."""
         text = part if isinstance(part, str) else text_of(members.get("text")) or json_text(members or part)
         self._append(self.content, text)

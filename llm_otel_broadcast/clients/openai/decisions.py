@@ -32,7 +32,7 @@ class DecisionReader(Reader):
             record.messages = messages
             record.size += size + questions_size
 
-    def read_response(self, record: Generation, response: Any) -> None:
+    def read_response(self, record: Generation, response: object) -> None:
         members = all_members_of(response)
         read_head(record, members)
         read_tail(record, members)

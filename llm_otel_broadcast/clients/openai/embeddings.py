@@ -36,7 +36,7 @@ class EmbeddingReader(Reader):
         )
         note_inputs(record, kwargs, "input", content=content)
 
-    def read_response(self, record: Generation, response: Any) -> None:
+    def read_response(self, record: Generation, response: object) -> None:
         members = all_members_of(response)
         read_head(record, members)
         read_tail(record, members)
@@ -54,7 +54,7 @@ class EmbeddingReader(Reader):
             note(record, dimensions=numbers if vector[:1] == b"[" else _dimensions(vector[1:-1].decode("ascii")))
 
 
-def _dimensions(vector: Any) -> int | None:
+def _dimensions(vector: object) -> int | None:
     """Return the length of a vector: a list (or the first of several), or 32-bit floats in base64 where asked for."""
     # The client asks for base64 by itself when the caller names no format, and decodes it before we see the answer; a
     # caller who asks for base64 gets the text.

@@ -43,7 +43,7 @@ class ImageReader(Reader):
         files = note_uploads(record, kwargs.get("image"), kwargs.get("mask"), modality="image")
         note_prompt(record, kwargs, files, content=content)
 
-    def read_response(self, record: Generation, response: Any) -> None:
+    def read_response(self, record: Generation, response: object) -> None:
         members = all_members_of(response)
         read_head(record, members)
         read_tail(record, members)
@@ -66,7 +66,7 @@ class ImageFold:
         self._partial_images = 0
         self._whole_images = 0
 
-    def add(self, chunk: Any) -> bool:
+    def add(self, chunk: object) -> bool:
         members = members_of(chunk)
         record = self._record
         # `image_generation.*` of `generate`, `image_edit.*` of `edit`.

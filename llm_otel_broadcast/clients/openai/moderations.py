@@ -25,7 +25,7 @@ class ModerationReader(Reader):
         record.wants_content = content
         note_inputs(record, kwargs, "input", content=content)
 
-    def read_response(self, record: Generation, response: Any) -> None:
+    def read_response(self, record: Generation, response: object) -> None:
         members = all_members_of(response)
         read_head(record, members)
         read_tail(record, members)

@@ -39,12 +39,12 @@ class SpeechReader(Reader):
             record.messages = [{"role": "user", "content": text}]
             record.size += len(text) + len(record.instructions or "")
 
-    def read_response(self, record: Generation, response: Any) -> None:
+    def read_response(self, record: Generation, response: object) -> None:
         """Measure the answer behind the client's object for binary content."""
         self.measure(record, getattr(response, "response", None))
 
-    def measure(self, record: Generation, response: Any) -> bool:
-        """Take the answer's size from the HTTP response, which counts what passes; of events the last one has the usage.
+    def measure(self, record: Generation, response: object) -> bool:
+        """Read the answer's size from the HTTP response, which counts what passes; of events the last one has the usage.
 
         JSON is no audio: that is an error that comes with status 200.
         """
@@ -55,7 +55,7 @@ class SpeechReader(Reader):
             record.pending = Deferred(self._read_end, record, response)
         return True
 
-    def _read_end(self, record: Generation, response: Any) -> None:
+    def _read_end(self, record: Generation, response: object) -> None:
         # Absent when the caller has streamed the answer, to a file for instance, instead of keeping it.
         body = getattr(response, "_content", None)
         if isinstance(body, bytes):

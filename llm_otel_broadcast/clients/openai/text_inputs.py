@@ -16,8 +16,12 @@ _NOTING: Final = Guard("noting what the client consumes")
 def note_inputs(record: Generation, kwargs: dict[str, Any], name: str, *, content: bool) -> None:
     """Note an argument that is a text, a list of token ids, or a list of texts, of parts or of such lists.
 
-    Without `content` the inputs are counted only. A one-time iterator is replaced in `kwargs` by one that notes what passes,
-    and is not counted, because it is the client's to consume.
+    Args:
+        record: gets the number of inputs, and the inputs as one message of the user.
+        kwargs: the call's arguments. A one-time iterator is replaced by one that notes what passes, and is not counted,
+            because it is the client's to consume.
+        name: of the argument, `input` or `prompt`.
+        content: without it the inputs are counted only.
     """
     value = kwargs.get(name)
     parts: list[object] = []
@@ -40,7 +44,7 @@ def note_inputs(record: Generation, kwargs: dict[str, Any], name: str, *, conten
         record.size += sum(map(length, parts))
 
 
-def _part_of(item: Any) -> object:
+def _part_of(item: object) -> object:
     # Token ids say nothing to a reader and can be many: only their number goes on the span.
     if isinstance(item, list | tuple):
         return {"type": "tokens", "count": len(item)}

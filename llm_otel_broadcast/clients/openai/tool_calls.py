@@ -35,7 +35,7 @@ class OpenCall:
         self.is_empty_object = False
         """They began as the object `{}`: where more follows, that only announced that they would be an object."""
 
-    def add(self, name: str | None, arguments: Any, *, content: bool) -> None:
+    def add(self, name: str | None, arguments: object, *, content: bool) -> None:
         """Add a piece of the function's name and arguments."""
         # A name in pieces goes on until the arguments begin; repeated whole with each piece it is still one name.
         if name and not self.has_arguments and name != self.call.name:
@@ -103,7 +103,7 @@ class CallPieces:
             self._last = open_call
             open_call.add(name, _arguments_of(function), content=content)
 
-    def add_function_call(self, piece: Any, *, content: bool) -> None:
+    def add_function_call(self, piece: object, *, content: bool) -> None:
         """Add a piece of the one call that the deprecated functions API knows."""
         members = members_of(piece)
         if self._function_call is None:
@@ -133,7 +133,7 @@ class CallPieces:
         return None if begins_another else open_call
 
 
-def read_call(call: Any, *, content: bool) -> ToolCall:
+def read_call(call: object, *, content: bool) -> ToolCall:
     """Return a whole call: of a function, of a custom tool, or one whose name and arguments stand beside its id."""
     members = members_of(call)
     function = _function_of(call, members)
@@ -144,7 +144,7 @@ def read_call(call: Any, *, content: bool) -> ToolCall:
     )
 
 
-def read_function_call(call: Any, *, content: bool) -> list[ToolCall]:
+def read_function_call(call: object, *, content: bool) -> list[ToolCall]:
     """Return the one call of the deprecated functions API, nothing when there is none."""
     function = members_of(call)
     if not function:
@@ -153,12 +153,12 @@ def read_function_call(call: Any, *, content: bool) -> list[ToolCall]:
     return [ToolCall(name=text_of(function.get("name")), arguments=arguments)]
 
 
-def id_of(value: Any) -> str | None:
+def id_of(value: object) -> str | None:
     """Return an id as text; some servers number their calls."""
     return str(value) if type(value) is int else text_of(value)
 
 
-def _function_of(call: Any, members: Members) -> Members:
+def _function_of(call: object, members: Members) -> Members:
     """Return the members that name the tool: openai knows `custom` in whole answers only (openai/openai-python#2530)."""
     function = members.get("function")
     if function is not None:

@@ -26,7 +26,7 @@ def note_tools(record: Generation, kwargs: dict[str, Any], *, content: bool) -> 
         record.size += size
 
 
-def _name_of(tool: Any) -> str | None:
+def _name_of(tool: object) -> str | None:
     """Return a tool's name: chat completions have it one level down, the responses API beside `type`, built-in tools are one."""
     members = members_of(tool)
     # Some servers take tools without a type: those with a `function` are functions, others are what their only member

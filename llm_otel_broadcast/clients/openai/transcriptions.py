@@ -44,10 +44,11 @@ class TranscriptionReader(Reader):
             text_format=text_of(kwargs.get("response_format")),
             language=text_of(kwargs.get("language")),
         )
+        # The prompt is a hint at spelling, or the text before; the audio is described, never kept.
         files = note_uploads(record, kwargs.get("file"), modality="audio")
         note_prompt(record, kwargs, files, content=content)
 
-    def read_response(self, record: Generation, response: Any) -> None:
+    def read_response(self, record: Generation, response: object) -> None:
         # `response_format="text"`, "srt" and "vtt": the client returns a `str`.
         if isinstance(response, str):
             self._read_text(record, response)
@@ -86,10 +87,11 @@ class TranscriptionFold:
         self._allowance = Allowance(record.max_characters)
         self._pieces = self._allowance.new_text()
 
-    def add(self, chunk: Any) -> bool:
+    def add(self, chunk: object) -> bool:
         members = members_of(chunk)
         record = self._record
         kind, piece = members.get("type"), members.get("delta")
+        # Segments of diarized transcriptions carry no `delta`.
         if piece and record.first_chunk_ns is None:
             record.first_chunk_ns = time.perf_counter_ns() - record.started
         if kind == "transcript.text.done":

@@ -12,7 +12,7 @@ from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.media import Part, blob
 
 
-def note_uploads(record: Generation, *uploads: Any, modality: str) -> list[Part]:
+def note_uploads(record: Generation, *uploads: object, modality: str) -> list[Part]:
     """Note names and total size of the files, and return the parts that describe them.
 
     Args:
@@ -42,7 +42,7 @@ def note_prompt(record: Generation, kwargs: dict[str, Any], files: list[Part], *
         record.size += len(prompt or "")
 
 
-def _describe(file: Any, modality: str) -> Part:
+def _describe(file: object, modality: str) -> Part:
     name = mime_type = None
     if isinstance(file, tuple):
         name, file, mime_type = (*file[:3], None, None)[:3]
@@ -54,7 +54,7 @@ def _describe(file: Any, modality: str) -> Part:
     return blob(modality, mime_type if isinstance(mime_type, str) else None, size, filename=name)
 
 
-def _name_of(file: Any) -> str | None:
+def _name_of(file: object) -> str | None:
     # The name alone, as the client sends it: a path on the caller's machine stays there.
     path = os.fspath(file) if isinstance(file, os.PathLike) else getattr(file, "name", None)
     return PurePath(path).name or None if isinstance(path, str) else None

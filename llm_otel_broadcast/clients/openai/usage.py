@@ -140,7 +140,7 @@ def usage_in(members: Members) -> Any:
     return None if choice is None else all_members_of(choice).get("usage")
 
 
-def read_usage(usage: Any, *, generates: bool = True) -> Usage:
+def read_usage(usage: object, *, generates: bool = True) -> Usage:
     """Return the counts and costs that are stated; what is absent or no number stays None.
 
     Args:
@@ -177,14 +177,14 @@ def read_usage(usage: Any, *, generates: bool = True) -> Usage:
     return usage_counts
 
 
-def _add_count(counts: _Counts, name: str, value: Any) -> None:
+def _add_count(counts: _Counts, name: str, value: object) -> None:
     number = value if type(value) is int and value >= 0 else _number(value)
     # A zero gives way to a number in another spelling, never the other way round.
     if number is not None and number < _MAX_COUNT and not counts.get(name):
         counts[name] = number
 
 
-def _add_parts(counts: _Counts, details: Any, names: Mapping[str, str]) -> None:
+def _add_parts(counts: _Counts, details: object, names: Mapping[str, str]) -> None:
     for key, value in all_members_of(details).items():
         if value is None:
             continue
@@ -212,7 +212,7 @@ def _add_extra_parts(counts: _Counts, extras: Mapping[str, Any]) -> int | float:
 
 
 def _include_parts(counts: _Counts, beside: float, *, generates: bool, is_anthropic: bool) -> None:
-    """Have the input include what was cached, and the output what was reasoned.
+    """Add to the input what was cached, and to the output what was reasoned, where a provider counts them beside.
 
     xAI (inspect_ai#5528), Gemini (langfuse#16321) and some gateways (CLIProxyAPI#5733) count reasoning beside
     `completion_tokens`; of Gemini only the total tells.
@@ -277,7 +277,7 @@ def _read_cost(usage: Usage, extras: Members) -> None:
             setattr(usage, _COST_PARTS[key], amount)
 
 
-def _read_server_tools(usage: Usage, details: Any) -> None:
+def _read_server_tools(usage: Usage, details: object) -> None:
     for key, value in list(all_members_of(details).items())[:_MAX_SERVER_TOOLS]:
         count = _number(value)
         # The name becomes a part of an attribute key: nothing but an identifier may get there.

@@ -29,5 +29,5 @@ class Background:
         self._awaited_ids[response_id] = True
 
     def end(self, response_id: str) -> bool:
-        """Take a response that is finished off the list; True for the caller that does so first."""
+        """Remove a response that is finished; return whether it was awaited, which is True for the first caller only."""
         return self._awaited_ids.pop(response_id) is not None

@@ -82,7 +82,7 @@ class ResponseFold:
         self._last_output: Output | None = None
         """The items of the whole response, which the last event carries."""
 
-    def add(self, event: Any) -> bool:
+    def add(self, event: object) -> bool:
         members = members_of(event)
         kind = members.get("type")
         if type(kind) is not str:
@@ -126,7 +126,7 @@ class ResponseFold:
         self._on_finish(record)
         return _ENDED_EARLY if last_output is None else None
 
-    def _read_piece(self, members: Members, event: Any) -> str | None:
+    def _read_piece(self, members: Members, event: object) -> str | None:
         """Return the event's piece, and note when the first one came."""
         delta = members.get("delta")
         # A client that does not know the event keeps its members apart.
@@ -139,10 +139,10 @@ class ResponseFold:
             record.first_chunk_ns = time.perf_counter_ns() - record.started
         return delta
 
-    def _read_reasoning_part(self, _members: Members, _event: Any) -> None:
+    def _read_reasoning_part(self, _members: Members, _event: object) -> None:
         self._output.begin_reasoning_part()
 
-    def _read_arguments(self, members: Members, event: Any) -> None:
+    def _read_arguments(self, members: Members, event: object) -> None:
         piece = self._read_piece(members, event)
         if piece and self._wants_content:
             key = _item_key(members)
@@ -153,13 +153,13 @@ class ResponseFold:
             entry[1].append(piece)
             self._allowance.count(piece)
 
-    def _read_audio(self, members: Members, event: Any) -> None:
+    def _read_audio(self, members: Members, event: object) -> None:
         # Measured and dropped: a minute of PCM is 3.8 MB of base64.
         piece = self._read_piece(members, event)
         if piece:
             self._audio_bytes += base64_size(piece)
 
-    def _read_item(self, members: Members, event: Any) -> None:
+    def _read_item(self, members: Members, event: object) -> None:
         """Read an item that begins, or is whole: calls are read from it, messages and reasoning come in pieces."""
         item = members.get("item") or extras_of(event).get("item")
         # An older client keeps apart what it does not know: `execution`, `environment`.
@@ -183,10 +183,10 @@ class ResponseFold:
             if kind == "compaction":
                 note_compaction(self._record)
 
-    def _read_head(self, members: Members, event: Any) -> None:
+    def _read_head(self, members: Members, event: object) -> None:
         read_response_head(self._record, _response(members, event))
 
-    def _read_end(self, members: Members, event: Any) -> None:
+    def _read_end(self, members: Members, event: object) -> None:
         response = _response(members, event)
         # Some servers leave the status out of the response; the event's name has it, but for `response.done`.
         if not response.get("status") and members["type"] != "response.done":
@@ -195,7 +195,7 @@ class ResponseFold:
         # OpenRouter's documentation has it on the last chunk, the schema of the response inside.
         note_routing(self._record, extras_of(event).get("openrouter_metadata"))
 
-    def _read_error(self, _members: Members, event: Any) -> None:
+    def _read_error(self, _members: Members, event: object) -> None:
         self._record.failure = failure_of(error_of(event))
 
     _READERS: ClassVar[Mapping[str, Callable[[ResponseFold, Members, Any], object]]] = {
@@ -218,7 +218,7 @@ class ResponseFold:
     """How the other events that say something are read, by type."""
 
 
-def _response(members: Members, event: Any) -> Members:
+def _response(members: Members, event: object) -> Members:
     return all_members_of(members.get("response") or extras_of(event).get("response"))
 
 

@@ -53,6 +53,6 @@ def is_output(kind: object) -> bool:
     return isinstance(kind, str) and kind.endswith("_output")
 
 
-def _type_of(environment: Any) -> Any:
+def _type_of(environment: object) -> Any:
     # A mapping in a raw body, an object of the client otherwise; this file imports no reader for it.
     return environment.get("type") if isinstance(environment, Mapping) else getattr(environment, "type", None)

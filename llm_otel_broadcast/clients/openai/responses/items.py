@@ -6,7 +6,7 @@ TextPieces are taken as they are, calls of built-in tools as a shallow copy, med
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.clients.answer_texts import Allowance
 from llm_otel_broadcast.clients.openai.responses.item_types import (
@@ -73,7 +73,7 @@ class Output:
         self._returned_ids: set[str] = set()
         """Ids of calls whose result is in the answer: nobody waits for that."""
 
-    def add(self, item: Any) -> None:
+    def add(self, item: object) -> None:
         """Add a whole item."""
         members = members_of(item)
         kind = members.get("type")
@@ -95,7 +95,7 @@ class Output:
         else:
             self.add_other(item)
 
-    def add_other(self, item: Any) -> None:
+    def add_other(self, item: object) -> None:
         """Add an item that is neither text nor call: a tool's result, a compaction, a type that is not known here yet."""
         members = all_members_of(item)
         kind = text_of(members.get("type"))
@@ -179,7 +179,7 @@ class Output:
         )
 
 
-def tool_call(item: Any, *, content: bool) -> ToolCall:
+def tool_call(item: object, *, content: bool) -> ToolCall:
     """Return a call that waits for the caller: of a function, a custom tool or a built-in one, or a request for approval.
 
     A built-in tool's arguments are the members that say what to do (`action`, `operation`).
@@ -199,7 +199,7 @@ def tool_call(item: Any, *, content: bool) -> ToolCall:
     )
 
 
-def server_call(item: Any, *, content: bool) -> ServerCall:
+def server_call(item: object, *, content: bool) -> ServerCall:
     """Return the call of a built-in tool that the provider runs: a `web_search_call` is one of `web_search`."""
     members = all_members_of(item)
     return ServerCall(
@@ -215,7 +215,7 @@ def _details_of(members: Members, excluded: frozenset[str]) -> dict[str, object]
     return {name: shallow(value) for name, value in members.items() if name not in excluded and value not in (None, [])}
 
 
-def shallow(value: Any, depth: int = 0) -> object:
+def shallow(value: object, depth: int = 0) -> object:
     """Copy what a part or a built-in call says of itself: texts and numbers, a few levels down; inline media are left out."""
     # A data URL can be megabytes (a screenshot): it is looked at by its scheme alone.
     if isinstance(value, str):

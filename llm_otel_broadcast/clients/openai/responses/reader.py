@@ -83,7 +83,7 @@ class ResponsesReader(Reader):
         if "tools" in kwargs:
             note_tools(record, kwargs, content=content)
 
-    def read_response(self, record: Generation, response: Any) -> None:
+    def read_response(self, record: Generation, response: object) -> None:
         read_whole(record, all_members_of(response))
         self.follow_background(record)
 
@@ -134,7 +134,7 @@ class FetchReader(ResponsesReader):
             record.failure = None
 
 
-def _is_compacted(items: Any) -> bool:
+def _is_compacted(items: object) -> bool:
     """Return whether the input holds a summary that the provider made of earlier turns."""
     if not isinstance(items, list | tuple):
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.clients.answer_texts import Allowance
 from llm_otel_broadcast.clients.gateways import note_routing
@@ -108,7 +108,7 @@ def _unstated_failure(response: Members) -> Failure:
     return Failure(code or "failed", message, code=code)
 
 
-def error_of(event: Any) -> Members:
+def error_of(event: object) -> Members:
     """Return the error of an `error` event: the event itself (streams), or one level down (web sockets, realtime)."""
     members = all_members_of(event)
     return members_of(members.get("error")) or members

@@ -56,7 +56,7 @@ def watch_connect(original: object) -> _Method:
         except BaseException as error:
             unseen(error)
             raise
-        # `connect` only makes a manager: what it was asked for is needed when the connection opens, here or in another task.
+        # `connect` only makes a manager: its arguments are needed when the connection opens, here or in another task.
         with _CONNECTING:
             _unopened[manager] = _UnopenedConnection(args[0], dict(kwargs), [])
         return manager
@@ -145,7 +145,8 @@ def watch_opening(original: object, patchpoint: Patchpoint, *, is_async: bool) -
 
 
 def _watch_connection(connection: object, manager: object, patchpoint: Patchpoint) -> None:
-    """Have a connection's own methods tell what passes."""
+    """Replace the methods of a connection that tell what passes."""
+    # Opened without `connect` (a manager made by hand), or while nobody watches.
     unopened = _unopened.get(manager)
     if unopened is None or patchpoint.switch.find(unopened.resource) is None:
         return
@@ -200,6 +201,7 @@ class _WatchedConnection:
 
 
 def _watch_parsing(parse_event: _Method, connection: _WatchedConnection) -> _Method:
+    # Guarded once, not at each event: a spoken answer comes as many small ones.
     read_received = _RECEIVING.around(connection.turns.read_received, default=None)
 
     @wraps(parse_event)
@@ -232,6 +234,7 @@ def _watch_receiving(recv_bytes: _Method, connection: _WatchedConnection) -> _Me
             connection.fail_receiving(error)
             raise
 
+    # Sync and async connections have methods of the same names.
     return watched_async if inspect.iscoroutinefunction(recv_bytes) else watched
 
 

@@ -92,7 +92,7 @@ def _settings_in(members: Members) -> dict[str, Any]:
     return {name: members[key] for key, name in _SETTINGS.items() if members.get(key) is not None}
 
 
-def _without_audio(item: Any) -> dict[str, Any]:
+def _without_audio(item: object) -> dict[str, Any]:
     """Copy an item of the conversation without its audio."""
     members = dict(all_members_of(item))
     parts = members.get("content")

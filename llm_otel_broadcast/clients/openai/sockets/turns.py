@@ -56,7 +56,7 @@ class Turns:
         headers: the headers that the connection was opened with: a session id may be among them.
     """
 
-    def __init__(self, patchpoint: Patchpoint, resource: Any, session: RealtimeSession | None, headers: Any) -> None:
+    def __init__(self, patchpoint: Patchpoint, resource: object, session: RealtimeSession | None, headers: Any) -> None:
         self._patchpoint = patchpoint
         self._resource = resource
         self._session = session
@@ -70,7 +70,7 @@ class Turns:
         """The turn that began last in each lane; None is the lane of a connection without lanes."""
         self._has_lanes = False
 
-    def read_sent(self, event: Any) -> object:
+    def read_sent(self, event: object) -> object:
         """Read an event that the caller sends; return the turn that it begins, if any."""
         members = all_members_of(event)
         kind = members.get("type")
@@ -93,12 +93,13 @@ class Turns:
             self._requested.remove(turn)
             turn.watch.fail(error)
 
-    def read_received(self, event: Any) -> None:
+    def read_received(self, event: object) -> None:
         """Read an event that the server sends."""
         members = members_of(event)
         kind = members.get("type")
         if type(kind) is not str:
             return
+        # Errors name their response in ways of their own.
         if kind == "error":
             self._read_error(members, event)
         elif kind.startswith("response."):
@@ -146,7 +147,7 @@ class Turns:
         call.record.server = self._server or call.record.server
         return _Turn(call, event, arguments, settings)
 
-    def _start(self, members: Members, event: Any) -> _Turn | None:
+    def _start(self, members: Members, event: object) -> _Turn | None:
         """Join `response.created` with what was asked for, in the same lane first come first served."""
         lane = members.get("stream_id") or extras_of(event).get("stream_id")
         lane = lane if isinstance(lane, str) else None
@@ -182,26 +183,28 @@ class Turns:
         arguments = {**self._session.settings, **turn.arguments}
         self._patchpoint.reader.read_request(record, arguments, content=record.wants_content)
 
-    def _turn_of(self, members: Members, event: Any) -> _Turn | None:
+    def _turn_of(self, members: Members, event: object) -> _Turn | None:
         response_id = members.get("response_id") or members_of(members.get("response")).get("id")
         if isinstance(response_id, str):
             return self._by_response_id.get(response_id)
         # Deltas of the responses API name no response: they belong to the one that began last in their lane.
         return self._by_lane.get(self._lane_of(members, event))
 
-    def _lane_of(self, members: Members, event: Any) -> object:
+    def _lane_of(self, members: Members, event: object) -> object:
         lane = members.get("stream_id")
+        # An unknown member for older clients; not looked for at every event of a connection without lanes.
         if lane is None and self._has_lanes:
             lane = extras_of(event).get("stream_id")
         return lane if isinstance(lane, str) else None
 
     def _end(self, turn: _Turn) -> None:
+        # By value, not by the event's own id: the last event may come without the id that the first one had.
         for turns in (self._by_response_id, self._by_lane):
             for key in [key for key, other in turns.items() if other is turn]:
                 del turns[key]
         turn.watch.finish()
 
-    def _read_error(self, members: Members, event: Any) -> None:
+    def _read_error(self, members: Members, event: object) -> None:
         error = error_of(event)
         if self._session is None:
             turn = self._turn_in_error(members, event)
@@ -220,11 +223,12 @@ class Turns:
             turn.watch.read_chunk(event)
             self._end(turn)
 
-    def _turn_in_error(self, members: Members, event: Any) -> _Turn | None:
+    def _turn_in_error(self, members: Members, event: object) -> _Turn | None:
         """Return the turn that an error is about: with a number it is part of a response's events, else it refuses a request."""
         lane = self._lane_of(members, event)
         under_way = self._by_lane.get(lane)
         refused = next((turn for turn in tuple(self._requested) if turn.lane == lane), None)
+        # Events of a response are numbered, the refusal of a request is not.
         if members.get("sequence_number") is not None:
             return under_way or refused
         return refused or under_way
