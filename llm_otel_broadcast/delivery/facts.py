@@ -38,8 +38,8 @@ def enclosing_facts_of(enclosing_span: EnclosingSpan, fields: Fields) -> Enclosi
     """Return the facts of an enclosing span; `fields`: those that the destination may have."""
     totals: dict[str, float] = {}
     # What went to no lane is in the first sum only, estimated costs are in the second only.
-    for sums in enclosing_span.totals or ():
-        totals |= {name: max(value, totals.get(name, value)) for name, value in sums.told().items()}
+    for each in enclosing_span.totals or ():
+        totals |= {name: max(value, totals.get(name, value)) for name, value in each.sums().items()}
     return EnclosingSpanFacts(
         name=enclosing_span.name,
         trace_id=enclosing_span.trace_id,

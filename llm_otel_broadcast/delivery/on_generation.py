@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.delivery.worker_thread import WorkerThread
 from llm_otel_broadcast.host.green_threads import Mailbox, flavor, mailbox
@@ -20,7 +20,7 @@ TIMEOUT_S: Final = 2.0
 
 
 class FinishedGeneration:
-    """A finished generation as `on_generation` is shown it. Everything but `operation` may be None: unknown is absent.
+    """A finished generation as `on_generation` gets it. Everything but `operation` may be None: unknown is absent.
 
     Attributes:
         attributes: put in here what is to be on its span at every destination: texts, numbers, truth values, lists of them;
@@ -130,87 +130,90 @@ class FinishedGeneration:
         return self._record.usage or Usage()
 
 
-class _Call:
-    """A generation that is to be shown."""
+class _Announcement:
+    """A generation that `on_generation` is to be called with; `has_ended` is set once it has been."""
 
-    __slots__ = ("cost", "done", "record")
+    __slots__ = ("cost", "has_ended", "record")
 
     def __init__(self, record: Generation, cost: Cost | None) -> None:
         self.record = record
         self.cost = cost
-        self.done = threading.Event()
+        self.has_ended = threading.Event()
 
 
 class Announcer:
     """Calls `on_generation` once for each generation, on a thread of its own: a call that blocks holds no destination up.
 
-    What it calls itself is not traced: it could go on for ever.
+    What the function calls itself is not traced: a judge that is a model would be judged in turn, for ever.
     """
 
-    def __init__(self, function: Callable[[FinishedGeneration], Any]) -> None:
-        self._call = Callback("on_generation", function, "what it added is left out, the span is sent")
+    def __init__(self, function: Callable[[FinishedGeneration], object]) -> None:
+        self._function = Callback("on_generation", function, "what it added is left out, the span is sent")
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self._kind = (os.getpid(), flavor())
+        self._process = (os.getpid(), flavor())
         self._lock = threading.Lock()
-        self._calls: Mailbox[_Call] = mailbox()
-        self._under_way: dict[int, _Call] = {}
+        self._announcements: Mailbox[_Announcement] = mailbox()
+        self._under_way: dict[int, _Announcement] = {}
         self._busy_since: float | None = None
         self._worker = WorkerThread("llm-otel-broadcast on_generation", self._work)
 
     def announce(self, record: Generation, cost: Cost | None) -> None:
-        """Show the record, unless that has been done, and wait for `record.attributes`, which is what was added.
+        """Call the function with the record, unless that has been done, and wait for `record.attributes`, which it adds.
 
-        Where it takes too long, nothing is added, and that is logged once and counted.
+        Where it takes longer than `TIMEOUT_S`, nothing is added, and that is logged once and counted.
         """
         if record.attributes is not None:
             return
-        if self._kind != (os.getpid(), flavor()):
-            # a forked child, or gevent has patched since: what waits is sent without what would have been added
+        if self._process != (os.getpid(), flavor()):
+            # A forked child, or gevent has patched since: what waits is sent without what would have been added.
             self._begin_anew()
-        call = self._enter(record, cost)
-        if call is not None and not call.done.wait(self._patience()):
+        announcement = self._enter(record, cost)
+        if announcement is not None and not announcement.has_ended.wait(self._timeout_s()):
             with self._lock:
                 is_late = record.attributes is None
                 if is_late:
                     record.attributes = {}
             if is_late:
-                self._call.fail(f"it has not returned within {TIMEOUT_S:g} s")
+                self._function.fail(f"it has not returned within {TIMEOUT_S:g} s")
 
-    def _enter(self, record: Generation, cost: Cost | None) -> _Call | None:
-        """Return the call that shows the record, a new one if no other destination has begun it; None: it has been shown."""
+    def _enter(self, record: Generation, cost: Cost | None) -> _Announcement | None:
+        """Return the record's announcement, a new one if no other destination has begun it; None: it has been made."""
         with self._lock:
             if record.attributes is not None:
                 return None
-            call = self._under_way.get(id(record))
-            if call is None:
-                call = self._under_way[id(record)] = _Call(record, cost)
-                self._calls.put(call)
+            announcement = self._under_way.get(id(record))
+            if announcement is None:
+                announcement = self._under_way[id(record)] = _Announcement(record, cost)
+                self._announcements.put(announcement)
         self._worker.start()
-        return call
+        return announcement
 
-    def _patience(self) -> float:
-        """Return the seconds to wait: none while an earlier call has been blocking for long."""
+    def _timeout_s(self) -> float:
+        """Return the seconds to wait: none while an earlier announcement has been blocking for long."""
         busy_since = self._busy_since
         return TIMEOUT_S if busy_since is None else max(0.0, TIMEOUT_S - (time.monotonic() - busy_since))
 
     def _work(self) -> None:
         while True:
-            call = self._calls.get()
-            if call.record.attributes is None:
+            announcement = self._announcements.get()
+            # Not where it has waited for so long that every destination has gone on without.
+            if announcement.record.attributes is None:
                 self._busy_since = time.monotonic()
-                self._show(call)
+                self._announce(announcement)
                 self._busy_since = None
             with self._lock:
-                self._under_way.pop(id(call.record), None)
-            call.done.set()
+                self._under_way.pop(id(announcement.record), None)
+            announcement.has_ended.set()
 
-    def _show(self, call: _Call) -> None:
-        shown = FinishedGeneration(call.record, call.cost)
+    def _announce(self, announcement: _Announcement) -> None:
+        generation = FinishedGeneration(announcement.record, announcement.cost)
         with untraced():
-            well, _ = self._call(shown)
-        added = dict(shown.attributes) if well and isinstance(shown.attributes, dict) else {}
+            has_returned, _ = self._function(generation)
+        # The program may have put anything in the attributes' place.
+        is_usable = has_returned and isinstance(generation.attributes, dict)
+        added = dict(generation.attributes) if is_usable else {}
         with self._lock:
-            if call.record.attributes is None:
-                call.record.attributes = added
+            if announcement.record.attributes is None:
+                announcement.record.attributes = added

@@ -111,7 +111,7 @@ class Rendering:
         return self._dialect.enclosing_span(facts, error_text)
 
     def chooses(self, enclosing_span: EnclosingSpan) -> bool:
-        """Return whether a block without generations is in the sample."""
+        """Return whether an enclosing span without generations is in the sample."""
         fields = enclosing_span.fields or NO_FIELDS
         return self._selection.samples(fields.session_id or f"{enclosing_span.trace_id:032x}")
 
@@ -144,7 +144,7 @@ def _length(spans: list[SpanData]) -> int:
 
 def _added(attributes: dict[str, object]) -> dict[str, AttributeValue]:
     """Return what the program added, as far as a span can have it."""
-    made = {
+    values = {
         key[:_MAX_KEY_CHARS]: attribute_of(value) for key, value in attributes.items() if isinstance(key, str) and key
     }
-    return {key: value for key, value in made.items() if value is not None}
+    return {key: value for key, value in values.items() if value is not None}

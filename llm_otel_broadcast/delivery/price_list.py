@@ -24,8 +24,8 @@ from llm_otel_broadcast.host.logs import log
 
 _PACKAGE: Final = "genai_prices"
 _UPDATES: Final = f"{_PACKAGE}.update_prices"
-PLACE: Final = "importing genai-prices"
-"""Where `status()` counts that there is no price list."""
+_ERROR_KEY: Final = "importing genai-prices"
+"""What `status()` calls it where there is no price list."""
 _prices: ModuleType | None = None
 _failed = False
 
@@ -43,7 +43,7 @@ def price_list() -> ModuleType | None:
 
 
 def _cannot_be_imported(error: BaseException) -> None:
-    errors[PLACE] += 1
+    errors[_ERROR_KEY] += 1
     log(
         logging.WARNING,
         "costs are not estimated: genai-prices cannot be imported (%s). Install it whole, with its metadata "

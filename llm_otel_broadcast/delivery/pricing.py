@@ -29,6 +29,7 @@ _PROVIDERS: Final = {
 }
 """Provider names of the GenAI conventions, as genai-prices spells them."""
 _MAX_MODEL_NAME_CHARS: Final = 256
+# What costs the list price: `auto` is what was asked for where the answer names no tier.
 _STANDARD_TIERS: Final = frozenset({None, "auto", "default", "standard"})
 
 
@@ -43,7 +44,7 @@ def estimate(record: Generation) -> Cost | None:
 
     The model that answered counts, else the one that was asked for; so does the service tier that answered. A host nobody
     knows is priced by well-known model names only, and never for names with a tag (`llama3:8b`), which run at home. What
-    runs on a machine of the caller's own has no list price (`hosting`).
+    runs on a machine of the caller's own has no list price (`self_hosted`).
     """
     usage = record.usage
     if usage is None or (usage.input_tokens is None and not usage.seconds) or is_self_hosted(record):
@@ -81,12 +82,13 @@ def _calculate(usage: Usage, model: str, provider: str | None, start_ns: int, ti
     context: dict[str, Any] = {"genai_request_timestamp": datetime.fromtimestamp(start_ns / 1e9, UTC)}
     if tier is not None:
         context["price_context"] = {"service_tier": tier}
-    found = None if counted is None else _ask(counted, model, provider, context)
-    if found is None:
+    price = None if counted is None else _ask(counted, model, provider, context)
+    if price is None:
         return None
-    if usage.input_tokens is None:  # nothing, for a model that is not billed by the length of the audio
-        return Cost(None, None, float(found.total_price)) if found.total_price else None
-    return Cost(float(found.input_price), float(found.output_price), float(found.total_price))
+    # Nothing, for a model that is not billed by the length of the audio: unknown, not free.
+    if usage.input_tokens is None:
+        return Cost(None, None, float(price.total_price)) if price.total_price else None
+    return Cost(float(price.input_price), float(price.output_price), float(price.total_price))
 
 
 def _counted(usage: Usage) -> Any:
@@ -94,9 +96,10 @@ def _counted(usage: Usage) -> Any:
     prices = price_list()
     if prices is None:
         return None
-    known = prices.Usage()
+    empty = prices.Usage()
     if usage.input_tokens is None:
-        return prices.Usage(audio_seconds=usage.seconds) if hasattr(known, "audio_seconds") else None
+        return prices.Usage(audio_seconds=usage.seconds) if hasattr(empty, "audio_seconds") else None
+    # Counts that older releases of genai-prices do not take.
     newer = {
         "input_image_tokens": usage.input_image_tokens,
         "output_image_tokens": usage.output_image_tokens,
@@ -110,7 +113,7 @@ def _counted(usage: Usage) -> Any:
         cache_write_tokens=usage.cache_write_tokens,
         input_audio_tokens=usage.input_audio_tokens,
         output_audio_tokens=usage.output_audio_tokens,
-        **{name: count for name, count in newer.items() if count is not None and hasattr(known, name)},
+        **{name: count for name, count in newer.items() if count is not None and hasattr(empty, name)},
     )
 
 
@@ -122,5 +125,6 @@ def _ask(usage: Any, model: str, provider: str | None, context: dict[str, Any]) 
         return prices.calc_price(usage, model_ref=model, provider_id=provider, **context)
     except LookupError:
         return None
-    except (TypeError, ValueError):  # counts that contradict each other, or a release that knows no service tiers
+    # Counts that contradict each other, or a release that knows no service tiers.
+    except (TypeError, ValueError):
         return None

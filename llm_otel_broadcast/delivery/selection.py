@@ -16,12 +16,12 @@ from llm_otel_broadcast.host.logs import log
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.rules import COMPARISONS, is_digest, number_of
 
-Facts: TypeAlias = Callable[[str], Sequence[object]]
-"""Returns what is known of a rule's field: nothing, one value, or several (two names of a model, a reason for each choice)."""
+RuleValues: TypeAlias = Callable[[str], Sequence[object]]
+"""Returns the values of a rule's field: none, one, or several (two names of a model, a reason for each choice)."""
 
-_ALL: Final = 2**64
+_DIGEST_RANGE: Final = 2**64
+# A sensible expression takes some milliseconds for a million characters; one that backtracks never ends.
 _REGEX_TIMEOUT_S: Final = 0.25
-"""A sensible expression takes some milliseconds for a million characters; one that backtracks never ends."""
 _TIMEOUT_TEXT: Final = (
     'destination "%s": the regex rule on `%s` took longer than %s s and was stopped. What it cannot decide is not sent there '
     "(left out as rule_timeout). Simplify the expression. Said once; status() counts further ones."
@@ -33,24 +33,30 @@ class Candidate:
     """A generation that may be sent.
 
     Attributes:
-        key: what is kept or left out together: the session, else the trace.
+        key: what is sent or left out together: the session, else the trace.
         failed: whether it ended in an error.
-        api_keys: those entries of anybody's `api_keys` that name its key.
-        facts: what rules ask for.
+        api_keys: those entries of any destination's `api_keys` that name its key.
+        values: of the fields that rules look at.
     """
 
     key: str
     failed: bool
     api_keys: frozenset[str]
-    facts: Facts
+    values: RuleValues
 
 
 def is_sampled(name: str, key: str, rate: float) -> bool:
-    """Return whether what has this key is sent to the destination of this name: the same in every process and at any time."""
+    """Return whether what has this key is sent to a destination: the same in every process and at any time.
+
+    Args:
+        name: the destination's, so that each has a sample of its own.
+        key: the session, else the trace.
+        rate: the share that is sent, 0 to 1.
+    """
     if rate >= 1:
         return True
     digest = hashlib.sha256(f"{name}\0{key}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") < rate * _ALL
+    return int.from_bytes(digest[:8], "big") < rate * _DIGEST_RANGE
 
 
 class Selection:
@@ -67,25 +73,26 @@ class Selection:
         keys = destination.api_keys or {}
         self._included, self._excluded = frozenset(keys.get("include", ())), frozenset(keys.get("exclude", ()))
         self._groups = groups_of(destination.filter_rules)
-        self._has_told_timeout = False
+        self._has_logged_timeout = False
         self.fields = frozenset(rule["field"] for group in self._groups for rule in group["rules"])
 
     def reason_against(self, candidate: Candidate) -> str | None:
-        """Return why the destination is not sent it, None when it is."""
+        """Return why the destination is not sent a generation, None when it is."""
         if self._excluded & candidate.api_keys or (self._included and not self._included & candidate.api_keys):
             return "api_key"
         timeouts: list[str] = []
-        if self._groups and not any(_holds(group, candidate.facts, timeouts) for group in self._groups):
+        if self._groups and not any(_holds(group, candidate.values, timeouts) for group in self._groups):
             if timeouts:
-                self._tell_timeout(timeouts[0])
+                self._log_timeout(timeouts[0])
             return "rule_timeout" if timeouts else "filtered"
+        # Last, so that a sample is one of what the rules let through.
         if not ((candidate.failed and self._errors_always) or self.samples(candidate.key)):
             return "sampled"
         return None
 
-    def _tell_timeout(self, field: str) -> None:
-        if not self._has_told_timeout:
-            self._has_told_timeout = True
+    def _log_timeout(self, field: str) -> None:
+        if not self._has_logged_timeout:
+            self._has_logged_timeout = True
             log(logging.WARNING, _TIMEOUT_TEXT, self._name, field, _REGEX_TIMEOUT_S)
 
     def samples(self, key: str) -> bool:
@@ -100,18 +107,18 @@ def groups_of(filter_rules: Mapping[str, Any] | None) -> Sequence[Mapping[str, A
     return [group for group in filter_rules["groups"] if group["rules"]]
 
 
-def _holds(group: Mapping[str, Any], facts: Facts, timeouts: list[str]) -> bool:
+def _holds(group: Mapping[str, Any], values: RuleValues, timeouts: list[str]) -> bool:
     """Return whether a group holds. A rule that cannot be decided in time does not, and its field is added to `timeouts`."""
 
     def holds(rule: Mapping[str, Any]) -> bool:
         try:
-            return rule_holds(rule, facts(rule["field"]))
+            return rule_holds(rule, values(rule["field"]))
         except TimeoutError:
             timeouts.append(rule["field"])
             return False
 
-    every = all if group["logic"] == "and" else any
-    return every(map(holds, group["rules"]))
+    combine = all if group["logic"] == "and" else any
+    return combine(map(holds, group["rules"]))
 
 
 def rule_holds(rule: Mapping[str, Any], values: Sequence[object]) -> bool:
@@ -123,18 +130,19 @@ def rule_holds(rule: Mapping[str, Any], values: Sequence[object]) -> bool:
         TimeoutError: a regular expression took too long.
     """
     operator = rule["operator"]
-    known = [value for value in values if value is not None and value != ""]
+    present = [value for value in values if value is not None and value != ""]
     positive = operator.removeprefix("not_")
-    fits = bool(known) if positive == "exists" else any(_fits(positive, value, rule["value"]) for value in known)
+    fits = bool(present) if positive == "exists" else any(_fits(positive, value, rule["value"]) for value in present)
     return fits if positive == operator else not fits
 
 
-def _fits(operator: str, value: object, wanted: Any) -> bool:
+def _fits(operator: str, value: object, rule_value: object) -> bool:
     if operator in COMPARISONS:
-        return _compares(operator, number_of(value), number_of(wanted))
+        return _compares(operator, number_of(value), number_of(rule_value))
+    # `0.5` and `0.50` are one number, whether the rule has it as a number or, from OpenRouter's page, as text.
     if operator == "equals" and not isinstance(value, str):
-        return number_of(value) is not None and number_of(value) == number_of(wanted)
-    text, sought = str(value), str(wanted)
+        return number_of(value) is not None and number_of(value) == number_of(rule_value)
+    text, sought = str(value), str(rule_value)
     if operator == "equals":
         return text == sought
     if operator == "contains":
@@ -149,7 +157,8 @@ def _fits(operator: str, value: object, wanted: Any) -> bool:
 def _matches(pattern: str, text: str) -> bool:
     """Search for a regular expression, for a bounded time and without keeping other threads from running.
 
-    Python's own `re` can do neither. `regex` has the same syntax; it is imported only where there is such a rule.
+    Python's own `re` can do neither: it holds the interpreter's lock for as long as it searches, and has no timeout. `regex`
+    has the same syntax; it is imported only where there is such a rule.
     """
     import regex
 
@@ -165,17 +174,23 @@ def _compares(operator: str, number: float | None, bound: float | None) -> bool:
 
 
 class KeyWatch:
-    """Tells which entries of the destinations' `api_keys` name a key. The key itself is kept nowhere."""
+    """Tells which entries of the destinations' `api_keys` name a key. The key itself is kept nowhere.
+
+    Attributes:
+        asks: whether any destination asks for keys.
+    """
 
     def __init__(self, destinations: Sequence[Destination]) -> None:
-        entries = {entry for one in destinations for listed in (one.api_keys or {}).values() for entry in listed}
+        lists = [entries for destination in destinations for entries in (destination.api_keys or {}).values()]
+        entries = {entry for listed in lists for entry in listed}
         self._digests = frozenset(entry for entry in entries if is_digest(entry))
         self._ends = tuple(entries - self._digests)
         self.asks = bool(entries)
 
     def names_of(self, key: str) -> frozenset[str]:
-        """Return the entries that name this key. On the host's thread: a hash takes a microsecond, and only if one is asked for."""
-        found = {end for end in self._ends if key.endswith(end)}
+        """Return the entries that name this key."""
+        matching = {end for end in self._ends if key.endswith(end)}
+        # On the host's thread: a hash takes a microsecond, which nobody pays who does not ask for one.
         if self._digests:
-            found |= self._digests & {hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()}
-        return frozenset(found)
+            matching |= self._digests & {hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()}
+        return frozenset(matching)

@@ -95,6 +95,8 @@ def _is_handed_on(record: Generation) -> bool:
         return True
     if record.api != "responses" and record.response_service_tier in _HOSTED_TIERS:
         return True
-    asked = (record.request_model or "").rpartition("/")[2]
+    requested = (record.request_model or "").rpartition("/")[2]
     answered = (record.response_model or "").rpartition("/")[2]
-    return bool(asked) and answered.startswith(asked) and _SNAPSHOT.fullmatch(answered[len(asked) :]) is not None
+    if not requested or not answered.startswith(requested):
+        return False
+    return _SNAPSHOT.fullmatch(answered[len(requested) :]) is not None

@@ -32,7 +32,7 @@ from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.record.usage import Cost
 
 _Attributes = dict[str, AttributeValue]
-_FIRST_ERROR_STATUS: Final = 400
+_MIN_ERROR_STATUS: Final = 400
 _DETAILS: Final = {
     "background": "{vendor}.request.background",
     "conversation_id": "gen_ai.conversation.id",
@@ -87,10 +87,12 @@ class SemconvDialect(Dialect):
             trace_id=facts.trace_id,
             span_id=facts.span_id,
             parent_span_id=facts.parent_span_id,
+            # As the conventions have it for a call that leaves the process, also where the server runs beside it.
             kind=KIND_CLIENT,
             start_ns=facts.start_ns,
             end_ns=facts.end_ns,
             attributes=attributes,
+            # OpenTelemetry leaves `Ok` to the program: an instrumentation sets errors only.
             status_code=STATUS_ERROR if failure else STATUS_UNSET,
             status_message=content.error_text if content is not None else "",
             events=_exception(failure, content.error_text, facts.end_ns) if content is not None else (),
@@ -107,7 +109,7 @@ class SemconvDialect(Dialect):
     def enclosing_span(self, facts: EnclosingSpanFacts, error_text: str | None) -> SpanData:
         """Return a span that says only whom and what it is for, and its totals."""
         attributes = _common_attributes(facts.fields)
-        # Never under `gen_ai.*`, or what a trace took would be counted twice.
+        # Never under `gen_ai.*`: backends add those up over all spans, and would count everything twice.
         attributes |= {f"trace.totals.{name}": value for name, value in facts.totals.items()}
         failure = facts.failure
         return SpanData(
@@ -130,12 +132,13 @@ SEMCONV: Final = SemconvDialect()
 
 def _attempt_span(facts: GenerationFacts, attempt: Attempt, number: int) -> SpanData:
     attributes: _Attributes = {"openrouter.attempt.number": number, "openrouter.provider_name": attempt.provider}
-    _put(attributes, "openrouter.attempt.model", attempt.model)
-    _put(attributes, "openrouter.attempt.status", attempt.status)
-    failed = isinstance(attempt.status, int) and attempt.status >= _FIRST_ERROR_STATUS
+    _set(attributes, "openrouter.attempt.model", attempt.model)
+    _set(attributes, "openrouter.attempt.status", attempt.status)
+    failed = isinstance(attempt.status, int) and attempt.status >= _MIN_ERROR_STATUS
     return SpanData(
         name=f"provider attempt {number}: {attempt.provider}",
         trace_id=facts.trace_id,
+        # Derived, so that a span which is sent once more, after a timeout, is the same span.
         span_id=derive_span_id(f"{facts.span_id:016x}/attempt {number}"),
         parent_span_id=facts.span_id,
         kind=KIND_INTERNAL,
@@ -152,70 +155,75 @@ def request_attributes(facts: GenerationFacts) -> _Attributes:
     attributes: _Attributes = {
         "gen_ai.operation.name": facts.operation,
     }
-    _put(attributes, "gen_ai.provider.name", facts.server.provider or None)
-    _put(attributes, f"{vendor}.api.type", facts.api)
-    _put(attributes, "gen_ai.request.model", facts.request_model)
-    _put(attributes, "gen_ai.request.stream", facts.stream or None)
-    _put(attributes, "gen_ai.conversation.id", fields.session_id)
-    _put(attributes, "server.address", facts.server.address or None)
-    _put(attributes, "server.port", facts.server.port)
+    _set(attributes, "gen_ai.provider.name", facts.server.provider or None)
+    _set(attributes, f"{vendor}.api.type", facts.api)
+    _set(attributes, "gen_ai.request.model", facts.request_model)
+    # The conventions: stated for streams only.
+    _set(attributes, "gen_ai.request.stream", facts.stream or None)
+    _set(attributes, "gen_ai.conversation.id", fields.session_id)
+    _set(attributes, "server.address", facts.server.address or None)
+    _set(attributes, "server.port", facts.server.port)
     if parameters:
         for name in _DOUBLES:
-            _put(attributes, f"gen_ai.request.{name}", _double(parameters.get(name)))
-        _put(attributes, "gen_ai.request.seed", _integer(parameters.get("seed")))
-        limit = _integer(parameters.get("max_tokens"))
-        _put(
-            attributes,
-            "gen_ai.request.max_tokens",
-            _integer(parameters.get("max_completion_tokens")) if limit is None else limit,
-        )
-        count = _integer(parameters.get("n"))
-        _put(attributes, "gen_ai.request.choice.count", None if count == 1 else count)
-        _put(attributes, "gen_ai.request.stop_sequences", _texts(parameters.get("stop")))
-        _put(attributes, "gen_ai.request.reasoning.level", _text(parameters.get("reasoning_effort")))
-        _put(attributes, "gen_ai.output.type", _text(parameters.get("output_type")))
-        _put(attributes, "gen_ai.request.top_k", _integer(parameters.get("top_k")))
-        _put(attributes, "gen_ai.request.tool_choice", _text(parameters.get("tool_choice")))
-        _put(attributes, "gen_ai.request.output_schema.name", _text(parameters.get("output_schema_name")))
-        _put(attributes, f"{vendor}.request.service_tier", _text(parameters.get("service_tier")))
+            _set(attributes, f"gen_ai.request.{name}", _double(parameters.get(name)))
+        _set(attributes, "gen_ai.request.seed", _integer(parameters.get("seed")))
+        max_tokens = _integer(parameters.get("max_tokens"))
+        if max_tokens is None:
+            # What OpenAI calls it since its reasoning models.
+            max_tokens = _integer(parameters.get("max_completion_tokens"))
+        _set(attributes, "gen_ai.request.max_tokens", max_tokens)
+        # The conventions: stated where it is not the usual 1.
+        choice_count = _integer(parameters.get("n"))
+        _set(attributes, "gen_ai.request.choice.count", None if choice_count == 1 else choice_count)
+        _set(attributes, "gen_ai.request.stop_sequences", _texts(parameters.get("stop")))
+        _set(attributes, "gen_ai.request.reasoning.level", _text(parameters.get("reasoning_effort")))
+        _set(attributes, "gen_ai.output.type", _text(parameters.get("output_type")))
+        _set(attributes, "gen_ai.request.top_k", _integer(parameters.get("top_k")))
+        _set(attributes, "gen_ai.request.tool_choice", _text(parameters.get("tool_choice")))
+        _set(attributes, "gen_ai.request.output_schema.name", _text(parameters.get("output_schema_name")))
+        _set(attributes, f"{vendor}.request.service_tier", _text(parameters.get("service_tier")))
     if facts.tool_count:
         attributes["gen_ai.request.tools.count"] = facts.tool_count
-        _put(attributes, "gen_ai.request.tools.names", facts.tool_names or None)
+        _set(attributes, "gen_ai.request.tools.names", facts.tool_names or None)
     for name, value in (facts.details or {}).items():
-        # A session that the caller names is the conversation.
-        attributes.setdefault(_DETAILS[name].format(vendor=vendor), value)
+        key = _DETAILS.get(name)
+        if key is not None:
+            # A session that the caller names is the conversation, whatever the API calls one.
+            attributes.setdefault(key.format(vendor=vendor), value)
     return attributes | _common_attributes(fields)
 
 
 def _common_attributes(fields: Fields) -> _Attributes:
-    """Return what every span of a hierarchy carries (DESIGN, section 3); no `gen_ai.*`, which would make it a generation."""
+    """Return what every span of a trace carries; no `gen_ai.*`, which would make any of them a generation."""
     attributes: _Attributes = {}
-    _put(attributes, "user.id", fields.user)
-    _put(attributes, "session.id", fields.session_id)
-    _put(attributes, "trace.name", fields.trace_name)
-    _put(attributes, "trace.id", fields.trace_id)
+    _set(attributes, "user.id", fields.user)
+    _set(attributes, "session.id", fields.session_id)
+    _set(attributes, "trace.name", fields.trace_name)
+    _set(attributes, "trace.id", fields.trace_id)
     return attributes | metadata_attributes(fields.metadata) if fields.metadata else attributes
 
 
 def _response_attributes(facts: GenerationFacts) -> _Attributes:
     attributes: _Attributes = {}
     vendor = facts.server.vendor
-    _put(attributes, "gen_ai.response.id", facts.response_id or facts.generation_id)
+    # OpenRouter gives a failed call an id of its own in a header, and `/responses` one beside the response's.
+    _set(attributes, "gen_ai.response.id", facts.response_id or facts.generation_id)
     if facts.generation_id != (facts.response_id or facts.generation_id):
-        _put(attributes, "openrouter.generation_id", facts.generation_id)
-    _put(attributes, "gen_ai.response.model", facts.response_model)
-    _put(attributes, "gen_ai.response.finish_reasons", _finish_reasons(facts))
+        _set(attributes, "openrouter.generation_id", facts.generation_id)
+    _set(attributes, "gen_ai.response.model", facts.response_model)
+    _set(attributes, "gen_ai.response.finish_reasons", _finish_reasons(facts))
     if facts.first_chunk_ns is not None:
+        # In seconds, as the conventions' metric of the same name.
         attributes["gen_ai.response.time_to_first_chunk"] = facts.first_chunk_ns / 1e9
-    _put(attributes, f"{vendor}.response.service_tier", facts.response_service_tier)
-    _put(attributes, f"{vendor}.response.system_fingerprint", facts.system_fingerprint)
-    _put(attributes, "openrouter.provider_name", facts.serving_provider)
+    _set(attributes, f"{vendor}.response.service_tier", facts.response_service_tier)
+    _set(attributes, f"{vendor}.response.system_fingerprint", facts.system_fingerprint)
+    _set(attributes, "openrouter.provider_name", facts.serving_provider)
     native = [choice.native_finish_reason for choice in facts.choices if choice.native_finish_reason]
-    _put(attributes, "openrouter.native_finish_reasons", native or None)
-    _put(attributes, "gen_ai.response.tool_calls.count", facts.tool_call_count or None)
+    _set(attributes, "openrouter.native_finish_reasons", native or None)
+    _set(attributes, "gen_ai.response.tool_calls.count", facts.tool_call_count or None)
     for kind, count in Counter(call.kind for call in facts.server_calls).items():
         attributes[f"gen_ai.response.server_tool_calls.{kind}"] = count
-    _put(attributes, "gen_ai.request.retries", facts.retries)
+    _set(attributes, "gen_ai.request.retries", facts.retries)
     return attributes
 
 
@@ -229,9 +237,9 @@ def _finish_reasons(facts: GenerationFacts) -> Sequence[str] | None:
 
 def _failure_attributes(failure: Failure, vendor: str) -> _Attributes:
     attributes: _Attributes = {"error.type": failure.type}
-    _put(attributes, "http.response.status_code", failure.status_code)
-    _put(attributes, f"{vendor}.response.error.code", failure.code)
-    _put(attributes, f"{vendor}.response.request_id", failure.request_id)
+    _set(attributes, "http.response.status_code", failure.status_code)
+    _set(attributes, f"{vendor}.response.error.code", failure.code)
+    _set(attributes, f"{vendor}.response.request_id", failure.request_id)
     return attributes
 
 
@@ -244,12 +252,13 @@ def _exception(failure: Failure | None, error_text: str, time_ns: int) -> tuple[
     return (Event("exception", time_ns, attributes),)
 
 
-def _put(attributes: _Attributes, key: str, value: AttributeValue | None) -> None:
+def _set(attributes: _Attributes, key: str, value: AttributeValue | None) -> None:
     if value is not None:
         # Names and ids come from servers, too, which may send megabytes of them.
         attributes[key] = value[:MAX_VALUE_CHARACTERS] if isinstance(value, str) else value
 
 
+# A caller may give any object as a parameter: what the API would not take is no attribute. `bool` is an `int` to Python only.
 def _double(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 

@@ -10,10 +10,11 @@ Part: TypeAlias = dict[str, Any]
 """A part of a message, in the shape of the GenAI conventions."""
 
 _IMAGE_STARTS: Final = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "UklGR": "image/webp", "R0lGOD": "image/gif"}
-"""How the first bytes of images read in base64."""
-_KINDS: Final = frozenset({"audio", "image", "video"})
-_LONGEST_HEAD: Final = 1_024
+"""How the first bytes of images read in base64, by which their type is known when nobody states it."""
+_MODALITIES: Final = frozenset({"audio", "image", "video"})
+_MAX_HEAD_CHARS: Final = 1_024
 
+# A password in a link (`https://user:password@host`) is the host program's, and never ours to send.
 _USER: Final = re.compile(r"\A([a-zA-Z][a-zA-Z0-9+.-]{0,15}://)[^/?#@]*@")
 # AWS (versions 2 and 4), CloudFront, Google, Azure, Alibaba, Tencent, and what others call a secret
 _SIGNED: Final = re.compile(
@@ -45,23 +46,29 @@ def base64_size(data: str, start: int = 0) -> int:
 
 
 def image(data: str, mime_type: str | None = None, **more: object) -> Part:
-    """Describe an image in base64; its type is told by its first bytes when nobody says it."""
+    """Describe an image in base64.
+
+    Args:
+        data: the base64 text.
+        mime_type: None: told by the first bytes, if they are known.
+        more: further members of the part.
+    """
     if mime_type is None:
-        mime_type = next((kind for start, kind in _IMAGE_STARTS.items() if data.startswith(start)), None)
+        mime_type = next((image_type for start, image_type in _IMAGE_STARTS.items() if data.startswith(start)), None)
     return blob("image", mime_type, base64_size(data), **more)
 
 
 def inline(mime_type: str, size: int | None, modality: str | None = None) -> Part:
-    """Return the description of inline media of a type, which tells the modality unless that is given."""
-    kind = mime_type.partition("/")[0]
-    return blob(modality or (kind if kind in _KINDS else "document"), mime_type, size)
+    """Return the description of inline media of a type, whose first half tells the modality unless that is known."""
+    main_type = mime_type.partition("/")[0]
+    return blob(modality or (main_type if main_type in _MODALITIES else "document"), mime_type, size)
 
 
 def data_url(url: str, modality: str | None = None) -> Part | None:
     """Describe what a data URL carries, without copying it; None for any other text."""
     if url[:5].lower() != "data:":
         return None
-    start = url.find(",", 0, _LONGEST_HEAD) + 1
+    start = url.find(",", 0, _MAX_HEAD_CHARS) + 1
     if not start:
         return inline("text/plain", None, modality)
     mime_type, _, encoding = url[5 : start - 1].partition(";")
@@ -76,17 +83,18 @@ def unsigned(url: str) -> str:
     path, mark, query = url.partition("?")
     pairs = query.split("&")
     names = [unquote_plus(pair.partition("=")[0]).lower() for pair in pairs]
-    azure = _AZURE if "sig" in names else frozenset[str]()
-    kept = [pair for pair, name in zip(pairs, names, strict=True) if not (_SIGNED.match(name) or name in azure)]
-    if len(kept) < len(pairs):
-        mark, query = ("?", "&".join(kept)) if kept else ("", "")
+    # Two letters each: without a `sig` beside them they are anybody's.
+    azure_names = _AZURE if "sig" in names else frozenset[str]()
+    public = [pair for pair, name in zip(pairs, names, strict=True) if not (_SIGNED.match(name) or name in azure_names)]
+    if len(public) < len(pairs):
+        mark, query = ("?", "&".join(public)) if public else ("", "")
     if any(_SIGNED.match(pair.partition("=")[0].lower()) for pair in fragment.split("&")):
         hash_mark = fragment = ""
     return f"{path}{mark}{query}{hash_mark}{fragment}"
 
 
 def link(url: str, modality: str, **more: object) -> Part:
-    """Return a link without its signature, unless it carries the thing itself."""
+    """Return a link without its signature; of a data URL, which carries the media itself, their description."""
     described = data_url(url, modality) or {"type": "uri", "modality": modality, "uri": unsigned(url)}
     described.update({name: value for name, value in more.items() if value is not None})
     return described

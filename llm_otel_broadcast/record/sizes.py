@@ -10,13 +10,13 @@ _PART_SIZE: Final = 16
 _SCALARS: Final = frozenset({int, float, bool, type(None)})
 
 
-def text_size(value: Any) -> int:
+def text_size(value: object) -> int:
     """Return about how many characters the texts in a value hold, members of a client's models included.
 
     For the host's thread: at most 4,096 parts are looked at, nothing is called on anybody's object.
     """
     size, parts = 0, 0
-    pending = [value]
+    pending: list[Any] = [value]
     while pending and parts < _MAX_MEASURED_PARTS:
         item = pending.pop()
         parts += 1
@@ -27,6 +27,7 @@ def text_size(value: Any) -> int:
             pending.extend(islice(item.values(), _MAX_MEASURED_PARTS))
         elif kind is list or kind is tuple:
             pending.extend(item[:_MAX_MEASURED_PARTS])
+        # Not by `dir`, `vars` or a model's own methods: each of them may run the program's code.
         elif kind not in _SCALARS and not isinstance(item, type):
             pending += [item.__dict__] if hasattr(item, "__dict__") else []
             extra = getattr(item, "__pydantic_extra__", None) if hasattr(kind, "model_fields") else None

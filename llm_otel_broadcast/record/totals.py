@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from typing import Final, NamedTuple
 
-_PATIENCE: Final = 0.1
+_FOLD_TIMEOUT_S: Final = 0.1
 
 
 class Spent(NamedTuple):
@@ -36,14 +36,14 @@ class Totals:
         self._new.append(spent)
         self._fold(0)
 
-    def _fold(self, patience: float) -> None:
-        """Take in what is new; where another is at it, that one does, or who comes next."""
-        if not (self._adding.acquire(timeout=patience) if patience else self._adding.acquire(blocking=False)):
+    def _fold(self, timeout_s: float) -> None:
+        """Add up what is new, unless another thread is adding for longer than this: then that one, or the next, does."""
+        if not (self._adding.acquire(timeout=timeout_s) if timeout_s else self._adding.acquire(blocking=False)):
             return
         try:
             while self._new:
-                one = self._new.popleft()
-                for name, value in zip(Spent._fields, one, strict=True):
+                spent = self._new.popleft()
+                for name, value in zip(Spent._fields, spent, strict=True):
                     if value is not None:
                         self._sums[name] = self._sums.get(name, 0) + value
                 self._calls += 1
@@ -53,10 +53,10 @@ class Totals:
     @property
     def calls(self) -> int:
         """How many generations have been added."""
-        self._fold(_PATIENCE)
+        self._fold(_FOLD_TIMEOUT_S)
         return self._calls
 
-    def told(self) -> dict[str, float]:
+    def sums(self) -> dict[str, float]:
         """Return `calls` and what is known of the rest, by the names of `Spent`; nothing where there is no generation."""
         calls = self.calls
         return {"calls": calls, **self._sums} if calls else {}

@@ -320,7 +320,7 @@ GROUPS = st.lists(
 @given(GROUPS, st.dictionaries(st.sampled_from(FIELDS), st.lists(VALUES, max_size=2).map(tuple)))
 def test_any_rules_decide_on_any_facts_without_an_error(groups, facts):
     reason = selection(filter_rules={"groups": groups}).reason_against(
-        Candidate("key", failed=False, api_keys=frozenset(), facts=lambda field: facts.get(field, ()))
+        Candidate("key", failed=False, api_keys=frozenset(), values=lambda field: facts.get(field, ()))
     )
     assert reason in (None, "filtered")
 

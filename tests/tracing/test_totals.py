@@ -178,7 +178,7 @@ def test_an_endless_block_takes_no_more_memory_for_every_call():
     sums = Totals()
     for _ in range(1_000):
         sums.add(Spent(1, None, 0.5))
-    assert sums.told() == {"calls": 1_000, "input_tokens": 1_000, "cost": 500.0}
+    assert sums.sums() == {"calls": 1_000, "input_tokens": 1_000, "cost": 500.0}
     assert len(sums._new) == 0
 
 
@@ -187,4 +187,4 @@ def test_adding_in_a_finalizer_on_top_of_another_addition_loses_nothing():
     assert sums._adding.acquire(blocking=False)  # as if this very thread were in the middle of an addition
     sums.add(Spent(1, 1, None))
     sums._adding.release()
-    assert sums.told() == {"calls": 1, "input_tokens": 1, "output_tokens": 1}
+    assert sums.sums() == {"calls": 1, "input_tokens": 1, "output_tokens": 1}

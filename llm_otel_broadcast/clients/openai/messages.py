@@ -37,10 +37,12 @@ _TEXTS: Final = frozenset({"text", "input_text", "output_text", "summary_text", 
 _THINKING: Final = frozenset({"reasoning", "reasoning.summary", "reasoning.text", "thinking"})
 """Parts of a message that are reasoning: Mistral's and Anthropic's, and OpenRouter's `reasoning_details`."""
 _TEXT_MEMBERS: Final = ("text", "thinking", "reasoning", "content", "summary")
+# Members of an item that say which one it is, or that only the provider can read.
 _NO_DETAIL: Final = frozenset({"id", "call_id", "type", "status", "result", "encrypted_content", "fingerprint"})
 _NO_ARGUMENTS: Final = _NO_DETAIL | {"caller", "created_by", "environment", "execution", *ORIGINS}
+# Bounds what a few small lists with shared parts may become: they can stand for millions of elements.
 _MAX_PARTS: Final = 400_000
-_MAX_PARTS_OF_ONE: Final = 100_000
+_MAX_PARTS_PER_VALUE: Final = 100_000
 _SECRETS: Final = frozenset({"authorization", "headers"})
 """What the definition of a remote tool carries for the provider alone."""
 
@@ -57,8 +59,8 @@ def content_of(record: Generation) -> Content:
 
 def input_messages(messages: Sequence[object]) -> list[Part]:
     """Return the request's messages: role, parts and, if given, name. An item of the responses API is a message of its own."""
-    made = (_item_or_message(message) for message in _plain_each(messages))
-    return [message for message in made if message is not None]
+    neutral = (_item_or_message(message) for message in _plain_each(messages))
+    return [message for message in neutral if message is not None]
 
 
 def tool_definitions(tools: Sequence[object]) -> list[Part]:
@@ -66,80 +68,86 @@ def tool_definitions(tools: Sequence[object]) -> list[Part]:
     return [_tool(tool) for tool in _plain_each(tools)]
 
 
-def _plain_each(things: Sequence[object]) -> list[Any]:
-    """Return each as JSON's own types, the newest first served where there are too many parts in all of them together."""
-    left = _MAX_PARTS
-    made: list[Any] = []
-    for thing in reversed(list(things)):
-        budget = Budget(nodes=min(_MAX_PARTS_OF_ONE, left))
-        before = budget.nodes
-        made.append(plain(thing, budget))
-        left = max(0, left - (before - budget.nodes))
-    made.reverse()
-    return made
+def _plain_each(values: Sequence[object]) -> list[Any]:
+    """Return each value as JSON's own types. The newest comes first where there are too many parts in all of them together."""
+    budget_left = _MAX_PARTS
+    plain_values: list[Any] = []
+    for value in reversed(list(values)):
+        allowance = min(_MAX_PARTS_PER_VALUE, budget_left)
+        budget = Budget(nodes=allowance)
+        plain_values.append(plain(value, budget))
+        budget_left = max(0, budget_left - (allowance - budget.nodes))
+    plain_values.reverse()
+    return plain_values
 
 
-def _item_or_message(given: Any) -> Part | None:
-    if not isinstance(given, Mapping):
-        return _message(given)
-    kind = given.get("type")
-    if "role" in given and "content" in given:
-        return _message(given)
-    if kind == "message" or (kind is None and "id" not in given):
-        return _message(given)
-    return _item(str(kind or "item_reference"), given)
+def _item_or_message(value: Any) -> Part | None:
+    if not isinstance(value, Mapping):
+        return _message(value)
+    item_type = value.get("type")
+    # The responses API takes messages without a type, and a reference to an item by its id alone.
+    if "role" in value and "content" in value:
+        return _message(value)
+    if item_type == "message" or (item_type is None and "id" not in value):
+        return _message(value)
+    return _item(str(item_type or "item_reference"), value)
 
 
-def _item(kind: str, item: Mapping[str, Any]) -> Part | None:
+def _item(item_type: str, item: Mapping[str, Any]) -> Part | None:
     """Return an item of the responses API that is no message; None for reasoning that only the provider can read."""
     identity = item.get("call_id") or item.get("id")
     if waits_for_caller(item):
-        return {"role": "assistant", "parts": [_waiting_call(kind, item, identity)]}
-    if is_output(kind):
-        return {"role": "tool", "parts": [_returned(kind, item, identity)]}
-    if kind == APPROVAL_RESPONSE:
+        return {"role": "assistant", "parts": [_waiting_call(item_type, item, identity)]}
+    if is_output(item_type):
+        return {"role": "tool", "parts": [_returned(item_type, item, identity)]}
+    if item_type == APPROVAL_RESPONSE:
         answer = {name: item[name] for name in ("approve", "reason") if item.get(name) is not None}
         part = {"type": "tool_call_response", "id": item.get("approval_request_id"), "response": answer}
         return {"role": "tool", "parts": [part]}
-    if kind == "reasoning":
-        texts = [text for name in ("summary", "content") for part in _listed(item.get(name)) if (text := _within(part))]
+    if item_type == "reasoning":
+        parts_of_item = [part for name in ("summary", "content") for part in _listed(item.get(name))]
+        texts = filter(None, map(_text_within, parts_of_item))
         parts = [{"type": "reasoning", "content": text} for text in texts]
         return {"role": "assistant", "parts": parts} if parts else None
-    if is_server_call(kind):
-        call = server_call_part(ServerCall(tool_of(kind), identity, item.get("status"), _details(item, _NO_DETAIL)))
-        drawn = item.get("result") if kind == "image_generation_call" else None
-        shown = [media.image(str(drawn), f"image/{item.get('output_format') or 'png'}")] if drawn else []
-        return {"role": "assistant", "parts": [call, *shown]}
-    told = {name: _described(value) for name, value in item.items() if name not in ("role", "encrypted_content")}
-    return {"role": item.get("role") or "user", "parts": [{**told, "type": kind}]}
+    if is_server_call(item_type):
+        details = _details(item, _NO_DETAIL)
+        call = server_call_part(ServerCall(tool_of(item_type), identity, item.get("status"), details))
+        image_data = item.get("result") if item_type == "image_generation_call" else None
+        image_type = f"image/{item.get('output_format') or 'png'}"
+        images = [media.image(str(image_data), image_type)] if image_data else []
+        return {"role": "assistant", "parts": [call, *images]}
+    # An item of a type that is newer than this file, as it is.
+    members = {name: _described(value) for name, value in item.items() if name not in ("role", "encrypted_content")}
+    return {"role": item.get("role") or "user", "parts": [{**members, "type": item_type}]}
 
 
-def _waiting_call(kind: str, item: Mapping[str, Any], identity: object) -> Part:
+def _waiting_call(item_type: str, item: Mapping[str, Any], identity: object) -> Part:
     """Return a call that the caller had to run; a built-in tool's arguments are the members that say what to do."""
-    is_function = kind in FUNCTION_CALLS
+    is_function = item_type in FUNCTION_CALLS
     arguments = item.get("arguments", item.get("input"))
     if arguments is None and not is_function:
         arguments = _details(item, _NO_ARGUMENTS)
     origin = {name: item[name] for name in ORIGINS if item.get(name)}
-    name = item.get("name") or (None if is_function else tool_of(kind))
+    name = item.get("name") or (None if is_function else tool_of(item_type))
     return {**tool_call_part(identity, name, arguments), **origin}
 
 
-def _returned(kind: str, item: Mapping[str, Any], identity: object) -> Part:
+def _returned(item_type: str, item: Mapping[str, Any], identity: object) -> Part:
     """Return what a tool returned; a built-in one may say it in members of its own (`tools`, `status`)."""
     output = item.get("output")
     if output is None:
         answer: Any = _details(item, _NO_DETAIL - {"result"})
     else:
         answer = _part(output) if isinstance(output, Mapping) else _flat(output)
-    if kind == "program_output" or item.get("execution") == "server":
-        told = {"type": tool_of(kind), **(answer if isinstance(answer, Mapping) else {"output": answer})}
-        return {"type": "server_tool_call_response", "id": identity, "server_tool_call_response": told}
+    if item_type == "program_output" or item.get("execution") == "server":
+        members = answer if isinstance(answer, Mapping) else {"output": answer}
+        response = {"type": tool_of(item_type), **members}
+        return {"type": "server_tool_call_response", "id": identity, "server_tool_call_response": response}
     return {"type": "tool_call_response", "id": identity, "response": answer}
 
 
-def _details(item: Mapping[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
-    return {name: _described(value) for name, value in item.items() if name not in left_out and value not in (None, [])}
+def _details(item: Mapping[str, Any], omitted: frozenset[str]) -> dict[str, Any]:
+    return {name: _described(value) for name, value in item.items() if name not in omitted and value not in (None, [])}
 
 
 def _message(message: Any) -> Part:
@@ -152,21 +160,22 @@ def _message(message: Any) -> Part:
         parts.append({"type": "tool_call_response", "id": message.get("tool_call_id"), "response": _flat(content)})
     else:
         parts += _parts(content)
-        parts += _spoken(message.get("audio"))
+        parts += _audio_parts(message.get("audio"))
         parts += [_part(image) for image in _mappings(message.get("images"))]
         parts += refusal_parts(message.get("refusal"))
         parts += [_call(call) for call in _mappings(message.get("tool_calls"))]
-        legacy = message.get("function_call")
-        if isinstance(legacy, Mapping):
-            parts.append(tool_call_part(None, legacy.get("name"), legacy.get("arguments")))
-    named = {"name": message["name"]} if message.get("name") else {}
-    return {"role": role, "parts": parts, **named}
+        # The functions API, which tools have replaced.
+        function_call = message.get("function_call")
+        if isinstance(function_call, Mapping):
+            parts.append(tool_call_part(None, function_call.get("name"), function_call.get("arguments")))
+    name = {"name": message["name"]} if message.get("name") else {}
+    return {"role": role, "parts": parts, **name}
 
 
 def _reasoning(message: Mapping[str, Any]) -> list[Part]:
     """Return the reasoning that is sent back, once: gateways give the same text under several names."""
-    texts = (_within(message.get(name)) for name in _REASONING)
-    text = next(filter(None, texts), "") or "".join(_within(part) for part in _listed(message.get("reasoning_details")))
+    texts = (_text_within(message.get(name)) for name in _REASONING)
+    text = next(filter(None, texts), "") or "".join(map(_text_within, _listed(message.get("reasoning_details"))))
     return [{"type": "reasoning", "content": text}] if text else []
 
 
@@ -181,51 +190,52 @@ def _parts(content: Any) -> list[Part]:
 def _part(part: Any) -> Part:
     if not isinstance(part, Mapping):
         return text_part(part)
-    kind = part.get("type")
-    if not isinstance(kind, str):  # a caller may say anything
-        kind = None
-    if kind in _TEXTS or kind in _THINKING:
-        return text_part(part.get("text")) if kind in _TEXTS else {"type": "reasoning", "content": _within(part)}
-    if kind == "refusal":
-        return {"type": "refusal", "content": part.get("refusal")}
-    if kind in _LINKS:
-        return media.link(_target(part.get(str(kind))), _LINKS[str(kind)])
-    if kind in ("input_image", "computer_screenshot"):
+    stated_type = part.get("type")
+    # A caller may put anything there.
+    part_type = stated_type if isinstance(stated_type, str) else ""
+    if part_type in _TEXTS:
+        return text_part(part.get("text"))
+    if part_type in _THINKING or part_type == "refusal":
+        is_refusal = part_type == "refusal"
+        text = part.get("refusal") if is_refusal else _text_within(part)
+        return {"type": "refusal" if is_refusal else "reasoning", "content": text}
+    if part_type in _LINKS:
+        return media.link(_url_of(part.get(part_type)), _LINKS[part_type])
+    if part_type in ("input_image", "computer_screenshot"):
         return _input_image(part)
-    if kind == "input_audio":
+    if part_type == "input_audio":
         audio = _mapping(part.get("input_audio"))
-        return media.blob(
-            "audio", f"audio/{audio.get('format') or 'unknown'}", media.base64_size(str(audio.get("data") or ""))
-        )
-    if kind in ("file", "input_file"):
+        size = media.base64_size(str(audio.get("data") or ""))
+        return media.blob("audio", f"audio/{audio.get('format') or 'unknown'}", size)
+    if part_type in ("file", "input_file"):
         return _file(_mapping(part.get("file")) or part)
-    return {**_described(part), "type": kind or "unknown"}
+    return {**_described(part), "type": part_type or "unknown"}
 
 
-def _is_unreadable(part: Any) -> bool:
+def _is_unreadable(part: object) -> bool:
     return isinstance(part, Mapping) and part.get("type") in ("redacted_thinking", "reasoning.encrypted")
 
 
-def _within(value: Any) -> str:
+def _text_within(value: object) -> str:
     """Return the text of what should be one, and may be a part or a list of parts with the text further down."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return "".join(map(_within, value))
+        return "".join(map(_text_within, value))
     if not isinstance(value, Mapping) or value.get("type") == "reasoning.encrypted":
         return ""
-    return next((text for name in _TEXT_MEMBERS if (text := _within(value.get(name)))), "")
+    return next((text for name in _TEXT_MEMBERS if (text := _text_within(value.get(name)))), "")
 
 
 def _input_image(part: Mapping[str, Any]) -> Part:
     url = part.get("image_url")
     if url:
-        return media.link(_target(url), "image")
+        return media.link(_url_of(url), "image")
     return {"type": "file", "modality": "image", "file_id": part.get("file_id")}
 
 
-def _target(target: Any) -> str:
-    return target if isinstance(target, str) else str(_mapping(target).get("url") or "")
+def _url_of(link: object) -> str:
+    return link if isinstance(link, str) else str(_mapping(link).get("url") or "")
 
 
 def _file(file: Mapping[str, Any]) -> Part:
@@ -233,6 +243,7 @@ def _file(file: Mapping[str, Any]) -> Part:
     data = str(file.get("file_data") or file.get("file_url") or "")
     if not data:
         return {"type": "file", "modality": "document", "file_id": file.get("file_id"), **name}
+    # Gateways take a link where OpenAI takes the data.
     if data.startswith(("http://", "https://")):
         return {**media.link(data, "document"), **name}
     described = media.data_url(data, "document")
@@ -248,19 +259,22 @@ def _described(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     data = value.get("data")
-    if value.get("type") == "base64" and isinstance(data, str):  # Anthropic's way, which gateways take too
+    # Anthropic's way, which gateways take too.
+    if value.get("type") == "base64" and isinstance(data, str):
         return media.inline(str(value.get("media_type") or "application/octet-stream"), media.base64_size(data))
     return {key: _described(item) for key, item in value.items()}
 
 
-def _spoken(audio: Any) -> list[Part]:
+def _audio_parts(audio: object) -> list[Part]:
     """Return an earlier answer in audio, named by its id or sent back whole."""
-    said = _mapping(audio)
-    data, transcript = said.get("data"), said.get("transcript")
+    members = _mapping(audio)
+    data, transcript, audio_id = members.get("data"), members.get("transcript"), members.get("id")
     parts = [text_part(transcript)] if transcript else []
     if isinstance(data, str):
-        return [*parts, media.blob("audio", None, media.base64_size(data), id=said.get("id"))]
-    return [*parts, {"type": "file", "modality": "audio", "file_id": said["id"]}] if said.get("id") else parts
+        parts.append(media.blob("audio", None, media.base64_size(data), id=audio_id))
+    elif audio_id:
+        parts.append({"type": "file", "modality": "audio", "file_id": audio_id})
+    return parts
 
 
 def _flat(content: Any) -> Any:
@@ -284,30 +298,31 @@ def _tool(tool: Any) -> Part:
     if not isinstance(tool, Mapping):
         return {"type": "unknown", "name": "unknown", "definition": tool}
     members = dict(tool)
+    # The address of a remote tool may carry its key.
     if isinstance(members.get("server_url"), str):
         members["server_url"] = media.unsigned(members["server_url"])
-    kind = members.pop("type", None)
-    if not isinstance(kind, str):
-        only = next(iter(members), None) if len(members) == 1 else None
-        kind = only if only and isinstance(members[only], Mapping) else "function"
-    inner = members.get(kind)
-    if isinstance(inner, Mapping):
-        members = {**{name: value for name, value in members.items() if name != kind}, **inner}
+    tool_type = members.pop("type", None)
+    if not isinstance(tool_type, str):
+        single = next(iter(members), None) if len(members) == 1 else None
+        tool_type = single if single and isinstance(members[single], Mapping) else "function"
+    definition = members.get(tool_type)
+    if isinstance(definition, Mapping):
+        members = {**{name: value for name, value in members.items() if name != tool_type}, **definition}
         members.pop("type", None)
-    name = members.pop("name", None) or kind
-    return {"type": kind, "name": name, **{key: value for key, value in members.items() if key not in _SECRETS}}
+    name = members.pop("name", None) or tool_type
+    return {"type": tool_type, "name": name, **{key: value for key, value in members.items() if key not in _SECRETS}}
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
+def _mappings(value: object) -> list[Mapping[str, Any]]:
     return [item for item in _listed(value) if isinstance(item, Mapping)]
 
 
-def _listed(value: Any) -> list[Any]:
-    """Return a list, and one thing where a list belongs as a list of it."""
+def _listed(value: object) -> list[Any]:
+    """Return a list as it is, any other value where a list belongs as a list of it."""
     if isinstance(value, list):
         return value
     return [] if value is None else [value]
