@@ -153,19 +153,15 @@ class Probing:
             if answer.status is not None or is_taken(answer):
                 self.trace_id = trace_id
             if is_taken(answer):
-                return _exported(destination) or describe_acceptance(destination, answer, encoding)
-            raise StepError(_unexported(destination, answer) or describe_refusal(destination, answer, encoding))
+                if destination.exporter is not None:
+                    return f"{type(destination.exporter).__name__} reported success"
+                return describe_acceptance(destination, answer, encoding)
+            if destination.exporter is not None:
+                raise StepError(f"{answer.message}{_of_grpc(destination)}")
+            raise StepError(describe_refusal(destination, answer, encoding))
 
         step, failure = timed(name, action)
         return step, failure, probes[0] if probes else None
-
-
-def _exported(destination: Destination) -> str:
-    return "" if destination.exporter is None else f"{type(destination.exporter).__name__} reported success"
-
-
-def _unexported(destination: Destination, answer: Answer) -> str:
-    return "" if destination.exporter is None else f"{answer.message}{_of_grpc(destination)}"
 
 
 def _raised(destination: Destination, error: BaseException) -> str:

@@ -229,8 +229,11 @@ class Worker(ABC):
             # A flush, and a full batch, wait for nobody.
             if rings[0] == "record" and self._batch_delay and not stopping.is_set():
                 wait_for_company(bell, rings, self._batch_delay)
+            # A thread of another kind goes on: who waits for an answer asks that one.
             if bell is not self._bell:
-                self._make_way(processor, rings)
+                for ticket in (ring for ring in rings if not isinstance(ring, str)):
+                    ticket.put(False)  # noqa: FBT003  # the queue's own signature
+                self._leave(processor)
                 return
             # Before what it asks for is taken from the queue: a flush that comes from here on sets it again.
             self._hurried.clear()
@@ -249,12 +252,6 @@ class Worker(ABC):
                 for ticket in tickets:
                     ticket.put(is_flushed)
         processor.close()
-
-    def _make_way(self, processor: BatchProcessor, rings: list[str | Ticket]) -> None:
-        """End, as a thread of another kind goes on; who waits for an answer asks that one."""
-        for ticket in (ring for ring in rings if not isinstance(ring, str)):
-            ticket.put(False)  # noqa: FBT003  # the queue's own signature
-        self._leave(processor)
 
     def _drain(self) -> None:
         processor = self._processor
