@@ -86,7 +86,6 @@ def _read(reader: RecordReader, item: Item) -> Unreadable | None:
     # One odd record must not take its neighbours along.
     with Caught() as caught:
         record.settle()
-        # A recorder is handed nothing else; enclosing spans and those of others go to destinations alone.
         if isinstance(record, Generation):
             reader.read(record)
         return None

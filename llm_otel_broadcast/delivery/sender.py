@@ -104,12 +104,10 @@ class Sender:
             if isinstance(record, EnclosingSpan):
                 return self._render_enclosing_span(parts, item, record)
             record.settle()
-            # On this thread, as it parses bodies and runs the program's own functions: privacy, rules, `on_generation`.
             spans = parts.render(record)
             if isinstance(spans, LeftOut):
                 return spans
             item.spans = spans
-            # A root goes out with the first generation below it, so that a backend never has one without the other.
             item.enclosing_spans = [
                 parts.enclosing_span(due, due.fields or record.fields)
                 for due in self._sent_spans.due(record.enclosing_spans)
