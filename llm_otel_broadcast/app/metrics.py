@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final, cast
 
@@ -70,7 +69,11 @@ class AppMetrics:
         if provider is None:
             return
         if provider is not self._provider:
-            self._make(provider.get_meter(SCOPE_NAME, self._version))
+            meter = provider.get_meter(SCOPE_NAME, self._version)
+            self._histograms = {name: _histogram(meter, *row) for name, row in _HISTOGRAMS.items()}
+            self._cost = meter.create_counter(
+                "gen_ai.client.cost", unit="USD", description="What GenAI operations cost."
+            )
             self._provider = provider
         attributes = _attributes(record)
         ended = {**attributes, "error.type": record.failure.type} if record.failure else attributes
@@ -79,14 +82,13 @@ class AppMetrics:
             self._histograms["first_chunk"].record(record.first_chunk_ns / 1e9, attributes)
         for previous_ns, next_ns in pairwise(record.chunk_times or ()):
             self._histograms["chunk"].record((next_ns - previous_ns) / 1e9, attributes)
-        for kind, count in _tokens(record):
-            self._histograms["tokens"].record(count, {**attributes, "gen_ai.token.type": kind})
+        if record.usage is not None:
+            counts = {"input": record.usage.input_tokens, "output": record.usage.output_tokens}
+            for token_type, count in counts.items():
+                if count is not None:
+                    self._histograms["tokens"].record(count, {**attributes, "gen_ai.token.type": token_type})
         if cost is not None and self._cost is not None:
             self._cost.add(cost.total, attributes)
-
-    def _make(self, meter: Meter) -> None:
-        self._histograms = {name: _histogram(meter, *row) for name, row in _HISTOGRAMS.items()}
-        self._cost = meter.create_counter("gen_ai.client.cost", unit="USD", description="What GenAI operations cost.")
 
 
 def _histogram(meter: Meter, name: str, unit: str, description: str, buckets: list[float]) -> Histogram:
@@ -114,10 +116,3 @@ def _attributes(record: Generation) -> dict[str, str | int]:
         for name, value in attributes.items()
         if value is not None
     }
-
-
-def _tokens(record: Generation) -> Iterable[tuple[str, int]]:
-    if record.usage is None:
-        return ()
-    counts = (("input", record.usage.input_tokens), ("output", record.usage.output_tokens))
-    return [(kind, count) for kind, count in counts if count is not None]

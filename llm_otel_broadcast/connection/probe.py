@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from llm_otel_broadcast.connection.remedies import Remedy, remedies
 from llm_otel_broadcast.connection.report import Step, StepError, timed
 from llm_otel_broadcast.connection.time_limit import within
-from llm_otel_broadcast.connection.verdict import briefly, is_taken, refused, taken
+from llm_otel_broadcast.connection.verdict import describe_acceptance, describe_refusal, is_taken, summarize_refusal
 from llm_otel_broadcast.delivery.sender import Exchange, post
 from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.span_data import KIND_INTERNAL, SpanData
@@ -117,7 +117,7 @@ class Probing:
             self._trials_left -= 1
             changed = replace(destination, **remedy.changes)  # type: ignore[arg-type]
             step, _, probed = self._probe("try", changed)
-            result = step.detail if step.ok or probed is None else briefly(probed.answer)
+            result = step.detail if step.ok or probed is None else summarize_refusal(probed.answer)
             yield replace(step, detail=f"{remedy.label}: {result}")
             if probed is not None and self._helped(probed.answer, changes, remedy, answer):
                 return
@@ -153,19 +153,15 @@ class Probing:
             if answer.status is not None or is_taken(answer):
                 self.trace_id = trace_id
             if is_taken(answer):
-                return _exported(destination) or taken(destination, answer, encoding)
-            raise StepError(_unexported(destination, answer) or refused(destination, answer, encoding))
+                if destination.exporter is not None:
+                    return f"{type(destination.exporter).__name__} reported success"
+                return describe_acceptance(destination, answer, encoding)
+            if destination.exporter is not None:
+                raise StepError(f"{answer.message}{_of_grpc(destination)}")
+            raise StepError(describe_refusal(destination, answer, encoding))
 
         step, failure = timed(name, action)
         return step, failure, probes[0] if probes else None
-
-
-def _exported(destination: Destination) -> str:
-    return "" if destination.exporter is None else f"{type(destination.exporter).__name__} reported success"
-
-
-def _unexported(destination: Destination, answer: Answer) -> str:
-    return "" if destination.exporter is None else f"{answer.message}{_of_grpc(destination)}"
 
 
 def _raised(destination: Destination, error: BaseException) -> str:

@@ -96,7 +96,7 @@ def _send(destination: Destination, record: Generation) -> Answer:
 
 
 def _record() -> Generation:
-    """Return a chat of a second and a half that has just ended."""
+    """Return a chat of a second and a half that has just ended, with a root and a span around it."""
     end = time.time_ns()
     record = Generation("chat", "chat_completions")
     record.trace_id, record.span_id = secrets.randbits(128) or 1, secrets.randbits(64) or 1
@@ -110,12 +110,6 @@ def _record() -> Generation:
         metadata={"environment": "test", "source": "send-test-trace", "test": True},
     )
     record.server = Server("openrouter", "openrouter.ai", is_openrouter=True)
-    _fill(record)
-    _enclose(record, end)
-    return record
-
-
-def _fill(record: Generation) -> None:
     record.request_model = record.response_model = "openai/gpt-4o"
     record.parameters = {"temperature": 0.7, "max_tokens": 150}
     record.wants_content = True
@@ -123,10 +117,6 @@ def _fill(record: Generation) -> None:
     record.choices = [Choice(finish_reason="stop")]
     record.response_id = f"gen-test-{record.span_id:016x}"
     record.usage = Usage(**_USAGE, **_COST)  # type: ignore[arg-type]
-
-
-def _enclose(record: Generation, end: int) -> None:
-    """Put the root and a span around it."""
     root = EnclosingSpan(_NAME, record.trace_id, secrets.randbits(64) or 1, 0, record.start_ns - _SECOND_NS // 10)
     span = EnclosingSpan(
         str(record.fields.span_name),
@@ -139,3 +129,4 @@ def _enclose(record: Generation, end: int) -> None:
     record.enclosing_spans = (root, span)
     root.end_ns = span.end_ns = record.end_ns = end
     record.ended = True
+    return record

@@ -26,7 +26,7 @@ def is_taken(answer: Answer) -> bool:
     return answer.kind == "ok" and not answer.rejected
 
 
-def taken(destination: Destination, answer: Answer, encoding: str) -> str:
+def describe_acceptance(destination: Destination, answer: Answer, encoding: str) -> str:
     """Say how the span was taken; a warning of the server's included."""
     switched = _JSON_REFUSED if destination.encoding == "auto" and encoding == "protobuf" else ""
     packed = ", gzip" if destination.compression == "gzip" else ""
@@ -34,7 +34,7 @@ def taken(destination: Destination, answer: Answer, encoding: str) -> str:
     return f"{answer.status}, taken as {_NAMES[encoding]}{packed}{switched}{warning}"
 
 
-def refused(destination: Destination, answer: Answer, encoding: str) -> str:
+def describe_refusal(destination: Destination, answer: Answer, encoding: str) -> str:
     """Say why the span was not taken, and what can be done."""
     if answer.kind == "ok":
         return f"{answer.status}, but the span was rejected{_quoted(answer.message)}"
@@ -50,7 +50,7 @@ def refused(destination: Destination, answer: Answer, encoding: str) -> str:
     return status + (f": {advice}{wait}" if advice else "") + _quoted(answer.excerpt)
 
 
-def briefly(answer: Answer) -> str:
+def summarize_refusal(answer: Answer) -> str:
     """Say in a few words why a span was not taken."""
     if answer.status is None:
         return answer.excerpt or answer.message
@@ -75,10 +75,10 @@ def _advice(destination: Destination, answer: Answer, encoding: str) -> str:
         return f"it does not take {_NAMES[encoding]}{packed}"
     # Some backends answer 404 to a project, dataset or index that a header names and that does not exist.
     if status == _NOT_FOUND and urlsplit(destination.endpoint or "").path.endswith(TRACES_PATH):
-        named = (
+        header_names = (
             f", and does what the headers name exist ({', '.join(destination.headers)})" if destination.headers else ""
         )
-        return f"the path is the usual one: does it take OTLP/HTTP there{named}?"
+        return f"the path is the usual one: does it take OTLP/HTTP there{header_names}?"
     if status in _HEADER_WANTED:
         return probe_advice(status) + _of_preset(destination, answer.excerpt)
     return probe_advice(status)

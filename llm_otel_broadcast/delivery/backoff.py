@@ -33,6 +33,7 @@ class Backoff:
         # By chance in part, so that many processes do not come back to a restarted backend in one moment.
         pause = delay(self._failures, retry_after, random)
         self._failures += 1
+        # `Retry-After` (RFC 9110, section 10.2.3) is the server's word; the pauses of our own are a guess.
         self.is_asked = retry_after is not None
         self._last_failure = time.monotonic()
         self._not_before = self._last_failure + pause
@@ -56,6 +57,7 @@ class Backoff:
 
     def may_be_early(self) -> bool:
         """Return whether a flush may cut the pause short: the first time, and then not at each call."""
+        # Serverless handlers flush after each call, and would otherwise turn backing off into hammering.
         if self._was_early and time.monotonic() - self._last_failure < _EARLY_INTERVAL_S:
             return False
         self._was_early = True

@@ -66,6 +66,7 @@ class Broadcaster:
         remaining = iter(self.lanes)
         try:
             self._start_what_does_not_run()
+            # One iterator for both loops: a lane that has the record does not get it twice.
             for lane in remaining:
                 lane.put(record)
         except BaseException:
@@ -96,6 +97,7 @@ class Broadcaster:
     def put(self, record: Generation) -> None:
         """Hand a finished record over. Takes microseconds, waits for nobody. After `stop` it is counted as dropped."""
         self._put(record)
+        # Whether the app has a meter provider was asked when the call began.
         if record.is_measured and self._metrics is not None:
             if not self._metrics.is_running:
                 self._start((self._metrics,))
@@ -164,6 +166,7 @@ class Broadcaster:
 
     def after_fork(self) -> None:
         """In a child process: begin anew; what was queued belongs to the parent."""
+        # A thread of the parent's may have been in the middle of starting others; it is not there.
         self._late_s = None
         self._starting = self._has_begun = False
         for worker in self.workers:

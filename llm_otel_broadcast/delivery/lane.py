@@ -34,6 +34,7 @@ class Lane(Worker):
         *,
         closes: bool = False,
     ) -> None:
+        # Before the thread's parts are made, which need both.
         self._make_parts = make_parts
         self.sent_spans = SentSpans() if sent_spans is None else sent_spans
         super().__init__(name, batch_delay, max_bytes, closes=closes)
@@ -52,6 +53,7 @@ class Lane(Worker):
 
     def status(self) -> DestinationStatus:
         """Return the destination's books."""
+        # Who only looks at the figures finds out as well that the thread is stuck.
         self._replace_blocked()
         parts = self._sender.parts
         withheld = 0 if parts is None else parts.withheld()

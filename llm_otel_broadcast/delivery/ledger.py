@@ -71,6 +71,7 @@ class Books:
         self.failing = False
         self._unlogged: deque[tuple[str, int, str]] = deque()
         """Drops for `log_drops`: reason, count, message."""
+        # One warning a reason and outage; `status()` counts the rest.
         self._logged_reasons: set[str] = set()
 
     def status(self, queued_records: int, queued_bytes: int, withheld: int = 0) -> DestinationStatus:
@@ -91,6 +92,7 @@ class Books:
 
     def drop(self, reason: str, count: int, message: str = "", *, is_logged: bool = False) -> None:
         """Count dropped records; the first ones of a reason are noted for `log_drops`, unless the caller logs them."""
+        # `+=` on a counter is not one step: only under the queue's lock.
         self.dropped[reason] += count
         if message:
             self.last_error = message
@@ -119,6 +121,7 @@ class Books:
 
     def log_drops(self) -> None:
         """Log what was noted. Not for use under the lock."""
+        # A deque, as taking from it needs no lock; a log handler of the program's may come back to us from here.
         while self._unlogged:
             try:
                 reason, count, message = self._unlogged.popleft()
@@ -127,6 +130,7 @@ class Books:
                 return
             detail = f": {message}" if message else ""
             text = f"{count} generation(s) dropped ({reason}{detail})"
+            # Not "dropped": who reads that sends it again, and has it twice.
             if reason == UNANSWERED:
                 text = f"no answer for {count} generation(s) before sending ended: they may have arrived"
             self._log(logging.WARNING, f"{text}. status() counts further ones.")

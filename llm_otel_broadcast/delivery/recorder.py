@@ -29,7 +29,8 @@ class Recorder(Worker):
         super().__init__(name, batch_delay, max_bytes)
 
     def _new_processor(self, stopping: Event, hurried: Event) -> BatchProcessor:
-        del stopping, hurried  # nothing here waits
+        # Nothing here waits for a server.
+        del stopping, hurried
         return _Reading(self._queue, self._watch, self._make_reader)
 
 
@@ -43,12 +44,15 @@ class _Reading:
         self._reader: RecordReader | None = None
 
     def process(self, batch: list[Item]) -> None:
+        # On this thread: what a reader needs (prices for one) takes up to a second to import.
         if self._reader is None:
             with importing:
                 self._reader = self._make_reader()
         reader = self._reader
         readable = self._watch.render_each(batch, lambda item: _read(reader, item))
+        # Not watched: the app's span processors may take their time, and nobody else waits for them here.
         reader.finish()
+        # Delivered, so that `flush` waits for it and the books balance here as they do for a destination.
         with self._queue.locked():
             if not self._queue.is_closed:
                 self._queue.account(readable)
@@ -64,6 +68,7 @@ class _Reading:
         self._queue.books.log_drops()
 
     def flush(self) -> bool:
+        # What was handed over has been read: the app's own provider is flushed by the app.
         return True
 
     def close(self) -> None:

@@ -29,6 +29,8 @@ Record: TypeAlias = Generation | EnclosingSpan | Finished
 """A generation, a span that a context of the program's opened and has ended, or a span of another instrumentation's."""
 
 
+# One protocol for HTTP and for exporter objects. Encoding stands apart from posting so that what cannot be sent now can be
+# kept in the form in which it would go out, by a process that ends or on disk.
 class Transport(Protocol[Content]):
     """Sends spans to one destination in two steps, so that a body can be kept, and posted later. Used by one thread only."""
 
@@ -46,6 +48,11 @@ class Transport(Protocol[Content]):
         """Pass on what is still held back; False: that failed."""
 
     def close(self) -> None: ...
+
+
+# Of any content: a transport posts what it has encoded itself, and nobody else looks into it.
+AnyBody: TypeAlias = Body[Any]
+AnyTransport: TypeAlias = Transport[Any]
 
 
 class RetryPolicy(Protocol):
@@ -113,8 +120,8 @@ class LaneParts:
         withheld: how many values of other instrumentations' spans were kept back, as they may be content.
     """
 
-    # Of any content: a transport posts what it has encoded itself, and nobody here looks into it.
-    transport: Transport[Any]
+    transport: AnyTransport
+    # Of a record of any kind: which kinds there are is for the pipeline to know.
     render: Callable[[Any], list[SpanData] | LeftOut]
     enclosing_span: Callable[[EnclosingSpan, Fields], SpanData | None]
     delay: RetryPolicy

@@ -8,11 +8,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from llm_otel_broadcast.delivery.backoff import Backoff
 from llm_otel_broadcast.delivery.queue import RecordQueue
-from llm_otel_broadcast.delivery.seams import Item, LaneParts, LeftOut, Transport, Unreadable, Withdrawn
+from llm_otel_broadcast.delivery.seams import AnyBody, AnyTransport, Item, LaneParts, LeftOut, Unreadable, Withdrawn
 from llm_otel_broadcast.delivery.sent_spans import SentSpans, key_of
 from llm_otel_broadcast.delivery.watch import RenderingWatch, Unsent
 from llm_otel_broadcast.host.forks import importing
@@ -20,7 +20,7 @@ from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.span_data import SpanData
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS
-from llm_otel_broadcast.wire.exchange import Answer, Body, OversizedError
+from llm_otel_broadcast.wire.exchange import Answer, OversizedError
 
 # One batch is tried again for so long, pauses that the server itself asks for not counted.
 _MAX_RETRY_S: Final = 60.0
@@ -33,11 +33,11 @@ _SHRINKING: Final = Guard("cutting a record that is too large")
 class Exchange(NamedTuple):
     """The body that was posted last, and the answer to it."""
 
-    body: Body[Any]
+    body: AnyBody
     answer: Answer
 
 
-def post(transport: Transport[Any], body: Body[Any], spans: Sequence[SpanData]) -> Exchange:
+def post(transport: AnyTransport, body: AnyBody, spans: Sequence[SpanData]) -> Exchange:
     """Post a body; where the destination does not take its encoding, the spans in the other one, once."""
     answer = transport.post(body)
     if answer.encode_again:
@@ -140,6 +140,7 @@ class Sender:
         if self._stopping.is_set():
             self._give_up(items, "stopped", "")
             return
+        # Once a request, also where several of its records are below one root; and looked up anew for each half of a batch.
         enclosing_spans = self._sent_spans.missing(span for item in items for span in item.enclosing_spans)
         spans = [*(span for item in items for span in item.spans), *enclosing_spans.values()]
         try:
@@ -169,13 +170,14 @@ class Sender:
         self._deliver(parts, items[middle:])
 
     def _post_until_answered(
-        self, parts: LaneParts, body: Body[Any], spans: Sequence[SpanData], record_count: int
+        self, parts: LaneParts, body: AnyBody, spans: Sequence[SpanData], record_count: int
     ) -> Answer | None:
         """Post until the body is taken, is refused, or time is up; None when the lane was stopped meanwhile.
 
         The time begins when it may be sent: what the server asks to wait is no part of it.
         """
         backoff = self._backoff
+        # The pause belongs to the destination: a new batch does not knock at a server that has just failed.
         self._wait_for_turn()
         first = time.monotonic()
         is_last = False
@@ -192,9 +194,11 @@ class Sender:
             failed = time.monotonic()
             remaining_s = _MAX_RETRY_S - (failed - first)
             if not backoff.is_asked and pause_s > remaining_s:
+                # The next batch has a time of its own, or an outage would empty the queue batch by batch.
                 if is_last or remaining_s <= 0:
                     backoff.skip()
                     return answer
+                # One more try when the time is up: it may work just then.
                 is_last, pause_s = True, remaining_s
                 backoff.shorten(pause_s)
             pause = f"{pause_s:.1f} s" if pause_s < _EXACT_BELOW_S else f"{pause_s:.0f} s"
@@ -212,6 +216,7 @@ class Sender:
         backoff = self._backoff
         while (remaining_s := backoff.remaining()) > 0 and not self._stopping.is_set():
             if backoff.is_asked:
+                # A flush does not cut this short: the server would refuse, and some block who comes back too early.
                 self._stopping.wait(remaining_s)
             elif self._hurried.wait(remaining_s):
                 self._hurried.clear()
@@ -272,6 +277,7 @@ class Sender:
 
 def _shrink(parts: LaneParts, item: Item) -> bool:
     """Make a single record smaller; False: it is as small as it gets."""
+    # Cutting is ours, with the program's redaction in it: whatever it raises, the record is dropped as too large.
     with _SHRINKING:
         if item.spans and (smaller := parts.shrink(item.record, item.spans)):
             item.spans = smaller

@@ -59,9 +59,11 @@ class RenderingWatch:
         """
         rendered = []
         for item in batch:
+            # A new object each time: whoever finds another one here knows that this thread has been replaced.
             rendering = self.current = Rendering(item, batch, time.monotonic())
             unsent = render(item)
             with self._queue.locked():
+                # The record has been accounted for, or put back, by the thread that replaced this one.
                 if self.current is not rendering:
                     raise ReplacedError
                 self.current = None
@@ -70,6 +72,7 @@ class RenderingWatch:
                 elif not self._queue.is_closed:
                     self._queue.account([item])
                     self._queue.books.note_unsent(unsent)
+        # Not under the lock: a log handler of the program's may take its time.
         self._queue.books.log_drops()
         return rendered
 

@@ -127,6 +127,7 @@ class Worker(ABC):
     def put(self, record: Record) -> None:
         """Take a finished record. Never waits for a lock: this may run in a finalizer, anywhere in the host's code."""
         waiting = self._queue.put(record)
+        # Once a batch: waking a thread costs more than all else here. A race rings twice at worst, which does no harm.
         if not self._is_rung:
             self._is_rung = True
             self._bell.put("record")
@@ -157,6 +158,7 @@ class Worker(ABC):
         if self._flavor is not flavor():
             self._change_flavor()
         ticket: Ticket = mailbox()
+        # The bell for a thread that waits for records, the event for one that waits to try again.
         self._bell.put(ticket)
         self._hurried.set()
         return ticket
@@ -200,7 +202,9 @@ class Worker(ABC):
         self._ends = True
         self.wait(self.hurry(), deadline)
         self._stopping.set()
+        # The thread may be waiting for records, and has to see that it is to end.
         self.hurry()
+        # Not for longer than the deadline: a request that hangs is left to the daemon thread (pains.md, P35).
         self._thread.join(deadline)
         queue = self._queue
         with queue.locked():
@@ -225,9 +229,13 @@ class Worker(ABC):
             # A flush, and a full batch, wait for nobody.
             if rings[0] == "record" and self._batch_delay and not stopping.is_set():
                 wait_for_company(bell, rings, self._batch_delay)
+            # A thread of another kind goes on: who waits for an answer asks that one.
             if bell is not self._bell:
-                self._make_way(processor, rings)
+                for ticket in (ring for ring in rings if not isinstance(ring, str)):
+                    ticket.put(False)  # noqa: FBT003  # the queue's own signature
+                self._leave(processor)
                 return
+            # Before what it asks for is taken from the queue: a flush that comes from here on sets it again.
             self._hurried.clear()
             while not bell.empty():
                 rings.append(bell.get())
@@ -238,17 +246,12 @@ class Worker(ABC):
             except ReplacedError:
                 return
             tickets = [ring for ring in rings if not isinstance(ring, str)]
+            # What was queued when they were given has been sent, or could not be; later records may be among it.
             if tickets:
                 is_flushed = processor.flush() and not self._queue.pending()
                 for ticket in tickets:
                     ticket.put(is_flushed)
         processor.close()
-
-    def _make_way(self, processor: BatchProcessor, rings: list[str | Ticket]) -> None:
-        """End, as a thread of another kind goes on; who waits for an answer asks that one."""
-        for ticket in (ring for ring in rings if not isinstance(ring, str)):
-            ticket.put(False)  # noqa: FBT003  # the queue's own signature
-        self._leave(processor)
 
     def _drain(self) -> None:
         processor = self._processor
@@ -261,6 +264,7 @@ class Worker(ABC):
             except BaseException as error:  # noqa: BLE001  # the thread must outlive any fault of an encoder or exporter
                 processor.give_up(batch, error)
             self._queue.end_batch()
+            # What is left in the queue is counted by `stop`.
             if self._stopping.is_set():
                 return
         self._books.log_drops()

@@ -60,7 +60,8 @@ class Connection:
         self._host = bare_host(parts.hostname or "")
         self._port = parts.port or PORTS[parts.scheme]
         # Endpoints come with blanks, umlauts and already quoted parts: what is quoted stays as it is.
-        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~") + (f"?{_quoted(parts.query)}" if parts.query else "")
+        query = quote(parts.query, safe="/%:@!$&'()*+,;=~?[]")
+        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~") + (f"?{query}" if query else "")
         self._proxy = proxy
         # A proxy without a tunnel is given the whole URL (RFC 9112, section 3.2.2).
         shown_port = f":{parts.port}" if parts.port else ""
@@ -163,10 +164,6 @@ class Connection:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.end()
-
-
-def _quoted(query: str) -> str:
-    return quote(query, safe="/%:@!$&'()*+,;=~?[]")
 
 
 def _connected(host: str, port: int, deadline: float) -> socket.socket:

@@ -67,14 +67,11 @@ class HttpSender:
                 self._connection = Connection(self._url, self._proxy, self._certificates)
             response = self._connection.post(content, headers, timeout)
         except (HTTPException, OSError, ValueError) as error:
-            reason = self._excerpt(self._reason_of(error))
+            # While new files cannot be used the former ones are; where TLS fails then, the reason is the new files.
+            problem = self._certificates.problem
+            reason = self._excerpt(reason_of(error if problem is None or cause(error, SSLError) is None else problem))
             return Answer("retry", None, f"{self._address} cannot be reached ({reason})", None, 0, reason, error=error)
         return self._judge(response, content_type)
-
-    def _reason_of(self, error: Exception) -> str:
-        """Name an error; of TLS while a new file cannot be used, that file."""
-        problem = self._certificates.problem
-        return reason_of(error if problem is None or cause(error, SSLError) is None else problem)
 
     def _judge(self, response: Response, content_type: str) -> Answer:
         """Return what an answer to a body of that content type means."""

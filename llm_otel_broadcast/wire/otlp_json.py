@@ -7,9 +7,11 @@ import math
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-from llm_otel_broadcast.record.span_data import STATUS_UNSET, Attributes, Event, Link, Scope, SpanData
+from llm_otel_broadcast.record.span_data import STATUS_UNSET, Attributes, Scope, SpanData
 
 _INT64: Final = range(-(2**63), 2**63)
+# As proto3 JSON writes them; as numbers JSON does not have them, so here they are text.
+_NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 JsonObject: TypeAlias = dict[str, object]
 # JSON has no NaN and no Infinity: a mistake of ours must fail here, not in the backend's parser.
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -58,27 +60,25 @@ def _span(span: SpanData) -> JsonObject:
     if span.trace_state:
         document["traceState"] = span.trace_state
     if span.links:
-        document["links"] = [_link(link) for link in span.links]
+        document["links"] = [
+            {
+                "traceId": f"{link.trace_id:032x}",
+                "spanId": f"{link.span_id:016x}",
+                "attributes": _attributes(link.attributes),
+            }
+            for link in span.links
+        ]
     if span.events:
-        document["events"] = [_event(event) for event in span.events]
+        document["events"] = [
+            {"timeUnixNano": str(event.time_ns), "name": event.name, "attributes": _attributes(event.attributes)}
+            for event in span.events
+        ]
     if span.status_code != STATUS_UNSET:
         status: JsonObject = {"code": span.status_code}
         if span.status_message:
             status["message"] = span.status_message
         document["status"] = status
     return document
-
-
-def _event(event: Event) -> JsonObject:
-    return {"timeUnixNano": str(event.time_ns), "name": event.name, "attributes": _attributes(event.attributes)}
-
-
-def _link(link: Link) -> JsonObject:
-    return {
-        "traceId": f"{link.trace_id:032x}",
-        "spanId": f"{link.span_id:016x}",
-        "attributes": _attributes(link.attributes),
-    }
 
 
 def _attributes(attributes: Attributes) -> list[JsonObject]:
@@ -95,13 +95,7 @@ def _value(value: object) -> JsonObject:
     if isinstance(value, int):
         return {"intValue": str(value)} if value in _INT64 else {"stringValue": str(value)}
     if isinstance(value, float):
-        return {"doubleValue": value} if math.isfinite(value) else {"stringValue": _not_finite(value)}
+        return {"doubleValue": value} if math.isfinite(value) else {"stringValue": _NOT_FINITE[str(float(value))]}
     if isinstance(value, Sequence):
         return {"arrayValue": {"values": [_value(item) for item in value]}}
     return {"stringValue": str(value)}
-
-
-def _not_finite(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"

@@ -6,7 +6,6 @@ import base64
 import ipaddress
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.client import responses
 from typing import Final
@@ -73,7 +72,8 @@ def proxy_for(url: str) -> Proxy | None:
         return None
     # `HTTPS_PROXY=proxy:8080`, which every client reads as http.
     proxy_url = value if "://" in value else f"http://{value}"
-    variable = _variable(value, parts.scheme)
+    names = (f"{parts.scheme}_proxy", f"{parts.scheme}_proxy".upper(), "all_proxy", "ALL_PROXY")
+    variable = next((name for name in names if os.environ.get(name) == value), "the system's settings")
     proxy = urlsplit(proxy_url)
     if proxy.scheme not in PORTS or not proxy.hostname:
         raise ValueError(f"{variable} must be an http:// or https:// proxy, it is {redact_url(proxy_url)}")
@@ -81,11 +81,6 @@ def proxy_for(url: str) -> Proxy | None:
     basic = base64.b64encode(credentials.encode()).decode("ascii")
     headers = {"Proxy-Authorization": f"Basic {basic}"} if credentials else {}
     return Proxy(proxy_url, variable, bare_host(proxy.hostname), proxy.port or PORTS[proxy.scheme], headers)
-
-
-def _variable(value: str, scheme: str) -> str:
-    names = (f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY")
-    return next((name for name in names if os.environ.get(name) == value), "the system's settings")
 
 
 def _is_exempt(url: str, no_proxy: str) -> bool:
@@ -101,11 +96,8 @@ def _is_exempt(url: str, no_proxy: str) -> bool:
     if proxy_bypass(parts.netloc.rpartition("@")[2]) or proxy_bypass(host):
         return True
     port = parts.port or PORTS[parts.scheme]
-    return any(_names(entry, parts.scheme, host, port) for entry in _entries(no_proxy))
-
-
-def _entries(no_proxy: str) -> Iterator[str]:
-    return (entry for entry in re.split(r"[,;\s]+", no_proxy.lower()) if entry)
+    entries = (entry for entry in re.split(r"[,;\s]+", no_proxy.lower()) if entry)
+    return any(_names(entry, parts.scheme, host, port) for entry in entries)
 
 
 def _names(entry: str, scheme: str, host: str, port: int) -> bool:

@@ -138,14 +138,11 @@ def _is_set_or_filled() -> bool:
     paths = ssl.get_default_verify_paths()
     if os.environ.get(paths.openssl_cafile_env) or os.environ.get(paths.openssl_capath_env):
         return True
-    return paths.capath is not None and any(map(_is_hash, _names(paths.capath)))
-
-
-def _names(folder: str) -> list[str]:
     try:
-        return os.listdir(folder)  # noqa: PTH208  # names only
+        names = os.listdir(paths.capath) if paths.capath is not None else []  # noqa: PTH208  # names only
     except OSError:
-        return []
+        return False
+    return any(map(_is_hash, names))
 
 
 def _is_hash(name: str) -> bool:
