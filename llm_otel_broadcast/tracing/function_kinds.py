@@ -222,12 +222,10 @@ def _async_generator(
                 steps.take_piece(piece)
                 try:
                     running.resume, running.argument = inner.asend, (yield piece)
-                # left early: its `finally` blocks are its own code and run inside the context
                 except GeneratorExit:
                     with steps:
                         await inner.aclose()
                     raise
-                # the generator's own to handle
                 except BaseException as error:  # noqa: BLE001
                     running.resume, running.argument = inner.athrow, error
 

@@ -177,11 +177,12 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's own 
 
     def __call__(self, function: Function) -> Function:
         """Decorate a function, coroutine function, generator or asynchronous generator: each call has a context of its own."""
-        return around(function, lambda _args, _kwargs: self._steps())
 
-    def _steps(self) -> Steps:
-        context = OpenContext(self._fields)
-        return Steps(context.enter, context.leave, context.spans.close)
+        def steps_of(_args: object, _kwargs: object) -> Steps:
+            context = OpenContext(self._fields)
+            return Steps(context.enter, context.leave, context.spans.close)
+
+        return around(function, steps_of)
 
 
 def propagate(function: Function) -> Function:
