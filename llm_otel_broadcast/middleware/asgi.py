@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from llm_otel_broadcast.host.guard import Guard
-from llm_otel_broadcast.middleware.questions import Questions
+from llm_otel_broadcast.middleware.questions import Questions, RequestName
 from llm_otel_broadcast.middleware.request import RequestContext
 from llm_otel_broadcast.middleware.routes import asgi_route
 from llm_otel_broadcast.tracing.scope import sinks
@@ -71,14 +71,14 @@ class TraceMiddleware:
     def _request_of(self, scope: Scope) -> RequestContext | None:
         with _BEGINNING:
             raw = scope.get("headers") or ()
+            route = partial(asgi_route, scope, dict(scope), self.app)
             return RequestContext(
                 request=scope,
                 # one middleware around another may get a copy of the scope, with the same list of headers
                 identity=raw or scope,
                 headers=_Headers(raw),
                 questions=self._questions,
-                method=str(scope.get("method")),
-                route=partial(asgi_route, scope, dict(scope), self.app),
+                name=RequestName(str(scope.get("method")), route, self._questions.trace_name, scope),
                 # OpenTelemetry's instrumentations keep their span nowhere in the ASGI scope, but have it current
                 server_span=lambda: None,
             )

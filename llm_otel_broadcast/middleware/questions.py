@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeAlias, cast
 
 from llm_otel_broadcast.fields.merge import as_text
@@ -80,18 +81,22 @@ class RequestName:
         has_begun: the application has had the request; before, there is nothing to ask about.
     """
 
-    def __init__(self, method: str, route: Callable[[], str | None], program: Callable[[], object] | None) -> None:
+    def __init__(
+        self, method: str, route: Callable[[], str | None], question: Question | None, request: object
+    ) -> None:
         """Begin.
 
         Args:
             method: the request's method.
             route: finds its route.
-            program: asks the program for another name.
+            question: the program's function for another name, None for none.
+            request: what it is asked about.
         """
         # as OpenTelemetry's conventions have it for methods they do not know
         self._method = method if method in _METHODS else "HTTP"
         self._route = route
-        self._program = program
+        self._question = question
+        self._request = request
         self._name: str | None = None
         self.has_begun = False
 
@@ -101,8 +106,8 @@ class RequestName:
         return self._name or self._method
 
     def _find(self) -> str | None:
-        if self._program is not None:
-            name = as_text(result_of("trace_name", self._program))
+        if self._question is not None:
+            name = as_text(result_of("trace_name", partial(answer, self._question, self._request)))
             if name:
                 return name
         route = or_else(self._route, None)

@@ -79,8 +79,7 @@ class RequestContext:
         identity: object,
         headers: Headers,
         questions: Questions,
-        method: str,
-        route: Callable[[], str | None],
+        name: RequestName,
         server_span: Callable[[], trace.Span | None],
     ) -> None:
         """Begin.
@@ -90,8 +89,7 @@ class RequestContext:
             identity: what tells it from another one that begins in its context; None: there is no such thing.
             headers: its headers.
             questions: those functions.
-            method: its method.
-            route: finds its route.
+            name: its name, where the program has none.
             server_span: finds the span that the app's own instrumentation has made of it, where it keeps that.
         """
         self._request = request
@@ -102,25 +100,21 @@ class RequestContext:
         self._is_completing = False
         self._wants_user = questions.user is not None
         self._wants_metadata = questions.metadata is not None
-        name = RequestName(method, route, questions.trace_name and partial(answer, questions.trace_name, request))
         own_fields: dict[str, object] = {"trace_name": questions.fixed_name or name}
         outer, outside = surroundings(identity)
         app_traces = any(sink.app_traces for sink in sinks.all[:1])
         self._parent_context = outside
         with _HEADERS:
-            session = headers.all("x-session-id")
-            if session and session[0]:
-                own_fields["session_id"] = session[0]
+            own_fields["session_id"] = next(iter(headers.all("x-session-id")), None) or None
+            # a span that is current is the app's own, and has taken up the caller's already
             if not _span_in(outside).is_valid:
                 self._parent_context = or_else(partial(propagate.extract, headers, outside, _GETTER), outside)
-        self.scope = Scope(dict(own_fields), outer, outer.decorated_call if outer else None)
-        self.scope.request, self.scope.outside = identity, outside
+        call = outer.decorated_call if outer else None
+        self.scope = Scope(dict(own_fields), outer, call, request=identity, outside=outside)
         # a late name, even where it is fixed: its span is never to be the one root of its name in a trace
         self._spans = ContextSpans(self.scope, own_fields, late_name=own_fields["trace_name"], needs_generations=True)
-        inside = self._parent_context
-        # Were the caller's span current, the app's own instrumentation would take that for one of its own process.
-        if app_traces and inside is not outside and _span_in(inside).is_remote:
-            inside = trace.set_span_in_context(trace.INVALID_SPAN, inside)
+        below = self._parent_context
+        inside = _without_remote_span(below) if app_traces and below is not outside else below
         self._attachment = Attachment(self.scope, otel_context.set_value(REQUEST, self.scope, inside))
         self._is_opened = not app_traces
         if self._is_opened:
@@ -215,6 +209,11 @@ class RequestContext:
         if user:
             self._wants_user = False
             add_fields(self.scope, {"user": user})
+
+
+def _without_remote_span(context: Context) -> Context:
+    """Hide the caller's span: were it current, the app's own instrumentation would take it for one of its own process."""
+    return trace.set_span_in_context(trace.INVALID_SPAN, context) if _span_in(context).is_remote else context
 
 
 def _span_in(context: Context) -> trace.SpanContext:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from opentelemetry import trace
 
 from llm_otel_broadcast.host.guard import Guard
-from llm_otel_broadcast.middleware.questions import Questions
+from llm_otel_broadcast.middleware.questions import Questions, RequestName
 from llm_otel_broadcast.middleware.request import RequestContext
 from llm_otel_broadcast.middleware.routes import WsgiRoute
 from llm_otel_broadcast.tracing.scope import sinks
@@ -80,8 +80,7 @@ class TraceMiddleware:
                 identity=None,
                 headers=_Headers(environ),
                 questions=self._questions,
-                method=str(environ.get("REQUEST_METHOD")),
-                route=route,
+                name=RequestName(str(environ.get("REQUEST_METHOD")), route, self._questions.trace_name, environ),
                 server_span=partial(_server_span, environ),
             )
         return None

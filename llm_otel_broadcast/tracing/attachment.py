@@ -39,6 +39,7 @@ class Attachment:
             inside = outside if self.context is None else self.context
             if self.span is not None:
                 inside = trace.set_span_in_context(self.span, inside)
+            # attaching is not free, and a scope without a span of its own has nothing to attach
             if inside is not outside:
                 self.inside = inside
                 otel_context.attach(inside)
@@ -49,14 +50,15 @@ class Attachment:
 
     def leave(self) -> None:
         """Put back what was current, unless control has moved to another context meanwhile (then ours is not there)."""
+        # by identity: tasks and generators that take turns leave in any order
         if innermost_scope() is self.scope:
             set_innermost_scope(self._previous_scope)
         inside, outside = self.inside, self.outside
         if inside is not None and outside is not None:
             current = otel_context.get_current()
             if current is inside:
-                # no detach: its token belongs to the thread's or task's context that `enter` ran in, and a generator may be
-                # resumed in another
+                # no detach: a token is good only in the task that got it, a generator may be resumed in another, and then
+                # OpenTelemetry logs "Failed to detach context" (opentelemetry-python#2606, langfuse#9198)
                 otel_context.attach(outside)
             elif has_span_of(current, inside):
                 # the program left something of its own behind: that stays, our span does not

@@ -80,6 +80,7 @@ class ContextSpans:
         self._needs_generations = needs_generations
         self._end = end
         self._forks = _Process.forks
+        # `uninstrument()` may come before the end: who listened at the beginning is told all the same
         self._sinks = sinks.all
         self.current_span: trace.Span | None = None
         self.opened: tuple[EnclosingSpan, ...] = ()
@@ -89,6 +90,7 @@ class ContextSpans:
         self._forks = _Process.forks
         with _OPENING:
             scope, own_fields = self._scope, self._own_fields
+            # inside the guard: what the caller states may be of any type, and none of it may fail the program
             outer = scope.outer or Scope({})
             scope.context_fields = context_fields = over(outer.context_fields, own_fields)
             # a step is of this context only, not of calls inside
@@ -108,6 +110,7 @@ class ContextSpans:
                 scope.ignores_current_span = outer.ignores_current_span
             for name, is_root in self._names(fields, span_name, is_detached=is_detached):
                 ids = self._open_span(name, ids, is_root=is_root)
+            # without one, each call inside begins a trace of its own, and a made-up id must not be shown to the program
             has_trace = bool(scope.enclosing_spans or fields.trace_id or current)
             scope.parent_ids = ids if has_trace else (0, ids[1])
 
@@ -122,6 +125,8 @@ class ContextSpans:
         names = []
         trace_name = as_text(self._own_fields.get("trace_name"))
         if is_detached:
+            # A default `trace_name` alone opens nothing: it names the roots of the calls inside. A stated parent stands in for
+            # a root (DESIGN, section 3).
             if (trace_name or span_name) and fields.trace_name and not fields.parent_span_id:
                 names.append((fields.trace_name, True))
         elif trace_name:
@@ -135,9 +140,11 @@ class ContextSpans:
         scope = self._scope
         trace_id, parent = above
         span_id = new_span_id()
+        # an id that other processes can derive (DESIGN, section 3); the second context of that name needs another
         if is_root and self._late_name is None and roots.claim(trace_id, name, parent, scope.start_ns):
             span_id = root_span_id(trace_id, name)
         enclosing_span = EnclosingSpan(name, trace_id, span_id, parent, scope.start_ns, opener=Opener.CONTEXT)
+        # only the outermost span sums up, so that whoever adds up a trace counts each call once
         enclosing_span.totals = None if scope.enclosing_spans else (Totals(), Totals())
         enclosing_span.needs_generations = self._needs_generations
         enclosing_span.ignores_current_span = scope.ignores_current_span
@@ -145,6 +152,7 @@ class ContextSpans:
         self.opened = (*self.opened, enclosing_span)
         scope.enclosing_spans = (*scope.enclosing_spans, enclosing_span)
         for sink in sinks.all[:1]:
+            # a courtesy span goes below what is current: for the step that is the root
             with trace.use_span(self.current_span) if self.current_span else nullcontext():
                 app_span = sink.enclosing_span_opened(enclosing_span, scope.context_fields)
                 self.current_span = app_span or self.current_span
@@ -157,6 +165,7 @@ class ContextSpans:
         """End the spans, innermost first; only the first time counts."""
         with _CLOSING:
             self._scope.is_over = True
+            # taken away first: a finalizer or a signal handler may close in between
             opened, self.opened = self.opened, ()
             # forked meanwhile: they are the parent's to end
             if self._forks != _Process.forks:

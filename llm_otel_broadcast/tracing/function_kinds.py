@@ -70,8 +70,10 @@ def is_stepwise(function: Callable[..., object]) -> bool:
 
 def around(function: Function, steps_of: StepsMaker) -> Function:
     """Return the function with steps around each of its calls; its kind, name, signature and annotations stay."""
+    # under the descriptor, so that binding works as ever, whichever decorator stands first
     if isinstance(function, staticmethod | classmethod):
         return cast("Function", type(function)(around(function.__func__, steps_of)))
+    # frameworks ask `inspect` whether to await: a wrapper must be of the function's own kind
     wrapper = _driver(function)(function, steps_of)
     if _kind(function) is _plain and _driver(function) is not _plain:
         wrapper = _as_plain(wrapper)
@@ -181,6 +183,7 @@ def _generator(
     def call(*args: object, **kwargs: object) -> Generator[object, object, object]:
         steps = steps_of(args, kwargs)
         inner = function(*args, **kwargs)
+        # nothing of ours is current while the caller has a value: it may do anything with it, in any order
         with _GeneratorCall(steps, inner.send) as running:
             while True:
                 try:
@@ -191,6 +194,7 @@ def _generator(
                 steps.take_piece(piece)
                 try:
                     running.resume, running.argument = inner.send, (yield piece)
+                # left early: its `finally` blocks are its own code and run inside the context
                 except GeneratorExit:
                     with steps:
                         inner.close()
@@ -222,7 +226,6 @@ def _async_generator(
                     with steps:
                         await inner.aclose()
                     raise
-                # the generator's own to handle
                 except BaseException as error:  # noqa: BLE001
                     running.resume, running.argument = inner.athrow, error
 

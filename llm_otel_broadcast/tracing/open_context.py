@@ -29,8 +29,10 @@ class OpenContext:
             own_fields: its fields. A `trace_name` that is no text is asked for its text again at the end.
             end: see `ContextSpans`.
         """
+        # a request's scope must be complete, as its fields are taken over here
         outer = current_scope()
         self.scope = Scope(dict(own_fields), outer, outer.decorated_call if outer else None)
+        # an object that is a text only later: a middleware's name, which knows the route when the request has been handled
         name = own_fields.get("trace_name")
         late_name = None if name is None or isinstance(name, str) else name
         self.spans = ContextSpans(self.scope, own_fields, late_name=late_name, end=end)
@@ -42,4 +44,5 @@ class OpenContext:
         """Make it current."""
         attachment = self._attachment
         attachment.enter()
+        # a web request that begins in this context by mistake finds its way out with these
         self.scope.outside, self.scope.inside = attachment.outside, attachment.inside

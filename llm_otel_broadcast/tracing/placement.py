@@ -23,8 +23,10 @@ class Roots:
 
     def root(self, trace_id: int, name: str, parent_span_id: int, start_ns: int) -> EnclosingSpan:
         """Return the one root called `name` in the trace; the first caller's start and parent are its own."""
+        # calls of one trace may come from many threads and requests: to a backend they are one tree, which has one root
         key = (trace_id, name)
         root = self._enclosing_spans.get(key)
+        # the id is a hash, which is not worth computing for a root that is there
         if root is None:
             new = EnclosingSpan(name, trace_id, root_span_id(trace_id, name), parent_span_id, start_ns)
             root = self._enclosing_spans.setdefault(key, new)
@@ -78,6 +80,7 @@ def assign_ids(
     fields = record.fields
     trace_id, parent = anchor or parent_ids(fields, current)
     enclosing_spans = context_spans
+    # a stated parent stands in for a root (DESIGN, section 3)
     if fields.trace_name and not fields.parent_span_id and not context_spans:
         root = roots.root(trace_id, fields.trace_name, parent, record.start_ns)
         enclosing_spans, parent = (root,), root.span_id

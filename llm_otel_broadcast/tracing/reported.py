@@ -76,11 +76,13 @@ def _number(
 
 def _amount(value: object) -> float | None:
     """Return a number of any kind (numpy's, a Decimal) as a float; None is no number."""
+    # a truth value has `__float__`, and as a number it is a mistake
     return float(value) if hasattr(value, "__float__") and not isinstance(value, bool) else None
 
 
 def _count(value: object) -> int | None:
     amount = _amount(value)
+    # 12.0 is a count, 12.5 is a mistake
     return None if amount is None or not amount.is_integer() else int(amount)
 
 
@@ -150,9 +152,11 @@ class Facts:
         record.parent_span_id = own_span.parent_span_id
         record.start_ns = own_span.start_ns
         record.enclosing_spans = tuple(enclosing)
+        # unknown is unknown: a local model has no provider that we could name
         record.server = Server(self.provider or "", "")
         record.request_model = self.model
         record.response_id = self.response_id
+        # nothing reported is no usage, not a usage of zero
         record.usage = self.usage if self.usage != Usage() else None
         record.first_chunk_ns = self.first_piece_ns
         record.choices = [Choice(finish_reason=self.finish_reason)] if self.finish_reason else []
@@ -201,6 +205,7 @@ def report(scope: Scope, reported: ReportedFacts) -> None:
     facts.update(reported)
     with _REPORTING:
         trace_id, parent = scope.anchor(current_span_ids()) if scope.enclosing_spans else scope.parent_ids
+        # only its ids and times are taken: it is the generation, and no span of its own
         own_span = EnclosingSpan("", trace_id or new_trace_id(), new_span_id(), parent, scope.start_ns, time.time_ns())
         for sink in sinks.all[:1]:
             for enclosing_span in scope.enclosing_spans:

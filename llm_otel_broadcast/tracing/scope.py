@@ -64,6 +64,7 @@ class Sinks:
 sinks: Final = Sinks()
 
 
+# compared by identity, and that makes it a key: `trace_context` looks up which of its contexts is being left
 @dataclass(slots=True, eq=False)
 class Scope:
     """What holds for calls made inside a context.
@@ -99,6 +100,7 @@ class Scope:
     def hide_errors(self) -> None:
         """Note that something private happens inside: an exception that leaves a span around it may quote that."""
         scope: Scope | None = self
+        # an exception may leave all of them
         while scope is not None:
             for enclosing_span in scope.enclosing_spans:
                 enclosing_span.hides_error_text = True
@@ -128,6 +130,7 @@ def set_innermost_scope(scope: Scope | None) -> None:
 def current_scope() -> Scope | None:
     """Return the innermost scope, complete; None outside of all contexts."""
     scope = _current.get()
+    # sessions, users and routes are found after a middleware has begun: the first call of a request asks for them
     if scope is not None and scope.complete is not None:
         scope.complete()
     return scope
@@ -135,6 +138,7 @@ def current_scope() -> Scope | None:
 
 def current_span_ids() -> SpanIds | None:
     """Return trace and span id of the app's current span, None where there is none or none is to be joined."""
+    # `join_app_traces=False` (the newest settings decide): what is sent has ids of its own
     if not all(sink.joins for sink in sinks.all[:1]):
         return None
     current = trace.get_current_span().get_span_context()

@@ -177,11 +177,12 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's own 
 
     def __call__(self, function: Function) -> Function:
         """Decorate a function, coroutine function, generator or asynchronous generator: each call has a context of its own."""
-        return around(function, lambda _args, _kwargs: self._steps())
 
-    def _steps(self) -> Steps:
-        context = OpenContext(self._fields)
-        return Steps(context.enter, context.leave, context.spans.close)
+        def steps_of(_args: object, _kwargs: object) -> Steps:
+            context = OpenContext(self._fields)
+            return Steps(context.enter, context.leave, context.spans.close)
+
+        return around(function, steps_of)
 
 
 def propagate(function: Function) -> Function:
@@ -197,6 +198,7 @@ def propagate(function: Function) -> Function:
             return Steps(attachment.enter, attachment.leave)
 
         return around(function, steps_of)
+    # executors and new threads begin with an empty context (smolagents#2221, guardrails#1163)
     context = copy_context()
 
     @wraps(function)
@@ -229,8 +231,10 @@ def current_trace_fields() -> dict[str, Any]:
         return trace_object
     if ids is None:
         return trace_object
+    # the ids replace it
     trace_object.pop("traceparent", None)
     trace_id, span_id = ids
+    # the caller's own text stays where it stands for this trace: it is sent as `trace.id`
     if "trace_id" not in trace_object or derive_trace_id(trace_object["trace_id"]) != trace_id:
         trace_object["trace_id"] = f"{trace_id:032x}"
     return {**trace_object, "parent_span_id": f"{span_id:016x}"}

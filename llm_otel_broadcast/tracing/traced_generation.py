@@ -83,6 +83,7 @@ class DecoratedCall:
 
     def take_result(self, value: object) -> None:
         """Take what the function returned."""
+        # what nobody may have is not even referenced (DESIGN, section 2.5)
         if self._wants_content:
             with _RESULT:
                 self.facts.take_result(value)
@@ -102,6 +103,7 @@ class DecoratedCall:
             spans.hand_over(enclosing_span)
             return
         for sink in spans.listeners(enclosing_span)[:1]:
+            # a call counts itself when it begins; this one turns out to be one only now
             for span in enclosing:
                 span.generations += 1
             record = self.facts.generation(enclosing_span, enclosing, content=sink.wants_content)
@@ -189,6 +191,7 @@ class _Arguments:
         self._functions = {key: (value, _arguments_of(value, parameters)) for key, value in functions.items()}
         self._capture = None if capture is None else tuple(capture)
         asked_for = {argument for _, names in self._functions.values() for argument in names or ()}
+        # when the module is imported, not at the first call
         for argument in (*(self._capture or ()), *sorted(asked_for)):
             if argument not in parameters:
                 raise TypeError(f"{name}() has no argument {argument!r}, only {sorted(parameters)}")
@@ -199,6 +202,7 @@ class _Arguments:
         """Return the fields and, if anybody wants content, the captured arguments of one call."""
         wants_content = any(sink.wants_content for sink in sinks.all)
         fields = dict(self._constants)
+        # `Signature.bind` takes microseconds, and mostly nobody needs it
         if not self._functions and not wants_content:
             return fields, None
         bound = or_else(lambda: self._signature.bind(*args, **kwargs), None)
