@@ -134,16 +134,16 @@ def _unchanged_lanes(options: Options, previous: Run) -> dict[str, Lane]:
 
 def _book_of(destination: Destination, previous: Run | None) -> SentSpans | None:
     """Return what the replaced lane has noted of the same address: a root that is there is not sent once more."""
-    known, lane = _lanes_by_name(previous).get(destination.name, (None, None)) if previous else (None, None)
+    replaced, lane = _lanes_by_name(previous).get(destination.name, (None, None)) if previous else (None, None)
     return (
         lane.enclosing_spans
-        if lane is not None and known is not None and known.endpoint == destination.endpoint
+        if lane is not None and replaced is not None and replaced.endpoint == destination.endpoint
         else None
     )
 
 
 def parts_for(destination: Destination) -> LaneParts:
-    """Return what a lane would render and send with, for a test of the destination; an exporter stays open."""
+    """Return what a lane renders and sends with, for a test of the destination. An exporter is not shut down."""
     options = Options(destinations=(destination,))
     app_spans = AppSpans(
         mode=False,
@@ -159,12 +159,12 @@ def parts_for(destination: Destination) -> LaneParts:
 
 
 def _unwanted(options: Options, lanes: Sequence[Destination]) -> frozenset[str]:
-    """Return the parts of the content that nobody may have: no destination, none of their rules, nor the app's own spans."""
+    """Return the parts of the content that nobody may have: no destination, no rule of theirs, nor the app's own spans."""
     if not options.capture_content:
         return frozenset(PARTS)
     if options.capture_content_in_app_spans:
         return frozenset()
-    return unwanted_by_all(lanes, {one.name: Selection(one).fields for one in lanes})
+    return unwanted_by_all(lanes, {destination.name: Selection(destination).fields for destination in lanes})
 
 
 def _describe(record: Generation) -> Attributes:
@@ -195,11 +195,11 @@ def _enclosing_span_renderer(options: Options) -> Callable[[EnclosingSpan], Span
 
 
 def _cost_reader(options: Options) -> Callable[[Generation], Cost | None]:
-    """Return what makes out a record's cost; a price that cannot be made out must not lose the record."""
+    """Return a function that determines the cost of a record, None if that fails: it must not lose the record."""
     from llm_otel_broadcast.delivery.price_list import price_list
     from llm_otel_broadcast.delivery.pricing import cost_of
 
-    # Before the first record: importing takes a second on a busy machine, for which rendering would pass for blocked.
+    # Before the first record: on a busy machine the import takes a second, and rendering would be taken for blocked.
     if options.estimate_cost:
         price_list()
     return lambda record: or_else(lambda: cost_of(record, estimated=options.estimate_cost), None)
