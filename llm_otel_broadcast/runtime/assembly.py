@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llm_otel_broadcast.app.late_spans import LateSpans
 from llm_otel_broadcast.app.metrics import AppMetrics
@@ -45,7 +45,7 @@ def assemble(
     *,
     previous: Run | None = None,
     beside: Callable[[], None] | None = None,
-    covers: Callable[[Any], bool] | None = None,
+    covers: Callable[[object], bool] | None = None,
     source: object = None,
 ) -> Run:
     """Make a run with everything that the options ask for. Starts no thread and imports nothing heavy.

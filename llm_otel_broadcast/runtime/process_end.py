@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.streams import end_open_streams, open_streams
@@ -107,11 +107,11 @@ def _watch_sigterm() -> None:
 # -- functions that leave -----------------------------------------------------------------------------------------------
 
 
-def _leaving(original: Callable[..., Any]) -> Callable[..., Any]:
+def _leaving(original: Callable[..., object]) -> Callable[..., object]:
     """Return the replacement of a function that ends the process, or its program: it delivers first."""
 
     @functools.wraps(original)
-    def leave(*args: Any, **kwargs: Any) -> Any:
+    def leave(*args: object, **kwargs: object) -> object:
         try:
             if original.__name__ != "raise_signal" or _ends_the_process(args):
                 _deliver_before_leaving()
@@ -122,7 +122,7 @@ def _leaving(original: Callable[..., Any]) -> Callable[..., Any]:
     return leave
 
 
-def _ends_the_process(args: tuple[Any, ...]) -> bool:
+def _ends_the_process(args: tuple[object, ...]) -> bool:
     return args[:1] == (signal.SIGTERM,) and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
@@ -130,7 +130,7 @@ class _Replacements:
     """The functions that end a process, replaced by ours."""
 
     def __init__(self) -> None:
-        self._originals: dict[tuple[Any, str], tuple[Any, Any]] = {}
+        self._originals: dict[tuple[ModuleType, str], tuple[Callable[..., object], Callable[..., object]]] = {}
 
     def apply(self) -> None:
         for module, name in _REPLACED_FUNCTIONS:

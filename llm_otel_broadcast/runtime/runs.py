@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.clients.openai.targets import Patches
 from llm_otel_broadcast.clients.streams import open_streams
@@ -59,7 +59,7 @@ class Run:
     observer: CallObserver
     broadcaster: Broadcaster
     adopted_lanes: tuple[Lane, ...] = ()
-    covers: Callable[[Any], bool] | None = None
+    covers: Callable[[object], bool] | None = None
     source: object = None
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection
 from importlib.metadata import requires
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.instrumentation import instrument, uninstrument
@@ -30,17 +30,15 @@ class BroadcastInstrumentor:
             wanted for wanted in needed if wanted.startswith("openai") and ";" not in wanted
         ]  # not that of an extra
 
-    def instrument(self, **arguments: Any) -> None:
-        """Start, with what the environment says; arguments are those of `llm_otel_broadcast.instrument`, others are ignored.
-
-        Raises nothing: `opentelemetry-instrument` would leave all other instrumentations out.
-        """
-        known = inspect.signature(instrument).parameters
+    def instrument(self, **arguments: object) -> None:
+        """Start with the arguments of `llm_otel_broadcast.instrument`; others are ignored. Raises nothing."""
+        # `opentelemetry-instrument` passes arguments of its own, and after an error it leaves all other instrumentations out.
+        parameters = inspect.signature(instrument).parameters
         with _STARTING:
-            start(**{name: value for name, value in arguments.items() if name in known})
+            start(**{name: value for name, value in arguments.items() if name in parameters})
         self.is_instrumented_by_opentelemetry = True
 
-    def uninstrument(self, **_: Any) -> None:
+    def uninstrument(self, **_: object) -> None:
         """Stop recording."""
         uninstrument()
         self.is_instrumented_by_opentelemetry = False
