@@ -59,8 +59,10 @@ def assemble(
         source: see `Run`.
     """
     lanes = [destination for destination in options.destinations if destination.enabled]
+    # A destination that is down must not use up the memory of the others.
     share = options.max_queue_bytes // max(1, len(lanes))
     adopted = _unchanged_lanes(options, previous) if previous else {}
+    # A destination from `OTEL_EXPORTER_OTLP_*` is where the app's own SDK exports to: each call would arrive there twice.
     app_spans = AppSpans(
         mode=False if options.app_spans == "auto" and options.from_environment else options.app_spans,
         provider=options.tracer_provider,
@@ -91,8 +93,10 @@ def assemble(
         late=Lane("app spans", _LATE_DELAY_S, sys.maxsize, _late_maker(late_spans)),
         beside=beside,
     )
+    # There may be more destinations than before, or fewer.
     for lane in adopted.values():
         lane.max_bytes = share
+    # Destinations that are all turned off are there on purpose.
     if not lanes and app_spans.provider() is None and not options.destinations:
         logger.warning(
             "there is nowhere to send traces to: pass endpoint=... to instrument(), give `run --endpoint URL`, set "
@@ -120,6 +124,7 @@ def _lanes_by_name(run: Run) -> dict[str, tuple[Destination, Lane]]:
 
 def _unchanged_lanes(options: Options, previous: Run) -> dict[str, Lane]:
     """Return the lanes of those destinations for which nothing changes: queue, connection and books stay."""
+    # All other options are part of what each lane renders and sends.
     if previous.broadcaster.stopped or replace(previous.options, destinations=()) != replace(options, destinations=()):
         return {}
     lanes = _lanes_by_name(previous)
