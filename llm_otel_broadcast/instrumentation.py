@@ -63,6 +63,7 @@ class Handle:
         if self._source is None:
             return ()
         newest = self._source.run
+        # A change of the settings file makes a new run; the program has but this handle for all of them.
         replaced = [run for run in registry.running if run.source is self._source and run is not newest]
         return (*((newest,) if newest else ()), *replaced)
 
@@ -219,6 +220,7 @@ def uninstrument() -> None:
     watcher.close_all()
     for run in registry.current():
         registry.release(run)
+        # Nobody may call `flush()` or `shutdown()` after this.
         run.broadcaster.hurry()
     process_end.unwatch()
 
@@ -239,11 +241,12 @@ def shutdown(timeout: float | None = None) -> None:
 
 
 def _shut_down(runs: Sequence[Run], timeout: float | None) -> None:
-    begun = time.monotonic()
+    start = time.monotonic()
     for run in runs:
         run.shutdown(timeout)
-    longest = max((run.exit_timeout for run in runs), default=0.0) if timeout is None else timeout
-    drain(begun + longest)
+    # What went wrong in delivery is logged by a thread, and the program may end right after this.
+    limit_s = max((run.exit_timeout for run in runs), default=0.0) if timeout is None else timeout
+    drain(start + limit_s)
     process_end.unwatch()
 
 

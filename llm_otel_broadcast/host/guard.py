@@ -133,8 +133,11 @@ def or_else(action: Callable[[], Value], *, recover: Callable[[BaseException], V
 
 
 def or_else(
-    action: Callable[[], Any], default: Any = None, *, recover: Callable[[BaseException], Any] | None = None
-) -> Any:
+    action: Callable[[], Value],
+    default: Value | None = None,
+    *,
+    recover: Callable[[BaseException], Value] | None = None,
+) -> Value | None:
     """Do something with a foreign object: an argument's `__str__`, an exporter, a plug-in. Its errors are none of ours.
 
     They are neither counted nor logged here.

@@ -12,7 +12,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from types import TracebackType
+from typing import Final, TypeAlias
 
 from llm_otel_broadcast.host.green_threads import flavor, rest
 from llm_otel_broadcast.host.process import begin_anew_in_child
@@ -36,7 +37,8 @@ class _Unconfigured(logging.Handler):
 
 logger.addHandler(_Unconfigured(logging.WARNING))
 
-_Line: TypeAlias = tuple[int, str, tuple[object, ...], Any]
+_ErrorInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None] | None
+_Line: TypeAlias = tuple[int, str, tuple[object, ...], _ErrorInfo]
 _MAX_LINES: Final = 100
 _POLL_INTERVAL_S: Final = 0.01
 
@@ -49,7 +51,7 @@ _own_threads: Final[set[int]] = set()
 def own(work: Callable[..., None]) -> Callable[..., None]:
     """Return a function for `threading.Thread(target=...)` that marks the thread as ours while it does the work."""
 
-    def run(*args: Any) -> None:
+    def run(*args: object) -> None:
         started_as, ident = flavor(), threading.get_ident()
         _own_threads.add(ident)
         try:
@@ -126,7 +128,7 @@ _log: Final = _Log()
 drain = _log.drain
 
 
-def log(level: int, text: str, *args: object, exc_info: Any = None) -> None:
+def log(level: int, text: str, *args: object, exc_info: _ErrorInfo = None) -> None:
     """Log a line. From a thread of the host's it is logged a moment later, by a thread of ours."""
     if not logger.isEnabledFor(level):
         return
@@ -136,7 +138,7 @@ def log(level: int, text: str, *args: object, exc_info: Any = None) -> None:
         _log.add((level, text, args, exc_info))
 
 
-def _emit(level: int, text: str, args: tuple[object, ...], exc_info: Any) -> None:
+def _emit(level: int, text: str, args: tuple[object, ...], exc_info: _ErrorInfo) -> None:
     try:
         logger.log(level, text, *args, exc_info=exc_info)
     # A handler or filter of the host's may raise anything, SystemExit too.

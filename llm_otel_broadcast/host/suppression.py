@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from opentelemetry import context as otel_context
 
+# The API has the key under a private name only. Without it our own requests would be traced by others, no worse.
 _KEY: Final[Any] = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
 
 

@@ -1,1 +1,1 @@
-"""What one `instrument()` starts; the only room that joins the others."""
+"""What each `instrument()` and each span processor starts; the only room that joins the others."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from llm_otel_broadcast.app.late_spans import LateSpans
 from llm_otel_broadcast.app.metrics import AppMetrics
@@ -46,7 +46,7 @@ def assemble(
     *,
     previous: Run | None = None,
     beside: Callable[[], None] | None = None,
-    covers: Callable[[Any], bool] | None = None,
+    covers: Callable[[object], bool] | None = None,
     source: object = None,
 ) -> Run:
     """Make a run with everything that the options ask for. Starts no thread and imports nothing heavy.
@@ -60,8 +60,10 @@ def assemble(
         source: see `Run`.
     """
     lanes = [destination for destination in options.destinations if destination.enabled]
+    # A destination that is down must not use up the memory of the others.
     share = options.max_queue_bytes // max(1, len(lanes))
     adopted = _unchanged_lanes(options, previous) if previous else {}
+    # A destination from `OTEL_EXPORTER_OTLP_*` is where the app's own SDK exports to: each call would arrive there twice.
     app_spans = AppSpans(
         mode=False if options.app_spans == "auto" and options.from_environment else options.app_spans,
         provider=options.tracer_provider,
@@ -99,8 +101,10 @@ def assemble(
         ),
         on_start=beside,
     )
+    # There may be more destinations than before, or fewer.
     for lane in adopted.values():
         lane.max_bytes = share
+    # Destinations that are all turned off are there on purpose.
     if not lanes and app_spans.provider() is None and not options.destinations:
         logger.warning(
             "there is nowhere to send traces to: pass endpoint=... to instrument(), give `run --endpoint URL`, set "
@@ -128,6 +132,7 @@ def _lanes_by_name(run: Run) -> dict[str, tuple[Destination, Lane]]:
 
 def _unchanged_lanes(options: Options, previous: Run) -> dict[str, Lane]:
     """Return the lanes of those destinations for which nothing changes: queue, connection and books stay."""
+    # All other options are part of what each lane renders and sends.
     if previous.broadcaster.stopped or replace(previous.options, destinations=()) != replace(options, destinations=()):
         return {}
     lanes = _lanes_by_name(previous)
@@ -142,14 +147,16 @@ def _unchanged_lanes(options: Options, previous: Run) -> dict[str, Lane]:
 
 def _book_of(destination: Destination, previous: Run | None) -> SentSpans | None:
     """Return what the replaced lane has noted of the same address: a root that is there is not sent once more."""
-    known, lane = _lanes_by_name(previous).get(destination.name, (None, None)) if previous else (None, None)
+    replaced, lane = _lanes_by_name(previous).get(destination.name, (None, None)) if previous else (None, None)
     return (
-        lane.sent_spans if lane is not None and known is not None and known.endpoint == destination.endpoint else None
+        lane.sent_spans
+        if lane is not None and replaced is not None and replaced.endpoint == destination.endpoint
+        else None
     )
 
 
 def parts_for(destination: Destination) -> LaneParts:
-    """Return what a lane would render and send with, for a test of the destination; an exporter stays open."""
+    """Return what a lane renders and sends with, for a test of the destination. An exporter is not shut down."""
     options = Options(destinations=(destination,))
     app_spans = AppSpans(
         mode=False,
@@ -165,12 +172,12 @@ def parts_for(destination: Destination) -> LaneParts:
 
 
 def _unwanted(options: Options, lanes: Sequence[Destination]) -> frozenset[str]:
-    """Return the parts of the content that nobody may have: no destination, none of their rules, nor the app's own spans."""
+    """Return the parts of the content that nobody may have: no destination, no rule of theirs, nor the app's own spans."""
     if not options.capture_content:
         return frozenset(PARTS)
     if options.capture_content_in_app_spans:
         return frozenset()
-    return unwanted_by_all(lanes, {one.name: Selection(one).fields for one in lanes})
+    return unwanted_by_all(lanes, {destination.name: Selection(destination).fields for destination in lanes})
 
 
 def _describe(record: Generation) -> Attributes:
@@ -207,11 +214,11 @@ def _enclosing_span_renderer(options: Options) -> Callable[[EnclosingSpan], Span
 
 
 def _cost_reader(options: Options) -> Callable[[Generation], Cost | None]:
-    """Return what makes out a record's cost; a price that cannot be made out must not lose the record."""
+    """Return a function that determines the cost of a record, None if that fails: it must not lose the record."""
     from llm_otel_broadcast.delivery.price_list import price_list
     from llm_otel_broadcast.delivery.pricing import cost_of
 
-    # Before the first record: importing takes a second on a busy machine, for which rendering would pass for blocked.
+    # Before the first record: on a busy machine the import takes a second, and rendering would be taken for blocked.
     if options.estimate_cost:
         price_list()
     return lambda record: or_else(lambda: cost_of(record, estimated=options.estimate_cost), None)

@@ -1,8 +1,8 @@
-"""The end of a process, whichever way it comes: what is recorded is delivered first, within `exit_timeout`.
+"""Delivery at the end of the process, however it ends, within `exit_timeout`.
 
-Four ways pass by what is registered with `atexit`: SIGTERM in a program without a handler for it, a signal that a program
-raises against itself (uvicorn does, after it has put the handlers before its own back), `os._exit` (job runners' workers,
-children of multiprocessing) and `os.exec*`. Exit codes and signals stay what they are.
+Four ways do not run what `atexit` has: SIGTERM in a program without a handler for it, a signal that a program raises against
+itself (uvicorn does, after it has restored the handlers it found), `os._exit` (job runners' workers, children of
+multiprocessing) and `os.exec*`. Exit codes and signals stay what they are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.streams import end_open_streams, open_streams
@@ -26,17 +26,17 @@ from llm_otel_broadcast.host.process import begin_anew_in_child
 from llm_otel_broadcast.runtime.runs import registry
 
 _DELIVERING: Final = Guard("delivering at the end of the process")
+# The part of `exit_timeout` that is kept for logging how delivery went; a tenth of it where that is less.
 _LOG_TIMEOUT_S: Final = 0.2
-"""Part of `exit_timeout` that is left for what there is to log of it; a tenth of it where that is less."""
+# The first process of a container. The kernel delivers it no signal that it has no handler for, so SIGTERM does not end it.
 _INIT_PID: Final = 1
-"""The first process of a container: the kernel does not deliver signals to it that it has no handler for."""
-_REPLACED: Final = ((os, "_exit"), (os, "execv"), (os, "execve"), (signal, "raise_signal"))
+_REPLACED_FUNCTIONS: Final = ((os, "_exit"), (os, "execv"), (os, "execve"), (signal, "raise_signal"))
 
 
 def deliver_rest() -> None:
     """Deliver what any run still has, replaced ones included, all within the longest `exit_timeout`.
 
-    Calls in exit handlers that come after this one are still recorded, and delivered in what is left of that time.
+    Calls in later exit handlers are still recorded, and delivered in the time that then remains.
     """
     end_open_streams()
     runs = registry.running
@@ -44,11 +44,11 @@ def deliver_rest() -> None:
         return
     timeout = max(run.exit_timeout for run in runs)
     deadline = time.monotonic() + timeout
-    delivered_by = deadline - min(_LOG_TIMEOUT_S, timeout / 10)
+    delivery_deadline = deadline - min(_LOG_TIMEOUT_S, timeout / 10)
     for run in runs:
         run.broadcaster.hurry()
     for run in runs:
-        run.broadcaster.end(min(delivered_by, time.monotonic() + run.exit_timeout))
+        run.broadcaster.end(min(delivery_deadline, time.monotonic() + run.exit_timeout))
     drain(deadline)
     free_handlers()
 
@@ -60,17 +60,16 @@ def _at_exit() -> None:
 
 
 def _stay_interrupted() -> None:
-    """Have a program that was interrupted end by that signal, as its shell expects.
-
-    CPython forgets it when code is made from text before the end, as for each named tuple or dataclass that our threads
-    import (`run_eval_code_obj` in Python/pythonrun.c); running out of such code interrupted reminds it.
-    """
+    """Have a program that was interrupted end by SIGINT, as its shell expects."""
+    # CPython forgets the interrupt when code is compiled from text before the end, as for each named tuple or dataclass that
+    # our threads import (`run_eval_code_obj` in Python/pythonrun.c). Code that ends by an interrupt restores it.
     with suppress(KeyboardInterrupt):
         exec("raise KeyboardInterrupt")  # noqa: S102
 
 
 def _deliver_before_leaving() -> None:
-    """Deliver before the process leaves without exit handlers, if something waits. Not on our threads: one would wait for itself."""
+    """Deliver, if anything waits, before the process ends without running exit handlers."""
+    # A thread of ours would wait for itself.
     if is_own_thread() or not (open_streams or any(run.has_records for run in registry.running)):
         return
     with _DELIVERING:
@@ -81,13 +80,12 @@ def _deliver_before_leaving() -> None:
 
 
 def _on_sigterm(number: int, _frame: FrameType | None) -> None:
-    """Deliver, then end as without us. A second SIGTERM meanwhile ends the process at once.
+    """Deliver, then end the process by the signal. A second SIGTERM meanwhile ends it at once.
 
-    Python runs this between two steps of its own: one long call of C code in the main thread holds the end up until it
-    returns, as it does for every handler that is written in Python.
+    As every handler written in Python, this waits for a long call of C code in the main thread to return.
     """
+    # A handler that the program has set since calls the previous one, ours: the program goes on to end in its own way.
     if signal.getsignal(number) is not _on_sigterm:
-        # a handler of the program's, set later, calls the one before it: the program goes on to end in its own way
         return
     signal.signal(number, signal.SIG_DFL)
     try:
@@ -97,10 +95,10 @@ def _on_sigterm(number: int, _frame: FrameType | None) -> None:
 
 
 def _watch_sigterm() -> None:
-    """Take SIGTERM where nobody has; a program that sets a handler, or `SIG_DFL` again, has it back for good."""
+    """Handle SIGTERM where nobody does. A program that sets a handler, or `SIG_DFL` again, has the signal back for good."""
     if threading.current_thread() is not threading.main_thread() or os.getpid() == _INIT_PID:
         return
-    # not the main interpreter
+    # A subinterpreter may set no handler.
     with suppress(ValueError):
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _on_sigterm)
@@ -109,11 +107,11 @@ def _watch_sigterm() -> None:
 # -- functions that leave -----------------------------------------------------------------------------------------------
 
 
-def _leaving(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function that takes the place of one that ends the process, or this program in it."""
+def _leaving(original: Callable[..., object]) -> Callable[..., object]:
+    """Return the replacement of a function that ends the process, or its program: it delivers first."""
 
     @functools.wraps(original)
-    def leave(*args: Any, **kwargs: Any) -> Any:
+    def leave(*args: object, **kwargs: object) -> object:
         try:
             if original.__name__ != "raise_signal" or _ends_the_process(args):
                 _deliver_before_leaving()
@@ -124,18 +122,18 @@ def _leaving(original: Callable[..., Any]) -> Callable[..., Any]:
     return leave
 
 
-def _ends_the_process(args: tuple[Any, ...]) -> bool:
+def _ends_the_process(args: tuple[object, ...]) -> bool:
     return args[:1] == (signal.SIGTERM,) and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 class _Replacements:
-    """Our functions in the places of those that leave."""
+    """The functions that end a process, replaced by ours."""
 
     def __init__(self) -> None:
-        self._originals: dict[tuple[Any, str], tuple[Any, Any]] = {}
+        self._originals: dict[tuple[ModuleType, str], tuple[Callable[..., object], Callable[..., object]]] = {}
 
     def apply(self) -> None:
-        for module, name in _REPLACED:
+        for module, name in _REPLACED_FUNCTIONS:
             original = getattr(module, name, None)
             if original is not None and (module, name) not in self._originals:
                 replacement = _leaving(original)
@@ -143,7 +141,7 @@ class _Replacements:
                 setattr(module, name, replacement)
 
     def remove(self) -> None:
-        """Put the very same functions back, where nobody has replaced ours meanwhile."""
+        """Put the very same functions back, where nobody else has replaced ours meanwhile."""
         for (module, name), (original, replacement) in tuple(self._originals.items()):
             if getattr(module, name) is replacement:
                 setattr(module, name, original)
@@ -164,7 +162,7 @@ def watch() -> None:
 
 
 def unwatch() -> None:
-    """Put everything back when nothing is recorded any more."""
+    """Put everything back once nobody records any more."""
     if registry.is_needed:
         return
     _replacements.remove()
@@ -173,17 +171,20 @@ def unwatch() -> None:
 
 
 def _watch_in_child() -> None:
-    """In a child process, just forked: its main thread may be another, and multiprocessing forgets its parent's `atexit`."""
+    """In a child process: its main thread may be another one, and multiprocessing does not run its parent's `atexit`."""
     if registry.running:
         _watch_sigterm()
     _watch_multiprocessing(in_child=True)
 
 
 def _watch_multiprocessing(*, in_child: bool = False) -> None:
-    """Deliver at the end of multiprocessing's children, which leave by `os._exit` and forget the `atexit` of their parents.
+    """Deliver at the end of multiprocessing's children.
 
-    `in_child`: just forked; only if it turns out to be a child of multiprocessing does that run what is registered.
+    Args:
+        in_child: this is a child that has just been forked.
     """
+    # They leave by `os._exit`, without what their parents have registered with `atexit`. What is registered with
+    # `register_after_fork` runs only in a fork that turns out to be a child of multiprocessing.
     util: Any = sys.modules.get("multiprocessing.util")
     if util is None:
         return

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from queue import Empty
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from llm_otel_broadcast.host.forks import importing
 from llm_otel_broadcast.host.green_threads import Mailbox, flavor, mailbox
@@ -49,7 +49,7 @@ class SettingsSource:
     """
 
     def __init__(
-        self, arguments: Mapping[str, object], environ: Mapping[str, str], covers: Callable[[Any], bool] | None
+        self, arguments: Mapping[str, object], environ: Mapping[str, str], covers: Callable[[object], bool] | None
     ) -> None:
         self._arguments = arguments
         self._environ = {name: text for name, text in environ.items() if name.startswith((PREFIX, "OTEL_"))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.clients import LIBRARIES
 from llm_otel_broadcast.clients.patching import Patcher
@@ -60,7 +60,7 @@ class Run:
     observer: CallObserver
     broadcaster: Broadcaster
     adopted_lanes: tuple[Lane, ...] = ()
-    covers: Callable[[Any], bool] | None = None
+    covers: Callable[[object], bool] | None = None
     source: object = None
 
     @property
@@ -90,6 +90,7 @@ class Run:
     def shutdown(self, timeout: float | None) -> None:
         """Stop recording, and deliver what is left for at most `timeout` seconds (None: `exit_timeout`)."""
         registry.release(self)
+        # It is forgotten last: a process that ends meanwhile still delivers it.
         self.broadcaster.stop(self.exit_timeout if timeout is None else timeout)
         registry.forget(self)
 
@@ -128,6 +129,7 @@ class Registry:
             self.add(run)
             previous = instead_of
             if run.covers is None:
+                # Even one that no longer records: its destinations may still deliver.
                 previous, self.newest = self.newest, run
                 self.patches.switch.observer = run.observer
             elif instead_of is not None:
@@ -147,12 +149,14 @@ class Registry:
 
     def _announce(self) -> None:
         """Let the program's trace contexts know who wants their spans."""
+        # `tracing` is below this room and cannot ask.
         newest = (self.newest,) if self.newest and self.is_active(self.newest) else ()
         sinks.all = tuple(run.observer for run in (*newest, *self.for_clients))
 
     def release(self, run: Run) -> None:
-        """Have a run watch no more; take the patches off when nobody is left who watches."""
+        """Have a run watch no more; take the patches off when nobody watches any more."""
         with self.lock:
+            # A newer run for all clients may have taken its place.
             if self.patches.switch.observer is run.observer:
                 self.patches.switch.observer = None
             self._set_for_clients(other for other in self.for_clients if other is not run)
@@ -166,7 +170,8 @@ class Registry:
             self.running = tuple(other for other in self.running if other is not run)
 
     def has_exporter(self, exporter: object) -> bool:
-        """Return whether a run that goes on sends through this exporter: one that ends must not shut it down."""
+        """Return whether a run that goes on sends through this exporter."""
+        # The program may give the same exporter to `instrument()` again: the run that ends must not shut it down.
         return any(run.has_exporter(exporter) for run in self.running if not run.broadcaster.stopped)
 
     def is_active(self, run: Run) -> bool:
@@ -213,6 +218,7 @@ def _backlogs(replaced: Sequence[Run]) -> Iterator[DestinationStatus]:
     """Yield the figures of those destinations of replaced settings for which something still waits."""
     for run in replaced:
         for lane, figures in zip(run.broadcaster.lanes, run.broadcaster.status(), strict=True):
+            # A lane that the next run has adopted is among the figures of that run.
             if figures.queued_records and lane in run.broadcaster.workers:
                 yield figures
 

@@ -1,4 +1,4 @@
-"""`BroadcastSpanProcessor`: what ends in the app's tracer provider goes to our destinations as well, if it is about a model."""
+"""`BroadcastSpanProcessor`: sends spans of the app's tracer provider to our destinations, if they are about a model."""
 
 from __future__ import annotations
 
@@ -72,41 +72,47 @@ class BroadcastSpanProcessor(SpanProcessor):
         overlap.sharing += self._shares
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Note what is known only now: whether a call of ours is under way, and what is said around."""
+        """Note what only the start of a span tells: whether we record its call, and the trace fields around it."""
         del parent_context
         with _TAKING:
             is_ours, scope = is_under_way(), current_scope()
-            said = scope.context_fields if scope is not None and scope.context_fields else None
+            fields = scope.context_fields if scope is not None and scope.context_fields else None
             above = parent_of(span) if tells_of_a_call(span) else None
-            if is_ours or said is not None or above is not None:
-                overlap.mark(span.context.span_id, is_ours=is_ours, context_fields=said, parent_span_id=above)
+            if is_ours or fields is not None or above is not None:
+                overlap.mark(span.context.span_id, is_ours=is_ours, context_fields=fields, parent_span_id=above)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Take a span that has ended. Takes microseconds, waits for nobody."""
+        """Queue a span that has ended. Takes microseconds and waits for nothing."""
         with _TAKING:
             mark = overlap.take(span.context.span_id) or _UNKNOWN
             attributes = span.attributes or {}
-            wanted = self._open and (self._all_spans or is_genai(attributes))
-            if wanted and getattr(span.instrumentation_scope, "name", None) != SCOPE_NAME:
+            is_sent = self._open and (self._all_spans or is_genai(attributes))
+            # Our own spans are of calls that we deliver ourselves.
+            if is_sent and getattr(span.instrumentation_scope, "name", None) != SCOPE_NAME:
                 self._take(span, attributes, mark)
 
     def _take(self, span: ReadableSpan, attributes: Mapping[str, Any], mark: Mark) -> None:
-        sharing = registry.delivering
-        run = sharing if self._own is None else self._own
+        shared_run = registry.delivering
+        run = shared_run if self._own is None else self._own
         is_ours = mark.is_ours and is_genai(attributes)
         if run is None or (is_ours and self._own is None):
             return
-        elsewhere = sharing.endpoints if is_ours and sharing is not None else frozenset()
+        # The call was recorded for the destinations of `instrument()`: the same address does not get it twice.
+        elsewhere = shared_run.endpoints if is_ours and shared_run is not None else frozenset()
         observer = run.observer
         run.broadcaster.put_span(ForeignSpan(span, attributes, mark.context_fields, observer.fields_of, elsewhere))
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Send everything taken so far; False when time ran out or something was lost meanwhile."""
+        """Send everything queued so far, for at most `timeout_millis` milliseconds.
+
+        Returns:
+            False when time ran out or something was lost meanwhile.
+        """
         run = self._run()
         return run is None or run.broadcaster.flush(timeout_millis / 1000)
 
     def shutdown(self) -> None:
-        """Take no more spans, and deliver what is left; the destinations of `instrument()` go on."""
+        """Take no more spans, and deliver what is queued. The destinations of `instrument()` go on."""
         if not self._open:
             return
         self._open = False
@@ -125,7 +131,7 @@ class BroadcastSpanProcessor(SpanProcessor):
             run.broadcaster.flush(run.exit_timeout)
 
     def status(self) -> tuple[DestinationStatus, ...]:
-        """Return the books of the destinations that it sends to."""
+        """Return the figures of the destinations that it sends to."""
         run = self._run()
         return () if run is None else run.broadcaster.status()
 
@@ -144,7 +150,7 @@ def _own_run(arguments: Mapping[str, object]) -> Run | None:
     """
     if disabling(os.environ):
         return None
-    # The file is not read here, so what chooses among its destinations says nothing.
+    # The file is not read here, so there is nothing for `to` to choose from.
     environ = {name: text for name, text in os.environ.items() if name != variable_of("to")}
     settled = settle_told(arguments, environ)
     for warning in settled.warnings:

@@ -1,4 +1,4 @@
-"""The environment that has every Python below a program trace itself."""
+"""The environment in which every Python process that a program starts traces itself."""
 
 from __future__ import annotations
 
@@ -22,31 +22,32 @@ def traced(environ: Mapping[str, str], options: Mapping[str, object]) -> dict[st
 
     Args:
         environ: the environment as it is.
-        options: what counts more than what `environ` says: texts, True, headers and lists of names. `endpoint` and `to`
-            replace all that it says about where to send.
+        options: options that override those in `environ`: texts, True, headers and lists of names. `endpoint` and `to`
+            replace everything that it says about destinations.
 
     Raises:
-        ConfigError: the options are wrong, or those in `environ`. A settings file that is wrong is none: the program logs
-            it, and is traced once it is mended.
+        ConfigError: an option is wrong, here or in `environ`. A wrong settings file does not raise: the program logs it, and
+            is traced once the file is mended.
     """
-    made = dict(environ)
+    traced_environ = dict(environ)
     names = {"endpoint", "to"} & options.keys()
     is_named = "to" in names or names_destination(environ)
     for variable in variables():
         if names and (variable.option == "to" or (is_named and is_about_one(variable.option))):
-            made.pop(variable.name, None)
+            traced_environ.pop(variable.name, None)
     if not disabling(environ):
         with suppress(FileError):
-            settle(options, made, file_found(made))
-    made |= {variable_of(name): _text(value) for name, value in options.items()}
-    before = made.get(_PATH)
-    others = [entry for entry in before.split(os.pathsep) if entry != DIRECTORY] if before else []
-    made[_PATH] = os.pathsep.join([DIRECTORY, *others])
-    return made
+            settle(options, traced_environ, file_found(traced_environ))
+    traced_environ |= {variable_of(name): _text(value) for name, value in options.items()}
+    path = traced_environ.get(_PATH)
+    # An empty entry is the current directory: an empty PYTHONPATH must not become one.
+    entries = [entry for entry in path.split(os.pathsep) if entry != DIRECTORY] if path else []
+    traced_environ[_PATH] = os.pathsep.join([DIRECTORY, *entries])
+    return traced_environ
 
 
 def _text(value: object) -> str:
-    """Return a value as its variable has it."""
+    """Return a value in the form that its variable takes."""
     if isinstance(value, Mapping):
         return json.dumps(dict(value))
     if isinstance(value, list | tuple):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from importlib.metadata import requires
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.clients import LIBRARIES
 from llm_otel_broadcast.host.guard import Guard
@@ -32,17 +32,15 @@ class BroadcastInstrumentor:
             requirement for requirement in requirements if requirement.startswith(packages) and ";" not in requirement
         ]
 
-    def instrument(self, **arguments: Any) -> None:
-        """Start, with what the environment says; arguments are those of `llm_otel_broadcast.instrument`, others are ignored.
-
-        Raises nothing: `opentelemetry-instrument` would leave all other instrumentations out.
-        """
+    def instrument(self, **arguments: object) -> None:
+        """Start with the arguments of `llm_otel_broadcast.instrument`; others are ignored. Raises nothing."""
+        # `opentelemetry-instrument` passes arguments of its own, and after an error it leaves all other instrumentations out.
         with _STARTING:
             names = argument_names()
             start(**{name: value for name, value in arguments.items() if name in names})
         self.is_instrumented_by_opentelemetry = True
 
-    def uninstrument(self, **_: Any) -> None:
+    def uninstrument(self, **_: object) -> None:
         """Stop recording."""
         uninstrument()
         self.is_instrumented_by_opentelemetry = False

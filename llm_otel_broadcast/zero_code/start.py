@@ -1,4 +1,4 @@
-"""Starts tracing in a program that knows nothing of it. Whatever is wrong with the settings, the program runs."""
+"""Starts tracing in a program that does not call `instrument()`. Whatever is wrong with the settings, the program runs."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from llm_otel_broadcast.settings.errors import ConfigError
 
 
 def start(**arguments: Any) -> None:
-    """Instrument as the environment says, unless the program has seen to it itself."""
+    """Call `instrument()`, unless the program has called it already. Settings that are wrong are printed."""
     from llm_otel_broadcast.instrumentation import instrument, instrument_was_called
 
     if instrument_was_called():
         return
     try:
         instrument(**arguments)
-    except ConfigError as wrong:
-        say_untraced(wrong)
+    except ConfigError as error:
+        say_untraced(error)
 
 
-def say_untraced(wrong: ConfigError) -> None:
-    """Print the one line that a wrong setting is worth when nobody's code can catch the error."""
+def say_untraced(error: ConfigError) -> None:
+    """Print one line about wrong settings to stderr, where no code of the program's could catch the error."""
+    # `pythonw` and some services have none.
     if sys.stderr is None:
         return
-    with suppress(OSError, ValueError):  # closed, or nobody reads it
-        sys.stderr.write(f"llm-otel-broadcast: {'; '.join(wrong.faults)}; the program runs untraced\n")
+    # It may be closed, or nobody reads it.
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"llm-otel-broadcast: {'; '.join(error.faults)}; the program runs untraced\n")

@@ -78,6 +78,17 @@ def test_the_apps_shutdown_leaves_instrument_running(client, provider, receiver)
     assert len(receiver.store.spans()) == 1
 
 
+def test_a_handle_of_nothing_leaves_processors_running(provider, tracer, receiver, monkeypatch):
+    processor = BroadcastSpanProcessor(endpoint=receiver.endpoint)
+    provider.add_span_processor(processor)
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    with instrument() as handle:
+        assert handle.status().destinations == ()
+    tracer.start_span("theirs", attributes=SEMCONV).end()
+    assert processor.force_flush(5_000)
+    assert [span.name for span in receiver.store.spans()] == ["theirs"]
+
+
 def test_a_dead_destination_holds_up_neither_spans_nor_shutdown(provider, tracer):
     processor = BroadcastSpanProcessor(endpoint=refusing())
     provider.add_span_processor(processor)

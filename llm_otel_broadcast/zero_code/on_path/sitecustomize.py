@@ -50,21 +50,22 @@ class BroadcastFinder:
             say(describe(error))
 
     def find_next(self, name: str, target: "ModuleType | None") -> "ModuleSpec":
-        """Find what Python would have found without the directories whose `sitecustomize` has had its turn."""
+        """Find what Python would have found without the directories whose `sitecustomize` has run."""
         path = [entry for entry in sys.path if os.path.abspath(entry) not in self.passed]
         for finder in sys.meta_path:
             spec = None if finder is self else finder.find_spec(name, path, target)
             if spec is not None:
                 self.passed.append(os.path.dirname(os.path.abspath(spec.origin or "")))
                 return spec
-        # not None: the finders after us would find our own file once more
+        # An error, not None: the finders after us would find our own file once more.
         raise ImportError("No module named " + repr(name), name=name)
 
 
 def say(problem: str) -> None:
     try:
         sys.stderr.write("llm-otel-broadcast: " + problem.replace("\n", "; ") + "; the program runs untraced\n")
-    except Exception:  # no stderr, or a closed one
+    # There may be no stderr, or a closed one.
+    except Exception:
         return
 
 
@@ -79,11 +80,12 @@ def run_next() -> None:
     ours = sys.modules.pop("sitecustomize", None)
     try:
         __import__("sitecustomize")
-    except ImportError as missing:
-        if missing.name != "sitecustomize":
+    except ImportError as error:
+        if error.name != "sitecustomize":
             raise
     finally:
-        if ours is not None:  # the import system asks for the module under this name when it is done with us
+        # The import system looks the module up under this name once it has run us.
+        if ours is not None:
             sys.modules.setdefault("sitecustomize", ours)
 
 
