@@ -83,7 +83,15 @@ spike_limit_mib: {sizing.spike_mib(role.memory)}"""
         _section("receivers", role.receivers),
         _section("processors", processors),
         _section("exporters", role.exporters),
-        _service(extensions, role.receivers, processors, role.exporters),
+        f"""\
+service:
+  extensions: [{", ".join(extensions)}]
+  pipelines:
+    traces:
+      receivers: [{", ".join(role.receivers)}]
+      processors: [{", ".join(processors)}]
+      exporters: [{", ".join(role.exporters)}]
+""",
     ]
     return "\n".join(sections)
 
@@ -325,19 +333,6 @@ compaction: # gives disk back once a long queue has been sent
 
 def _section(name: str, components: Mapping[str, str]) -> str:
     return f"{name}:\n" + "".join(f"  {key}:\n{indent(text, '    ')}\n" for key, text in components.items())
-
-
-def _service(*components: Mapping[str, str]) -> str:
-    extensions, receivers, processors, exporters = (", ".join(names) for names in components)
-    return f"""\
-service:
-  extensions: [{extensions}]
-  pipelines:
-    traces:
-      receivers: [{receivers}]
-      processors: [{processors}]
-      exporters: [{exporters}]
-"""
 
 
 def amount(count: float) -> str:
