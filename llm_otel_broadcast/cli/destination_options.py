@@ -103,18 +103,12 @@ def _help(name: str) -> str:
 
 
 def stated_fields(options: Mapping[str, Any]) -> Table:
-    """Return the fields of a destination that the options state."""
+    """Return the fields of a destination that the options state; what is wrong is named without its value."""
     table = {name: value for name, value in options.items() if name in kinds_of(Destination) and value is not None}
-    headers = _read_headers(options["pairs"], options["mapping"])
-    return table | ({"headers": headers} if headers else {})
-
-
-def _read_headers(pairs: Sequence[str], mapping: str | None) -> dict[str, str]:
-    """Read `--header` and `--headers`; what is wrong is named without its value, which may be a key."""
     headers: dict[str, str] = {}
-    if mapping is not None:
+    if options["mapping"] is not None:
         try:
-            document = read_json(mapping)
+            document = read_json(options["mapping"])
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--headers") from None
         # The text may be the key itself, so it is not repeated.
@@ -123,7 +117,8 @@ def _read_headers(pairs: Sequence[str], mapping: str | None) -> dict[str, str]:
                 'it must be a JSON object such as {"Authorization": "..."}', param_hint="--headers"
             )
         headers |= document
-    return checked_headers({**headers, **split_headers(pairs)})
+    headers = checked_headers({**headers, **split_headers(options["pairs"])})
+    return table | ({"headers": headers} if headers else {})
 
 
 def split_headers(texts: Sequence[str]) -> dict[str, str]:

@@ -40,18 +40,17 @@ def launch(words: Sequence[str], options: Mapping[str, object]) -> NoReturn:
         # On Windows exec starts another process and ends this one: the shell would not wait.
         if os.name == "nt":
             wait_for(command, environ)
-        _become(command, environ)
+        # Python has SIGPIPE ignored for its own sake; inherited, that would keep `program | head` from ending.
+        for name in _IGNORED_BY_PYTHON:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_DFL)
+        os.execvpe(command[0], command, environ)  # noqa: S606  # to run what the user says is the purpose
     except OSError as error:
-        _refuse(command[0], error)
-
-
-def _become(command: list[str], environ: Mapping[str, str]) -> NoReturn:
-    """Replace this process by the program."""
-    # Python has SIGPIPE ignored for its own sake; inherited, that would keep `program | head` from ending.
-    for name in _IGNORED_BY_PYTHON:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
-    os.execvpe(command[0], command, environ)  # noqa: S606  # to run what the user says is the purpose
+        # It ends as a shell would; a path through a file is as missing to a shell as a file that is not there.
+        is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        hint = f" (did you mean: run python {command[0]}?)" if command[0].endswith(".py") else ""
+        sys.stderr.write(f"llm-otel-broadcast: cannot run {command[0]}: {error.strerror}{hint}\n")
+        sys.exit(_EXIT_NOT_FOUND if is_missing else _EXIT_NOT_EXECUTABLE)
 
 
 def wait_for(command: list[str], environ: Mapping[str, str]) -> NoReturn:
@@ -63,12 +62,3 @@ def wait_for(command: list[str], environ: Mapping[str, str]) -> NoReturn:
             except KeyboardInterrupt:
                 # The terminal interrupts the program as well, which decides whether to end.
                 continue
-
-
-def _refuse(program: str, error: OSError) -> NoReturn:
-    """Say why the program cannot be run, and end as a shell would."""
-    # A path through a file is as missing as a file that is not there: shells say 127 to both.
-    is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-    hint = f" (did you mean: run python {program}?)" if program.endswith(".py") else ""
-    sys.stderr.write(f"llm-otel-broadcast: cannot run {program}: {error.strerror}{hint}\n")
-    sys.exit(_EXIT_NOT_FOUND if is_missing else _EXIT_NOT_EXECUTABLE)

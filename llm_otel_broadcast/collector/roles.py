@@ -68,7 +68,28 @@ spike_limit_mib: {sizing.spike_mib(role.memory)}"""
     # First of all processors, or it could not refuse anything in time.
     processors = {"memory_limiter": memory_limiter, **role.processors}
     extensions = _extensions(plan, role.disk)
-    head = [
+    sections = [
+        _head(load, role, command),
+        _section("extensions", extensions),
+        _section("receivers", role.receivers),
+        _section("processors", processors),
+        _section("exporters", role.exporters),
+        f"""\
+service:
+  extensions: [{", ".join(extensions)}]
+  pipelines:
+    traces:
+      receivers: [{", ".join(role.receivers)}]
+      processors: [{", ".join(processors)}]
+      exporters: [{", ".join(role.exporters)}]
+""",
+    ]
+    return "\n".join(sections)
+
+
+def _head(load: Load, role: _RoleConfig, command: str) -> str:
+    """Return the comment that the file begins with."""
+    lines = [
         role.summary,
         f"For otelcol-contrib {OLDEST_VERSION} or newer. Made by:",
         f"  {command}",
@@ -77,15 +98,7 @@ spike_limit_mib: {sizing.spike_mib(role.memory)}"""
         f"Give the process {role.memory + 64:,} MiB of memory and GOMEMLIMIT={role.memory * 4 // 5}MiB"
         + (f", and the directory of its queue {amount(sizing.disk_bytes(role.disk))} of disk." if role.disk else "."),
     ]
-    sections = [
-        "".join(f"# {line}\n" for line in head),
-        _section("extensions", extensions),
-        _section("receivers", role.receivers),
-        _section("processors", processors),
-        _section("exporters", role.exporters),
-        _service(extensions, role.receivers, processors, role.exporters),
-    ]
-    return "\n".join(sections)
+    return "".join(f"# {line}\n" for line in lines)
 
 
 def _agent(plan: Plan, load: Load) -> _RoleConfig:
@@ -325,19 +338,6 @@ compaction: # gives disk back once a long queue has been sent
 
 def _section(name: str, components: Mapping[str, str]) -> str:
     return f"{name}:\n" + "".join(f"  {key}:\n{indent(text, '    ')}\n" for key, text in components.items())
-
-
-def _service(*components: Mapping[str, str]) -> str:
-    extensions, receivers, processors, exporters = (", ".join(names) for names in components)
-    return f"""\
-service:
-  extensions: [{extensions}]
-  pipelines:
-    traces:
-      receivers: [{receivers}]
-      processors: [{processors}]
-      exporters: [{exporters}]
-"""
 
 
 def amount(count: float) -> str:

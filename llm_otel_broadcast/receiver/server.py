@@ -167,7 +167,10 @@ class OtlpReceiver:
         content_type = headers.get("content-type", "")
         body, fault = _decompress(wire, headers.get("content-encoding", "identity"))
         request = ReceivedRequest(path, headers, body, content_type, len(wire))
-        scripted = self._note(request)
+        # One lock for both, so that replies are given in the order in which the requests are listed.
+        with self._noting:
+            self._requests.add(request)
+            scripted = self._script.popleft() if self._script else None
         self._hold(0.0 if scripted is None else scripted.delay)
         if self._stopping.is_set():
             return Reply(503, close=True)
@@ -180,12 +183,6 @@ class OtlpReceiver:
             answer = Reply(200, body=success(content_type))
         # A scripted reply is given also where the request could not be stored: a backend that fails may have read nothing.
         return answer if scripted is None else scripted
-
-    def _note(self, request: ReceivedRequest) -> Reply | None:
-        # One lock for both, so that replies are given in the order in which the requests are listed.
-        with self._noting:
-            self._requests.add(request)
-            return self._script.popleft() if self._script else None
 
     def _hold(self, delay: float) -> None:
         hang = self.hang

@@ -105,5 +105,6 @@ def test_what_the_check_leaves_to_the_collector_its_validate_finds(judge, otelco
     text = yaml.safe_dump(exchanged(yaml.safe_load(wrong)))
     (found,) = validate(str(otelcol), text)
     assert found.severity == "error"
-    assert judge(wrong).strip() in found.message
+    assert found.message.startswith(f"{otelcol.name} validate: {judge(wrong).splitlines()[0]}")
+    assert "\n" not in found.message
     assert validate(str(otelcol), yaml.safe_dump(exchanged(yaml.safe_load(AGENT)))) == []

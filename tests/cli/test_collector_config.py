@@ -15,6 +15,12 @@ from click.testing import CliRunner
 from llm_otel_broadcast.cli.app import cli
 
 URL = "https://api.example/v1/traces"
+MINIMAL = """\
+receivers: {otlp: {protocols: {grpc: }}}
+processors: {memory_limiter: {check_interval: 1s, limit_mib: 500}}
+exporters: {otlp_grpc: {endpoint: "backend:4317"}}
+service: {pipelines: {traces: {receivers: [otlp], processors: [memory_limiter], exporters: [otlp_grpc]}}}
+"""
 AGENT = ("agent", "--to", URL, "--header-from-env", "Authorization=KEY")
 
 
@@ -128,6 +134,14 @@ class TestValidate:
         document = json.loads(run("--check", "-", "--json", given=printed(*AGENT)).output)
         assert document["ok"] is False
         assert document["validated_by"].endswith("otelcol-contrib")
+
+    def test_what_a_collector_says_twice_is_said_once(self, programs):
+        collector(
+            programs,
+            "echo 'Error: no' >&2; echo '2026/11/28 15:01:21 collector server run finished with error: no' >&2; exit 1",
+        )
+        done = run("--check", "-", given=MINIMAL)
+        assert done.output == "error: otelcol-contrib validate: Error: no\n"
 
     def test_it_gets_the_users_own_file(self, programs, tmp_path):
         file = tmp_path / "collector.yaml"

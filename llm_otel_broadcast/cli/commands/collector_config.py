@@ -54,7 +54,7 @@ def _options(*decorators: _Decorator[_Command]) -> _Decorator[_Command]:
     return decorate
 
 
-_target = _options(
+_sending_options = _options(
     click.option("--to", metavar="URL", help="Where to: the backend, or the next collector, by OTLP/HTTP."),
     click.option(
         "--header-from-env",
@@ -72,7 +72,7 @@ _target = _options(
     ),
     click.option("--ca", metavar="FILE", help="Authority that signed the next one's certificate."),
 )
-_figures = _options(
+_sizing_options = _options(
     click.option(
         "--rate",
         type=float,
@@ -105,7 +105,7 @@ _figures = _options(
         help="Seconds from the first span of a trace to its last.",
     ),
 )
-_places = _options(
+_address_options = _options(
     click.option(
         "--host", "hosts", metavar="HOST[:PORT]", multiple=True, help="A sampler behind the balancer; once for each."
     ),
@@ -135,9 +135,9 @@ _places = _options(
     "--check", "file", type=click.File("rb"), metavar="FILE", help="Check this file instead (- is standard input)."
 )
 @as_json
-@_target
-@_figures
-@_places
+@_sending_options
+@_sizing_options
+@_address_options
 @click.pass_context
 def collector_config(
     context: click.Context,

@@ -16,7 +16,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.endpoints import redact_url
 from llm_otel_broadcast.settings.file import FileSettings
 from llm_otel_broadcast.settings.manage.last_tests import LastTest, last_test
@@ -40,9 +39,12 @@ def destination_table(file: FileSettings) -> Table:
         # Folded and not cut: half of a URL is of no use.
         table.add_column(name, overflow="fold")
     for destination in file.destinations:
+        # Off for want of a variable is a fault, off by `enabled = false` is as it was meant.
+        off = Text("off", "red" if destination.name in file.missing else "yellow")
+        enabled = Text("on", "green") if destination.enabled and destination.name not in file.missing else off
         table.add_row(
             Text(destination.name, "bold"),
-            _enabled(file, destination),
+            enabled,
             redact_url(destination.endpoint or ""),
             destination.encoding,
             Text("on", "green") if destination.privacy_mode else Text("off", "dim"),
@@ -58,13 +60,6 @@ def remarks(file: FileSettings) -> Iterable[str]:
         yield f'"{name}" is off: {", ".join(missing)} not set in the environment'
     if not file.enabled:
         yield "broadcasting is off altogether: llm-otel-broadcast enable"
-
-
-def _enabled(file: FileSettings, destination: Destination) -> Text:
-    # Off for want of a variable is a fault, off by `enabled = false` is as it was meant.
-    if destination.name in file.missing:
-        return Text("off", "red")
-    return Text("on", "green") if destination.enabled else Text("off", "yellow")
 
 
 def _test_result(last: LastTest | None) -> Text:

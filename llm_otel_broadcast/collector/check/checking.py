@@ -1,4 +1,4 @@
-"""A check of a Collector's configuration for what the Collector itself starts with and regrets: lost, torn or exposed traces.
+"""Checks a Collector's configuration for faults with which it starts all the same: traces are lost, torn apart or exposed.
 
 Syntax, names of components and their limits are not checked here but by the Collector: `validator.py` runs it.
 """

@@ -16,6 +16,8 @@ from llm_otel_broadcast.collector.check.findings import Finding
 PROGRAMS: Final = ("otelcol-contrib", "otelcol")
 """The contrib distribution first: the core one knows neither Kafka nor the tail sampler."""
 _TIMEOUT_S: Final = 60.0
+# After its error the Collector logs the same once more, with the time.
+_REPETITION: Final = re.compile(r"^\d{4}/\d\d/\d\d \S+ collector server run finished with error:", re.MULTILINE)
 _VARIABLE: Final = re.compile(r"\$\{env:(\w+)")
 _MIN_HIDDEN_CHARACTERS: Final = 4
 """Shorter values, a `1` for instance, are no secrets, and to hide them would make a message unreadable."""
@@ -64,11 +66,13 @@ def _run(program: str, text: str, file: Path, secrets: Collection[str]) -> list[
         return []
     variables = _VARIABLE.findall(text)
     hidden = {*secrets, *(os.environ.get(variable, "") for variable in variables)}
-    message = (result.stderr or result.stdout).strip() or f"ended with {result.returncode}"
+    message = _REPETITION.split(result.stderr or result.stdout)[0]
     # Longest first, so that no part of one secret is left behind another.
     for value in sorted(hidden, key=len, reverse=True):
         if len(value) >= _MIN_HIDDEN_CHARACTERS:
             message = message.replace(value, "***")
+    # One line, as every finding is; an error in a part of the file is spread over six.
+    message = " ".join(message.split()) or f"ended with {result.returncode}"
     # An unset variable is an empty text to the Collector, which is often all that is wrong with the file.
     unset = sorted({variable for variable in variables if variable not in os.environ})
     hint = f" (not set here: {', '.join(unset)})" if unset else ""
