@@ -10,7 +10,7 @@ from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.span_data import SpanData
 
 Key: TypeAlias = tuple[int, int]
-_MAX_SPANS: Final = 10_000
+_MAX_ENTRIES: Final = 10_000
 
 
 def key_of(enclosing_span: EnclosingSpan) -> Key:
@@ -21,8 +21,8 @@ class SentSpans:
     """Used by the lane's thread, and at a change of settings by those of two lanes; bounded."""
 
     def __init__(self) -> None:
-        self._sent: BoundedDict[Key, None] = BoundedDict(_MAX_SPANS)
-        self._wanted: BoundedDict[Key, None] = BoundedDict(_MAX_SPANS)
+        self._sent: BoundedDict[Key, None] = BoundedDict(_MAX_ENTRIES)
+        self._wanted: BoundedDict[Key, None] = BoundedDict(_MAX_ENTRIES)
 
     def due(self, enclosing_spans: Iterable[EnclosingSpan]) -> list[EnclosingSpan]:
         """Return those blocks round an accepted generation that are to go with it; those still open follow by themselves."""

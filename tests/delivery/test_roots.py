@@ -87,7 +87,7 @@ def test_a_root_that_may_have_been_rejected_is_sent_again(receiver):
 
 def test_the_book_of_roots_is_bounded_and_forgets_the_least_used(receiver, monkeypatch):
 
-    monkeypatch.setattr(sent_spans, "_MAX_SPANS", 3)
+    monkeypatch.setattr(sent_spans, "_MAX_ENTRIES", 3)
     often = root("often")
     with running(receiver.endpoint) as lane:
         for _ in range(5):
