@@ -175,7 +175,7 @@ def test_an_error_that_no_signal_handler_raised_stays_here(error, monkeypatch):
         def __str__(self):
             raise error
 
-    assert guard.ask(lambda: str(Odd()), "odd") == "odd"
+    assert guard.or_else(lambda: str(Odd()), "odd") == "odd"
     with guard.Guard("reading the response"):
         str(Odd())
     assert guard.errors == {"reading the response": 1}
