@@ -56,13 +56,13 @@ class Broadcaster:
         Once stopped, nothing: settings that replaced these get it too.
         """
         if not self.stopped and (enclosing_span.generations or not enclosing_span.needs_generations):
-            self._put(enclosing_span)
+            self._distribute(enclosing_span)
 
     def put_span(self, span: Finished) -> None:
         """Hand over a span of somebody else's."""
-        self._put(span)
+        self._distribute(span)
 
-    def _put(self, record: Record) -> None:
+    def _distribute(self, record: Record) -> None:
         remaining = iter(self.lanes)
         try:
             self._start_what_does_not_run()
@@ -96,7 +96,7 @@ class Broadcaster:
 
     def put(self, record: Generation) -> None:
         """Hand a finished record over. Takes microseconds, waits for nobody. After `stop` it is counted as dropped."""
-        self._put(record)
+        self._distribute(record)
         # Whether the app has a meter provider was asked when the call began.
         if record.is_measured and self._metrics is not None:
             if not self._metrics.is_running:

@@ -24,7 +24,7 @@ class Lane(Worker):
         closes: what it sends with has an end of its own, which a process must not leave out: an exporter.
     """
 
-    def __init__(  # two of them are said by name
+    def __init__(
         self,
         name: str,
         batch_delay: float,

@@ -85,6 +85,7 @@ def _read(reader: RecordReader, item: Item) -> Unreadable | None:
     record = item.record
 
     def read() -> None:
+        # A recorder is handed nothing else: enclosing spans and those of others go to destinations alone.
         if isinstance(record, Generation):
             record.settle()
             reader.read(record)

@@ -58,7 +58,7 @@ class Sender:
         hurried: set by a flush.
     """
 
-    def __init__(  # what a lane shares with it
+    def __init__(
         self,
         queue: RecordQueue,
         watch: RenderingWatch,
@@ -107,10 +107,12 @@ class Sender:
         if isinstance(record, EnclosingSpan):
             return self._render_enclosing_span(parts, item, record)
         record.settle()
+        # Here and not on the host's thread: this parses bodies and runs the program's redaction, rules and `on_generation`.
         spans = parts.render(record)
         if isinstance(spans, LeftOut):
             return spans
         item.spans = spans
+        # A root goes out with the first generation below it that the destination takes: alone it would be an empty trace.
         item.enclosing_spans = [
             span
             for due in self._sent_spans.due(record.enclosing_spans)
@@ -216,7 +218,7 @@ class Sender:
         backoff = self._backoff
         while (remaining_s := backoff.remaining()) > 0 and not self._stopping.is_set():
             if backoff.is_asked:
-                # A flush does not cut this short: the server would refuse, and some block who comes back too early.
+                # A flush does not cut this short: the server has said that it would refuse.
                 self._stopping.wait(remaining_s)
             elif self._hurried.wait(remaining_s):
                 self._hurried.clear()

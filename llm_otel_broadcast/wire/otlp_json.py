@@ -45,7 +45,7 @@ def encode(resource: Attributes, scope: Scope, spans: Sequence[SpanData]) -> byt
 
 
 def _span(span: SpanData) -> JsonObject:
-    # Ids are hex and 64-bit numbers are text; strict readers refuse anything else, and empty members too.
+    # Ids are hex and 64-bit numbers are text; strict readers refuse anything else.
     document: JsonObject = {
         "traceId": f"{span.trace_id:032x}",
         "spanId": f"{span.span_id:016x}",

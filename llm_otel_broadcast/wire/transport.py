@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
 # Before compression. Backends refuse larger requests, and the small spans of a batch are lost with it (pains.md, P40).
-MAX_BODY: Final = 4_000_000
+MAX_BODY_BYTES: Final = 4_000_000
 _CONTENT_TYPES: Final = {"json": "application/json", "protobuf": "application/x-protobuf"}
 _OTHER: Final[dict[Encoding, Encoding]] = {"json": "protobuf", "protobuf": "json"}
 
@@ -80,14 +80,14 @@ class HttpTransport:
         """
         encoding = self._next
         content = self._encoded(spans, encoding)
-        if divisible and len(content) > MAX_BODY and len(spans) > 1:
+        if divisible and len(content) > MAX_BODY_BYTES and len(spans) > 1:
             raise OversizedError
         return Body(compressed(content, self._compression), len(spans), encoding, self._compression)
 
     def _encoded(self, spans: Sequence[SpanData], encoding: Encoding) -> bytes:
         if encoding == "json":
             return otlp_json.encode(plain_attributes(self._source.resource()), self._scope, spans)
-        # Only where a destination wants it: importing protobuf takes long, and not every program has it.
+        # Only where a destination wants it: the SDK's spans and protobuf are slow to import.
         with importing:
             from llm_otel_broadcast.wire import protobuf
             from llm_otel_broadcast.wire.sdk_span import to_readable

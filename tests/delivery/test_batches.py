@@ -9,7 +9,7 @@ from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.receiver import Reply
 from llm_otel_broadcast.record.generation import Choice
 from llm_otel_broadcast.wire.exchange import Answer, Body
-from llm_otel_broadcast.wire.transport import MAX_BODY
+from llm_otel_broadcast.wire.transport import MAX_BODY_BYTES
 from tests.support.lanes import balanced, flushed, record, root, running
 
 OK = Answer("ok", 200, "", None, 0)
@@ -40,7 +40,7 @@ def test_no_request_has_more_than_4_mb(receiver, encoding):
         assert lane.status().delivered == 60
     assert names(receiver) == [f"chat {number:02}" for number in range(60)]
     sizes = [request.wire_bytes for request in receiver.requests]
-    assert max(sizes) <= MAX_BODY
+    assert max(sizes) <= MAX_BODY_BYTES
     assert len(sizes) < 12
 
 

@@ -14,7 +14,7 @@ from llm_otel_broadcast import Destination
 from llm_otel_broadcast.delivery.sender import post
 from llm_otel_broadcast.receiver.server import Reply
 from llm_otel_broadcast.wire.exchange import OversizedError
-from llm_otel_broadcast.wire.transport import MAX_BODY, make_transport
+from llm_otel_broadcast.wire.transport import MAX_BODY_BYTES, make_transport
 from tests.support.any_spans import span
 
 
@@ -90,7 +90,7 @@ def test_a_fixed_encoding_is_not_changed(transport, receiver):
 
 
 def test_a_batch_over_4_mb_is_not_sent(transport, receiver):
-    half = span(attributes={"content": "x" * (MAX_BODY // 2)})
+    half = span(attributes={"content": "x" * (MAX_BODY_BYTES // 2)})
     with pytest.raises(OversizedError):
         transport().encode([half, half], divisible=True)
     assert receiver.requests == []
@@ -98,7 +98,7 @@ def test_a_batch_over_4_mb_is_not_sent(transport, receiver):
 
 def test_one_span_over_4_mb_is_for_the_server_to_judge(transport, receiver):
     receiver.script(Reply(413))
-    assert send(transport(), [span(attributes={"content": "x" * MAX_BODY})]).kind == "too_large"
+    assert send(transport(), [span(attributes={"content": "x" * MAX_BODY_BYTES})]).kind == "too_large"
     assert len(receiver.requests) == 1
 
 
