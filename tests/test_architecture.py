@@ -163,13 +163,23 @@ def test_errors_of_any_kind_are_stopped_in_few_places_only():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ExceptHandler) and stops_everything(node)
     }
-    # `tracing.function_kinds` throws what it takes into the generator that it is for
+    # `tracing.function_kinds` and `clients.generators` throw what they take into the generator that it is for
     assert stopping == {
+        f"{NAME}.clients.generators",
         f"{NAME}.host.logs",
         f"{NAME}.delivery.worker",
         f"{NAME}.tracing.function_kinds",
         f"{NAME}.zero_code.on_path.sitecustomize",
     }
+
+
+def test_a_client_library_is_known_to_its_folder_and_the_registry_alone():
+    outside = [path for path in FILES if "clients.openai" not in module_of(path)]
+    assert [
+        module_of(path) for path in outside if "clients.openai" in str(imports_of(path, only_at_import=False))
+    ] == []
+    naming = [module_of(path) for path in outside if "clients.openai" in path.read_text(encoding="utf-8")]
+    assert naming == [f"{NAME}.clients"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
