@@ -173,6 +173,15 @@ def test_errors_of_any_kind_are_stopped_in_few_places_only():
     }
 
 
+def test_a_client_library_is_known_to_its_folder_and_the_registry_alone():
+    outside = [path for path in FILES if "clients.openai" not in module_of(path)]
+    assert [
+        module_of(path) for path in outside if "clients.openai" in str(imports_of(path, only_at_import=False))
+    ] == []
+    naming = [module_of(path) for path in outside if "clients.openai" in path.read_text(encoding="utf-8")]
+    assert naming == [f"{NAME}.clients"]
+
+
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_a_file_has_a_docstring_and_at_most_400_lines(path):
     text = path.read_text(encoding="utf-8")

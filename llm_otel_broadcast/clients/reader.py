@@ -51,7 +51,7 @@ class Reader(Protocol):
 
     Attributes:
         operation: `gen_ai.operation.name` of the GenAI conventions.
-        api: the value of `openai.api.type`, where the conventions have one for the API.
+        api: what the conventions call the API (`openai.api.type`), where they have a name for it.
         positional: names of the arguments that may be given by position, after the instance.
     """
 

@@ -27,8 +27,13 @@ from llm_otel_broadcast.clients.library import ClientLibrary
 from llm_otel_broadcast.clients.patching import Target
 from llm_otel_broadcast.clients.reader import Reader
 from llm_otel_broadcast.clients.request_fields import RequestFields
+from llm_otel_broadcast.dialects import DIALECTS
+from llm_otel_broadcast.dialects import register as register_dialect
+from llm_otel_broadcast.dialects.dialect import Dialect
+from llm_otel_broadcast.record.dialect_names import DIALECT_NAMES
 from llm_otel_broadcast.record.generation import Choice
 from llm_otel_broadcast.record.server import Server
+from llm_otel_broadcast.record.span_data import KIND_CLIENT, SpanData
 from llm_otel_broadcast.record.usage import Usage
 from llm_otel_broadcast.settings.errors import ConfigError
 
@@ -391,6 +396,25 @@ def test_a_destination_hides_and_redacts(toy, instrumented, arrived):
     (span,) = arrived(1)
     assert "gen_ai.output.messages" not in span.attributes
     assert "[name]" in json.loads(span.attributes["gen_ai.input.messages"])[0]["parts"][0]["content"]
+
+
+class WordsDialect(Dialect):
+    def generation_span(self, facts, content, cost):
+        texts = [part["content"] for message in content.inputs for part in message["parts"]]
+        ids = (facts.trace_id, facts.span_id, facts.parent_span_id)
+        return SpanData("words", *ids, KIND_CLIENT, facts.start_ns, facts.end_ns, {"words": texts})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_destinations_dialect_gets_its_messages_in_neutral_form(method, toy, instrumented, arrived):
+    register_dialect("words", "the tests", WordsDialect)
+    try:
+        instrumented(dialect="words")
+        ask(toy, method)
+        (span,) = arrived(1)
+    finally:
+        del DIALECTS["words"], DIALECT_NAMES["words"]
+    assert (span.name, span.attributes["words"]) == ("words", ["Hello, my name is Ada"])
 
 
 def test_a_destination_of_another_key_gets_nothing(toyllm, instrumented, arrived):
