@@ -18,8 +18,10 @@ from llm_otel_broadcast.clients.neutral_parts import (
 )
 from llm_otel_broadcast.clients.openai.responses.item_types import (
     APPROVAL_RESPONSE,
+    CALL_CONTEXT,
     FUNCTION_CALLS,
     ORIGINS,
+    STATED_ELSEWHERE,
     is_output,
     is_server_call,
     tool_of,
@@ -37,9 +39,8 @@ _TEXTS: Final = frozenset({"text", "input_text", "output_text", "summary_text", 
 _THINKING: Final = frozenset({"reasoning", "reasoning.summary", "reasoning.text", "thinking"})
 """Parts of a message that are reasoning: Mistral's and Anthropic's, and OpenRouter's `reasoning_details`."""
 _TEXT_MEMBERS: Final = ("text", "thinking", "reasoning", "content", "summary")
-# Members of an item that say which one it is, or that only the provider can read.
-_NO_DETAIL: Final = frozenset({"id", "call_id", "type", "status", "result", "encrypted_content", "fingerprint"})
-_NO_ARGUMENTS: Final = _NO_DETAIL | {"caller", "created_by", "environment", "execution", *ORIGINS}
+_NOT_DETAILS: Final = STATED_ELSEWHERE | {"call_id"}
+_NOT_ARGUMENTS: Final = _NOT_DETAILS | CALL_CONTEXT
 # Bounds what a few small lists with shared parts may become: they can stand for millions of elements.
 _MAX_PARTS: Final = 400_000
 _MAX_PARTS_PER_VALUE: Final = 100_000
@@ -110,7 +111,7 @@ def _item(item_type: str, item: Mapping[str, Any]) -> Part | None:
         parts = [{"type": "reasoning", "content": text} for text in texts]
         return {"role": "assistant", "parts": parts} if parts else None
     if is_server_call(item_type):
-        details = _details(item, _NO_DETAIL)
+        details = _details(item, _NOT_DETAILS)
         call = server_call_part(ServerCall(tool_of(item_type), identity, item.get("status"), details))
         image_data = item.get("result") if item_type == "image_generation_call" else None
         image_type = f"image/{item.get('output_format') or 'png'}"
@@ -126,7 +127,7 @@ def _waiting_call(item_type: str, item: Mapping[str, Any], identity: object) -> 
     is_function = item_type in FUNCTION_CALLS
     arguments = item.get("arguments", item.get("input"))
     if arguments is None and not is_function:
-        arguments = _details(item, _NO_ARGUMENTS)
+        arguments = _details(item, _NOT_ARGUMENTS)
     origin = {name: item[name] for name in ORIGINS if item.get(name)}
     name = item.get("name") or (None if is_function else tool_of(item_type))
     return {**tool_call_part(identity, name, arguments), **origin}
@@ -136,7 +137,7 @@ def _returned(item_type: str, item: Mapping[str, Any], identity: object) -> Part
     """Return what a tool returned; a built-in one may say it in members of its own (`tools`, `status`)."""
     output = item.get("output")
     if output is None:
-        answer: Any = _details(item, _NO_DETAIL - {"result"})
+        answer: Any = _details(item, _NOT_DETAILS - {"result"})
     else:
         answer = _part(output) if isinstance(output, Mapping) else _flat(output)
     if item_type == "program_output" or item.get("execution") == "server":
