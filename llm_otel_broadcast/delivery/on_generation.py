@@ -180,6 +180,7 @@ class Announcer:
 
     def _enter(self, record: Generation, cost: Cost | None) -> _Announcement | None:
         """Return the record's announcement, a new one if no other destination has begun it; None: it has been made."""
+        # Several destinations come here with the same record: the first begins, the others wait with it.
         with self._lock:
             if record.attributes is not None:
                 return None
@@ -214,6 +215,7 @@ class Announcer:
         # The program may have put anything in the attributes' place.
         is_usable = has_returned and isinstance(generation.attributes, dict)
         added = dict(generation.attributes) if is_usable else {}
+        # Not where the destinations have gone on without: a span would differ from one to the next.
         with self._lock:
             if announcement.record.attributes is None:
                 announcement.record.attributes = added

@@ -71,9 +71,11 @@ class Rendering:
     def render(self, record: Generation) -> list[SpanData] | LeftOut:
         """Return a generation's spans, or why it is not sent."""
         cost = self._cost_of(record)
+        # Before the choice: a trace's totals have every generation, sent here or not, and so has `on_generation`.
         add_to_totals(record, cost)
         if self._announcer is not None:
             self._announcer.announce(record, cost)
+        # Read once for all rules and the span, and not at all where neither looks at it.
         content = cache(lambda: content_of(record))
         key = record.fields.session_id or f"{record.trace_id:032x}"
         rule_values = rule_values_of(record, cost, content)
@@ -93,10 +95,12 @@ class Rendering:
         sent_content = None
         if max_chars and allows_content(record, privacy_mode=self._destination.privacy_mode):
             view = self._privacy.view(record.operation)
+            # Where the program's function fails, the span goes without content rather than unredacted.
             with suppress(WithheldError):
                 sent_content = content_for(record, content(), view, max_chars)
         facts = facts_of(record, self._privacy.fields(record.fields))
         span = self._dialect.generation_span(facts, sent_content, cost)
+        # What the program adds is its own: it wins, and is the same in every dialect.
         if record.attributes:
             span = replace(span, attributes={**span.attributes, **_added(record.attributes)})
         return [span, *self._dialect.attempt_spans(facts)]
@@ -125,6 +129,7 @@ def shrink(spans: list[SpanData], render: Callable[[int], list[SpanData]]) -> li
         spans: as they are.
         render: makes them again, with content of at most so many characters; 0: without any.
     """
+    # Half of the longest text: a body is mostly that, and two tries have to do.
     half = max((len(value) for value in spans[0].attributes.values() if isinstance(value, str)), default=0) // 2
     limits = ((half, _CUT),) if half >= _MIN_CONTENT_CHARS else ()
     for max_chars, mark in (*limits, (0, _LEFT_OUT)):

@@ -20,7 +20,7 @@ from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.privacy import PARTS
 
 SYSTEM_ROLES: Final = frozenset({"system", "developer"})
-# Also inside longer texts; up to a quote or bracket, which ends a link in prose, Markdown and JSON.
+# Also inside longer texts: up to white space, a quote, an angle bracket or a backslash.
 _URL: Final = re.compile(r"""\b[a-zA-Z][a-zA-Z0-9+.-]{1,15}://[^\s"'<>`\\]+""")
 _HIDDEN_URL: Final = "[url]"
 _IMAGES: Final = frozenset({"image", "image_url", "input_image"})

@@ -26,6 +26,7 @@ def rule_values_of(
         content: reads the record's content, which takes its time; called only where a rule looks at it.
     """
     usage = record.usage
+    # Functions, because most rules look at the model only, and content takes its time.
     readers: Mapping[str, Callable[[], Sequence[object]]] = {
         "model": lambda: (record.request_model, record.response_model),
         "provider": lambda: (provider_of(record),),

@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypedDict
 
 from llm_otel_broadcast.host.logs import log
 from llm_otel_broadcast.settings.destination import Destination
@@ -100,17 +100,32 @@ class Selection:
         return is_sampled(self._name, key, self._rate)
 
 
-def groups_of(filter_rules: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
+class Rule(TypedDict):
+    """One condition, as `settings.rules` has checked it."""
+
+    field: str
+    operator: str
+    value: object
+
+
+class RuleGroup(TypedDict):
+    """Rules of which all (`logic` is `and`) or any have to hold."""
+
+    logic: str
+    rules: Sequence[Rule]
+
+
+def groups_of(filter_rules: Mapping[str, Any] | None) -> Sequence[RuleGroup]:
     """Return the groups that count, of which one has to hold; none: everything is sent. A group without rules says nothing."""
     if filter_rules is None or not filter_rules["enabled"]:
         return ()
     return [group for group in filter_rules["groups"] if group["rules"]]
 
 
-def _holds(group: Mapping[str, Any], values: RuleValues, timeouts: list[str]) -> bool:
+def _holds(group: RuleGroup, values: RuleValues, timeouts: list[str]) -> bool:
     """Return whether a group holds. A rule that cannot be decided in time does not, and its field is added to `timeouts`."""
 
-    def holds(rule: Mapping[str, Any]) -> bool:
+    def holds(rule: Rule) -> bool:
         try:
             return rule_holds(rule, values(rule["field"]))
         except TimeoutError:
@@ -121,7 +136,7 @@ def _holds(group: Mapping[str, Any], values: RuleValues, timeouts: list[str]) ->
     return combine(map(holds, group["rules"]))
 
 
-def rule_holds(rule: Mapping[str, Any], values: Sequence[object]) -> bool:
+def rule_holds(rule: Rule, values: Sequence[object]) -> bool:
     """Return whether a rule holds: of several values one has to fit, and for `not_` none may.
 
     What is missing does not exist, equals nothing and contains nothing; empty text is missing.
@@ -139,7 +154,7 @@ def rule_holds(rule: Mapping[str, Any], values: Sequence[object]) -> bool:
 def _fits(operator: str, value: object, rule_value: object) -> bool:
     if operator in COMPARISONS:
         return _compares(operator, number_of(value), number_of(rule_value))
-    # `0.5` and `0.50` are one number, whether the rule has it as a number or, from OpenRouter's page, as text.
+    # A cost or a count: `0.5` and `0.50` are one number, and a rule may have either as text.
     if operator == "equals" and not isinstance(value, str):
         return number_of(value) is not None and number_of(value) == number_of(rule_value)
     text, sought = str(value), str(rule_value)

@@ -18,6 +18,7 @@ def _load_semconv() -> Dialect:
     return SEMCONV
 
 
+# Functions, not dialects: a lane's thread imports them, so that they cost the host's start nothing.
 DIALECTS: Final[dict[str, Callable[[], Dialect]]] = {"semconv": _load_semconv}
 """What returns each dialect; `record.dialect_names` has the same names for the settings."""
 

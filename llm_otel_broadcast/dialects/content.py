@@ -25,6 +25,7 @@ def content_attributes(content: Content) -> dict[str, AttributeValue]:
             attributes[key] = encoder.encode(values)
             if part in content.shortened:
                 attributes[f"{key}.truncated"] = True
+    # More was said than anybody would be sent: what was not kept while it was read cannot be cut here.
     if content.omitted_characters and "gen_ai.output.messages" in attributes:
         attributes["gen_ai.output.messages.truncated"] = True
         attributes["gen_ai.output.messages.omitted_characters"] = content.omitted_characters

@@ -87,7 +87,7 @@ class SemconvDialect(Dialect):
             trace_id=facts.trace_id,
             span_id=facts.span_id,
             parent_span_id=facts.parent_span_id,
-            # As the conventions have it for a call that leaves the process, also where the server runs beside it.
+            # The conventions: a call that leaves the process, also where the model runs on the same machine.
             kind=KIND_CLIENT,
             start_ns=facts.start_ns,
             end_ns=facts.end_ns,
@@ -158,7 +158,7 @@ def request_attributes(facts: GenerationFacts) -> _Attributes:
     _set(attributes, "gen_ai.provider.name", facts.server.provider or None)
     _set(attributes, f"{vendor}.api.type", facts.api)
     _set(attributes, "gen_ai.request.model", facts.request_model)
-    # The conventions: stated for streams only.
+    # False says nothing: it is what every API does unless it is asked to stream.
     _set(attributes, "gen_ai.request.stream", facts.stream or None)
     _set(attributes, "gen_ai.conversation.id", fields.session_id)
     _set(attributes, "server.address", facts.server.address or None)
@@ -213,7 +213,7 @@ def _response_attributes(facts: GenerationFacts) -> _Attributes:
     _set(attributes, "gen_ai.response.model", facts.response_model)
     _set(attributes, "gen_ai.response.finish_reasons", _finish_reasons(facts))
     if facts.first_chunk_ns is not None:
-        # In seconds, as the conventions' metric of the same name.
+        # In seconds, as all durations of the conventions.
         attributes["gen_ai.response.time_to_first_chunk"] = facts.first_chunk_ns / 1e9
     _set(attributes, f"{vendor}.response.service_tier", facts.response_service_tier)
     _set(attributes, f"{vendor}.response.system_fingerprint", facts.system_fingerprint)

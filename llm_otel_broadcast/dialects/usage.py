@@ -8,6 +8,7 @@ from llm_otel_broadcast.record.span_data import AttributeValue
 from llm_otel_broadcast.record.usage import Cost, Usage
 
 _Attributes = dict[str, AttributeValue]
+# Names of the conventions where they have one; totals, and counts by modality, are ours in the same manner.
 _USAGE: Final = (
     ("input_tokens", "gen_ai.usage.input_tokens"),
     ("output_tokens", "gen_ai.usage.output_tokens"),
@@ -47,5 +48,6 @@ def cost_attributes(cost: Cost | None) -> _Attributes:
         "gen_ai.usage.total_cost": cost.total,
         "gen_ai.usage.cost.source": "estimated" if cost.is_estimated else "response",
     }
+    # Many servers state a total only, and a share of it is never guessed.
     parts = {"gen_ai.usage.input_cost": cost.input, "gen_ai.usage.output_cost": cost.output}
     return attributes | {key: part for key, part in parts.items() if part is not None}

@@ -313,14 +313,18 @@ class Generation(GenerationFacts):
         """Stop the clock (`at_ns`: it stopped then). False when the record had ended before: only the first end counts."""
         if self.ended:
             return False
+        # The wall clock may be set while a call is under way: how long that takes is told by another one.
         self.end_ns = at_ns or self.start_ns + time.perf_counter_ns() - self.started
+        # What an answer itself says of its failure is more exact than the error it leads to.
         if failure is not None and self.failure is None:
             self.failure = failure
         for enclosing_span in self.enclosing_spans:
+            # One that a call names ends with the last call below it, whichever that is.
             if enclosing_span.opener is not Opener.CONTEXT:
                 enclosing_span.end_ns = max(enclosing_span.end_ns, self.end_ns)
                 continue
             enclosing_span.latest_end_ns = max(enclosing_span.latest_end_ns, self.end_ns)
+            # Of the outermost one only: what is below is counted there once. An estimated cost is not known yet.
             if enclosing_span.totals:
                 enclosing_span.totals[0].add(self.spent(self.usage.stated_cost() if self.usage else None))
         self.ended = True

@@ -68,6 +68,7 @@ def data_url(url: str, modality: str | None = None) -> Part | None:
     """Describe what a data URL carries, without copying it; None for any other text."""
     if url[:5].lower() != "data:":
         return None
+    # The rest may be megabytes: it is measured, never split or decoded.
     start = url.find(",", 0, _MAX_HEAD_CHARS) + 1
     if not start:
         return inline("text/plain", None, modality)
@@ -88,6 +89,7 @@ def unsigned(url: str) -> str:
     public = [pair for pair, name in zip(pairs, names, strict=True) if not (_SIGNED.match(name) or name in azure_names)]
     if len(public) < len(pairs):
         mark, query = ("?", "&".join(public)) if public else ("", "")
+    # OAuth's implicit grant hands tokens over in the fragment.
     if any(_SIGNED.match(pair.partition("=")[0].lower()) for pair in fragment.split("&")):
         hash_mark = fragment = ""
     return f"{path}{mark}{query}{hash_mark}{fragment}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, Final
 
+# Bounds the time on the host's thread: what a larger value holds beyond is not counted.
 _MAX_MEASURED_PARTS: Final = 4_096
 _PART_SIZE: Final = 16
 _SCALARS: Final = frozenset({int, float, bool, type(None)})

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from typing import Final, NamedTuple
 
+# An addition takes microseconds: where the lock is held for longer, a finalizer may have interrupted this very thread in one.
 _FOLD_TIMEOUT_S: Final = 0.1
 
 
@@ -26,6 +27,7 @@ class Totals:
     __slots__ = ("_adding", "_calls", "_new", "_sums")
 
     def __init__(self) -> None:
+        # A deque takes new elements without a lock, also from a finalizer that interrupts an addition.
         self._new: deque[Spent] = deque()
         self._adding = threading.Lock()
         self._calls = 0

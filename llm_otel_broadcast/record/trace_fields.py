@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 _NO_METADATA: Final[Mapping[str, object]] = MappingProxyType({})
 
 
-class Fields(NamedTuple):  # a frozen dataclass takes three times as long to make, on the host's thread
+# Not a frozen dataclass, which takes three times as long to make: this is done on the host's thread, at each call.
+class Fields(NamedTuple):
     """What the caller said about the call, merged and checked (DESIGN, section 3). Empty text never occurs: absent is None."""
 
     trace_id: str | None = None

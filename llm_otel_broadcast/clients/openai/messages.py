@@ -244,7 +244,7 @@ def _file(file: Mapping[str, Any]) -> Part:
     data = str(file.get("file_data") or file.get("file_url") or "")
     if not data:
         return {"type": "file", "modality": "document", "file_id": file.get("file_id"), **name}
-    # Gateways take a link where OpenAI takes the data.
+    # `file_url` of the responses API; gateways take a link in `file_data`, too.
     if data.startswith(("http://", "https://")):
         return {**media.link(data, "document"), **name}
     described = media.data_url(data, "document")
