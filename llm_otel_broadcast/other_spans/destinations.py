@@ -12,7 +12,7 @@ from llm_otel_broadcast.runtime.assembly import assemble
 from llm_otel_broadcast.runtime.runs import Run, state
 from llm_otel_broadcast.settings.environment import disabling, variable_of
 from llm_otel_broadcast.settings.errors import ConfigError
-from llm_otel_broadcast.settings.precedence import settle_told
+from llm_otel_broadcast.settings.precedence import resolve_settings
 
 _NOWHERE: Final = (
     "BroadcastSpanProcessor() has nowhere to send: give endpoint=... or destinations=[...], or no argument at all for the "
@@ -20,7 +20,7 @@ _NOWHERE: Final = (
 )
 
 
-def deliver_beside(given: Mapping[str, object]) -> Run | None:
+def deliver_beside(arguments: Mapping[str, object]) -> Run | None:
     """Start what delivers without watching calls, by arguments of `instrument()`; None where everything is turned off.
 
     Raises:
@@ -30,16 +30,18 @@ def deliver_beside(given: Mapping[str, object]) -> Run | None:
         return None
     # The file is not read here, so what chooses among its destinations says nothing.
     environ = {name: text for name, text in os.environ.items() if name != variable_of("to")}
-    settled = settle_told(given, environ)
-    options = settled.options
-    for warning in settled.warnings:
+    resolved = resolve_settings(arguments, environ)
+    options = resolved.options
+    for warning in resolved.warnings:
         logger.warning("%s", warning)
     if not options.destinations:
         # A variable of OpenTelemetry's names a destination that cannot be used: that stops no program.
-        if settled.warnings:
+        if resolved.warnings:
             return None
         raise ConfigError([_NOWHERE])
-    exporters = tuple(made.exporter for made in options.destinations if made.enabled and made.exporter)
+    exporters = tuple(
+        destination.exporter for destination in options.destinations if destination.enabled and destination.exporter
+    )
     run = Run(assemble(options, state.keeps), options.exit_timeout, None, exporters)
     with state.lock:
         state.running = (*state.running, run)
@@ -55,4 +57,6 @@ def delivering() -> Run | None:
 def endpoints_of(run: Run | None) -> frozenset[str]:
     """Return where a run sends to."""
     destinations = run.assembly.options.destinations if run else ()
-    return frozenset(made.endpoint for made in destinations if made.enabled and made.endpoint)
+    return frozenset(
+        destination.endpoint for destination in destinations if destination.enabled and destination.endpoint
+    )

@@ -23,7 +23,7 @@ from llm_otel_broadcast.runtime.runs import Run, state
 from llm_otel_broadcast.settings.environment import PREFIX, stated_disabled
 from llm_otel_broadcast.settings.errors import ConfigError, FileError
 from llm_otel_broadcast.settings.locations import Stamp, look
-from llm_otel_broadcast.settings.precedence import FileFound, file_at, names_destination, settle_told
+from llm_otel_broadcast.settings.precedence import FileResult, names_destination, read_file_at, resolve_settings
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.settings.options import Options
@@ -73,7 +73,7 @@ class Life:
         self._seen = self._lookup.stamp()
         for refusal in self._lookup.refusals():
             logger.warning("%s", refusal)
-        file = file_at(self._seen, self._lookup, os.environ)
+        file = read_file_at(self._seen, self._lookup, os.environ)
         options: Options | None = None
         try:
             options = self._settled(file)
@@ -93,9 +93,9 @@ class Life:
         if self.run is None:  # no record will ever start the thread
             watcher.start()
 
-    def _settled(self, file: FileFound) -> Options:
+    def _settled(self, file: FileResult) -> Options:
         """Return the options that result with this file, and say what is odd about them."""
-        settled = settle_told(self._given, self._environ, file)
+        settled = resolve_settings(self._given, self._environ, file)
         _warn(file, settled.options)
         for warning in settled.warnings:
             if warning not in self._warned:
@@ -120,7 +120,7 @@ class Life:
             return False
         return bool(self._lookup.places)
 
-    def _is_off(self, file: FileFound) -> bool:
+    def _is_off(self, file: FileResult) -> bool:
         if file is None or isinstance(file, ConfigError) or file.enabled:
             return False
         if stated_disabled(self._environ) is False:
@@ -157,12 +157,12 @@ class Life:
         if not is_new or was_coming != (stamp,):
             return is_new
         try:
-            self._follow(file_at(stamp, self._lookup, os.environ))
+            self._follow(read_file_at(stamp, self._lookup, os.environ))
         finally:
             self._seen = stamp
         return False
 
-    def _follow(self, file: FileFound) -> None:
+    def _follow(self, file: FileResult) -> None:
         try:
             is_off = self._is_off(file)
             options = self._settled(file)
@@ -191,7 +191,7 @@ class Life:
             watcher.follow(tuple(life for life in watcher.lives if life is not self))
 
 
-def _warn(file: FileFound, options: Options) -> None:
+def _warn(file: FileResult, options: Options) -> None:
     if file is not None and not isinstance(file, ConfigError):
         for warning in file.notices(options.destinations):
             logger.warning("%s", warning)

@@ -14,7 +14,7 @@ from llm_otel_broadcast.settings.validators import TRUTH, Kind, in_text, kinds_o
 PREFIX: Final = "LLM_OTEL_BROADCAST_"
 DISABLED: Final = f"{PREFIX}DISABLED"
 SDK_DISABLED: Final = "OTEL_SDK_DISABLED"
-_LIKENESS: Final = 0.8
+_MIN_LIKENESS: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +34,20 @@ def variable_of(option: str) -> str:
 
 def variables() -> tuple[Variable, ...]:
     """Return all of them, made from the fields of `Destination` and `Options`."""
-    one = {name: kind for name, kind in kinds_of(Destination).items() if name in SHORTHAND}
-    return (*_made(Destination, one), *_made(Options, kinds_of(Options)))
+    shorthand_kinds = {name: kind for name, kind in kinds_of(Destination).items() if name in SHORTHAND}
+    return (*_variables_of(Destination, shorthand_kinds), *_variables_of(Options, kinds_of(Options)))
 
 
-def _made(settings: type, kinds: Mapping[str, Kind]) -> list[Variable]:
+def _variables_of(settings_type: type, kinds: Mapping[str, Kind]) -> list[Variable]:
     return [
         Variable(
-            variable_of(known.name),
-            known.name,
-            kinds[known.name],
-            known.default if known.default_factory is MISSING else known.default_factory(),
+            variable_of(option.name),
+            option.name,
+            kinds[option.name],
+            option.default if option.default_factory is MISSING else option.default_factory(),
         )
-        for known in fields(settings)
-        if known.name in kinds
+        for option in fields(settings_type)
+        if option.name in kinds
     ]
 
 
@@ -56,12 +56,12 @@ def read_variables(environ: Mapping[str, str]) -> dict[str, object]:
 
     Of a variable that is wrong, the value is its ConfigError: whether that matters depends on what stronger sources say.
     """
-    said: dict[str, object] = {}
+    values: dict[str, object] = {}
     for variable in variables():
         text = environ.get(variable.name, "").strip()
         if text:
-            said[variable.option] = _value(variable, text)
-    return said
+            values[variable.option] = _value(variable, text)
+    return values
 
 
 def _value(variable: Variable, text: str) -> object:
@@ -78,11 +78,11 @@ def _value(variable: Variable, text: str) -> object:
 
 def misspelt(environ: Mapping[str, str]) -> list[str]:
     """Say which variables are none of ours but nearly: a privacy setting misspelt must not pass in silence."""
-    known = {"DISABLED", "CONFIG", *(variable.option.upper() for variable in variables())}
-    strange = sorted({name.removeprefix(PREFIX) for name in environ if name.startswith(PREFIX)} - known)
-    if not strange:
+    names = {"DISABLED", "CONFIG", *(variable.option.upper() for variable in variables())}
+    unknown = sorted({name.removeprefix(PREFIX) for name in environ if name.startswith(PREFIX)} - names)
+    if not unknown:
         return []
-    pairs = [(name, nearest_name(name, known, _LIKENESS)) for name in strange]
+    pairs = [(name, nearest_name(name, names, _MIN_LIKENESS)) for name in unknown]
     return [f"{PREFIX}{name} is no setting: did you mean {PREFIX}{likely}?" for name, likely in pairs if likely]
 
 

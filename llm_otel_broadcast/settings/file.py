@@ -55,40 +55,42 @@ class FileSettings:
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
-    def only(self, names: Sequence[str]) -> FileSettings:
+    def only(self, wanted_names: Sequence[str]) -> FileSettings:
         """Return the file with no destinations but these.
 
         Raises:
             ConfigError: it has none of that name.
         """
-        there = [made.name for made in self.destinations]
+        names_in_file = [destination.name for destination in self.destinations]
         faults = [
-            f'there is no destination "{name}" in {self.path}{nearest(name, there)}: there are {", ".join(there) or "none"}'
-            for name in names
-            if name not in there
+            f'there is no destination "{name}" in {self.path}{nearest(name, names_in_file)}: there are {", ".join(names_in_file) or "none"}'
+            for name in wanted_names
+            if name not in names_in_file
         ]
         if faults:
             raise ConfigError(faults)
         pairs = [
-            (made, table) for made, table in zip(self.destinations, self.tables, strict=True) if made.name in names
+            (destination, table)
+            for destination, table in zip(self.destinations, self.tables, strict=True)
+            if destination.name in wanted_names
         ]
         destinations, tables = zip(*pairs, strict=True)
         return replace(self, destinations=destinations, tables=tables)
 
-    def notices(self, used: Iterable[Destination]) -> tuple[str, ...]:
+    def notices(self, in_use: Iterable[Destination]) -> tuple[str, ...]:
         """Return what a program should say that uses these destinations."""
         off = [
-            f'{self.path}: [[{TABLES}]] "{one.name}" is off: {says_missing(self.missing[one.name])}'
-            for one in used
-            if one.name in self.missing and one in self.destinations
+            f'{self.path}: [[{TABLES}]] "{destination.name}" is off: {says_missing(self.missing[destination.name])}'
+            for destination in in_use
+            if destination.name in self.missing and destination in self.destinations
         ]
         return (*off, *self.warnings)
 
 
 def default_names() -> tuple[str, ...]:
     """Return what `[defaults]` takes."""
-    ones = [name for name in kinds_of(Destination) if name in SHORTHAND and name not in _OF_ONE]
-    return (*ones, *(name for name in kinds_of(Options) if name not in (TABLES, *_NOT_FOR_FILES)))
+    shared_fields = [name for name in kinds_of(Destination) if name in SHORTHAND and name not in _OF_ONE]
+    return (*shared_fields, *(name for name in kinds_of(Options) if name not in (TABLES, *_NOT_FOR_FILES)))
 
 
 def read_file(path: Path, environ: Mapping[str, str]) -> FileSettings:
@@ -97,23 +99,23 @@ def read_file(path: Path, environ: Mapping[str, str]) -> FileSettings:
     Raises:
         ConfigError: listing every fault with file, table, field and fix.
     """
-    said = parse(read_text(path), path)
-    faults = [*_unknown(said, _TOP, str(path), _misplaced), *_truth_faults(said, path)]
-    defaults, wrong = _defaults(said.get("defaults", {}), path)
-    faults += wrong
-    read = _Destinations(path, environ, defaults)
-    read.take(said.get(TABLES, []))
-    faults += read.faults
+    content = parse(read_text(path), path)
+    faults = [*_unknown(content, _TOP, str(path), _misplaced), *_truth_faults(content, path)]
+    defaults, default_faults = _defaults(content.get("defaults", {}), path)
+    faults += default_faults
+    reader = _Destinations(path, environ, defaults)
+    reader.take(content.get(TABLES, []))
+    faults += reader.faults
     if faults:
         raise ConfigError(faults)
     return FileSettings(
         path=path,
-        enabled=said.get("enabled", True),
+        enabled=content.get("enabled", True),
         defaults=defaults,
-        destinations=tuple(read.made),
-        tables=tuple(read.tables),
-        missing=read.missing,
-        warnings=_warnings(path, read.tables),
+        destinations=tuple(reader.destinations),
+        tables=tuple(reader.tables),
+        missing=reader.missing,
+        warnings=_warnings(path, reader.tables),
     )
 
 
@@ -153,9 +155,9 @@ def parse(text: str, path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        what, _, where = str(error).partition(" (at ")
-        place = where.rstrip(")") or "end of document"
-        raise ConfigError([f"{path}: {place}: it is not TOML: {what}"]) from None
+        problem, _, location = str(error).partition(" (at ")
+        line = location.rstrip(")") or "end of document"
+        raise ConfigError([f"{path}: {line}: it is not TOML: {problem}"]) from None
     except RecursionError:
         raise ConfigError([f"{path}: it is nested too deeply"]) from None
 
@@ -172,23 +174,23 @@ def name_of(table: Mapping[str, object]) -> str:
 
 
 def make_destination(
-    table: Mapping[str, object], environ: Mapping[str, str], where: str, defaults: Mapping[str, object] | None = None
+    table: Mapping[str, object], environ: Mapping[str, str], label: str, defaults: Mapping[str, object] | None = None
 ) -> Destination:
     """Make the destination that a table describes, as it would send.
 
     Args:
         table: the fields of `Destination`, headers with `${VARIABLE}` as in the file.
         environ: what these stand for.
-        where: how faults call the table.
+        label: how faults call the table.
         defaults: what `[defaults]` says.
 
     Raises:
         ConfigError: listing every fault, missing variables included.
     """
-    made, missing = _make(table, environ, where, defaults or {})
+    destination, missing = _make(table, environ, label, defaults or {})
     if missing:
-        raise ConfigError([f"{where}: {says_missing(missing)}"])
-    return made
+        raise ConfigError([f"{label}: {says_missing(missing)}"])
+    return destination
 
 
 def says_missing(variables: Iterable[str]) -> str:
@@ -198,26 +200,26 @@ def says_missing(variables: Iterable[str]) -> str:
 
 
 def _make(
-    table: Mapping[str, object], environ: Mapping[str, str], where: str, defaults: Mapping[str, object]
+    table: Mapping[str, object], environ: Mapping[str, str], label: str, defaults: Mapping[str, object]
 ) -> tuple[Destination, tuple[str, ...]]:
     """Return the destination, and the variables that are missing: then it is off, without those headers."""
-    faults = _unknown(table, tuple(kinds_of(Destination)), where, _not_here)
+    faults = _unknown(table, tuple(kinds_of(Destination)), label, _not_here)
     if isinstance(table.get("endpoint"), str) and "${" in str(table["endpoint"]):
-        faults.append(f"{where}: endpoint: ${{...}} is read in the values of headers only")
-    said = {name: value for name, value in defaults.items() if name in SHORTHAND}
-    said |= {name: value for name, value in table.items() if name in kinds_of(Destination)}
+        faults.append(f"{label}: endpoint: ${{...}} is read in the values of headers only")
+    values = {name: value for name, value in defaults.items() if name in SHORTHAND}
+    values |= {name: value for name, value in table.items() if name in kinds_of(Destination)}
     missing: tuple[str, ...] = ()
     if isinstance(table.get("headers"), Mapping):
-        headers, missing, wrong = expanded(table["headers"], environ)  # type: ignore[arg-type]
-        said["headers"] = headers
-        faults += [f"{where}: {fault}" for fault in wrong]
+        headers, missing, reference_faults = expanded(table["headers"], environ)  # type: ignore[arg-type]
+        values["headers"] = headers
+        faults += [f"{label}: {fault}" for fault in reference_faults]
     try:
-        made = Destination(**({**said, "enabled": False} if missing else said))  # type: ignore[arg-type]
+        destination = Destination(**({**values, "enabled": False} if missing else values))  # type: ignore[arg-type]
     except ConfigError as wrong_fields:
-        faults += [f"{where}: {in_text(_without_label(fault))}" for fault in wrong_fields.faults]
+        faults += [f"{label}: {in_text(_without_label(fault))}" for fault in wrong_fields.faults]
     if faults:
         raise ConfigError(faults)
-    return made, missing
+    return destination, missing
 
 
 def _without_label(fault: str) -> str:
@@ -232,32 +234,32 @@ class _Destinations:
         self._path = path
         self._environ = environ
         self._defaults = defaults
-        self.made: list[Destination] = []
+        self.destinations: list[Destination] = []
         self.tables: list[Mapping[str, object]] = []
         self.missing: dict[str, tuple[str, ...]] = {}
         self.faults: list[str] = []
 
     def take(self, tables: object) -> None:
-        if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
             self.faults.append(f"{self._path}: destinations must be tables, each under a line [[{TABLES}]]")
             return
         for position, table in enumerate(tables):
             self._take_one(position, table)
-        names = [made.name for made in self.made]
+        names = [destination.name for destination in self.destinations]
         twice = sorted({name for name in names if names.count(name) > 1})
         self.faults += [f'{self._path}: [[{TABLES}]] "{name}" is there twice: give each its own name' for name in twice]
 
     def _take_one(self, position: int, table: Mapping[str, object]) -> None:
-        where = f"{self._path}: {called(table, position)}"
+        label = f"{self._path}: {called(table, position)}"
         try:
-            made, missing = _make(table, self._environ, where, self._defaults)
+            destination, missing = _make(table, self._environ, label, self._defaults)
         except ConfigError as wrong:
             self.faults += wrong.faults
             return
-        self.made.append(made)
+        self.destinations.append(destination)
         self.tables.append(table)
         if missing and table.get("enabled", True) is True:
-            self.missing[made.name] = missing
+            self.missing[destination.name] = missing
 
 
 def called(table: Mapping[str, object], position: int) -> str:
@@ -266,34 +268,42 @@ def called(table: Mapping[str, object], position: int) -> str:
     return f'[[{TABLES}]] "{name}"' if name else f"[[{TABLES}]] number {position + 1}"
 
 
-def _defaults(said: object, path: Path) -> tuple[dict[str, object], list[str]]:
-    where = f"{path}: [defaults]"
-    if not isinstance(said, dict):
+def _defaults(table: object, path: Path) -> tuple[dict[str, object], list[str]]:
+    label = f"{path}: [defaults]"
+    if not isinstance(table, dict):
         return {}, [f"{path}: defaults must be a table, under a line [defaults]"]
     kinds = {**kinds_of(Destination), **kinds_of(Options)}
-    known = {name: value for name, value in said.items() if name in default_names()}
-    faults = _unknown(said, default_names(), where, _not_a_default)
+    values = {name: value for name, value in table.items() if name in default_names()}
+    faults = _unknown(table, default_names(), label, _not_a_default)
     faults += [
-        f"{where}: {in_text(fault)}" for name, value in known.items() for fault in kinds[name].faults(name, value)
+        f"{label}: {in_text(fault)}" for name, value in values.items() for fault in kinds[name].faults(name, value)
     ]
-    return known, faults
+    return values, faults
 
 
-def _truth_faults(said: Mapping[str, object], path: Path) -> list[str]:
-    return [f"{path}: {in_text(fault)}" for fault in TRUTH.faults("enabled", said.get("enabled", True))]
+def _truth_faults(content: Mapping[str, object], path: Path) -> list[str]:
+    return [f"{path}: {in_text(fault)}" for fault in TRUTH.faults("enabled", content.get("enabled", True))]
 
 
-def _unknown(said: Mapping[str, object], known: tuple[str, ...], where: str, place: Any) -> list[str]:
-    return [f'{where}: "{shown_name(name)}" {_instead(name, known, place)}' for name in said if name not in known]
+def _unknown(table: Mapping[str, object], known_keys: tuple[str, ...], label: str, other_place: Any) -> list[str]:
+    return [
+        f'{label}: "{shown_name(name)}" {_instead(name, known_keys, other_place)}'
+        for name in table
+        if name not in known_keys
+    ]
 
 
-def _instead(name: str, known: tuple[str, ...], place: Any) -> str:
+def _instead(name: str, known_keys: tuple[str, ...], other_place: Any) -> str:
     """Say what is to be done about an unknown key."""
-    elsewhere = place(name)
-    if elsewhere:
-        return f"{elsewhere}"
-    likely = nearest_name(name, known)
-    return f'is no setting: did you mean "{likely}"?' if likely else f"is no setting: there are {', '.join(known)}"
+    advice = other_place(name)
+    if advice:
+        return f"{advice}"
+    likely_key = nearest_name(name, known_keys)
+    return (
+        f'is no setting: did you mean "{likely_key}"?'
+        if likely_key
+        else f"is no setting: there are {', '.join(known_keys)}"
+    )
 
 
 def _misplaced(name: str) -> str:
@@ -318,10 +328,12 @@ def _of_a_destination(name: str) -> str:
     return f"belongs to one destination, under [[{TABLES}]]" if name in kinds_of(Destination) else ""
 
 
-def _only_code(settings: type, name: str) -> str:
-    if settings is Options and name in _NOT_FOR_FILES:
+def _only_code(settings_type: type, name: str) -> str:
+    if settings_type is Options and name in _NOT_FOR_FILES:
         return f"is about this file: give it to instrument(), or set {_VARIABLES}{name.upper()}"
-    is_object = name in {made.name for made in fields(settings)} - kinds_of(settings).keys() - {"from_environment"}
+    is_object = name in {option.name for option in fields(settings_type)} - kinds_of(settings_type).keys() - {
+        "from_environment"
+    }
     return "is a Python object, which only code can give" if is_object else ""
 
 

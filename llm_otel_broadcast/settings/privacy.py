@@ -49,19 +49,19 @@ def callable_fault(name: str, value: object) -> list[str]:
     return [] if value is None or callable(value) else [f"{name} must be a function, got {type(value).__name__}"]
 
 
-def _either(mine: Any, said: Any) -> Any:
-    return mine or said
+def _either(own: Any, common: Any) -> Any:
+    return own or common
 
 
-def _both(mine: Sequence[str], said: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*mine, *said]))
+def _both(own: Sequence[str], common: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*own, *common]))
 
 
-def _in_both(mine: Sequence[str] | None, said: Sequence[str] | None) -> tuple[str, ...] | None:
+def _in_both(own: Sequence[str] | None, common: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return what both lists let through, of a list that is not given everything."""
-    if mine is None or said is None:
-        return tuple(said) if mine is None and said is not None else mine  # type: ignore[return-value]
-    return tuple(name for name in mine if name in said)
+    if own is None or common is None:
+        return tuple(common) if own is None and common is not None else own  # type: ignore[return-value]
+    return tuple(name for name in own if name in common)
 
 
 _TIGHTENING: Final[Mapping[str, Callable[[Any, Any], Any]]] = {

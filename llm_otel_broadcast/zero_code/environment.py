@@ -11,7 +11,7 @@ from typing import Final
 
 from llm_otel_broadcast.settings.environment import disabling, variable_of, variables
 from llm_otel_broadcast.settings.errors import FileError
-from llm_otel_broadcast.settings.precedence import file_found, is_about_one, names_destination, settle
+from llm_otel_broadcast.settings.precedence import is_about_one, names_destination, read_file_in_use, resolve_options
 
 DIRECTORY: Final = str(Path(__file__).parent / "on_path")
 _PATH: Final = "PYTHONPATH"
@@ -37,7 +37,7 @@ def traced(environ: Mapping[str, str], options: Mapping[str, object]) -> dict[st
             made.pop(variable.name, None)
     if not disabling(environ):
         with suppress(FileError):
-            settle(options, made, file_found(made))
+            resolve_options(options, made, read_file_in_use(made))
     made |= {variable_of(name): _text(value) for name, value in options.items()}
     before = made.get(_PATH)
     others = [entry for entry in before.split(os.pathsep) if entry != DIRECTORY] if before else []

@@ -110,9 +110,9 @@ def _file() -> SettingsFile:
 
 def _in_effect() -> Sequence[Destination]:
     """Return the destinations that `instrument()` without arguments would send to here."""
-    from llm_otel_broadcast.settings.precedence import file_found, settle_told
+    from llm_otel_broadcast.settings.precedence import read_file_in_use, resolve_settings
 
-    settled = settle_told({}, os.environ, file_found(os.environ))
+    settled = resolve_settings({}, os.environ, read_file_in_use(os.environ))
     warn(settled.warnings)
     enabled = [one for one in settled.options.destinations if one.enabled]
     off = [one.name for one in settled.options.destinations if not one.enabled]
