@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
@@ -63,25 +63,25 @@ class BroadcastSpanProcessor(SpanProcessor):
         overlap.sharing += self._shares
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Note what is known only now: whether a call of ours is under way, and what is said around."""
+        """Note what only the start of a span can tell: whether a call of ours is under way, and the fields of the scopes."""
         del parent_context
         with _TAKING:
             is_ours, scope = is_under_way(), current_scope()
-            said = scope.said if scope is not None and scope.said else None
-            above = parent_of(span) if tells_of_a_call(span) else None
-            if is_ours or said is not None or above is not None:
-                overlap.mark(span.context.span_id, is_ours=is_ours, said=said, above=above)
+            scope_fields = scope.said if scope is not None and scope.said else None
+            parent = parent_of(span) if tells_of_a_call(span) else None
+            if is_ours or scope_fields is not None or parent is not None:
+                overlap.mark(span.context.span_id, is_ours=is_ours, said=scope_fields, above=parent)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Take a span that has ended. Takes microseconds, waits for nobody."""
+        """Take a span that has ended. Takes microseconds and never blocks."""
         with _TAKING:
             mark = overlap.take(span.context.span_id) or _UNKNOWN
             attributes = span.attributes or {}
-            wanted = self._open and (self._all_spans or is_genai(attributes))
-            if wanted and getattr(span.instrumentation_scope, "name", None) != SCOPE_NAME:
+            is_relevant = self._open and (self._all_spans or is_genai(attributes))
+            if is_relevant and getattr(span.instrumentation_scope, "name", None) != SCOPE_NAME:
                 self._take(span, attributes, mark)
 
-    def _take(self, span: ReadableSpan, attributes: Mapping[str, Any], mark: Mark) -> None:
+    def _take(self, span: ReadableSpan, attributes: Mapping[str, object], mark: Mark) -> None:
         sharing = delivering()
         run = sharing if self._own is None else self._own
         is_ours = mark.is_ours and is_genai(attributes)
@@ -116,7 +116,7 @@ class BroadcastSpanProcessor(SpanProcessor):
             run.assembly.broadcaster.flush(run.exit_timeout)
 
     def status(self) -> tuple[DestinationStatus, ...]:
-        """Return the books of the destinations that it sends to."""
+        """Return the figures of the destinations that it sends to."""
         run = self._run()
         return () if run is None else run.assembly.broadcaster.status()
 

@@ -1,4 +1,4 @@
-"""The environment variables `LLM_OTEL_BROADCAST_*`: one for every option that can be said in text."""
+"""The environment variables `LLM_OTEL_BROADCAST_*`: one for every option that can be written as text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MIN_LIKENESS: Final = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """An environment variable, and the option of `instrument()` that it says."""
+    """An environment variable, and the option of `instrument()` that it sets."""
 
     name: str
     option: str
@@ -33,7 +33,7 @@ def variable_of(option: str) -> str:
 
 
 def variables() -> tuple[Variable, ...]:
-    """Return all of them, made from the fields of `Destination` and `Options`."""
+    """Return all variables, derived from the fields of `Destination` and `Options`."""
     shorthand_kinds = {name: kind for name, kind in kinds_of(Destination).items() if name in SHORTHAND}
     return (*_variables_of(Destination, shorthand_kinds), *_variables_of(Options, kinds_of(Options)))
 
@@ -52,9 +52,9 @@ def _variables_of(settings_type: type, kinds: Mapping[str, Kind]) -> list[Variab
 
 
 def read_variables(environ: Mapping[str, str]) -> dict[str, object]:
-    """Return what the variables say, by option; an empty one says nothing.
+    """Return the values of the variables, by option; an empty variable counts as not set.
 
-    Of a variable that is wrong, the value is its ConfigError: whether that matters depends on what stronger sources say.
+    The value of a faulty variable is its ConfigError: it matters only if no stronger source gives the option.
     """
     values: dict[str, object] = {}
     for variable in variables():
@@ -77,7 +77,8 @@ def _value(variable: Variable, text: str) -> object:
 
 
 def misspelt(environ: Mapping[str, str]) -> list[str]:
-    """Say which variables are none of ours but nearly: a privacy setting misspelt must not pass in silence."""
+    """Return a message for each variable that looks like a misspelt one of ours."""
+    # A privacy setting that is misspelt must not pass in silence.
     names = {"DISABLED", "CONFIG", *(variable.option.upper() for variable in variables())}
     unknown = sorted({name.removeprefix(PREFIX) for name in environ if name.startswith(PREFIX)} - names)
     if not unknown:
@@ -87,7 +88,7 @@ def misspelt(environ: Mapping[str, str]) -> list[str]:
 
 
 def notices(environ: Mapping[str, str]) -> list[str]:
-    """Say which variables do not mean what they seem to: those that are misspelt, and OpenTelemetry's switch."""
+    """Return a message for each variable with an unexpected meaning: misspelt ones, and an odd value of `OTEL_SDK_DISABLED`."""
     stated = environ.get(SDK_DISABLED, "").strip()
     is_odd = stated.lower() not in ("", "true", "false")
     odd = [f'{SDK_DISABLED}={stated} counts as false: by the specification only "true" disables'] if is_odd else []
@@ -100,15 +101,14 @@ def disabling(environ: Mapping[str, str]) -> str | None:
     Raises:
         ConfigError: `LLM_OTEL_BROADCAST_DISABLED` is neither true nor false.
     """
-    if (
-        environ.get(SDK_DISABLED, "").strip().lower() == "true"
-    ):  # nothing else counts as true (OpenTelemetry, SDK variables)
+    # Nothing but "true" counts as true (OpenTelemetry specification, SDK environment variables).
+    if environ.get(SDK_DISABLED, "").strip().lower() == "true":
         return SDK_DISABLED
     return DISABLED if stated_disabled(environ) else None
 
 
 def stated_disabled(environ: Mapping[str, str]) -> bool | None:
-    """Return what `LLM_OTEL_BROADCAST_DISABLED` says, None when it says nothing. False wins over the file's `enabled`.
+    """Return the value of `LLM_OTEL_BROADCAST_DISABLED`, None when it is not set. False wins over the file's `enabled`.
 
     Raises:
         ConfigError: it is neither true nor false.

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -29,22 +29,22 @@ _OF_ONE: Final = ("endpoint", "headers", "exporter")
 """What belongs to a single destination: no default for all of them."""
 _NOT_FOR_FILES: Final = ("strict", "to")
 """What a file cannot say: it is about the file itself."""
-_MOST_BYTES: Final = 4 * 1024 * 1024
+_MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 _VARIABLES: Final = "LLM_OTEL_BROADCAST_"
 
 
 @dataclass(frozen=True, slots=True)
 class FileSettings:
-    """What the file says.
+    """The validated content of the settings file.
 
     Attributes:
-        path: where it is.
+        path: the path of the file.
         enabled: False turns broadcasting off altogether.
         defaults: options of `instrument()`.
-        destinations: one a table, in order.
-        tables: what each of these says itself, in the same order.
-        missing: the environment variables that a destination's headers name in vain, by its name; it is off.
-        warnings: what is allowed but wants the user's eye; `notices` are those, and what is missing.
+        destinations: one for each table, in order.
+        tables: the tables themselves, in the same order, without `[defaults]`.
+        missing: unset environment variables in a destination's headers, by its name; such a destination is off.
+        warnings: messages about what is allowed but risky; `notices` adds those about missing variables.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class FileSettings:
     warnings: tuple[str, ...] = ()
 
     def only(self, wanted_names: Sequence[str]) -> FileSettings:
-        """Return the file with no destinations but these.
+        """Return the file with only the destinations of these names.
 
         Raises:
             ConfigError: it has none of that name.
@@ -78,7 +78,7 @@ class FileSettings:
         return replace(self, destinations=destinations, tables=tables)
 
     def notices(self, in_use: Iterable[Destination]) -> tuple[str, ...]:
-        """Return what a program should say that uses these destinations."""
+        """Return the messages that a program with these destinations should log."""
         off = [
             f'{self.path}: [[{TABLES}]] "{destination.name}" is off: {says_missing(self.missing[destination.name])}'
             for destination in in_use
@@ -88,7 +88,7 @@ class FileSettings:
 
 
 def default_names() -> tuple[str, ...]:
-    """Return what `[defaults]` takes."""
+    """Return the keys of `[defaults]`."""
     shared_fields = [name for name in kinds_of(Destination) if name in SHORTHAND and name not in _OF_ONE]
     return (*shared_fields, *(name for name in kinds_of(Options) if name not in (TABLES, *_NOT_FOR_FILES)))
 
@@ -126,23 +126,25 @@ def read_text(path: Path) -> str:
         ConfigError: it cannot be read, or is no text.
     """
     try:
-        with open(path, "rb", opener=_patiently) as file:  # Path.open takes no opener
+        # `Path.open` takes no opener.
+        with open(path, "rb", opener=_open_nonblocking) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ConfigError([f"{path}: it is no ordinary file"])
-            content = file.read(_MOST_BYTES + 1)
+            content = file.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError([f"{path}: it cannot be read ({error.strerror})"]) from None
-    if len(content) > _MOST_BYTES:
-        raise ConfigError([f"{path}: it has more than {_MOST_BYTES} bytes"])
+    if len(content) > _MAX_FILE_BYTES:
+        raise ConfigError([f"{path}: it has more than {_MAX_FILE_BYTES} bytes"])
     try:
-        return content.decode("utf-8-sig")  # Windows' editors put a byte order mark in front
+        # Windows' editors put a byte order mark in front.
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError([f"{path}: line {line} is not UTF-8: save the file in that encoding"]) from None
 
 
-def _patiently(name: str, flags: int) -> int:
-    """Open without waiting for somebody at the other end of a pipe."""
+def _open_nonblocking(name: str, flags: int) -> int:
+    """Open a file; a named pipe must not make the program wait for a writer."""
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -163,7 +165,7 @@ def parse(text: str, path: Path) -> dict[str, Any]:
 
 
 def name_of(table: Mapping[str, object]) -> str:
-    """Return what a destination's table is called; as `Destination` does where it says no name."""
+    """Return the name of a destination's table, without one the default that `Destination` gives."""
     name = table.get("name")
     if isinstance(name, str) and name:
         return name
@@ -181,8 +183,8 @@ def make_destination(
     Args:
         table: the fields of `Destination`, headers with `${VARIABLE}` as in the file.
         environ: what these stand for.
-        label: how faults call the table.
-        defaults: what `[defaults]` says.
+        label: the table's name in messages.
+        defaults: the values of `[defaults]`.
 
     Raises:
         ConfigError: listing every fault, missing variables included.
@@ -194,7 +196,7 @@ def make_destination(
 
 
 def says_missing(variables: Iterable[str]) -> str:
-    """Say that variables that headers name are not set."""
+    """Return the message for variables in headers that are not set."""
     names = sorted(set(variables))
     return f"headers need {', '.join(names)}, which {'is' if len(names) == 1 else 'are'} not set in the environment"
 
@@ -223,12 +225,12 @@ def _make(
 
 
 def _without_label(fault: str) -> str:
-    """Take away how `Destination` calls itself: the table has said so."""
+    """Return a fault without the label of `Destination`: the message already names the table."""
     return re.sub(r'\Adestination(?: ".*?")?: ', "", fault)
 
 
 class _Destinations:
-    """Reads one table after the other, and keeps on after a fault."""
+    """Reads the tables of all destinations; a fault in one does not stop the others."""
 
     def __init__(self, path: Path, environ: Mapping[str, str], defaults: Mapping[str, object]) -> None:
         self._path = path
@@ -263,7 +265,7 @@ class _Destinations:
 
 
 def called(table: Mapping[str, object], position: int) -> str:
-    """Return how messages call a table."""
+    """Return the label of a table in messages."""
     name = name_of(table)
     return f'[[{TABLES}]] "{name}"' if name else f"[[{TABLES}]] number {position + 1}"
 
@@ -285,7 +287,9 @@ def _truth_faults(content: Mapping[str, object], path: Path) -> list[str]:
     return [f"{path}: {in_text(fault)}" for fault in TRUTH.faults("enabled", content.get("enabled", True))]
 
 
-def _unknown(table: Mapping[str, object], known_keys: tuple[str, ...], label: str, other_place: Any) -> list[str]:
+def _unknown(
+    table: Mapping[str, object], known_keys: tuple[str, ...], label: str, other_place: Callable[[str], str]
+) -> list[str]:
     return [
         f'{label}: "{shown_name(name)}" {_instead(name, known_keys, other_place)}'
         for name in table
@@ -293,11 +297,11 @@ def _unknown(table: Mapping[str, object], known_keys: tuple[str, ...], label: st
     ]
 
 
-def _instead(name: str, known_keys: tuple[str, ...], other_place: Any) -> str:
-    """Say what is to be done about an unknown key."""
+def _instead(name: str, known_keys: tuple[str, ...], other_place: Callable[[str], str]) -> str:
+    """Return the advice about an unknown key."""
     advice = other_place(name)
     if advice:
-        return f"{advice}"
+        return advice
     likely_key = nearest_name(name, known_keys)
     return (
         f'is no setting: did you mean "{likely_key}"?'

@@ -31,7 +31,8 @@ def candidates(environ: Mapping[str, str]) -> tuple[Path, ...]:
     if configured is not None:
         return () if configured == Path(os.devnull) else (configured,)
     paths = []
-    with suppress(OSError):  # the directory we are in may be gone
+    # The current directory may have been removed.
+    with suppress(OSError):
         paths.append(Path.cwd() / FILE_NAME)
     user = user_directory(environ, "XDG_CONFIG_HOME", ".config")
     return (*paths, user / FILE_NAME) if user else tuple(paths)
@@ -39,7 +40,7 @@ def candidates(environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells one content of a file from another without reading it."""
+    """Metadata that changes whenever the content of a file does, so that the file need not be read."""
 
     path: Path
     changed_ns: int
@@ -49,7 +50,7 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Where a program looks for its file, settled once: it may change directories."""
+    """The absolute paths where a program looks for its file, computed once, as it may change directories."""
 
     places: tuple[Path, ...]
     named: bool
@@ -57,7 +58,7 @@ class Lookup:
     def stamp(self) -> Stamp | None:
         """Return the file in use, None when there is none. Reads nothing."""
         for path in self.places:
-            # One that is not there, or not for us, is passed over.
+            # A file that does not exist or cannot be read is skipped.
             with suppress(OSError, ValueError):
                 status = path.stat()
                 if self.named or not _distrust(path, status):
@@ -65,7 +66,7 @@ class Lookup:
         return None
 
     def refusals(self) -> tuple[str, ...]:
-        """Say which files are there before the one in use, and why they do not count."""
+        """Return a message for each file that is ignored before the one in use, with the reason."""
         lines = []
         for path in () if self.named else self.places:
             with suppress(OSError, ValueError):
@@ -89,9 +90,9 @@ def look(environ: Mapping[str, str]) -> Lookup:
 
 
 def _distrust(path: Path, status: os.stat_result) -> str:
-    """Say why somebody else may have written a file that was only found, empty when only its owner or root may have.
+    """Return why a file that nobody named cannot be trusted: others may have written it. Empty if only its owner or root may.
 
-    Such a file says where prompts go, and takes secrets out of the environment for that. Git has the same rule for the
+    A settings file decides where prompts are sent, and reads secrets from the environment. Git has the same rule for the
     repositories that it finds (CVE-2022-24765).
     """
     if os.name != "posix":

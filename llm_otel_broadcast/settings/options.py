@@ -55,7 +55,7 @@ def read_destinations(text: str) -> list[Destination]:
     return destinations
 
 
-def _destination(entry: Any) -> Destination:
+def _destination(entry: object) -> Destination:
     if not isinstance(entry, dict):
         raise ConfigError([f'it must be an object such as {{"endpoint": "https://..."}}, got {_json_kind(entry)}'])
     field_kinds = kinds_of(Destination)
@@ -128,7 +128,7 @@ class Options:
     exit_timeout: float = field(default=3.0, metadata=is_a(seconds(0)))
     to: Sequence[str] = field(default=(), metadata=is_a(TEXTS))
     strict: bool = field(default=False, metadata=is_a(TRUTH))
-    on_generation: Callable[[Any], Any] | None = None
+    on_generation: Callable[[Any], object] | None = None
     from_environment: bool = False
     """The only destination came from `OTEL_EXPORTER_OTLP_*`: the app's own SDK exports to the same place."""
 

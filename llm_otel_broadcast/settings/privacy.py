@@ -1,4 +1,4 @@
-"""The settings that keep things back. What is said of them for all destinations only ever adds to a destination's own."""
+"""The privacy settings. Values that count for all destinations only ever add to a destination's own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DIALECTS: Final = ("semconv",)
 _LATER: Final = ("openrouter", "openinference")
 
 
-def _hide_faults(name: str, value: Any) -> list[str]:
+def _hide_faults(name: str, value: object) -> list[str]:
     words = ", ".join(PARTS)
     if isinstance(value, str | bytes) or not isinstance(value, Collection):
         return [f"{name} must be a set of parts such as {{'inputs', 'urls'}}, got {value!r}: there are {words}"]
@@ -45,7 +45,7 @@ TEXTS_OR_NONE: Final = Kind(
 
 
 def callable_fault(name: str, value: object) -> list[str]:
-    """Say what is wrong with a function that only code can give."""
+    """Return the fault of an option that must be a function or None."""
     return [] if value is None or callable(value) else [f"{name} must be a function, got {type(value).__name__}"]
 
 
@@ -58,7 +58,7 @@ def _both(own: Sequence[str], common: Sequence[str]) -> tuple[str, ...]:
 
 
 def _in_both(own: Sequence[str] | None, common: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return what both lists let through, of a list that is not given everything."""
+    """Return the keys that both lists allow; a list that is None allows everything."""
     if own is None or common is None:
         return tuple(common) if own is None and common is not None else own  # type: ignore[return-value]
     return tuple(name for name in own if name in common)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from llm_otel_broadcast.settings.headers import shown_name
@@ -20,7 +20,7 @@ _PLAIN_NAME: Final = re.compile(
 class AllSet(dict[str, str]):
     """An environment in which every variable is set: it may well be set where the programs run, and not here."""
 
-    def get(self, _key: str, _default: Any = None) -> str:
+    def get(self, _key: str, _default: object = None) -> str:
         return "set"
 
     def __missing__(self, _key: str) -> str:

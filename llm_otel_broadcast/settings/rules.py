@@ -53,12 +53,12 @@ def _listed(value: object) -> bool:
     return isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes)
 
 
-def _unknown_key_faults(path: str, value: Mapping[Any, Any], allowed_keys: Sequence[str]) -> list[str]:
+def _unknown_key_faults(path: str, value: Mapping[str, object], allowed_keys: Sequence[str]) -> list[str]:
     unknown_keys = ", ".join(repr(key) for key in value if key not in allowed_keys)
     return [f"{path} has {unknown_keys}: there are {', '.join(allowed_keys)}"] if unknown_keys else []
 
 
-def _key_faults(name: str, value: Any) -> list[str]:
+def _key_faults(name: str, value: object) -> list[str]:
     if value is None:
         return []
     if not isinstance(value, Mapping):
@@ -89,7 +89,7 @@ def plain_keys(value: Mapping[str, Any]) -> dict[str, list[str]]:
     return {list_name: entries for list_name, entries in lists.items() if entries}
 
 
-def _rule_faults(name: str, value: Any) -> list[str]:
+def _rule_faults(name: str, value: object) -> list[str]:
     if value is None:
         return []
     if not isinstance(value, Mapping):
@@ -105,7 +105,7 @@ def _rule_faults(name: str, value: Any) -> list[str]:
     ]
 
 
-def _group_faults(path: str, group: Any) -> list[str]:
+def _group_faults(path: str, group: object) -> list[str]:
     if not isinstance(group, Mapping):
         return [f'{path} must be a mapping such as {{"logic": "and", "rules": [...]}}, got {type(group).__name__}']
     faults = _unknown_key_faults(path, group, ("logic", "rules"))
@@ -119,7 +119,7 @@ def _group_faults(path: str, group: Any) -> list[str]:
     ]
 
 
-def _rule_entry_faults(path: str, rule: Any) -> list[str]:
+def _rule_entry_faults(path: str, rule: object) -> list[str]:
     if not isinstance(rule, Mapping):
         return [f'{path} must be a mapping such as {{"field": "model", "operator": "exists"}}, got {rule!r}']
     faults = _unknown_key_faults(path, rule, ("field", "operator", "value"))
@@ -129,7 +129,7 @@ def _rule_entry_faults(path: str, rule: Any) -> list[str]:
     return faults or _value_faults(path, rule["operator"], rule.get("value"))
 
 
-def _value_faults(path: str, operator: str, value: Any) -> list[str]:
+def _value_faults(path: str, operator: str, value: object) -> list[str]:
     if operator in EXISTENCE:
         return []
     if isinstance(value, bool) or not isinstance(value, str | int | float):

@@ -54,7 +54,7 @@ def kinds_of(settings_type: type) -> dict[str, Kind]:
     }
 
 
-def faults_of(settings: Any) -> list[str]:
+def faults_of(settings: object) -> list[str]:
     """Say what is wrong with the fields of an instance."""
     kinds = kinds_of(type(settings))
     return [fault for name, kind in kinds.items() for fault in kind.faults(name, getattr(settings, name))]

@@ -96,12 +96,12 @@ class SettingsFile:
         return self.make(name, self.table(name), environ)
 
     def make(self, name: str, table: Mapping[str, object], environ: Mapping[str, str], label: str = "") -> Destination:
-        """Return what a table would make if it stood in the file under that name; `where`: how faults call it, if not so."""
+        """Return what a table would make if it stood in the file under that name; `label`: its name in messages, if another."""
         defaults: Any = parse(read_text(self.path), self.path).get("defaults", {}) if self.exists else {}
         return make_destination({**table, "name": name}, environ, label or self.where(name), defaults)
 
     def where(self, name: str) -> str:
-        """Return how messages call a destination of this file."""
+        """Return the label of a destination of this file in messages."""
         return f'{self.path}: [[{TABLES}]] "{name}"'
 
     def put(self, name: str, table: Mapping[str, object]) -> None:
@@ -151,7 +151,8 @@ class SettingsFile:
             content["enabled"] = enabled
 
         def change(document: TOMLDocument) -> str:
-            if "enabled" not in document:  # at the top: below a table's line it would belong to that table
+            # At the top: below the line of a table the key would belong to that table.
+            if "enabled" not in document:
                 return f"enabled = {str(enabled).lower()}\n\n{document.as_string()}"
             expect(document)
             return document.as_string()
@@ -168,7 +169,8 @@ class SettingsFile:
         `expect` makes the same change to what the file says: only a text that says just that replaces the file.
         """
         tomlkit = _tomlkit()
-        path = Path(os.path.realpath(self.path))  # a link stays one
+        # Replacing the link itself would turn it into a file.
+        path = Path(os.path.realpath(self.path))
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _locked(path):
@@ -209,7 +211,8 @@ def _appended(document: TOMLDocument, table: Mapping[str, object]) -> str:
     from tomlkit.items import Array
 
     tables = document.get(TABLES)
-    if isinstance(tables, Array):  # destinations = [{...}]
+    # The file may also have them inline: destinations = [{...}]
+    if isinstance(tables, Array):
         tables.append(_item(table))
         return document.as_string()
     lines = [f"[[{TABLES}]]", *(f"{key} = {_item(value).as_string()}" for key, value in table.items())]
