@@ -35,9 +35,9 @@ def destinations_in_effect() -> Sequence[Destination]:
     Raises:
         ConfigError: the settings are wrong, or no destination is enabled.
     """
-    from llm_otel_broadcast.settings.precedence import file_found, settle_told
+    from llm_otel_broadcast.settings.precedence import read_file_in_use, resolve_settings
 
-    settled = settle_told({}, os.environ, file_found(os.environ))
+    settled = resolve_settings({}, os.environ, read_file_in_use(os.environ))
     warn(settled.warnings)
     destinations = settled.options.destinations
     enabled = [destination for destination in destinations if destination.enabled]

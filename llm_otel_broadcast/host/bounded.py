@@ -29,10 +29,11 @@ class BoundedDict(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __contains__(self, key: K) -> bool:
+    def __contains__(self, key: object) -> bool:
         """Return whether there is an entry, which counts as a use of it."""
         try:
-            self._entries.move_to_end(key)
+            # As with any mapping, one may ask for a key of any type.
+            self._entries.move_to_end(key)  # type: ignore[arg-type]
         except KeyError:
             return False
         return True

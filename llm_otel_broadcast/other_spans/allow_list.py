@@ -7,7 +7,7 @@ values need no name.
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
 _MAX_FACT_CHARACTERS: Final = 256
 """A longer text is no id, name or reason, whatever it is called."""
@@ -101,7 +101,7 @@ def is_fact_name(key: str) -> bool:
     return key in FACTS or (len(key) <= _MAX_FACT_CHARACTERS and "." in key and _NUMBER.sub(".N", key) in FACTS)
 
 
-def is_harmless(key: str, value: Any) -> bool:
+def is_harmless(key: str, value: object) -> bool:
     """Return whether an attribute is known to be no content: a number, a truth value, an empty text, a fact."""
     if isinstance(value, bool | int | float):
         return True

@@ -32,17 +32,21 @@ class Origins:
     """
 
     def __init__(self, service_name: str | None) -> None:
-        self._own: _Attributes = {} if service_name is None else {"service.name": service_name}
-        self._seen: Any = self
-        self._resource: _Attributes = {}
+        self._service_attributes: _Attributes = {} if service_name is None else {"service.name": service_name}
+        # No span has this object as its resource, so the first one is always read.
+        self._last_resource: object = self
+        self._resource_attributes: _Attributes = {}
 
     def of(self, span: Any) -> Origin:
         """Return where a span comes from."""
         resource = span.resource
-        if resource is not self._seen:
-            self._seen, self._resource = resource, {**attributes_of(resource.attributes), **self._own}
+        if resource is not self._last_resource:
+            self._last_resource = resource
+            self._resource_attributes = {**attributes_of(resource.attributes), **self._service_attributes}
         scope = span.instrumentation_scope
-        return Origin(Scope(getattr(scope, "version", None) or "", getattr(scope, "name", None) or ""), self._resource)
+        return Origin(
+            Scope(getattr(scope, "version", None) or "", getattr(scope, "name", None) or ""), self._resource_attributes
+        )
 
 
 def read(span: Any, origin: Origin) -> SpanData:
@@ -53,29 +57,30 @@ def read(span: Any, origin: Origin) -> SpanData:
         trace_id=context.trace_id,
         span_id=context.span_id,
         parent_span_id=parent.span_id if parent is not None else 0,
-        kind=KIND_INTERNAL + span.kind.value,  # the API counts from 0, OTLP from 1
+        # The API counts kinds from 0, OTLP from 1.
+        kind=KIND_INTERNAL + span.kind.value,
         start_ns=span.start_time,
         end_ns=span.end_time,
         attributes=attributes_of(span.attributes),
         status_code=_STATUSES.get(span.status.status_code.name, STATUS_UNSET),
         status_message=span.status.description or "",
-        events=tuple(Event(one.name, one.timestamp, attributes_of(one.attributes)) for one in span.events),
+        events=tuple(Event(event.name, event.timestamp, attributes_of(event.attributes)) for event in span.events),
         links=tuple(
-            Link(one.context.trace_id, one.context.span_id, attributes_of(one.attributes)) for one in span.links
+            Link(link.context.trace_id, link.context.span_id, attributes_of(link.attributes)) for link in span.links
         ),
         trace_state=context.trace_state.to_header() if context.trace_state else "",
         origin=origin,
     )
 
 
-def attributes_of(given: Mapping[str, Any] | None) -> _Attributes:
-    """Return attributes that a span can have; of what newer SDKs allow besides, the text."""
+def attributes_of(attributes: Mapping[str, object] | None) -> _Attributes:
+    """Return attributes that a span can have; other values, which newer SDKs allow, become JSON text."""
     return {
         key: value if isinstance(value, str | bool | int | float | list | tuple) else _text(value)
-        for key, value in dict(given or {}).items()
+        for key, value in dict(attributes or {}).items()
         if value is not None
     }
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return json.dumps(plain(value), ensure_ascii=False)

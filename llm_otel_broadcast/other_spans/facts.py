@@ -40,30 +40,30 @@ _TOTALS: Final = ("gen_ai.usage.total_tokens", "llm.usage.total_tokens", "llm.to
 _COUNTS: Final = ("prompt_tokens", "completion_tokens")
 
 
-def session_of(attributes: Mapping[str, Any]) -> str | None:
+def session_of(attributes: Mapping[str, object]) -> str | None:
     """Return the session that a span belongs to."""
     return next((value for key in SESSIONS if isinstance(value := attributes.get(key), str) and value), None)
 
 
-def facts_of(attributes: Mapping[str, Any]) -> Callable[[str], Sequence[object]]:
+def facts_of(attributes: Mapping[str, object]) -> Callable[[str], Sequence[object]]:
     """Return what answers for each field of filter rules, in every convention."""
 
-    def known(field: str) -> Sequence[object]:
+    def values_of(field: str) -> Sequence[object]:
         if field == "input":
-            return [_said(attributes, INPUTS, SYSTEM)]
+            return [_content_text(attributes, INPUTS, SYSTEM)]
         if field == "output":
-            return [_said(attributes, OUTPUTS)]
+            return [_content_text(attributes, OUTPUTS)]
         if field == "total_tokens":
             return [_total(attributes)]
-        found = [attributes[key] for key in _NAMES[field] if key in attributes]
+        values = [attributes[key] for key in _NAMES[field] if key in attributes]
         if field == "finish_reason":
-            return [reason for value in found for reason in ([value] if isinstance(value, str) else value)]
-        return found if field == "model" else found[:1]
+            return [reason for value in values for reason in (value if isinstance(value, list | tuple) else [value])]
+        return values if field == "model" else values[:1]
 
-    return known
+    return values_of
 
 
-def _total(attributes: Mapping[str, Any]) -> object:
+def _total(attributes: Mapping[str, object]) -> object:
     stated = next((attributes[key] for key in _TOTALS if key in attributes), None)
     if stated is not None:
         return stated
@@ -72,7 +72,7 @@ def _total(attributes: Mapping[str, Any]) -> object:
     return sum(numbers) if len(numbers) == len(_COUNTS) else None
 
 
-def _said(attributes: Mapping[str, Any], *parts: str) -> str:
+def _content_text(attributes: Mapping[str, object], *parts: str) -> str:
     texts = [value for key, value in attributes.items() if isinstance(value, str) and content_of(key) in parts]
     return "\n".join(text for value in texts for text in leaves(value))
 
@@ -82,17 +82,17 @@ def leaves(text: str) -> list[str]:
     value = parsed(text)
     if value is None:
         return [text]
-    found: list[str] = []
+    texts: list[str] = []
     pending = [value]
     while pending:
-        one = pending.pop(0)
-        if isinstance(one, str):
-            found.append(one)
-        elif isinstance(one, dict):
-            pending = [*one.values(), *pending]
-        elif isinstance(one, list):
-            pending = [*one, *pending]
-    return found
+        item = pending.pop(0)
+        if isinstance(item, str):
+            texts.append(item)
+        elif isinstance(item, dict):
+            pending = [*item.values(), *pending]
+        elif isinstance(item, list):
+            pending = [*item, *pending]
+    return texts
 
 
 def parsed(text: str) -> Any:

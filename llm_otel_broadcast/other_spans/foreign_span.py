@@ -1,4 +1,4 @@
-"""A span of another instrumentation on its way to the lanes. It is only referred to here; lanes read it."""
+"""A span of another instrumentation on its way to the lanes: a reference to it, which the lanes read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.sizes import text_size
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 
-_BASE_SIZE: Final = 2_000
+_BASE_SIZE_BYTES: Final = 2_000
 
 
 class ForeignSpan:
@@ -18,23 +18,24 @@ class ForeignSpan:
     Attributes:
         span: the SDK's `ReadableSpan`.
         size: estimate of the bytes held.
-        fields: what the program's contexts said round it; known once it is settled.
-        sent_to: endpoints that get the record of the same call from ourselves.
+        fields: trace fields of the program's scopes round the span; empty before `settle()`.
+        sent_to: endpoints that get our own record of the same call.
     """
 
-    __slots__ = ("_fields_of", "_said", "enclosing_spans", "fields", "sent_to", "size", "span")
+    __slots__ = ("_fields_of", "_scope_fields", "enclosing_spans", "fields", "sent_to", "size", "span")
 
     def __init__(
         self,
         span: Any,
-        attributes: Mapping[str, Any],
-        said: Mapping[Any, Any] | None,
-        fields_of: Callable[[Mapping[Any, Any] | None], Fields],
+        attributes: Mapping[str, object],
+        scope_fields: Mapping[str, object] | None,
+        fields_of: Callable[[Mapping[str, object] | None], Fields],
         sent_to: frozenset[str],
     ) -> None:
         self.span = span
-        size = _BASE_SIZE
-        for key in attributes:  # the SDK's views of values cost twice as much
+        size = _BASE_SIZE_BYTES
+        # On the host's thread: `items()` of the SDK's read-only view costs twice as much as keys and look-ups.
+        for key in attributes:
             value = attributes[key]
             if type(value) is str:
                 size += len(value)
@@ -46,9 +47,9 @@ class ForeignSpan:
         self.enclosing_spans: tuple[EnclosingSpan, ...] = ()
         self.fields = NO_FIELDS
         self.sent_to = sent_to
-        self._said = said
+        self._scope_fields = scope_fields
         self._fields_of = fields_of
 
     def settle(self) -> None:
-        """Make fields of what was said. Called in the background only."""
-        self.fields = self._fields_of(self._said)
+        """Read the fields of the scopes round the span. Called in the background only."""
+        self.fields = self._fields_of(self._scope_fields)

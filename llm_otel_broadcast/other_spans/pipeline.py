@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.app.other_tracers import is_inference
 from llm_otel_broadcast.delivery.privacy import Privacy
@@ -15,12 +15,13 @@ from llm_otel_broadcast.host.bounded import BoundedDict
 from llm_otel_broadcast.other_spans.convert import Origins, read
 from llm_otel_broadcast.other_spans.facts import facts_of, session_of
 from llm_otel_broadcast.other_spans.foreign_span import ForeignSpan
-from llm_otel_broadcast.other_spans.privacy import Keeping
+from llm_otel_broadcast.other_spans.privacy import SpanPrivacy
 from llm_otel_broadcast.record.generation import NOTHING
 from llm_otel_broadcast.record.span_data import STATUS_ERROR, AttributeValue, SpanData
 from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.settings.destination import Destination
 
+# A bound on memory: the traces and answers that came last decide.
 _MAX_TRACES: Final = 10_000
 _MAX_ANSWERS: Final = 10_000
 _RESPONSE_IDS: Final = ("gen_ai.response.id", "llm.response.id")
@@ -47,13 +48,13 @@ class ForeignRendering:
         self._content = capture_content and not destination.privacy_mode
         self._selection = selection
         self._privacy = privacy
-        self._keeping = Keeping(privacy, max_chars)
+        self._span_privacy = SpanPrivacy(privacy, max_chars)
         self._origins = Origins(service_name)
         self._traces: BoundedDict[int, bool] = BoundedDict(_MAX_TRACES)
         self._answers: BoundedDict[str, None] = BoundedDict(_MAX_ANSWERS)
 
     def recorded(self, response_id: str | None) -> None:
-        """Note the answer of a call that we recorded ourselves: nobody else's span of it is sent as well."""
+        """Note the answer of a call that we recorded ourselves, so that no other instrumentation's span of it is sent as well."""
         if response_id is not None:
             self._answers[response_id] = None
 
@@ -64,11 +65,11 @@ class ForeignRendering:
         if self._endpoint in record.sent_to or (inference and self._is_recorded(span.attributes)):
             return LeftOut("recorded")
         own = _own_attributes(record.fields)
-        against = self._reason_against(replace(span, attributes={**own, **span.attributes}), inference=inference)
-        if against is not None:
-            return LeftOut(against)
+        reason = self._reason_against(replace(span, attributes={**own, **span.attributes}), inference=inference)
+        if reason is not None:
+            return LeftOut(reason)
         content = self._content and not record.fields.private
-        return [self._keeping.kept(span, content=content, operation=_operation_of(span), own=own)]
+        return [self._span_privacy.narrow(span, content=content, operation=_operation_of(span), own=own)]
 
     def shortened(self, record: ForeignSpan, max_chars: int) -> SpanData:
         """Return the span of a record that is sent once more, with shorter content; 0 characters: without any."""
@@ -76,14 +77,16 @@ class ForeignRendering:
         own = _own_attributes(record.fields)
         span = replace(span, attributes={**own, **span.attributes})
         content = max_chars > 0 and self._content and not record.fields.private
-        return Keeping(self._privacy, max_chars).kept(span, content=content, operation=_operation_of(span), own=own)
+        return SpanPrivacy(self._privacy, max_chars).narrow(
+            span, content=content, operation=_operation_of(span), own=own
+        )
 
     @property
     def withheld(self) -> int:
-        """How many values of other instrumentations' spans the destination was not sent, as they may be content."""
-        return self._keeping.withheld
+        """Number of values of other instrumentations' spans withheld from the destination, as they may be content."""
+        return self._span_privacy.withheld
 
-    def _is_recorded(self, attributes: Mapping[str, Any]) -> bool:
+    def _is_recorded(self, attributes: Mapping[str, object]) -> bool:
         return any(attributes[key] in self._answers for key in _RESPONSE_IDS if key in attributes)
 
     def _reason_against(self, span: SpanData, *, inference: bool) -> str | None:
@@ -94,10 +97,10 @@ class ForeignRendering:
         candidate = Candidate(
             session or f"{span.trace_id:032x}", span.status_code == STATUS_ERROR, NOTHING, facts_of(span.attributes)
         )
-        against = self._selection.reason_against(candidate)
+        reason = self._selection.reason_against(candidate)
         if inference:
-            self._traces[span.trace_id] = against is None or bool(sent)
-        return against
+            self._traces[span.trace_id] = reason is None or bool(sent)
+        return reason
 
 
 def _operation_of(span: SpanData) -> str:
@@ -108,10 +111,10 @@ def _operation_of(span: SpanData) -> str:
 
 
 def _own_attributes(fields: Fields) -> dict[str, AttributeValue]:
-    """Return what the program's contexts say round a span; what the span says itself is stronger."""
-    told: dict[str, AttributeValue] = {}
+    """Return the fields of the program's scopes as attributes; the span's own attributes win over them."""
+    attributes: dict[str, AttributeValue] = {}
     if fields.user:
-        told["user.id"] = fields.user
+        attributes["user.id"] = fields.user
     if fields.session_id:
-        told["session.id"] = fields.session_id
-    return told | metadata_attributes(fields.metadata)
+        attributes["session.id"] = fields.session_id
+    return attributes | metadata_attributes(fields.metadata)

@@ -1,7 +1,7 @@
-"""What of another instrumentation's span one destination may have. Runs on the lane's thread only.
+"""The privacy settings of one destination, applied to another instrumentation's span. Runs on the lane's thread only.
 
-A destination that may have no content gets what the allow-list knows to be none; from others what they hide is kept back, in
-every convention recognised.
+A destination in privacy mode gets only attributes that the allow-list knows. From other destinations the parts that they hide
+are withheld, in every convention recognised.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.delivery.privacy import SYSTEM_ROLES, Privacy, View, WithheldError, hash_of
 from llm_otel_broadcast.fields.json_cut import CUT
@@ -53,15 +53,15 @@ _PARTS_OF_MESSAGES: Final = (
 )
 
 
-class Keeping:
-    """What one destination is sent.
+class SpanPrivacy:
+    """Narrows spans to the parts that one destination may have.
 
     Args:
-        privacy: what it keeps back.
-        max_chars: length of one content attribute, at most.
+        privacy: the destination's privacy settings.
+        max_chars: maximum length of one content attribute, in characters.
 
     Attributes:
-        withheld: how many values a private destination was not sent: attributes, events, names and status texts.
+        withheld: number of values withheld from a private destination: attributes, events, names and status texts.
     """
 
     def __init__(self, privacy: Privacy, max_chars: int) -> None:
@@ -69,18 +69,19 @@ class Keeping:
         self._max_chars = max_chars
         self.withheld = 0
 
-    def kept(
+    def narrow(
         self, span: SpanData, *, content: bool, operation: str, own: Mapping[str, AttributeValue] | None = None
     ) -> SpanData:
         """Return the span as it is sent.
 
         Args:
             span: the whole span.
-            content: whether it may have any content at all.
-            operation: `embeddings`, or any other.
+            content: whether the span may have any content at all.
+            operation: `embeddings`, or the name of any other operation.
             own: attributes that the program gave to us, not to the other instrumentation; what the span has is stronger.
         """
-        own = {} if own is None else self._known(own)
+        own = {} if own is None else self._narrowed(own)
+        # A redacting function that fails raises WithheldError: the span is sent without content, not left out.
         if content:
             try:
                 return self._viewed_span(span, own, self._privacy.view(operation))
@@ -89,13 +90,13 @@ class Keeping:
         return self._private_span(span, own)
 
     def _private_span(self, span: SpanData, own: _Attributes) -> SpanData:
-        attributes = self._bare(self._known(span.attributes))
+        attributes = self._bare(self._narrowed(span.attributes))
         events = [
             Event(event.name, event.time_ns, self._bare(event.attributes))
             for event in span.events
             if content_of_event(event.name) is None and is_identifier(event.name)
         ]
-        name = span.name if _is_telling_nothing(span.name, attributes) else _conventional_name(attributes)
+        name = span.name if _is_harmless_name(span.name, attributes) else _conventional_name(attributes)
         self.withheld += len(span.events) - len(events) + bool(span.status_message) + (name != span.name)
         return replace(
             span,
@@ -121,31 +122,33 @@ class Keeping:
         return metadata is not None and self._privacy.allows_by_name(metadata["key"])
 
     def _viewed_span(self, span: SpanData, own: _Attributes, view: View | None) -> SpanData:
-        attributes = {**own, **self._known(span.attributes)}
+        attributes = {**own, **self._narrowed(span.attributes)}
         if view is None:
             return replace(span, attributes=self._cut(attributes))
         return replace(
             span,
             attributes=self._cut(self._viewed(attributes, view)),
             status_message=view.error_text(span.status_message) if span.status_message else "",
-            events=tuple(made for one in span.events if (made := self._event(one, view)) is not None),
-            links=tuple(replace(one, attributes=self._viewed(one.attributes, view)) for one in span.links),
+            events=tuple(event for original in span.events if (event := self._event(original, view)) is not None),
+            links=tuple(replace(link, attributes=self._viewed(link.attributes, view)) for link in span.links),
         )
 
-    def _known(self, attributes: Mapping[str, AttributeValue]) -> _Attributes:
-        """Return attributes with what may be known of the user, and of the metadata."""
-        made = {key: value for key, value in attributes.items() if self._lets(key)}
+    def _narrowed(self, attributes: Mapping[str, AttributeValue]) -> _Attributes:
+        """Return attributes without metadata that the settings withhold, user ids hashed if they say so."""
+        allowed = {key: value for key, value in attributes.items() if self._lets(key)}
         if self._privacy.hashes_user:
-            made |= {key: hash_of(value) for key, value in made.items() if key in USERS and isinstance(value, str)}
-        for key in METADATA_AS_JSON & made.keys():
-            table = parsed(str(made[key]))
+            allowed |= {
+                key: hash_of(value) for key, value in allowed.items() if key in USERS and isinstance(value, str)
+            }
+        for key in METADATA_AS_JSON & allowed.keys():
+            table = parsed(str(allowed[key]))
             if isinstance(table, dict) and not all(map(self._privacy.lets, table)):
-                made[key] = _json({name: value for name, value in table.items() if self._privacy.lets(name)})
-        return made
+                allowed[key] = _json({name: value for name, value in table.items() if self._privacy.lets(name)})
+        return allowed
 
     def _lets(self, key: str) -> bool:
-        found = METADATA.match(key)
-        return found is None or key in USERS or self._privacy.lets(found["key"])
+        match = METADATA.match(key)
+        return match is None or key in USERS or self._privacy.lets(match["key"])
 
     def _event(self, event: Event, view: View) -> Event | None:
         part = content_of_event(event.name)
@@ -153,19 +156,21 @@ class Keeping:
             return None
         if part is None:
             return replace(event, attributes=self._viewed(event.attributes, view))
-        return replace(event, attributes={key: _told(value, view) for key, value in event.attributes.items()})
+        return replace(event, attributes={key: _redacted(value, view) for key, value in event.attributes.items()})
 
     def _viewed(self, attributes: Mapping[str, AttributeValue], view: View) -> _Attributes:
-        made: _Attributes = {}
+        sent: _Attributes = {}
         for key, value in attributes.items():
             part = content_of(key)
-            shown = value if part is None or _is_number(value) else _shown(attributes, key, value, part, view)
-            if shown is not None:
-                made[key] = shown
-        return made
+            sent_value = (
+                value if part is None or _is_number(value) else _narrowed_content(attributes, key, value, part, view)
+            )
+            if sent_value is not None:
+                sent[key] = sent_value
+        return sent
 
     def _cut(self, attributes: _Attributes) -> _Attributes:
-        """Return attributes with no content longer than it may be."""
+        """Return attributes with each text cut to the maximum length."""
         long = [key for key, value in attributes.items() if isinstance(value, str) and len(value) > self._max_chars]
         for key in long:
             value = parsed(str(attributes[key]))
@@ -178,12 +183,12 @@ class Keeping:
         return attributes
 
 
-def _is_telling_nothing(name: str, facts: Mapping[str, AttributeValue]) -> bool:
+def _is_harmless_name(name: str, facts: Mapping[str, AttributeValue]) -> bool:
     """Return whether a span's name is a program's own, or has only words of the span's facts and of instrumentations."""
     if is_identifier(name):
         return True
-    known = {word for value in facts.values() if isinstance(value, str) for word in value.split()}
-    return all(word in SPAN_NAME_WORDS or word in known or word.isdecimal() for word in name.split())
+    fact_words = {word for value in facts.values() if isinstance(value, str) for word in value.split()}
+    return all(word in SPAN_NAME_WORDS or word in fact_words or word.isdecimal() for word in name.split())
 
 
 def _conventional_name(facts: Mapping[str, AttributeValue]) -> str:
@@ -193,55 +198,56 @@ def _conventional_name(facts: Mapping[str, AttributeValue]) -> str:
 
 
 def _both_ends(text: str, limit: int) -> str:
-    kept = limit - len(CUT)
-    return f"{text[: kept - kept // 2]}{CUT}{text[len(text) - kept // 2 :]}"
+    budget = limit - len(CUT)
+    return f"{text[: budget - budget // 2]}{CUT}{text[len(text) - budget // 2 :]}"
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, bool | int | float)
 
 
-def _shown(
+def _narrowed_content(
     attributes: Mapping[str, AttributeValue], key: str, value: AttributeValue, part: str, view: View
 ) -> AttributeValue | None:
     """Return what is sent of one attribute that is content, None for nothing."""
     if part == ERROR:
         return view.error_text(value) or None if isinstance(value, str) else None
     if key in STRUCTURED and isinstance(value, str):
-        things = parsed(value)
-        if isinstance(things, list) and all(isinstance(thing, dict) for thing in things):
-            shown = view.apply(part, things)
-            return _json(shown) if shown else None
-    found = INDEXED.match(key)
-    if found is not None:
-        return _of_message(attributes, found, value, part, view)
-    return None if view.hides & _BLOCKING[part] else _told(value, view)
+        items = parsed(value)
+        if isinstance(items, list) and all(isinstance(item, dict) for item in items):
+            viewed_items = view.apply(part, items)
+            return _json(viewed_items) if viewed_items else None
+    match = INDEXED.match(key)
+    if match is not None:
+        return _of_message(attributes, match, value, part, view)
+    return None if view.hides & _BLOCKING[part] else _redacted(value, view)
 
 
 def _of_message(
-    attributes: Mapping[str, AttributeValue], found: re.Match[str], value: AttributeValue, part: str, view: View
+    attributes: Mapping[str, AttributeValue], match: re.Match[str], value: AttributeValue, part: str, view: View
 ) -> AttributeValue | None:
     """Return what is sent of one attribute of a message that is spread over several."""
-    stem = f"{found['family']}.{found['index']}"
+    stem = f"{match['family']}.{match['index']}"
     role = attributes.get(f"{stem}.message.role", attributes.get(f"{stem}.role"))
     if part in view.hides or (role in SYSTEM_ROLES and view.hides & {SYSTEM}):
         return None
-    finer = [name for pattern, name in _PARTS_OF_MESSAGES if pattern.search(found["rest"][:_MAX_NAME_CHARACTERS])]
-    inside = parsed(value) if isinstance(value, str) else None
-    if inside is not None and not finer:  # parts as JSON: they cannot be told apart
-        finer = ["images", "reasoning", ARGUMENTS]
-    return None if view.hides & set(finer) else _told(value, view)
+    finer_parts = [name for pattern, name in _PARTS_OF_MESSAGES if pattern.search(match["rest"][:_MAX_NAME_CHARACTERS])]
+    json_value = parsed(value) if isinstance(value, str) else None
+    # Parts as JSON cannot be told apart: any of them may be hidden.
+    if json_value is not None and not finer_parts:
+        finer_parts = ["images", "reasoning", ARGUMENTS]
+    return None if view.hides & set(finer_parts) else _redacted(value, view)
 
 
-def _told(value: AttributeValue, view: View) -> AttributeValue:
-    """Return a value with each of its texts changed; in JSON those inside."""
+def _redacted(value: AttributeValue, view: View) -> AttributeValue:
+    """Return a value with each of its texts redacted; in JSON the texts inside."""
     if isinstance(value, str):
-        inside = parsed(value)
-        return view.change_text(value) if inside is None else _json(view.change_texts(inside))
+        json_value = parsed(value)
+        return view.change_text(value) if json_value is None else _json(view.change_texts(json_value))
     if isinstance(value, list | tuple):
-        return [view.change_text(one) if isinstance(one, str) else one for one in value]
+        return [view.change_text(item) if isinstance(item, str) else item for item in value]
     return value
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

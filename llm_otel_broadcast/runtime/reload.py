@@ -24,7 +24,7 @@ from llm_otel_broadcast.runtime.runs import Run, registry
 from llm_otel_broadcast.settings.environment import PREFIX, stated_disabled
 from llm_otel_broadcast.settings.errors import ConfigError, FileError
 from llm_otel_broadcast.settings.locations import Stamp, look
-from llm_otel_broadcast.settings.precedence import FileFound, file_at, names_destination, settle_told
+from llm_otel_broadcast.settings.precedence import FileResult, names_destination, read_file_at, resolve_settings
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.settings.options import Options
@@ -75,7 +75,7 @@ class SettingsSource:
         self._stamp = self._lookup.stamp()
         for refusal in self._lookup.refusals():
             logger.warning("%s", refusal)
-        file = file_at(self._stamp, self._lookup, os.environ)
+        file = read_file_at(self._stamp, self._lookup, os.environ)
         options: Options | None = None
         try:
             options = self._resolve(file)
@@ -95,9 +95,9 @@ class SettingsSource:
         if self.run is None:
             watcher.start()
 
-    def _resolve(self, file: FileFound) -> Options:
+    def _resolve(self, file: FileResult) -> Options:
         """Return the options that result with this file, and log what is odd about them."""
-        settled = settle_told(self._arguments, self._environ, file)
+        settled = resolve_settings(self._arguments, self._environ, file)
         if file is not None and not isinstance(file, ConfigError):
             for notice in file.notices(settled.options.destinations):
                 logger.warning("%s", notice)
@@ -124,7 +124,7 @@ class SettingsSource:
             return False
         return bool(self._lookup.places)
 
-    def _is_off(self, file: FileFound) -> bool:
+    def _is_off(self, file: FileResult) -> bool:
         if file is None or isinstance(file, ConfigError) or file.enabled:
             return False
         if stated_disabled(self._environ) is False:
@@ -166,12 +166,12 @@ class SettingsSource:
         if not has_changed or last_look != (stamp,):
             return has_changed
         try:
-            self._follow(file_at(stamp, self._lookup, os.environ))
+            self._follow(read_file_at(stamp, self._lookup, os.environ))
         finally:
             self._stamp = stamp
         return False
 
-    def _follow(self, file: FileFound) -> None:
+    def _follow(self, file: FileResult) -> None:
         try:
             is_off = self._is_off(file)
             options = self._resolve(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
@@ -22,7 +22,7 @@ from llm_otel_broadcast.runtime.runs import Run, registry
 from llm_otel_broadcast.settings.destination import SHORTHAND, Destination, DestinationFields, check_field_names
 from llm_otel_broadcast.settings.environment import disabling, variable_of
 from llm_otel_broadcast.settings.errors import ConfigError
-from llm_otel_broadcast.settings.precedence import settle_told
+from llm_otel_broadcast.settings.precedence import resolve_settings
 from llm_otel_broadcast.tracing.scope import current_scope
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class BroadcastSpanProcessor(SpanProcessor):
             if is_sent and getattr(span.instrumentation_scope, "name", None) != SCOPE_NAME:
                 self._take(span, attributes, mark)
 
-    def _take(self, span: ReadableSpan, attributes: Mapping[str, Any], mark: Mark) -> None:
+    def _take(self, span: ReadableSpan, attributes: Mapping[str, object], mark: Mark) -> None:
         shared_run = registry.delivering
         run = shared_run if self._own is None else self._own
         is_ours = mark.is_ours and is_genai(attributes)
@@ -152,7 +152,7 @@ def _own_run(arguments: Mapping[str, object]) -> Run | None:
         return None
     # The file is not read here, so there is nothing for `to` to choose from.
     environ = {name: text for name, text in os.environ.items() if name != variable_of("to")}
-    settled = settle_told(arguments, environ)
+    settled = resolve_settings(arguments, environ)
     for warning in settled.warnings:
         logger.warning("%s", warning)
     if not settled.options.destinations:

@@ -172,10 +172,10 @@ class Destination:
         return cls(**table_of(preset, values, FIELD_NAMES))
 
     def __repr__(self) -> str:
-        shown = {made.name: getattr(self, made.name) for made in fields(self) if made.repr}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.repr}
         if self.endpoint is not None:
-            shown["endpoint"] = redact_url(self.endpoint)
-        return f"Destination({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+            values["endpoint"] = redact_url(self.endpoint)
+        return f"Destination({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
     def _default_name(self) -> str:
         if self.endpoint is None:
@@ -198,20 +198,20 @@ class Destination:
         return faults
 
 
-def check_field_names(call: str, given: Iterable[str], known: Collection[str]) -> None:
+def check_field_names(call: str, names: Iterable[str], all_names: Collection[str]) -> None:
     """Refuse keyword arguments that `**destination: Unpack[DestinationFields]` lets through at run time.
 
     Args:
         call: the name of the function that was called.
-        given: the names of the arguments in `**destination`.
-        known: the names of all arguments that the function takes.
+        names: the names of the arguments in `**destination`.
+        all_names: the names of all arguments that the function takes.
 
     Raises:
         TypeError: as for any unknown argument, with the nearest name.
     """
-    for name in given:
+    for name in names:
         if name not in SHORTHAND:
-            raise TypeError(f"{call}() got an unexpected keyword argument '{name}'{nearest(name, known)}")
+            raise TypeError(f"{call}() got an unexpected keyword argument '{name}'{nearest(name, all_names)}")
 
 
 FIELD_NAMES: Final = tuple(field.name for field in fields(Destination))

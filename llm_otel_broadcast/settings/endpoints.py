@@ -65,18 +65,20 @@ def endpoint_faults(endpoint: object) -> list[str]:
     """Say what is wrong with an endpoint, nothing when it is fine."""
     if not isinstance(endpoint, str):
         return [f"endpoint must be a URL as text, got {type(endpoint).__name__}"]
-    shown = redact_url(endpoint)
+    redacted = redact_url(endpoint)
     try:
         parts = urlsplit(endpoint.strip())
         _ = parts.port
     except ValueError as error:
-        return [f'endpoint "{shown}" is not a URL: {error}']
+        return [f'endpoint "{redacted}" is not a URL: {error}']
     if parts.scheme not in ("http", "https"):
-        return [f'endpoint "{shown}" needs http:// or https:// in front, e.g. "http://{shown.rpartition("://")[2]}"']
+        return [
+            f'endpoint "{redacted}" needs http:// or https:// in front, e.g. "http://{redacted.rpartition("://")[2]}"'
+        ]
     if not parts.hostname:
-        return [f'endpoint "{shown}" names no host']
+        return [f'endpoint "{redacted}" names no host']
     if re.search(r"[\x00-\x20\ud800-\udfff]", endpoint.strip()):
         return [
-            f'endpoint "{shown.encode("unicode_escape").decode()}" contains white space or control characters: remove them'
+            f'endpoint "{redacted.encode("unicode_escape").decode()}" contains white space or control characters: remove them'
         ]
     return []

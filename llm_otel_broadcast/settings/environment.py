@@ -1,4 +1,4 @@
-"""The environment variables `LLM_OTEL_BROADCAST_*`: one for every option that can be said in text."""
+"""The environment variables `LLM_OTEL_BROADCAST_*`: one for every option that can be written as text."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from llm_otel_broadcast.settings.validators import TRUTH, Kind, in_text, kinds_o
 PREFIX: Final = "LLM_OTEL_BROADCAST_"
 DISABLED: Final = f"{PREFIX}DISABLED"
 SDK_DISABLED: Final = "OTEL_SDK_DISABLED"
-_LIKENESS: Final = 0.8
+_MIN_LIKENESS: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """An environment variable, and the option of `instrument()` that it says."""
+    """An environment variable, and the option of `instrument()` that it sets."""
 
     name: str
     option: str
@@ -33,35 +33,35 @@ def variable_of(option: str) -> str:
 
 
 def variables() -> tuple[Variable, ...]:
-    """Return all of them, made from the fields of `Destination` and `Options`."""
-    one = {name: kind for name, kind in kinds_of(Destination).items() if name in SHORTHAND}
-    return (*_made(Destination, one), *_made(Options, kinds_of(Options)))
+    """Return all variables, derived from the fields of `Destination` and `Options`."""
+    shorthand_kinds = {name: kind for name, kind in kinds_of(Destination).items() if name in SHORTHAND}
+    return (*_variables_of(Destination, shorthand_kinds), *_variables_of(Options, kinds_of(Options)))
 
 
-def _made(settings: type, kinds: Mapping[str, Kind]) -> list[Variable]:
+def _variables_of(settings_type: type, kinds: Mapping[str, Kind]) -> list[Variable]:
     return [
         Variable(
-            variable_of(known.name),
-            known.name,
-            kinds[known.name],
-            known.default if known.default_factory is MISSING else known.default_factory(),
+            variable_of(option.name),
+            option.name,
+            kinds[option.name],
+            option.default if option.default_factory is MISSING else option.default_factory(),
         )
-        for known in fields(settings)
-        if known.name in kinds
+        for option in fields(settings_type)
+        if option.name in kinds
     ]
 
 
 def read_variables(environ: Mapping[str, str]) -> dict[str, object]:
-    """Return what the variables say, by option; an empty one says nothing.
+    """Return the values of the variables, by option; an empty variable counts as not set.
 
-    Of a variable that is wrong, the value is its ConfigError: whether that matters depends on what stronger sources say.
+    The value of a faulty variable is its ConfigError: it matters only if no stronger source gives the option.
     """
-    said: dict[str, object] = {}
+    values: dict[str, object] = {}
     for variable in variables():
         text = environ.get(variable.name, "").strip()
         if text:
-            said[variable.option] = _value(variable, text)
-    return said
+            values[variable.option] = _value(variable, text)
+    return values
 
 
 def _value(variable: Variable, text: str) -> object:
@@ -77,17 +77,18 @@ def _value(variable: Variable, text: str) -> object:
 
 
 def misspelt(environ: Mapping[str, str]) -> list[str]:
-    """Say which variables are none of ours but nearly: a privacy setting misspelt must not pass in silence."""
-    known = {"DISABLED", "CONFIG", *(variable.option.upper() for variable in variables())}
-    strange = sorted({name.removeprefix(PREFIX) for name in environ if name.startswith(PREFIX)} - known)
-    if not strange:
+    """Return a message for each variable that looks like a misspelt one of ours."""
+    # A privacy setting that is misspelt must not pass in silence.
+    names = {"DISABLED", "CONFIG", *(variable.option.upper() for variable in variables())}
+    unknown = sorted({name.removeprefix(PREFIX) for name in environ if name.startswith(PREFIX)} - names)
+    if not unknown:
         return []
-    pairs = [(name, nearest_name(name, known, _LIKENESS)) for name in strange]
+    pairs = [(name, nearest_name(name, names, _MIN_LIKENESS)) for name in unknown]
     return [f"{PREFIX}{name} is no setting: did you mean {PREFIX}{likely}?" for name, likely in pairs if likely]
 
 
 def notices(environ: Mapping[str, str]) -> list[str]:
-    """Say which variables do not mean what they seem to: those that are misspelt, and OpenTelemetry's switch."""
+    """Return a message for each variable with an unexpected meaning: misspelt ones, and an odd value of `OTEL_SDK_DISABLED`."""
     stated = environ.get(SDK_DISABLED, "").strip()
     is_odd = stated.lower() not in ("", "true", "false")
     odd = [f'{SDK_DISABLED}={stated} counts as false: by the specification only "true" disables'] if is_odd else []
@@ -100,15 +101,14 @@ def disabling(environ: Mapping[str, str]) -> str | None:
     Raises:
         ConfigError: `LLM_OTEL_BROADCAST_DISABLED` is neither true nor false.
     """
-    if (
-        environ.get(SDK_DISABLED, "").strip().lower() == "true"
-    ):  # nothing else counts as true (OpenTelemetry, SDK variables)
+    # Nothing but "true" counts as true (OpenTelemetry specification, SDK environment variables).
+    if environ.get(SDK_DISABLED, "").strip().lower() == "true":
         return SDK_DISABLED
     return DISABLED if stated_disabled(environ) else None
 
 
 def stated_disabled(environ: Mapping[str, str]) -> bool | None:
-    """Return what `LLM_OTEL_BROADCAST_DISABLED` says, None when it says nothing. False wins over the file's `enabled`.
+    """Return the value of `LLM_OTEL_BROADCAST_DISABLED`, None when it is not set. False wins over the file's `enabled`.
 
     Raises:
         ConfigError: it is neither true nor false.

@@ -108,22 +108,22 @@ def header_fault(name: object, value: object) -> str | None:
     """Say what is wrong with a header, None when it is fine."""
     if not isinstance(name, str):
         return f"a header's name must be a string, got {type(name).__name__}"
-    shown = shown_name(name)
+    printable_name = shown_name(name)
     if _TOKEN.fullmatch(name) is None:
-        return f'header name "{shown}" is not a valid HTTP header name: letters, digits and - only'
+        return f'header name "{printable_name}" is not a valid HTTP header name: letters, digits and - only'
     if name.lower() in _SET_BY_US:
-        return f'header "{shown}" is set by the encoding: leave it out (see encoding and compression)'
+        return f'header "{printable_name}" is set by the encoding: leave it out (see encoding and compression)'
     if not isinstance(value, str):
         number = f" {value}" if isinstance(value, int | float) else ""
-        return f'header "{shown}" must be a string, got {type(value).__name__}{number}'
-    return _value_fault(shown, value)
+        return f'header "{printable_name}" must be a string, got {type(value).__name__}{number}'
+    return _value_fault(printable_name, value)
 
 
-def _value_fault(shown: str, value: str) -> str | None:
+def _value_fault(printable_name: str, value: str) -> str | None:
     if any(char in value for char in "\r\n\0"):
-        return f'header "{shown}" has a line break in its value: remove it'
+        return f'header "{printable_name}" has a line break in its value: remove it'
     try:
         value.encode("latin-1")
     except UnicodeEncodeError:
-        return f'header "{shown}" has characters in its value that HTTP headers cannot carry: only latin-1 is allowed'
+        return f'header "{printable_name}" has characters in its value that HTTP headers cannot carry: only latin-1 is allowed'
     return None

@@ -27,19 +27,20 @@ def candidates(environ: Mapping[str, str]) -> tuple[Path, ...]:
 
     `$LLM_OTEL_BROADCAST_CONFIG` alone counts when it is there; the null device in it stands for no file at all.
     """
-    named = named_in(environ)
-    if named is not None:
-        return () if named == Path(os.devnull) else (named,)
-    found = []
-    with suppress(OSError):  # the directory we are in may be gone
-        found.append(Path.cwd() / FILE_NAME)
+    configured = named_in(environ)
+    if configured is not None:
+        return () if configured == Path(os.devnull) else (configured,)
+    paths = []
+    # The current directory may have been removed.
+    with suppress(OSError):
+        paths.append(Path.cwd() / FILE_NAME)
     user = user_directory(environ, "XDG_CONFIG_HOME", ".config")
-    return (*found, user / FILE_NAME) if user else tuple(found)
+    return (*paths, user / FILE_NAME) if user else tuple(paths)
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells one content of a file from another without reading it."""
+    """Metadata that changes whenever the content of a file does, so that the file need not be read."""
 
     path: Path
     changed_ns: int
@@ -49,30 +50,30 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Where a program looks for its file, settled once: it may change directories."""
+    """The absolute paths where a program looks for its file, computed once, as it may change directories."""
 
     places: tuple[Path, ...]
     named: bool
 
     def stamp(self) -> Stamp | None:
         """Return the file in use, None when there is none. Reads nothing."""
-        for place in self.places:
-            # One that is not there, or not for us, is passed over.
+        for path in self.places:
+            # A file that does not exist or cannot be read is skipped.
             with suppress(OSError, ValueError):
-                seen = place.stat()
-                if self.named or not _distrust(place, seen):
-                    return Stamp(place, seen.st_mtime_ns, seen.st_size, seen.st_ino)
+                status = path.stat()
+                if self.named or not _distrust(path, status):
+                    return Stamp(path, status.st_mtime_ns, status.st_size, status.st_ino)
         return None
 
     def refusals(self) -> tuple[str, ...]:
-        """Say which files are there before the one in use, and why they do not count."""
+        """Return a message for each file that is ignored before the one in use, with the reason."""
         lines = []
-        for place in () if self.named else self.places:
+        for path in () if self.named else self.places:
             with suppress(OSError, ValueError):
-                why = _distrust(place, place.stat())
-                if not why:
+                reason = _distrust(path, path.stat())
+                if not reason:
                     break
-                lines.append(f"{place} does not count: {why}. If you trust it, set {CONFIG}={place}")
+                lines.append(f"{path} does not count: {reason}. If you trust it, set {CONFIG}={path}")
         return tuple(lines)
 
 
@@ -88,20 +89,20 @@ def look(environ: Mapping[str, str]) -> Lookup:
     return Lookup(candidates(environ), named_in(environ) is not None)
 
 
-def _distrust(place: Path, seen: os.stat_result) -> str:
-    """Say why somebody else may have written a file that was only found, empty when only its owner or root may have.
+def _distrust(path: Path, status: os.stat_result) -> str:
+    """Return why a file that nobody named cannot be trusted: others may have written it. Empty if only its owner or root may.
 
-    Such a file says where prompts go, and takes secrets out of the environment for that. Git has the same rule for the
+    A settings file decides where prompts are sent, and reads secrets from the environment. Git has the same rule for the
     repositories that it finds (CVE-2022-24765).
     """
     if os.name != "posix":
         return ""
     trusted = (os.geteuid(), 0)
-    directory = place.parent.stat()
-    for what, owner in (("it", seen.st_uid), ("it", place.lstat().st_uid), ("its directory", directory.st_uid)):
+    directory = path.parent.stat()
+    for subject, owner in (("it", status.st_uid), ("it", path.lstat().st_uid), ("its directory", directory.st_uid)):
         if owner not in trusted:
-            return f"{what} belongs to another user ({owner})"
-    if _others_may_write(seen):
+            return f"{subject} belongs to another user ({owner})"
+    if _others_may_write(status):
         return "other users can write to it"
     # In a sticky directory, such as /tmp, nobody can put another file in the place of somebody's own.
     if _others_may_write(directory) and not directory.st_mode & stat.S_ISVTX:
@@ -109,16 +110,16 @@ def _distrust(place: Path, seen: os.stat_result) -> str:
     return ""
 
 
-def _others_may_write(seen: os.stat_result) -> bool:
+def _others_may_write(status: os.stat_result) -> bool:
     """Return whether users besides the owner may write; where each user has a group of its own, that is no other user."""
-    is_own_group = seen.st_gid in (os.getegid(), 0)
-    return bool(seen.st_mode & stat.S_IWOTH or (seen.st_mode & stat.S_IWGRP and not is_own_group))
+    is_own_group = status.st_gid in (os.getegid(), 0)
+    return bool(status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not is_own_group))
 
 
 def named_in(environ: Mapping[str, str]) -> Path | None:
     """Return the file that the environment names."""
-    named = environ.get(CONFIG, "").strip()
-    return Path(os.path.abspath(os.path.expanduser(named))) if named else None  # noqa: PTH100, PTH111  # neither raises
+    configured = environ.get(CONFIG, "").strip()
+    return Path(os.path.abspath(os.path.expanduser(configured))) if configured else None  # noqa: PTH100, PTH111  # neither raises
 
 
 def state_file(environ: Mapping[str, str]) -> Path | None:

@@ -41,30 +41,30 @@ def read_destinations(text: str) -> list[Destination]:
         ValueError: the text is something else.
         ConfigError: listing every wrong field.
     """
-    said = read_json(text)
-    if not isinstance(said, list):
-        raise ValueError(f"it must be a JSON array of objects, got {_json_kind(said)}")  # noqa: TRY004  # a wrong text
-    made, faults = [], []
-    for position, entry in enumerate(said):
+    entries = read_json(text)
+    if not isinstance(entries, list):
+        raise ValueError(f"it must be a JSON array of objects, got {_json_kind(entries)}")  # noqa: TRY004  # a wrong text
+    destinations, faults = [], []
+    for position, entry in enumerate(entries):
         try:
-            made.append(_destination(entry))
+            destinations.append(_destination(entry))
         except ConfigError as error:
             faults += [f"entry {position + 1}: {fault}" for fault in error.faults]
     if faults:
         raise ConfigError(faults)
-    return made
+    return destinations
 
 
-def _destination(entry: Any) -> Destination:
+def _destination(entry: object) -> Destination:
     if not isinstance(entry, dict):
         raise ConfigError([f'it must be an object such as {{"endpoint": "https://..."}}, got {_json_kind(entry)}'])
-    known = kinds_of(Destination)
-    unknown = [name for name in entry if name not in known]
+    field_kinds = kinds_of(Destination)
+    unknown = [name for name in entry if name not in field_kinds]
     if unknown:
-        there = ", ".join(known)
+        field_names = ", ".join(field_kinds)
         raise ConfigError(
             [
-                f"'{shown_name(name)}' is no field of a destination{nearest(name, known)}: there are {there}"
+                f"'{shown_name(name)}' is no field of a destination{nearest(name, field_kinds)}: there are {field_names}"
                 for name in unknown
             ]
         )
@@ -128,7 +128,7 @@ class Options:
     exit_timeout: float = field(default=3.0, metadata=is_a(seconds(0)))
     to: Sequence[str] = field(default=(), metadata=is_a(TEXTS))
     strict: bool = field(default=False, metadata=is_a(TRUTH))
-    on_generation: Callable[[Any], Any] | None = None
+    on_generation: Callable[[Any], object] | None = None
     from_environment: bool = False
     """The only destination came from `OTEL_EXPORTER_OTLP_*`: the app's own SDK exports to the same place."""
 

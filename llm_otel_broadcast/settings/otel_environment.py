@@ -78,7 +78,7 @@ def destination_from(environ: Mapping[str, str]) -> AmbientDestination:
         return AmbientDestination(warnings=tuple(variables.warnings))
     protocol = variables.text("PROTOCOL").lower()
     try:
-        made = Destination(
+        destination = Destination(
             endpoint=_endpoint(variables, is_grpc=protocol == "grpc"),
             encoding=_encoding(variables, protocol),
             headers=_headers(variables),
@@ -89,7 +89,7 @@ def destination_from(environ: Mapping[str, str]) -> AmbientDestination:
     except ConfigError as wrong:
         variables.warnings += [f"{variables.name('ENDPOINT')}: {fault}" for fault in wrong.faults]
         return AmbientDestination(warnings=tuple(variables.warnings))
-    return AmbientDestination(made, tuple(variables.warnings))
+    return AmbientDestination(destination, tuple(variables.warnings))
 
 
 def is_switched_off(environ: Mapping[str, str]) -> bool:
@@ -161,18 +161,18 @@ def _timeout(variables: _Variables) -> float:
 
 def _files(variables: _Variables) -> dict[str, Any]:
     """Return the files that are there; a client's certificate and its key only together."""
-    usable = _file(variables, "CERTIFICATE")
+    files = _file(variables, "CERTIFICATE")
     client: dict[str, Any] = {}
     missing = False
     for option in ("CLIENT_CERTIFICATE", "CLIENT_KEY"):
-        found = _file(variables, option)
-        missing |= bool(variables.text(option)) and not found
-        client |= found
+        file = _file(variables, option)
+        missing |= bool(variables.text(option)) and not file
+        client |= file
     if "client_key" in client and "client_certificate" not in client and not missing:
         variables.warn(
             "CLIENT_KEY", "it needs the certificate that it is the key of, in ..._CLIENT_CERTIFICATE; left out"
         )
-    return usable | (client if "client_certificate" in client and not missing else {})
+    return files | (client if "client_certificate" in client and not missing else {})
 
 
 def _file(variables: _Variables, option: str) -> dict[str, Any]:

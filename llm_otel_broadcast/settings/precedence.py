@@ -19,8 +19,8 @@ from llm_otel_broadcast.settings.validators import TEXTS, kinds_of
 if TYPE_CHECKING:
     from llm_otel_broadcast.settings.file import FileSettings
 
-FileFound: TypeAlias = "FileSettings | ConfigError | None"
-"""What the settings file says, what is wrong with it, or None: there is no file."""
+FileResult: TypeAlias = "FileSettings | ConfigError | None"
+"""The settings of the file, the error that they are, or None where there is no file."""
 
 _NAMING: Final = frozenset({"destinations", "endpoint", "exporter"})
 """The options that say where to send."""
@@ -31,116 +31,135 @@ _TO: Final = "to"
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one source says, by option, and how that source calls an option."""
+    """The values that one source gives, by option, and how messages call an option of that source."""
 
-    said: Mapping[str, object]
-    call: Callable[[str], str]
+    values: Mapping[str, object]
+    label_of: Callable[[str], str]
     is_file: bool = False
 
 
 class Setting(NamedTuple):
-    """The value of an option, and how its source calls it."""
+    """The value of an option, and its name in its source, such as `LLM_OTEL_BROADCAST_TIMEOUT`."""
 
     value: Any
     origin: str
     is_file: bool = False
 
 
-class Settled(NamedTuple):
-    """The options that result from all sources, what was said of each, by whom, and what of others' variables was left out."""
+class ResolvedSettings(NamedTuple):
+    """The options that result from all sources.
+
+    Attributes:
+        options: the options.
+        provenance: the value and the origin of each option that a source gives.
+        warnings: what is left out of OpenTelemetry's own variables.
+        file: the settings file in use.
+    """
 
     options: Options
-    said: Mapping[str, Setting]
+    provenance: Mapping[str, Setting]
     warnings: tuple[str, ...] = ()
     file: FileSettings | None = None
 
 
-def settle(given: Mapping[str, object], environ: Mapping[str, str], file: FileFound = None) -> Options:
-    """Return the options that result from the arguments of `instrument()` (None: not given), the environment and the file.
+def resolve_options(arguments: Mapping[str, object], environ: Mapping[str, str], file: FileResult = None) -> Options:
+    """Resolve the settings: arguments of `instrument()` (None: not given) over the environment over the file.
 
     Raises:
         FileError: listing what is wrong with the file, when nothing else is wrong and `strict` is not asked for.
         ConfigError: listing every wrong setting, by the name it was given under.
     """
-    return settle_told(given, environ, file).options
+    return resolve_settings(arguments, environ, file).options
 
 
-def settle_told(given: Mapping[str, object], environ: Mapping[str, str], file: FileFound = None) -> Settled:
-    """Do as `settle`, and tell where each setting comes from."""
-    arguments = {name: value for name, value in given.items() if value is not None}
-    read = None if isinstance(file, ConfigError) else file
-    weakest = [file_layer(read)] if read else []
-    settings = merge([*weakest, Layer(read_variables(environ), variable_of), Layer(arguments, str)])
+def resolve_settings(
+    arguments: Mapping[str, object], environ: Mapping[str, str], file: FileResult = None
+) -> ResolvedSettings:
+    """Resolve the settings and return the provenance of each. Raises as `resolve_options` does."""
+    present_arguments = {name: value for name, value in arguments.items() if value is not None}
+    file_settings = None if isinstance(file, ConfigError) else file
+    weakest = [file_layer(file_settings)] if file_settings else []
+    settings = merge([*weakest, Layer(read_variables(environ), variable_of), Layer(present_arguments, str)])
     file_faults = file.faults if isinstance(file, ConfigError) else ()
-    faults = [fault for said in settings.values() if isinstance(said.value, ConfigError) for fault in said.value.faults]
-    sound = {name: said for name, said in settings.items() if not isinstance(said.value, ConfigError)}
-    is_complete = len(sound) == len(settings) and not isinstance(file, ConfigError)
-    if _TO in sound and sound[_TO].value and not isinstance(file, ConfigError):
+    faults = [
+        fault
+        for setting in settings.values()
+        if isinstance(setting.value, ConfigError)
+        for fault in setting.value.faults
+    ]
+    valid_settings = {name: setting for name, setting in settings.items() if not isinstance(setting.value, ConfigError)}
+    is_complete = len(valid_settings) == len(settings) and not isinstance(file, ConfigError)
+    if _TO in valid_settings and valid_settings[_TO].value and not isinstance(file, ConfigError):
         try:
-            read = _chosen(sound, read)
-        except ConfigError as wrong:
-            faults += wrong.faults
+            file_settings = _choose_destinations(valid_settings, file_settings)
+        except ConfigError as error:
+            faults += error.faults
     destinations: tuple[Destination, ...] = ()
     ambient = AmbientDestination()
     try:
-        named = {name: said for name, said in sound.items() if name != _TO}
-        destinations, ambient = _destinations(named, environ, read, is_complete=is_complete)
-    except ConfigError as wrong:
-        faults += wrong.faults
-    rest = {name: said.value for name, said in sound.items() if name not in (*SHORTHAND, "destinations", _TO)}
+        naming = {name: setting for name, setting in valid_settings.items() if name != _TO}
+        destinations, ambient = _destinations(naming, environ, file_settings, is_complete=is_complete)
+    except ConfigError as error:
+        faults += error.faults
+    other_values = {
+        name: setting.value for name, setting in valid_settings.items() if name not in (*SHORTHAND, "destinations", _TO)
+    }
     try:
-        to = tuple(sound[_TO].value) if _TO in sound and not faults else ()
-        options = Options(destinations=destinations, to=to, from_environment=ambient.destination is not None, **rest)
-    except ConfigError as wrong:
-        faults += wrong.faults
+        to = tuple(valid_settings[_TO].value) if _TO in valid_settings and not faults else ()
+        options = Options(
+            destinations=destinations, to=to, from_environment=ambient.destination is not None, **other_values
+        )
+    except ConfigError as error:
+        faults += error.faults
     if faults or file_faults:
         only_file = isinstance(file, FileError) and not faults and not options.strict
         raise (FileError if only_file else ConfigError)([*file_faults, *faults])
-    return Settled(options, settings, ambient.warnings, read)
+    return ResolvedSettings(options, settings, ambient.warnings, file_settings)
 
 
-def file_found(environ: Mapping[str, str]) -> FileFound:
-    """Return what the settings file says that is in use here, or what is wrong with it."""
+def read_file_in_use(environ: Mapping[str, str]) -> FileResult:
+    """Read the settings file in use here; an error is returned, not raised."""
     lookup = look(environ)
-    return file_at(lookup.stamp(), lookup, environ)
+    return read_file_at(lookup.stamp(), lookup, environ)
 
 
-def file_at(stamp: Stamp | None, lookup: Lookup, environ: Mapping[str, str]) -> FileFound:
-    """Return what the file says, or what is wrong with it; `environ` has what `${...}` in it stands for."""
+def read_file_at(stamp: Stamp | None, lookup: Lookup, environ: Mapping[str, str]) -> FileResult:
+    """Read a settings file; an error is returned, not raised. `environ` has the variables that `${...}` in it names."""
     if stamp is None:
         return missing(lookup)
     with importing:
         from llm_otel_broadcast.settings.file import read_file
     try:
         return read_file(stamp.path, environ)
-    except ConfigError as wrong:
-        return FileError(wrong.faults)
+    except ConfigError as error:
+        return FileError(error.faults)
 
 
 def file_layer(file: FileSettings) -> Layer:
-    """Return what the settings file says."""
-    said: dict[str, object] = dict(file.defaults)
+    """Return the settings file as a layer."""
+    values: dict[str, object] = dict(file.defaults)
     if file.destinations:
-        said["destinations"] = file.destinations
+        values["destinations"] = file.destinations
 
-    def call(name: str) -> str:
+    def label_of(name: str) -> str:
         return f"{file.path}: [[destinations]]" if name == "destinations" else f"{file.path}: [defaults] {name}"
 
-    return Layer(said, call, is_file=True)
+    return Layer(values, label_of, is_file=True)
 
 
 def merge(layers: Sequence[Layer]) -> dict[str, Setting]:
-    """Put layers over one another, weakest first.
+    """Merge layers, weakest first.
 
-    What a layer says about its one destination (its headers above all) stays with that: when a stronger layer names
-    another, it is left out. Privacy is not.
+    The fields of a layer's one destination are left out when a stronger layer names another destination, but for the
+    privacy settings, which count for all.
     """
     settings: dict[str, Setting] = {}
     for layer in layers:
-        names = _NAMING & layer.said.keys()
-        if names and (names != {"endpoint"} or _NAMING & settings.keys()):
-            settings = {name: said for name, said in settings.items() if not is_about_one(name)}
-        settings |= {name: Setting(value, layer.call(name), layer.is_file) for name, value in layer.said.items()}
+        naming_options = _NAMING & layer.values.keys()
+        if naming_options and (naming_options != {"endpoint"} or _NAMING & settings.keys()):
+            # The headers of one backend hold its key: they must not go to another one.
+            settings = {name: setting for name, setting in settings.items() if not is_about_one(name)}
+        settings |= {name: Setting(value, layer.label_of(name), layer.is_file) for name, value in layer.values.items()}
     return settings
 
 
@@ -149,13 +168,13 @@ def is_about_one(name: str) -> bool:
     return name in _NAMING or name == _TO or (name in SHORTHAND and name not in FOR_ALL)
 
 
-def names_destination(environ: Mapping[str, str], given: Mapping[str, object] | None = None) -> bool:
+def names_destination(environ: Mapping[str, str], arguments: Mapping[str, object] | None = None) -> bool:
     """Return whether a variable of ours, or an argument, says where to send."""
-    arguments = {name for name, value in (given or {}).items() if value is not None}
-    return bool(_NAMING & (read_variables(environ).keys() | arguments))
+    argument_names = {name for name, value in (arguments or {}).items() if value is not None}
+    return bool(_NAMING & (read_variables(environ).keys() | argument_names))
 
 
-def _chosen(settings: dict[str, Setting], file: FileSettings | None) -> FileSettings | None:
+def _choose_destinations(settings: dict[str, Setting], file: FileSettings | None) -> FileSettings | None:
     """Return the file with those of its destinations that `to` names, and have the settings say the same.
 
     Raises:
@@ -163,67 +182,72 @@ def _chosen(settings: dict[str, Setting], file: FileSettings | None) -> FileSett
     """
     names, origin, _ = settings[_TO]
     faults = TEXTS.faults(origin, names)
-    listed = settings.get("destinations")
-    others = sorted(_NAMING & settings.keys())
-    if listed is None and others:
+    destinations = settings.get("destinations")
+    rivals = sorted(_NAMING & settings.keys())
+    if destinations is None and rivals:
         faults.append(
-            f"{origin} chooses among the destinations of a settings file, but {settings[others[0]].origin} names one"
+            f"{origin} chooses among the destinations of a settings file, but {settings[rivals[0]].origin} names one"
         )
-    elif listed is None or not listed.is_file:
+    elif destinations is None or not destinations.is_file:
         faults.append(f"{origin} names destinations of a settings file, and there are none in one")
-    if faults or listed is None or file is None:
+    if faults or destinations is None or file is None:
         raise ConfigError(faults)
     try:
-        chosen = file.only(names)
-    except ConfigError as wrong:
-        raise ConfigError([f"{origin}: {fault}" for fault in wrong.faults]) from None
-    settings["destinations"] = listed._replace(value=chosen.destinations)
-    return chosen
+        chosen_file = file.only(names)
+    except ConfigError as error:
+        raise ConfigError([f"{origin}: {fault}" for fault in error.faults]) from None
+    settings["destinations"] = destinations._replace(value=chosen_file.destinations)
+    return chosen_file
 
 
 def _destinations(
     settings: Mapping[str, Setting], environ: Mapping[str, str], file: FileSettings | None, *, is_complete: bool
 ) -> tuple[tuple[Destination, ...], AmbientDestination]:
-    """Return the destinations, and what `OTEL_EXPORTER_OTLP_*` says where nothing else names one."""
-    one = {name: said.value for name, said in settings.items() if name in SHORTHAND}
+    """Return the destinations; where no source of ours names one, that of `OTEL_EXPORTER_OTLP_*`."""
+    shorthand = {name: setting.value for name, setting in settings.items() if name in SHORTHAND}
     if "destinations" in settings:
         if settings["destinations"].is_file and file is not None:
-            return _filed(settings, file), AmbientDestination()
-        return _listed(settings), AmbientDestination()
-    if "endpoint" in one or "exporter" in one:
-        return (Destination(**one),), AmbientDestination()
-    if not is_complete:  # what is wrong may well be the endpoint
+            return _destinations_of_file(settings, file), AmbientDestination()
+        return _destinations_of_list(settings), AmbientDestination()
+    if "endpoint" in shorthand or "exporter" in shorthand:
+        return (Destination(**shorthand),), AmbientDestination()
+    # The faulty setting may well be the endpoint: another one must not take its place.
+    if not is_complete:
         return (), AmbientDestination()
     ambient = destination_from(environ)
     if ambient.destination is not None:
-        return (replace(ambient.destination, **one),), ambient
-    if "headers" in one and not ambient.warnings:
-        Destination(**one)  # without an endpoint: let it say so
+        return (replace(ambient.destination, **shorthand),), ambient
+    if "headers" in shorthand and not ambient.warnings:
+        # There is no endpoint: the constructor raises the error that says so.
+        Destination(**shorthand)
     return (), ambient
 
 
-def _listed(settings: Mapping[str, Setting]) -> tuple[Destination, ...]:
-    """Return the destinations of a list; what is said about one beside it is refused, but for what keeps things back, which counts for all."""
-    said, origin, _ = settings["destinations"]
+def _destinations_of_list(settings: Mapping[str, Setting]) -> tuple[Destination, ...]:
+    """Return the destinations of a list. Fields of one destination beside the list are refused; privacy settings count for all."""
+    destinations, origin, _ = settings["destinations"]
     faults = [
         f"{settings[name].origin} and {origin} are both given: put the {name} into the destination that it is for"
         for name in settings
         if is_about_one(name) and name != "destinations"
     ]
-    if isinstance(said, str | bytes) or not isinstance(said, Sequence):
-        faults.append(f"destinations must be a list of Destination, got {type(said).__name__}")
-    private = {name: setting for name, setting in settings.items() if name in FOR_ALL}
+    if isinstance(destinations, str | bytes) or not isinstance(destinations, Sequence):
+        faults.append(f"destinations must be a list of Destination, got {type(destinations).__name__}")
+    common_settings = {name: setting for name, setting in settings.items() if name in FOR_ALL}
     kinds = kinds_of(Destination)
-    for name, setting in private.items():
+    for name, setting in common_settings.items():
         faults += kinds[name].faults(setting.origin, setting.value) if name in kinds else []
     if faults:
         raise ConfigError(faults)
-    for_all = {name: setting.value for name, setting in private.items()}
-    return tuple(tighten(one, for_all) if for_all and isinstance(one, Destination) else one for one in said)
+    common_values = {name: setting.value for name, setting in common_settings.items()}
+    return tuple(
+        tighten(destination, common_values) if common_values and isinstance(destination, Destination) else destination
+        for destination in destinations
+    )
 
 
 def _headers_fault(headers: Setting, file: FileSettings) -> str:
-    """Say that headers, which may hold a key, do not go to whatever destination a file in the current directory names."""
+    """Return the fault of headers, which may hold a key, for whatever destination a file in the current directory names."""
     endpoint = "endpoint" if headers.origin == "headers" else variable_of("endpoint")
     return (
         f"{headers.origin} is given without an endpoint, and {file.path} names where to send: "
@@ -231,21 +255,25 @@ def _headers_fault(headers: Setting, file: FileSettings) -> str:
     )
 
 
-def _filed(settings: Mapping[str, Setting], file: FileSettings) -> tuple[Destination, ...]:
-    """Return the file's destinations, `[defaults]` in them already. What stronger sources say about one completes the only one."""
-    stronger = {name: said for name, said in settings.items() if name in SHORTHAND and not said.is_file}
-    about_one = {name: said for name, said in stronger.items() if is_about_one(name)}
-    if "headers" in about_one:
-        raise ConfigError([_headers_fault(about_one["headers"], file)])
-    completed = about_one if len(file.destinations) == 1 else {}
-    listed = _listed(
-        {name: said for name, said in settings.items() if name not in SHORTHAND or name in stronger.keys() - completed}
+def _destinations_of_file(settings: Mapping[str, Setting], file: FileSettings) -> tuple[Destination, ...]:
+    """Return the file's destinations, which have `[defaults]` already. Fields from stronger sources complete the only one."""
+    stronger = {name: setting for name, setting in settings.items() if name in SHORTHAND and not setting.is_file}
+    single_fields = {name: setting for name, setting in stronger.items() if is_about_one(name)}
+    if "headers" in single_fields:
+        raise ConfigError([_headers_fault(single_fields["headers"], file)])
+    completing = single_fields if len(file.destinations) == 1 else {}
+    destinations = _destinations_of_list(
+        {
+            name: setting
+            for name, setting in settings.items()
+            if name not in SHORTHAND or name in stronger.keys() - completing
+        }
     )
-    if completed:
-        listed = (replace(listed[0], **{name: said.value for name, said in completed.items()}),)
+    if completing:
+        destinations = (replace(destinations[0], **{name: setting.value for name, setting in completing.items()}),)
     if _PRIVACY in stronger and not stronger[_PRIVACY].value:
-        listed = tuple(
-            made if _PRIVACY in table else replace(made, privacy_mode=False)
-            for made, table in zip(listed, file.tables, strict=True)
+        destinations = tuple(
+            destination if _PRIVACY in table else replace(destination, privacy_mode=False)
+            for destination, table in zip(destinations, file.tables, strict=True)
         )
-    return listed
+    return destinations

@@ -117,42 +117,46 @@ def find_preset(name: str) -> Preset:
     raise ConfigError([f'there is no preset "{name}"{nearest(name, PRESETS)}: there are {", ".join(PRESETS)}'])
 
 
-def table_of(name: str, given: Mapping[str, Any], field_names: Collection[str]) -> dict[str, Any]:
+def table_of(name: str, user_values: Mapping[str, Any], field_names: Collection[str]) -> dict[str, Any]:
     """Return the fields of the destination that a preset makes.
 
     Args:
         name: the preset's.
-        given: its values, and fields of `Destination` that win over the preset's own (headers are added to it).
+        user_values: its values, and fields of `Destination` that win over the preset's own (headers are added to it).
         field_names: the names of these fields.
 
     Raises:
         ConfigError: naming every value that is missing, unknown or wrong.
     """
     preset = find_preset(name)
-    known = {parameter.name for parameter in preset.parameters}
-    fields = {key: value for key, value in given.items() if key in field_names}
-    values, faults = _values(preset, {key: value for key, value in given.items() if key in known}, fields)
-    takes = ", ".join(known) if known else "nothing"
+    value_names = {parameter.name for parameter in preset.parameters}
+    fields = {key: value for key, value in user_values.items() if key in field_names}
+    values, faults = _values(preset, {key: value for key, value in user_values.items() if key in value_names}, fields)
+    takes = ", ".join(value_names) if value_names else "nothing"
     faults += [
-        f'"{shown_name(key)}" is no value of the preset and no field of a destination{nearest(key, [*known, *field_names])}: '
+        f'"{shown_name(key)}" is no value of the preset and no field of a destination{nearest(key, [*value_names, *field_names])}: '
         f"the preset takes {takes}"
-        for key in given
-        if key not in known and key not in fields
+        for key in user_values
+        if key not in value_names and key not in fields
     ]
     if faults:
         raise ConfigError([f'preset "{name}": {fault}' for fault in faults])
     table: dict[str, Any] = {"name": name, "endpoint": _endpoint(preset, values)}
     table |= {"encoding": preset.encoding, "compression": preset.compression} | fields
-    own = {key: made for key, text in preset.headers.items() if (made := _header(text, values)) is not None}
-    return table | {"headers": {**own, **fields.get("headers", {})}}
+    preset_headers = {
+        key: header for key, text in preset.headers.items() if (header := _header(text, values)) is not None
+    }
+    return table | {"headers": {**preset_headers, **fields.get("headers", {})}}
 
 
-def _values(preset: Preset, given: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+def _values(
+    preset: Preset, user_values: Mapping[str, object], fields: Mapping[str, object]
+) -> tuple[dict[str, str], list[str]]:
     """Return the preset's values, defaults included, and what is wrong with them; an endpoint of one's own needs none in it."""
     in_endpoint = names_in(preset.endpoint)
     values, faults = {}, []
     for parameter in preset.parameters:
-        value = given.get(parameter.name, parameter.default)
+        value = user_values.get(parameter.name, parameter.default)
         if parameter.name in in_endpoint and "endpoint" in fields:
             value = value or "-"
         if value is None or (value == "" and parameter.default != ""):
@@ -227,10 +231,10 @@ def _header(text: str, values: Mapping[str, str]) -> str | None:
     """Return a header's value, None when what it is made of is not given."""
     if any(not values[name] for name in names_in(text)):
         return None
-    made = _filled(text, values, quoted=False)
+    header = _filled(text, values, quoted=False)
     if not text.startswith(_BASIC):
-        return made
-    return _BASIC + base64.b64encode(made.removeprefix(_BASIC).encode()).decode("ascii")
+        return header
+    return _BASIC + base64.b64encode(header.removeprefix(_BASIC).encode()).decode("ascii")
 
 
 def takes_no_reference(preset: Preset, name: str) -> bool:
@@ -240,12 +244,12 @@ def takes_no_reference(preset: Preset, name: str) -> bool:
 
 def where_to_look(endpoint: str | None, name: str, trace_id: str) -> str | None:
     """Return the page of a trace, if the endpoint of a destination (or its name, where several backends have that one) tells the backend."""
-    found = [(preset, match) for preset in _ALL if (match := _pattern(preset).match(endpoint or ""))]
-    if len(found) > 1:
-        found = [(preset, match) for preset, match in found if preset.name in name.lower()]
-    if len(found) != 1 or not found[0][0].look:
+    matching = [(preset, match) for preset in _ALL if (match := _pattern(preset).match(endpoint or ""))]
+    if len(matching) > 1:
+        matching = [(preset, match) for preset, match in matching if preset.name in name.lower()]
+    if len(matching) != 1 or not matching[0][0].look:
         return None
-    preset, match = found[0]
+    preset, match = matching[0]
     return preset.look.format_map({**match.groupdict(), "trace_id": trace_id})
 
 

@@ -1,4 +1,4 @@
-"""The settings that keep things back. What is said of them for all destinations only ever adds to a destination's own."""
+"""The privacy settings. Values that count for all destinations only ever add to a destination's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PARTS: Final = ("inputs", "outputs", "system", "tools", "tool_arguments", "embed
 """Parts of the content that `hide` knows."""
 
 
-def _hide_faults(name: str, value: Any) -> list[str]:
+def _hide_faults(name: str, value: object) -> list[str]:
     words = ", ".join(PARTS)
     if isinstance(value, str | bytes) or not isinstance(value, Collection):
         return [f"{name} must be a set of parts such as {{'inputs', 'urls'}}, got {value!r}: there are {words}"]
@@ -34,23 +34,23 @@ TEXTS_OR_NONE: Final = Kind(
 
 
 def callable_fault(name: str, value: object) -> list[str]:
-    """Say what is wrong with a function that only code can give."""
+    """Return the fault of an option that must be a function or None."""
     return [] if value is None or callable(value) else [f"{name} must be a function, got {type(value).__name__}"]
 
 
-def _either(mine: Any, said: Any) -> Any:
-    return mine or said
+def _either(own: Any, common: Any) -> Any:
+    return own or common
 
 
-def _both(mine: Sequence[str], said: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*mine, *said]))
+def _both(own: Sequence[str], common: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*own, *common]))
 
 
-def _in_both(mine: Sequence[str] | None, said: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return what both lists let through, of a list that is not given everything."""
-    if mine is None or said is None:
-        return tuple(said) if mine is None and said is not None else mine  # type: ignore[return-value]
-    return tuple(name for name in mine if name in said)
+def _in_both(own: Sequence[str] | None, common: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the keys that both lists allow; a list that is None allows everything."""
+    if own is None or common is None:
+        return tuple(common) if own is None and common is not None else own  # type: ignore[return-value]
+    return tuple(name for name in own if name in common)
 
 
 _TIGHTENING: Final[Mapping[str, Callable[[Any, Any], Any]]] = {

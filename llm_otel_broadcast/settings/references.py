@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from llm_otel_broadcast.settings.headers import shown_name
@@ -20,7 +20,7 @@ _PLAIN_NAME: Final = re.compile(
 class AllSet(dict[str, str]):
     """An environment in which every variable is set: it may well be set where the programs run, and not here."""
 
-    def get(self, _key: str, _default: Any = None) -> str:
+    def get(self, _key: str, _default: object = None) -> str:
         return "set"
 
     def __missing__(self, _key: str) -> str:
@@ -36,37 +36,37 @@ def expanded(
         The headers without those that cannot be completed, the variables that are missing (or empty), and what is wrong
         with the way they are written.
     """
-    made: dict[str, object] = {}
+    expanded_headers: dict[str, object] = {}
     missing: list[str] = []
     faults: list[str] = []
     for name, value in headers.items():
         if not isinstance(value, str):
-            made[name] = value
+            expanded_headers[name] = value
             continue
-        lacking = [wanted for wanted in references(value) if not environ.get(wanted)]
-        missing += lacking
-        if any(found[1] is not None and not _is_reference(found) for found in _REFERENCE.finditer(value)):
+        unset = [variable for variable in references(value) if not environ.get(variable)]
+        missing += unset
+        if any(match[1] is not None and not _is_reference(match) for match in _REFERENCE.finditer(value)):
             faults.append(
                 f'header "{shown_name(name)}": ${{...}} takes the name of a variable (write $${{ for a plain ${{)'
             )
-        elif not lacking:
-            made[name] = _REFERENCE.sub(lambda found: _value(found, environ), value)
-    return made, tuple(missing), faults
+        elif not unset:
+            expanded_headers[name] = _REFERENCE.sub(lambda match: _value(match, environ), value)
+    return expanded_headers, tuple(missing), faults
 
 
 def references(value: object) -> list[str]:
     """Return the variables that a header value names."""
     if not isinstance(value, str):
         return []
-    return [found[1] for found in _REFERENCE.finditer(value) if _is_reference(found)]
+    return [match[1] for match in _REFERENCE.finditer(value) if _is_reference(match)]
 
 
-def _is_reference(found: re.Match[str]) -> bool:
-    return found[1] is not None and found[2] is not None and bool(_NAME.match(found[1]))
+def _is_reference(match: re.Match[str]) -> bool:
+    return match[1] is not None and match[2] is not None and bool(_NAME.match(match[1]))
 
 
-def _value(found: re.Match[str], environ: Mapping[str, str]) -> str:
-    return "${" if found[1] is None else environ[found[1]]
+def _value(match: re.Match[str], environ: Mapping[str, str]) -> str:
+    return "${" if match[1] is None else environ[match[1]]
 
 
 def holds_plain_secrets(table: Mapping[str, object]) -> bool:

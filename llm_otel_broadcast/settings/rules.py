@@ -39,9 +39,9 @@ OPERATORS: Final = (
     *EXISTENCE,
 )
 _LOGIC: Final = ("and", "or")
-_LISTS: Final = ("include", "exclude")
+_LIST_NAMES: Final = ("include", "exclude")
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}\Z")
-_SHORTEST, _LONGEST = 4, 12
+_MIN_KEY_END_CHARS, _MAX_KEY_END_CHARS = 4, 12
 
 
 def is_digest(entry: str) -> bool:
@@ -53,95 +53,104 @@ def _listed(value: object) -> bool:
     return isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes)
 
 
-def _strange(where: str, value: Mapping[Any, Any], known: Sequence[str]) -> list[str]:
-    strange = ", ".join(repr(key) for key in value if key not in known)
-    return [f"{where} has {strange}: there are {', '.join(known)}"] if strange else []
+def _unknown_key_faults(path: str, value: Mapping[str, object], allowed_keys: Sequence[str]) -> list[str]:
+    unknown_keys = ", ".join(repr(key) for key in value if key not in allowed_keys)
+    return [f"{path} has {unknown_keys}: there are {', '.join(allowed_keys)}"] if unknown_keys else []
 
 
-def _key_faults(name: str, value: Any) -> list[str]:
+def _key_faults(name: str, value: object) -> list[str]:
     if value is None:
         return []
     if not isinstance(value, Mapping):
         return [f'{name} must be a mapping such as {{"include": ["AbCd"]}}, got {type(value).__name__}']
-    faults = _strange(name, value, _LISTS)
-    for kind in _LISTS:
-        entries = value.get(kind) or ()
+    faults = _unknown_key_faults(name, value, _LIST_NAMES)
+    for list_name in _LIST_NAMES:
+        entries = value.get(list_name) or ()
         if not _listed(entries):
-            faults.append(f"{name} {kind} must be a list, got {type(entries).__name__}")
+            faults.append(f"{name} {list_name} must be a list, got {type(entries).__name__}")
             continue
         faults += [
-            f"{name} {kind}[{position}] must be the sha256 of a key (64 hexadecimal digits) or its last "
-            f"{_SHORTEST} to {_LONGEST} characters; it is not shown here, as it may be a key"
+            f"{name} {list_name}[{position}] must be the sha256 of a key (64 hexadecimal digits) or its last "
+            f"{_MIN_KEY_END_CHARS} to {_MAX_KEY_END_CHARS} characters; it is not shown here, as it may be a key"
             for position, entry in enumerate(entries)
-            if not (isinstance(entry, str) and (_SHORTEST <= len(entry) <= _LONGEST or is_digest(entry)))
+            if not (
+                isinstance(entry, str) and (_MIN_KEY_END_CHARS <= len(entry) <= _MAX_KEY_END_CHARS or is_digest(entry))
+            )
         ]
     return faults
 
 
 def plain_keys(value: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return checked `api_keys` as plain data, digests in lower case."""
-    made = {kind: [entry.lower() if is_digest(entry) else entry for entry in value.get(kind) or ()] for kind in _LISTS}
-    return {kind: entries for kind, entries in made.items() if entries}
+    lists = {
+        list_name: [entry.lower() if is_digest(entry) else entry for entry in value.get(list_name) or ()]
+        for list_name in _LIST_NAMES
+    }
+    return {list_name: entries for list_name, entries in lists.items() if entries}
 
 
-def _rule_faults(name: str, value: Any) -> list[str]:
+def _rule_faults(name: str, value: object) -> list[str]:
     if value is None:
         return []
     if not isinstance(value, Mapping):
         return [f'{name} must be a mapping such as {{"groups": [...]}}, got {type(value).__name__}']
-    faults = _strange(name, value, ("enabled", "groups"))
+    faults = _unknown_key_faults(name, value, ("enabled", "groups"))
     if not isinstance(value.get("enabled", True), bool):
         faults.append(f"{name}.enabled must be True or False, got {value['enabled']!r}")
     groups = value.get("groups") or ()
     if not _listed(groups):
         return [*faults, f"{name}.groups must be a list, got {type(groups).__name__}"]
-    return faults + [fault for at, group in enumerate(groups) for fault in _group_faults(f"{name}.groups[{at}]", group)]
+    return faults + [
+        fault for index, group in enumerate(groups) for fault in _group_faults(f"{name}.groups[{index}]", group)
+    ]
 
 
-def _group_faults(where: str, group: Any) -> list[str]:
+def _group_faults(path: str, group: object) -> list[str]:
     if not isinstance(group, Mapping):
-        return [f'{where} must be a mapping such as {{"logic": "and", "rules": [...]}}, got {type(group).__name__}']
-    faults = _strange(where, group, ("logic", "rules"))
+        return [f'{path} must be a mapping such as {{"logic": "and", "rules": [...]}}, got {type(group).__name__}']
+    faults = _unknown_key_faults(path, group, ("logic", "rules"))
     if group.get("logic", "and") not in _LOGIC:
-        faults.append(f'{where}.logic must be "and" or "or", got {group["logic"]!r}')
+        faults.append(f'{path}.logic must be "and" or "or", got {group["logic"]!r}')
     rules = group.get("rules") or ()
     if not _listed(rules):
-        return [*faults, f"{where}.rules must be a list, got {type(rules).__name__}"]
-    return faults + [fault for at, rule in enumerate(rules) for fault in _one_rule(f"{where}.rules[{at}]", rule)]
+        return [*faults, f"{path}.rules must be a list, got {type(rules).__name__}"]
+    return faults + [
+        fault for index, rule in enumerate(rules) for fault in _rule_entry_faults(f"{path}.rules[{index}]", rule)
+    ]
 
 
-def _one_rule(where: str, rule: Any) -> list[str]:
+def _rule_entry_faults(path: str, rule: object) -> list[str]:
     if not isinstance(rule, Mapping):
-        return [f'{where} must be a mapping such as {{"field": "model", "operator": "exists"}}, got {rule!r}']
-    faults = _strange(where, rule, ("field", "operator", "value"))
+        return [f'{path} must be a mapping such as {{"field": "model", "operator": "exists"}}, got {rule!r}']
+    faults = _unknown_key_faults(path, rule, ("field", "operator", "value"))
     for key, words in (("field", FIELDS), ("operator", OPERATORS)):
         if rule.get(key) not in words:
-            faults.append(f"{where}.{key} must be one of {', '.join(words)}, got {rule.get(key)!r}")
-    return faults or _value_faults(where, rule["operator"], rule.get("value"))
+            faults.append(f"{path}.{key} must be one of {', '.join(words)}, got {rule.get(key)!r}")
+    return faults or _value_faults(path, rule["operator"], rule.get("value"))
 
 
-def _value_faults(where: str, operator: str, value: Any) -> list[str]:
+def _value_faults(path: str, operator: str, value: object) -> list[str]:
     if operator in EXISTENCE:
         return []
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return [f"{where}.value must be a text or a number for {operator}, got {value!r}"]
+        return [f"{path}.value must be a text or a number for {operator}, got {value!r}"]
     if operator in COMPARISONS and number_of(value) is None:
-        return [f"{where}.value must be a number for {operator}, got {value!r}"]
+        return [f"{path}.value must be a number for {operator}, got {value!r}"]
     if operator == "regex":
-        return _regex_faults(where, str(value))
+        return _regex_faults(path, str(value))
     return []
 
 
-def _regex_faults(where: str, pattern: str) -> list[str]:
+def _regex_faults(path: str, pattern: str) -> list[str]:
     try:
         import regex
     except ImportError:
-        return [f"{where}.operator regex needs the package `regex`: pip install regex, or use contains"]
+        return [f"{path}.operator regex needs the package `regex`: pip install regex, or use contains"]
     try:
         re.compile(pattern)
         regex.compile(pattern)
     except (re.error, regex.error, RecursionError, OverflowError) as error:
-        return [f"{where}.value {pattern!r} is not a regular expression of Python's: {error}"]
+        return [f"{path}.value {pattern!r} is not a regular expression of Python's: {error}"]
     return []
 
 

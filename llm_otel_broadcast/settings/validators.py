@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote
 
-_HOUR: Final = 3600
+_MAX_SECONDS: Final = 3600
 _TRUTHS: Final = {
     "true": True,
     "1": True,
@@ -47,15 +47,17 @@ def is_a(kind: Kind | None) -> Mapping[str, Kind | None]:
     return {"kind": kind}
 
 
-def kinds_of(settings: type) -> dict[str, Kind]:
+def kinds_of(settings_type: type) -> dict[str, Kind]:
     """Return the kind of each field that has one."""
-    return {made.name: made.metadata["kind"] for made in dataclasses.fields(settings) if made.metadata.get("kind")}
+    return {
+        field.name: field.metadata["kind"] for field in dataclasses.fields(settings_type) if field.metadata.get("kind")
+    }
 
 
-def faults_of(settings: Any) -> list[str]:
+def faults_of(settings: object) -> list[str]:
     """Say what is wrong with the fields of an instance."""
-    found = kinds_of(type(settings))
-    return [fault for name, kind in found.items() for fault in kind.faults(name, getattr(settings, name))]
+    kinds = kinds_of(type(settings))
+    return [fault for name, kind in kinds.items() for fault in kind.faults(name, getattr(settings, name))]
 
 
 def _unless(holds: Callable[[Any], bool], says: str) -> Callable[[str, Any], list[str]]:
@@ -106,8 +108,8 @@ def _is_number(value: object, kinds: type | tuple[type, ...], least: float, most
 
 def seconds(least: float) -> Kind:
     """Return the kind of a time that somebody waits."""
-    says = f"a number of seconds from {least:g} to {_HOUR}"
-    return Kind(_unless(lambda value: _is_number(value, (int, float), least, _HOUR), says), _read_number, says)
+    says = f"a number of seconds from {least:g} to {_MAX_SECONDS}"
+    return Kind(_unless(lambda value: _is_number(value, (int, float), least, _MAX_SECONDS), says), _read_number, says)
 
 
 def share(least: float) -> Kind:
@@ -164,7 +166,7 @@ def _is_texts(value: object) -> bool:
     return (
         isinstance(value, Sequence)
         and not isinstance(value, str | bytes)
-        and all(isinstance(one, str) and one for one in value)
+        and all(isinstance(item, str) and item for item in value)
     )
 
 

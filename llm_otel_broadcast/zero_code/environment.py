@@ -11,7 +11,7 @@ from typing import Final
 
 from llm_otel_broadcast.settings.environment import disabling, variable_of, variables
 from llm_otel_broadcast.settings.errors import FileError
-from llm_otel_broadcast.settings.precedence import file_found, is_about_one, names_destination, settle
+from llm_otel_broadcast.settings.precedence import is_about_one, names_destination, read_file_in_use, resolve_options
 
 DIRECTORY: Final = str(Path(__file__).parent / "on_path")
 _PATH: Final = "PYTHONPATH"
@@ -37,7 +37,7 @@ def traced(environ: Mapping[str, str], options: Mapping[str, object]) -> dict[st
             traced_environ.pop(variable.name, None)
     if not disabling(environ):
         with suppress(FileError):
-            settle(options, traced_environ, file_found(traced_environ))
+            resolve_options(options, traced_environ, read_file_in_use(traced_environ))
     traced_environ |= {variable_of(name): _text(value) for name, value in options.items()}
     path = traced_environ.get(_PATH)
     # An empty entry is the current directory: an empty PYTHONPATH must not become one.

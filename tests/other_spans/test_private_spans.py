@@ -16,7 +16,7 @@ from llm_otel_broadcast import BroadcastSpanProcessor, Destination
 from llm_otel_broadcast.delivery.privacy import Privacy
 from llm_otel_broadcast.other_spans import allow_list
 from llm_otel_broadcast.other_spans.conventions import content_of
-from llm_otel_broadcast.other_spans.privacy import Keeping
+from llm_otel_broadcast.other_spans.privacy import SpanPrivacy
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.record.span_data import KIND_CLIENT, STATUS_ERROR, Event, Link, SpanData
 from llm_otel_broadcast.settings.privacy import PARTS
@@ -30,7 +30,7 @@ FACTS = {key: value for key, value in {**SEMCONV, **OPENINFERENCE, **TRACELOOP}.
 
 def kept(span, *, content=True, operation="", max_chars=1_000_000, **settings):
     privacy = Privacy(Destination(endpoint="http://backend.example", **settings))
-    return Keeping(privacy, max_chars).kept(span, content=content, operation=operation)
+    return SpanPrivacy(privacy, max_chars).narrow(span, content=content, operation=operation)
 
 
 def span_of(attributes, events=(), **more):
@@ -61,7 +61,7 @@ def test_metadata_of_others_is_in_a_private_span_only_if_the_settings_name_it(ke
 def test_what_the_program_gave_to_us_is_in_a_private_span_and_the_others_are_not_taken_for_it():
     whole = span_of({"trace.metadata.team": said()})
     privacy = Privacy(Destination(endpoint="http://backend.example"))
-    made = Keeping(privacy, 1_000).kept(whole, content=False, operation="", own={"trace.metadata.team": "search"})
+    made = SpanPrivacy(privacy, 1_000).narrow(whole, content=False, operation="", own={"trace.metadata.team": "search"})
     assert made.attributes == {"trace.metadata.team": "search"}
 
 
@@ -85,10 +85,10 @@ ATTRIBUTES = st.dictionaries(NAMES, VALUES, max_size=4)
 def test_no_text_under_an_invented_name_is_in_a_private_span_and_each_is_counted(name, attributes, more, status):
     events = (Event("retry", 1, more), Event(status, 1, more))
     whole = span_of(attributes, events, links=(Link(1, 2, more),), status_message=status)
-    keeping = Keeping(Privacy(Destination(endpoint="http://backend.example")), 1_000_000)
-    made = keeping.kept(replace(whole, name=status), content=False, operation="")
+    span_privacy = SpanPrivacy(Privacy(Destination(endpoint="http://backend.example")), 1_000_000)
+    made = span_privacy.narrow(replace(whole, name=status), content=False, operation="")
     assert CANARY not in repr(made)
-    assert keeping.withheld == len(attributes) + 2 * len(more) + 3
+    assert span_privacy.withheld == len(attributes) + 2 * len(more) + 3
     assert CANARY not in repr(kept(replace(whole, name="x"), hide=PARTS).attributes)
 
 

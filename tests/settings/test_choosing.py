@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llm_otel_broadcast import ConfigError, Destination, instrument
 from llm_otel_broadcast.settings.environment import PREFIX
-from llm_otel_broadcast.settings.precedence import settle
+from llm_otel_broadcast.settings.precedence import resolve_options
 from llm_otel_broadcast.settings.privacy import PARTS
 
 URL = "http://backend.example:4318"
@@ -121,7 +121,7 @@ TEXTS = {
 @pytest.mark.parametrize("name", TEXTS)
 def test_each_can_be_said_in_a_variable(name):
     text, field, value = TEXTS[name]
-    (made,) = settle({}, {PREFIX + "ENDPOINT": URL, PREFIX + name: text}).destinations
+    (made,) = resolve_options({}, {PREFIX + "ENDPOINT": URL, PREFIX + name: text}).destinations
     assert getattr(made, field) == value
 
 
@@ -129,14 +129,14 @@ def test_each_can_be_said_in_a_variable(name):
 def test_each_can_be_said_in_the_list_of_destinations(name):
     _, field, value = TEXTS[name]
     listed = json.dumps([{"endpoint": URL, field: value}])
-    (made,) = settle({}, {PREFIX + "DESTINATIONS": listed}).destinations
+    (made,) = resolve_options({}, {PREFIX + "DESTINATIONS": listed}).destinations
     assert getattr(made, field) == value
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_each_is_a_shorthand_of_instrument(name):
     _, field, value = TEXTS[name]
-    (made,) = settle({"endpoint": URL, field: value}, {}).destinations
+    (made,) = resolve_options({"endpoint": URL, field: value}, {}).destinations
     assert getattr(made, field) == value
 
 
@@ -155,7 +155,7 @@ def test_each_is_a_shorthand_of_instrument(name):
     ],
 )
 def test_what_keeps_things_back_counts_for_every_destination_and_never_takes_back_its_own(said, own, result):
-    made = settle({**said, "destinations": [Destination(endpoint=URL, **own)]}, {}).destinations
+    made = resolve_options({**said, "destinations": [Destination(endpoint=URL, **own)]}, {}).destinations
     assert {name: getattr(made[0], name) for name in result} == result
 
 
@@ -166,18 +166,18 @@ def test_a_variable_that_keeps_things_back_stays_when_the_code_names_the_destina
         PREFIX + "HASH_USER": "true",
     }
     for said in ({"endpoint": URL}, {"destinations": [Destination(endpoint=URL)]}):
-        (made,) = settle(said, environ).destinations
+        (made,) = resolve_options(said, environ).destinations
         assert (made.endpoint, made.hide, made.hash_user) == (URL + "/v1/traces", ("inputs",), True)
 
 
 def test_what_selects_belongs_to_the_destination_that_it_is_for():
     with pytest.raises(ConfigError, match="put the sampling_rate into the destination that it is for"):
-        settle({"sampling_rate": 0.5, "destinations": [Destination(endpoint=URL)]}, {})
+        resolve_options({"sampling_rate": 0.5, "destinations": [Destination(endpoint=URL)]}, {})
 
 
 def test_a_wrong_variable_is_named():
     with pytest.raises(ConfigError, match="LLM_OTEL_BROADCAST_HIDE: hide has 'prompts'"):
-        settle({}, {PREFIX + "ENDPOINT": URL, PREFIX + "HIDE": "prompts"})
+        resolve_options({}, {PREFIX + "ENDPOINT": URL, PREFIX + "HIDE": "prompts"})
 
 
 def test_what_only_code_can_give_must_be_a_function():

@@ -7,7 +7,7 @@ import pytest
 from llm_otel_broadcast import ConfigError, Destination
 from llm_otel_broadcast.settings.environment import PREFIX
 from llm_otel_broadcast.settings.options import Options
-from llm_otel_broadcast.settings.precedence import settle, settle_told
+from llm_otel_broadcast.settings.precedence import resolve_options, resolve_settings
 
 ARGUMENT, VARIABLE, OTLP = "http://argument/v1/traces", "http://variable/v1/traces", "http://otlp/v1/traces"
 PUT_IT = "put the {} into the destination that it is for"
@@ -16,7 +16,7 @@ FROM_OTLP = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://otlp", "OTEL_EXPORTER_OTLP_H
 
 
 def settled(given=None, otlp=None, **variables) -> Options:
-    return settle(given or {}, {**(otlp or {}), **{PREFIX + name: text for name, text in variables.items()}})
+    return resolve_options(given or {}, {**(otlp or {}), **{PREFIX + name: text for name, text in variables.items()}})
 
 
 def one(*args, **kwargs) -> Destination:
@@ -170,7 +170,7 @@ def test_a_wrong_endpoint_is_told_once_and_not_as_missing():
 def test_a_wrong_otlp_variable_is_no_error_and_said_beside_what_results():
     wrong = {"OTEL_EXPORTER_OTLP_ENDPOINT": "nowhere"}
     assert [fault.split()[0] for fault in faults({"max_queue_bytes": 1}, wrong)] == ["max_queue_bytes"]
-    found = settle_told({}, wrong)
+    found = resolve_settings({}, wrong)
     assert found.options == Options()
     (warning,) = found.warnings
     assert warning.startswith("OTEL_EXPORTER_OTLP_ENDPOINT: ")
@@ -178,7 +178,7 @@ def test_a_wrong_otlp_variable_is_no_error_and_said_beside_what_results():
 
 def test_otlp_variables_say_nothing_where_something_stronger_names_the_destination():
     wrong = {"OTEL_EXPORTER_OTLP_ENDPOINT": "nowhere", "OTEL_TRACES_EXPORTER": "none"}
-    found = settle_told({"endpoint": ARGUMENT}, wrong)
+    found = resolve_settings({"endpoint": ARGUMENT}, wrong)
     assert [made.endpoint for made in found.options.destinations] == [ARGUMENT]
     assert found.warnings == ()
 

@@ -14,7 +14,7 @@ from llm_otel_broadcast.settings.environment import PREFIX
 from llm_otel_broadcast.settings.file import read_file
 from llm_otel_broadcast.settings.locations import CONFIG
 from llm_otel_broadcast.settings.manage.shown import effective
-from llm_otel_broadcast.settings.precedence import settle
+from llm_otel_broadcast.settings.precedence import resolve_options
 
 TWO = """
 [[destinations]]
@@ -36,7 +36,7 @@ def settled(tmp_path):
         path = tmp_path / "settings.toml"
         path.write_text(text)
         environ = {**(otlp or {}), **{PREFIX + name: value for name, value in variables.items()}}
-        return settle(given or {}, environ, read_file(path, environ))
+        return resolve_options(given or {}, environ, read_file(path, environ))
 
     return settled
 

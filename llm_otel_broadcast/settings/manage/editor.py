@@ -58,13 +58,13 @@ class SettingsFile:
     @classmethod
     def found(cls, environ: Mapping[str, str]) -> SettingsFile:
         """Return the file in use, else the one that `$LLM_OTEL_BROADCAST_CONFIG` names, else the user's."""
-        where = look(environ)
-        if not where.places:
+        lookup = look(environ)
+        if not lookup.places:
             raise ConfigError(
                 ["there is no place for a settings file: set LLM_OTEL_BROADCAST_CONFIG to the path of one"]
             )
-        there = where.stamp()
-        return cls(there.path if there else where.places[-1])
+        stamp = lookup.stamp()
+        return cls(stamp.path if stamp else lookup.places[-1])
 
     @property
     def exists(self) -> bool:
@@ -77,66 +77,66 @@ class SettingsFile:
 
     def tables(self) -> list[Mapping[str, object]]:
         """Return the destinations' tables as they stand in the file, valid or not."""
-        said = parse(read_text(self.path), self.path).get(TABLES, []) if self.exists else []
-        return [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
+        tables = parse(read_text(self.path), self.path).get(TABLES, []) if self.exists else []
+        return [table for table in tables if isinstance(table, dict)] if isinstance(tables, list) else []
 
     def names(self) -> list[str]:
         """Return the destinations' names."""
-        return [name_of(one) for one in self.tables()]
+        return [name_of(table) for table in self.tables()]
 
     def table(self, name: str) -> dict[str, object]:
         """Return one destination's table."""
-        for one in self.tables():
-            if name_of(one) == name:
-                return dict(one)
+        for table in self.tables():
+            if name_of(table) == name:
+                return dict(table)
         raise self._no_such(name, self.names())
 
     def destination(self, name: str, environ: Mapping[str, str]) -> Destination:
         """Return one destination as it would send; `environ` has what `${...}` in its headers stands for."""
         return self.make(name, self.table(name), environ)
 
-    def make(self, name: str, table: Mapping[str, object], environ: Mapping[str, str], where: str = "") -> Destination:
-        """Return what a table would make if it stood in the file under that name; `where`: how faults call it, if not so."""
+    def make(self, name: str, table: Mapping[str, object], environ: Mapping[str, str], label: str = "") -> Destination:
+        """Return what a table would make if it stood in the file under that name; `label`: its name in messages, if another."""
         defaults: Any = parse(read_text(self.path), self.path).get("defaults", {}) if self.exists else {}
-        return make_destination({**table, "name": name}, environ, where or self.where(name), defaults)
+        return make_destination({**table, "name": name}, environ, label or self.where(name), defaults)
 
     def where(self, name: str) -> str:
-        """Return how messages call a destination of this file."""
+        """Return the label of a destination of this file in messages."""
         return f'{self.path}: [[{TABLES}]] "{name}"'
 
     def put(self, name: str, table: Mapping[str, object]) -> None:
         """Add a destination, or replace what its table says; None says nothing."""
-        said: dict[str, object] = {"name": name}
-        said |= {key: _simple(value) for key, value in table.items() if key != "name" and value is not None}
-        make_destination(said, AllSet(), self.where(name))
+        new_table: dict[str, object] = {"name": name}
+        new_table |= {key: _simple(value) for key, value in table.items() if key != "name" and value is not None}
+        make_destination(new_table, AllSet(), self.where(name))
 
         def change(document: TOMLDocument) -> str:
-            there = _position(document, name)
-            if there is None:
-                return _appended(document, said)
-            _update(document[TABLES][there], said)
+            position = _position(document, name)
+            if position is None:
+                return _appended(document, new_table)
+            _update(document[TABLES][position], new_table)
             return document.as_string()
 
-        def expect(before: dict[str, Any]) -> None:
-            there = _position(before, name)
-            tables = before.setdefault(TABLES, [])
-            if there is None:
-                tables.append(said)
+        def expect(content: dict[str, Any]) -> None:
+            position = _position(content, name)
+            tables = content.setdefault(TABLES, [])
+            if position is None:
+                tables.append(new_table)
             else:
-                tables[there] = said
+                tables[position] = new_table
 
         self._change(change, expect)
 
     def remove(self, name: str) -> None:
         """Take a destination out."""
 
-        def expect(said: Any) -> None:
-            there = _position(said, name)
-            if there is None:
-                raise self._no_such(name, [name_of(one) for one in said.get(TABLES, [])])
-            del said[TABLES][there]
-            if not said[TABLES]:
-                del said[TABLES]
+        def expect(content: Any) -> None:
+            position = _position(content, name)
+            if position is None:
+                raise self._no_such(name, [name_of(table) for table in content.get(TABLES, [])])
+            del content[TABLES][position]
+            if not content[TABLES]:
+                del content[TABLES]
 
         def change(document: TOMLDocument) -> str:
             expect(document)
@@ -147,11 +147,12 @@ class SettingsFile:
     def enable(self, enabled: bool) -> None:
         """Switch broadcasting on or off."""
 
-        def expect(said: Any) -> None:
-            said["enabled"] = enabled
+        def expect(content: Any) -> None:
+            content["enabled"] = enabled
 
         def change(document: TOMLDocument) -> str:
-            if "enabled" not in document:  # at the top: below a table's line it would belong to that table
+            # At the top: below the line of a table the key would belong to that table.
+            if "enabled" not in document:
                 return f"enabled = {str(enabled).lower()}\n\n{document.as_string()}"
             expect(document)
             return document.as_string()
@@ -159,8 +160,8 @@ class SettingsFile:
         self._change(change, expect)
 
     def _no_such(self, name: str, names: Sequence[str]) -> ConfigError:
-        there = ", ".join(f'"{one}"' for one in names) if names else "none"
-        return ConfigError([f'{self.path}: there is no destination "{name}" (there: {there})'])
+        listed = ", ".join(f'"{existing}"' for existing in names) if names else "none"
+        return ConfigError([f'{self.path}: there is no destination "{name}" (there: {listed})'])
 
     def _change(self, change: Callable[[TOMLDocument], str], expect: Callable[[dict[str, Any]], None]) -> None:
         """Read, change and write while no other writer does.
@@ -168,17 +169,18 @@ class SettingsFile:
         `expect` makes the same change to what the file says: only a text that says just that replaces the file.
         """
         tomlkit = _tomlkit()
-        path = Path(os.path.realpath(self.path))  # a link stays one
+        # Replacing the link itself would turn it into a file.
+        path = Path(os.path.realpath(self.path))
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _locked(path):
                 text = read_text(path) if path.exists() else _NEW
                 expected = parse(text, self.path)
                 expect(expected)
-                made = change(tomlkit.parse(text))
-                if _meaning(made) != expected:
+                new_text = change(tomlkit.parse(text))
+                if _meaning(new_text) != expected:
                     raise ConfigError([f"{self.path}: it is written in a way that cannot be changed here: edit it"])
-                replace_file(path, made)
+                replace_file(path, new_text)
         except OSError as error:
             raise ConfigError([f"{self.path}: it cannot be written ({error.strerror})"]) from None
 
@@ -198,9 +200,9 @@ def _tomlkit() -> Any:
     return tomlkit
 
 
-def _position(said: Mapping[str, Any], name: str) -> int | None:
+def _position(content: Mapping[str, Any], name: str) -> int | None:
     """Return which of the destinations' tables has this name."""
-    names = [name_of(one) for one in said.get(TABLES, ())]
+    names = [name_of(table) for table in content.get(TABLES, ())]
     return names.index(name) if name in names else None
 
 
@@ -209,25 +211,26 @@ def _appended(document: TOMLDocument, table: Mapping[str, object]) -> str:
     from tomlkit.items import Array
 
     tables = document.get(TABLES)
-    if isinstance(tables, Array):  # destinations = [{...}]
+    # The file may also have them inline: destinations = [{...}]
+    if isinstance(tables, Array):
         tables.append(_item(table))
         return document.as_string()
     lines = [f"[[{TABLES}]]", *(f"{key} = {_item(value).as_string()}" for key, value in table.items())]
-    before = document.as_string().rstrip()
-    return "\n".join([*([before, ""] if before else ()), *lines, ""])
+    old_text = document.as_string().rstrip()
+    return "\n".join([*([old_text, ""] if old_text else ()), *lines, ""])
 
 
-def _update(there: Any, table: Mapping[str, object]) -> None:
+def _update(old_table: Any, table: Mapping[str, object]) -> None:
     """Change what differs: the rest keeps its comments, order and way of writing."""
-    for key in [key for key in there if key not in table]:
-        del there[key]
+    for key in [key for key in old_table if key not in table]:
+        del old_table[key]
     for key, value in table.items():
-        if key in there and _plain(there[key]) == value:
+        if key in old_table and _plain(old_table[key]) == value:
             continue
-        if isinstance(value, Mapping) and key in there and isinstance(there[key], Mapping):
-            _update(there[key], value)
+        if isinstance(value, Mapping) and key in old_table and isinstance(old_table[key], Mapping):
+            _update(old_table[key], value)
         else:
-            there[key] = _item(value)
+            old_table[key] = _item(value)
 
 
 def _item(value: object) -> Any:
@@ -235,12 +238,12 @@ def _item(value: object) -> Any:
     import tomlkit
 
     if isinstance(value, Mapping):
-        made = tomlkit.inline_table()
-        made.update({key: _item(one) for key, one in value.items()})
-        return made
+        table = tomlkit.inline_table()
+        table.update({key: _item(item) for key, item in value.items()})
+        return table
     if isinstance(value, list):
         array = tomlkit.array()
-        array.extend([_item(one) for one in value])
+        array.extend([_item(item) for item in value])
         return array
     return tomlkit.item(value)
 
@@ -248,11 +251,11 @@ def _item(value: object) -> Any:
 def _simple(value: object) -> object:
     """Return the value made of what TOML has: tables, arrays and the like; None is left out."""
     if isinstance(value, Mapping):
-        return {key: _simple(one) for key, one in value.items() if one is not None}
+        return {key: _simple(item) for key, item in value.items() if item is not None}
     if isinstance(value, frozenset | set):
         return sorted(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_simple(one) for one in value]
+        return [_simple(item) for item in value]
     return value
 
 

@@ -59,61 +59,63 @@ class Imported:
     notes: tuple[str, ...] = ()
 
 
-def read_export(text: str, taken: Collection[str]) -> list[Imported]:
+def read_export(text: str, used_names: Collection[str]) -> list[Imported]:
     """Read one object, an array of them, or `{"data": [...]}`.
 
     Args:
         text: the JSON.
-        taken: names that are not to be used.
+        used_names: names of destinations that exist.
 
     Raises:
         ConfigError: it is something else.
     """
     try:
-        said = read_json(text)
+        export = read_json(text)
     except ValueError as error:
         raise ConfigError([str(error)]) from None
-    if isinstance(said, dict) and isinstance(said.get("data"), list | dict):
-        said = said["data"]
-    entries = [said] if isinstance(said, dict) else said
-    if not isinstance(entries, list) or not all(isinstance(one, dict) and "type" in one for one in entries):
+    if isinstance(export, dict) and isinstance(export.get("data"), list | dict):
+        export = export["data"]
+    entries = [export] if isinstance(export, dict) else export
+    if not isinstance(entries, list) or not all(
+        isinstance(destination, dict) and "type" in destination for destination in entries
+    ):
         raise ConfigError(
             ['it must be a destination such as {"type": "otel-collector", "config": {...}}, or a list of them']
         )
-    names = set(taken)
-    found = []
+    names = set(used_names)
+    destinations = []
     for entry in entries:
-        one = _import(entry, names)
-        names |= {one.name} if one.table is not None else set()
-        found.append(one)
-    return found
+        destination = _import(entry, names)
+        names |= {destination.name} if destination.table is not None else set()
+        destinations.append(destination)
+    return destinations
 
 
-def _import(entry: Mapping[str, Any], taken: Collection[str]) -> Imported:
-    kind, config = str(entry["type"]), entry.get("config")
+def _import(entry: Mapping[str, Any], used_names: Collection[str]) -> Imported:
+    service, config = str(entry["type"]), entry.get("config")
     config = config if isinstance(config, dict) else {}
-    label = entry["name"] if isinstance(entry.get("name"), str) and entry["name"] else ""
-    endpoint = config.get("url") if kind == "webhook" else config.get("endpoint")
-    label = label or name_of({"endpoint": endpoint}) or kind
-    why_not = _why_not(kind, config, endpoint, label)
+    name = entry["name"] if isinstance(entry.get("name"), str) and entry["name"] else ""
+    endpoint = config.get("url") if service == "webhook" else config.get("endpoint")
+    name = name or name_of({"endpoint": endpoint}) or service
+    why_not = _why_not(service, config, endpoint, name)
     if why_not:
-        return Imported(label, skipped=why_not)
-    if label in taken:
-        return Imported(label, skipped="there is one of that name already (--replace replaces it)")
+        return Imported(name, skipped=why_not)
+    if name in used_names:
+        return Imported(name, skipped="there is one of that name already (--replace replaces it)")
     notes: list[str] = []
-    table: dict[str, object] = {"endpoint": _endpoint(kind, endpoint, notes)}
-    headers = _headers(label, config.get("headers") or {}, notes)
+    table: dict[str, object] = {"endpoint": _endpoint(service, endpoint, notes)}
+    headers = _headers(name, config.get("headers") or {}, notes)
     if headers:
         table["headers"] = headers
-    _take_credentials(kind, label, config, table, notes)
-    if kind == "webhook":
+    _take_credentials(service, name, config, table, notes)
+    if service == "webhook":
         table["encoding"] = "json"
     table |= _settings(entry, notes)
     try:
-        make_destination(table, AllSet(), f'"{label}"')
+        make_destination(table, AllSet(), f'"{name}"')
     except ConfigError as wrong:
-        return Imported(label, skipped="; ".join(fault.removeprefix(f'"{label}": ') for fault in wrong.faults))
-    return Imported(label, table, notes=tuple(notes))
+        return Imported(name, skipped="; ".join(fault.removeprefix(f'"{name}": ') for fault in wrong.faults))
+    return Imported(name, table, notes=tuple(notes))
 
 
 def _why_not(kind: str, config: Mapping[str, Any], endpoint: object, label: str) -> str:
@@ -150,43 +152,43 @@ def _take_credentials(
     kind: str, label: str, config: Mapping[str, Any], table: dict[str, object], notes: list[str]
 ) -> None:
     """Take over the key of a kind whose header is known; name every other key that the config has and we do not."""
-    others = [name for name in config if name not in _CONFIG and config[name]]
+    other_keys = [name for name in config if name not in _CONFIG and config[name]]
     if kind == "elastic" and isinstance(config.get("apiKey"), str):
-        others.remove("apiKey")
+        other_keys.remove("apiKey")
         added = _headers(label, {"Authorization": f"ApiKey {config['apiKey']}"}, notes)
-        there = table.get("headers")
+        headers = table.get("headers")
         table["headers"] = {
-            **(there if isinstance(there, Mapping) else {}),
+            **(headers if isinstance(headers, Mapping) else {}),
             **(added if isinstance(added, dict) else {}),
         }
-    if others:
+    if other_keys:
         preset = f": destinations add {label!r} --preset {_BY_PRESET[kind]}" if kind in _BY_PRESET else ""
-        notes.append(f"its {' and '.join(map(shown_name, others))} cannot be taken over{preset}")
+        notes.append(f"its {' and '.join(map(shown_name, other_keys))} cannot be taken over{preset}")
 
 
 def _headers(label: str, headers: object, notes: list[str]) -> object:
     """Return the headers; a value that the API has masked becomes a variable, for it is lost."""
     if not isinstance(headers, Mapping):
         return headers
-    made = {}
+    converted = {}
     for name, value in headers.items():
         scheme = _SCHEME.match(value) if isinstance(value, str) else None
         secret = value[scheme.end() :] if scheme else value
         if isinstance(value, str) and _MASKED.match(secret):
             variable = re.sub(r"\W+", "_", f"{label}_{name}", flags=re.ASCII).upper().strip("_")
             variable = variable if variable[:1].isalpha() else f"H_{variable}"
-            made[name] = f"{scheme[0] if scheme else ''}${{{variable}}}"
+            converted[name] = f"{scheme[0] if scheme else ''}${{{variable}}}"
             notes.append(f"its {name} is masked there: set {variable} in the environment")
         else:
-            made[name] = value.replace("${", "$${") if isinstance(value, str) else value
-    return made
+            converted[name] = value.replace("${", "$${") if isinstance(value, str) else value
+    return converted
 
 
 def _settings(entry: Mapping[str, Any], notes: list[str]) -> dict[str, object]:
     """Return the settings that both sides have; one that would send less than we can say leaves the destination off."""
-    known = kinds_of(Destination)
+    field_names = kinds_of(Destination)
     shared = {name: entry[name] for name in _SAME if entry.get(name) is not None}
-    settings: dict[str, object] = {name: value for name, value in shared.items() if name in known}
+    settings: dict[str, object] = {name: value for name, value in shared.items() if name in field_names}
     lost = _restrictions(entry)
     if lost:
         settings["enabled"] = False

@@ -13,7 +13,7 @@ from llm_otel_broadcast.settings.environment import disabling, notices, stated_d
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.locations import look
 from llm_otel_broadcast.settings.options import Options
-from llm_otel_broadcast.settings.precedence import FileFound, Setting, Settled, file_at, settle_told
+from llm_otel_broadcast.settings.precedence import FileResult, ResolvedSettings, Setting, read_file_at, resolve_settings
 from llm_otel_broadcast.settings.references import references
 from llm_otel_broadcast.settings.validators import kinds_of
 
@@ -67,24 +67,28 @@ def effective(environ: Mapping[str, str]) -> Effective:
     lookup = look(environ)
     stamp = lookup.stamp()
     path = stamp.path if stamp else None
-    found = file_at(stamp, lookup, environ)
-    file = None if found is None or isinstance(found, ConfigError) else found
+    file_result = read_file_at(stamp, lookup, environ)
+    file = None if file_result is None or isinstance(file_result, ConfigError) else file_result
     try:
-        settled = settle_told({}, environ, found)
-        off = _turned_off(environ, found)
+        resolved = resolve_settings({}, environ, file_result)
+        off = _turned_off(environ, file_result)
     except ConfigError as wrong:
         return Effective(path, faults=wrong.faults)
-    known = {name: said for name, said in settled.said.items() if name not in SHORTHAND and name != "destinations"}
+    origins = {
+        name: setting
+        for name, setting in resolved.provenance.items()
+        if name not in SHORTHAND and name != "destinations"
+    }
     options = {
-        name: Shown(_plain(getattr(settled.options, name)), known[name].origin if name in known else DEFAULT)
+        name: Shown(_plain(getattr(resolved.options, name)), origins[name].origin if name in origins else DEFAULT)
         for name in kinds_of(Options)
         if name != "destinations"
     }
-    warnings = (*(file.warnings if file else ()), *lookup.refusals(), *settled.warnings, *notices(environ))
-    return Effective(path, off, options, _destinations(settled, settled.file), warnings)
+    warnings = (*(file.warnings if file else ()), *lookup.refusals(), *resolved.warnings, *notices(environ))
+    return Effective(path, off, options, _destinations(resolved, resolved.file), warnings)
 
 
-def _turned_off(environ: Mapping[str, str], file: FileFound) -> str | None:
+def _turned_off(environ: Mapping[str, str], file: FileResult) -> str | None:
     variable = disabling(environ)
     if variable:
         return f"{variable}={environ[variable].strip()}"
@@ -93,58 +97,73 @@ def _turned_off(environ: Mapping[str, str], file: FileFound) -> str | None:
     return f"{file.path}: enabled = false"
 
 
-def _destinations(settled: Settled, file: FileSettings | None) -> tuple[ShownDestination, ...]:
-    made = settled.options.destinations
-    listed = settled.said.get("destinations")
+def _destinations(resolved: ResolvedSettings, file: FileSettings | None) -> tuple[ShownDestination, ...]:
+    destinations = resolved.options.destinations
+    listed = resolved.provenance.get("destinations")
     if listed is not None and listed.is_file and file is not None:
-        return tuple(show(one, table, file, settled.said) for one, table in zip(made, file.tables, strict=True))
-    origins = {name: one.origin for name, one in settled.said.items() if name in SHORTHAND}
-    whole = listed.origin if listed else _OTLP if settled.options.from_environment else None
+        return tuple(
+            show(destination, table, file, resolved.provenance)
+            for destination, table in zip(destinations, file.tables, strict=True)
+        )
+    origins = {name: destination.origin for name, destination in resolved.provenance.items() if name in SHORTHAND}
+    common_origin = listed.origin if listed else _OTLP if resolved.options.from_environment else None
     return tuple(
-        ShownDestination(one.name, _fields(one, (dict.fromkeys(_stated(one), whole) if whole else {}) | origins))
-        for one in made
+        ShownDestination(
+            destination.name,
+            _fields(
+                destination, (dict.fromkeys(_stated(destination), common_origin) if common_origin else {}) | origins
+            ),
+        )
+        for destination in destinations
     )
 
 
 def _stated(destination: Destination) -> list[str]:
     """Return the fields of a destination that are not as they are by default."""
     return [
-        made.name
-        for made in fields(destination)
-        if getattr(destination, made.name) != made.default and (made.name != "headers" or destination.headers)
+        field.name
+        for field in fields(destination)
+        if getattr(destination, field.name) != field.default and (field.name != "headers" or destination.headers)
     ]
 
 
 def show(
-    destination: Destination, table: Mapping[str, object], file: FileSettings, said: Mapping[str, Setting] | None = None
+    destination: Destination,
+    table: Mapping[str, object],
+    file: FileSettings,
+    provenance: Mapping[str, Setting] | None = None,
 ) -> ShownDestination:
     """Return a destination of the file; `said` are the settings of all sources, which may complete it."""
-    where = f'{file.path}: [[destinations]] "{destination.name}"'
-    origins = dict.fromkeys(file.defaults, f"{file.path}: [defaults]") | dict.fromkeys(table, where)
-    origins |= {name: one.origin for name, one in (said or {}).items() if name in SHORTHAND and not one.is_file}
-    shown = _fields(destination, origins)
+    label = f'{file.path}: [[destinations]] "{destination.name}"'
+    origins = dict.fromkeys(file.defaults, f"{file.path}: [defaults]") | dict.fromkeys(table, label)
+    origins |= {
+        name: setting.origin
+        for name, setting in (provenance or {}).items()
+        if name in SHORTHAND and not setting.is_file
+    }
+    values = _fields(destination, origins)
     missing = file.missing.get(destination.name, ())
-    if origins.get("headers") == where:
-        shown["headers"] = Shown(hidden_headers(table["headers"]), where)
+    if origins.get("headers") == label:
+        values["headers"] = Shown(hidden_headers(table["headers"]), label)
     if missing:
-        shown["enabled"] = Shown(value=False, origin=f"{', '.join(missing)} not set")
-    return ShownDestination(destination.name, shown, missing)
+        values["enabled"] = Shown(value=False, origin=f"{', '.join(missing)} not set")
+    return ShownDestination(destination.name, values, missing)
 
 
 def _fields(destination: Destination, origins: Mapping[str, str]) -> dict[str, Shown]:
-    shown = {}
-    for made in fields(destination):
-        if made.name not in kinds_of(Destination) or made.name == "name":
+    values = {}
+    for member in fields(destination):
+        if member.name not in kinds_of(Destination) or member.name == "name":
             continue
-        value = getattr(destination, made.name)
-        if made.name == "endpoint":
+        value = getattr(destination, member.name)
+        if member.name == "endpoint":
             value = redact_url(str(value)) if value else None
-        elif made.name == "headers":
+        elif member.name == "headers":
             value = hidden_headers(value)
-        elif not made.repr:
+        elif not member.repr:
             value = HIDDEN
-        shown[made.name] = Shown(_plain(value), origins.get(made.name, DEFAULT))
-    return shown
+        values[member.name] = Shown(_plain(value), origins.get(member.name, DEFAULT))
+    return values
 
 
 def hidden_headers(headers: object) -> dict[str, str]:
@@ -152,18 +171,19 @@ def hidden_headers(headers: object) -> dict[str, str]:
     if not isinstance(headers, Mapping):
         return {}
     return {
-        str(name): " ".join([HIDDEN, *(f"${{{one}}}" for one in references(value))]) for name, value in headers.items()
+        str(name): " ".join([HIDDEN, *(f"${{{variable}}}" for variable in references(value))])
+        for name, value in headers.items()
     }
 
 
 def _plain(value: object) -> object:
     """Return the value made of what JSON has."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, str | int | float | bool) or value is None:
         return value
     if isinstance(value, set | frozenset):
         return sorted(map(str, value))
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     return str(value)
