@@ -26,7 +26,6 @@ ASKED = {
     "metadata": {"extra_body": {"trace": {"doc": LONG}}},
     "metadata that is a list": {"extra_body": {"trace": {"doc": [[LONG]]}}},
     "where to stop": {"stop": [LONG]},
-    "the form of the answer": {"response_format": FORMAT},
 }
 ANSWERED = {
     "arguments of a call": completion(message(tool_calls=[("1", "f", LONG)])),
@@ -55,6 +54,11 @@ def queued(instrumented):
 def test_what_is_asked_is_seen(asked, stand_in, queued):
     chat("sync", stand_in.base_url, **ASKED[asked])
     assert 1_000_000 < queued() < 1_100_000
+
+
+def test_the_form_of_the_answer_is_not_held_but_for_its_name(stand_in, queued):
+    chat("sync", stand_in.base_url, response_format=FORMAT)
+    assert queued() < 10_000
 
 
 @needs_responses
