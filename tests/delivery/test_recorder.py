@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from llm_otel_broadcast.delivery import watch, worker
 from llm_otel_broadcast.delivery.recorder import Recorder
 from llm_otel_broadcast.delivery.seams import RecordReader
-from tests.support.lanes import balanced, flushed, record, running, until
+from tests.support.deadlines import until
+from tests.support.lanes import balanced, flushed, record, running
 
 
 def books_of(recorder):
