@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from llm_otel_broadcast.stand_in.routes import HEARD
 from tests.support.messages import text_of
 from tests.support.operations import SOUND, WAYS, call, skip_without
 from tests.support.stand_in.forms import read_form
 from tests.support.stand_in.media import plain_transcription, transcription, transcription_events
+from tests.support.stand_in.routes import HEARD
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 CREATE = "audio.transcriptions.create"

@@ -12,7 +12,6 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import llm_otel_broadcast
 from llm_otel_broadcast.host import guard
-from llm_otel_broadcast.stand_in import responses
 from tests.clients.socket_server import (
     CLOSE,
     CUT,
@@ -24,6 +23,7 @@ from tests.clients.socket_server import (
 )
 from tests.support.garbage import collect
 from tests.support.messages import parts_of
+from tests.support.stand_in import responses
 
 with openai.OpenAI(api_key="sk-test") as _client:
     pytestmark = pytest.mark.skipif(

@@ -10,8 +10,8 @@ import openai
 import pytest
 
 import llm_otel_broadcast
-from llm_otel_broadcast.stand_in import responses
 from tests.clients.socket_server import SocketServer, async_client_of, client_of, connect
+from tests.support.stand_in import responses
 
 try:
     from openai.lib.responses_websocket import (

@@ -32,7 +32,7 @@ def recording(read, **steps):
 def test_each_record_is_handed_over_complete_and_then_the_batch_is_finished():
     events = []
     late = record("late")
-    late.pending = Deferred(lambda: setattr(late, "response_model", "gpt-4o-2024"))
+    late.pending = Deferred(setattr, late, "response_model", "gpt-4o-2024")
     steps = {"finish": lambda: events.append("finish"), "close": lambda: events.append("close")}
     with recording(lambda read: events.append(read.response_model), **steps) as recorder:
         recorder.put(late)
@@ -98,7 +98,7 @@ def test_what_is_rendered_while_threads_change_their_kind_is_not_lost(receiver, 
     """As where gevent patches a program that has made calls already: the former thread sends what it has in hand."""
     free = threading.Event()
     held = record("in hand")
-    held.pending = Deferred(lambda: free.wait(10))
+    held.pending = Deferred(free.wait, 10)
     with running(receiver.endpoint) as lane:
         lane.put(held)
         until(lambda: lane._watch.current)
