@@ -42,6 +42,7 @@ def deliver_beside(arguments: Mapping[str, object]) -> Run | None:
     exporters = tuple(
         destination.exporter for destination in options.destinations if destination.enabled and destination.exporter
     )
+    # No watcher and no patches: this run only delivers.
     run = Run(assemble(options, state.keeps), options.exit_timeout, None, exporters)
     with state.lock:
         state.running = (*state.running, run)

@@ -59,6 +59,7 @@ class BroadcastSpanProcessor(SpanProcessor):
         self._shares = all(value is None for value in arguments.values())
         self._own = None if self._shares else deliver_beside(arguments)
         self._open = True
+        # Counted for the whole process: what we do about other tracers depends on it (`app.other_tracers`).
         overlap.processors += 1
         overlap.sharing += self._shares
 
@@ -78,6 +79,7 @@ class BroadcastSpanProcessor(SpanProcessor):
             mark = overlap.take(span.context.span_id) or _UNKNOWN
             attributes = span.attributes or {}
             is_relevant = self._open and (self._all_spans or is_genai(attributes))
+            # Our own app spans are not sent twice: the record of the call is delivered already.
             if is_relevant and getattr(span.instrumentation_scope, "name", None) != SCOPE_NAME:
                 self._take(span, attributes, mark)
 
@@ -87,6 +89,7 @@ class BroadcastSpanProcessor(SpanProcessor):
         is_ours = mark.is_ours and is_genai(attributes)
         if run is None or (is_ours and self._own is None):
             return
+        # A call that `instrument()` records goes to its destinations once; only others get the foreign span.
         elsewhere = endpoints_of(sharing) if is_ours else frozenset()
         observer = run.assembly.observer
         run.assembly.broadcaster.put_span(ForeignSpan(span, attributes, mark.said, observer.fields_of, elsewhere))
