@@ -110,13 +110,8 @@ class BroadcastSpanProcessor(SpanProcessor):
             if self._own is not None:
                 self._own.shutdown(None)
                 process_end.unwatch()
-            else:
-                self._flush_shared()
-
-    def _flush_shared(self) -> None:
-        run = delivering()
-        if run is not None:
-            run.assembly.broadcaster.flush(run.exit_timeout)
+            elif (run := delivering()) is not None:
+                run.assembly.broadcaster.flush(run.exit_timeout)
 
     def status(self) -> tuple[DestinationStatus, ...]:
         """Return the figures of the destinations that it sends to."""
