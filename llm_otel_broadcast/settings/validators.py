@@ -174,7 +174,7 @@ def _is_texts(value: object) -> bool:
 
 TEXTS: Final = Kind(
     _unless(_is_texts, 'a list of texts such as ["tenant"]'),
-    lambda text: [one.strip() for one in text.split(",") if one.strip()],
+    lambda text: [item.strip() for item in text.split(",") if item.strip()],
     "`key,key`",
 )
 
