@@ -102,55 +102,56 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
 ) -> Handle:
     """Record every call of the `openai` client and broadcast it. Calling it again changes the settings.
 
-    What is not given is taken from the variable `LLM_OTEL_BROADCAST_` + NAME, else from the settings file, else it has the
-    default named here. With `LLM_OTEL_BROADCAST_DISABLED=true` or `OTEL_SDK_DISABLED=true` nothing is done at all; with
+    An argument that is not given takes its value from the variable `LLM_OTEL_BROADCAST_` + NAME, else from the settings file,
+    else the default named here. With `LLM_OTEL_BROADCAST_DISABLED=true` or `OTEL_SDK_DISABLED=true` nothing is done at all; with
     `enabled = false` in the file nothing is recorded until that changes.
 
     Args:
-        destinations: where to send, each with its own queue and thread. For one destination its fields will do, see `**destination`.
-            With neither, here, in the variables and in the file, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or
+        destinations: where to send, each with its own queue and thread. The fields of a single one can be given directly, see
+            `**destination`. Where no source names a destination, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or
             `OTEL_EXPORTER_OTLP_ENDPOINT` (and `..._HEADERS`) name one.
         client: watch this client, or this resource of one (`client.chat`), instead of all; the handle undoes it. Other
             clients stay as they are.
-        trace_defaults: trace fields for calls that do not say them: the keys of `trace`, `session_id` and `user`.
+        trace_defaults: trace fields for calls that do not have them: the keys of `trace`, `session_id` and `user`.
         service_name: `service.name` of the resource; default: the app provider's resource, else `OTEL_SERVICE_NAME`,
             else the program's name.
         capture_content: False: prompts and answers are not even referenced. Default: True.
         app_spans: a standard span in the app's own tracer provider as well: `auto` (default), True or False.
         tracer_provider: the provider for those spans; default: the global one, looked up at each call.
         capture_content_in_app_spans: True puts content on those spans too. Default: False.
-        on_generation: is shown each finished generation in the background, before anything is sent, and may add attributes:
+        on_generation: a function that gets each finished generation in the background, before anything is sent, and may add attributes:
             `on_generation=lambda generation: generation.attributes.update(team="search")`. If it fails or takes over 2
             seconds, the span is sent without. Default: none.
         forward_trace_fields: default: OpenRouter gets the fields a call carries, other hosts none; True: merged fields go
             to any host; False: to none.
-        link_gateway: True: OpenRouter's own broadcast spans are told to hang below ours. Default: False.
-        join_app_traces: False: what is sent never hangs below the app's own spans, for backends that do not see those.
+        link_gateway: True: OpenRouter's own broadcast spans become children of ours. Default: False.
+        join_app_traces: False: no span that is sent has one of the app's own as its parent, for backends that do not get those.
             Default: True.
         baggage_metadata: keys of the OpenTelemetry baggage that become metadata. Default: none.
-        request_stream_usage: True asks for token counts in streams that do not ask themselves. Default: False.
+        request_stream_usage: True asks for token counts in streams whose caller does not ask for them. Default: False.
         estimate_cost: False: no cost unless the response states it. Default: True.
-        max_content_chars: length of one content attribute, at most; what is cut stays valid JSON and says so. Default:
+        max_content_chars: maximum length of one content attribute; a cut one stays valid JSON and is marked. Default:
             1,000,000.
-        max_queue_bytes: memory for records that wait, all destinations together. Default: 64 MiB.
-        exit_timeout: seconds the process waits for delivery at its end, at most. Default: 3.
+        max_queue_bytes: memory in bytes for records that wait, all destinations together. Default: 64 MiB.
+        exit_timeout: maximum time in seconds that the process waits for delivery at its end. Default: 3.
         to: names of destinations in the settings file: only these are used. Default: all of them.
-        strict: True: a settings file that is wrong raises. Default: it is one logged error, for several programs share it;
-            nothing is recorded until it is mended.
+        strict: True: a faulty settings file raises. Default: it is one logged error, as several programs share the file;
+            nothing is recorded until it is corrected.
         **destination: the fields of one `Destination`, which documents each. Where to: `endpoint` (traces URL of an OTLP/HTTP
             backend), `headers`, or `exporter`. How: `encoding`, `compression`, `timeout` (seconds), `certificate`,
             `client_certificate`, `client_key`, `dialect`. Which generations: `sampling_rate`, `errors_always`, `api_keys`,
-            `filter_rules`. What is kept back: `privacy_mode`, `hide`, `redact`, `metadata_allow`, `metadata_deny`, `hash_user`;
-            these six count for each of `destinations` too, besides its own.
+            `filter_rules`. What is withheld: `privacy_mode`, `hide`, `redact`, `metadata_allow`, `metadata_deny`, `hash_user`;
+            these six count for each of `destinations` too, in addition to its own.
 
     Returns:
         A handle: `flush`, `shutdown`, `status`; also a context manager.
 
     Raises:
-        ConfigError: listing every wrong argument and variable of ours, with `strict` also what is wrong with the file.
-            What is wrong in OpenTelemetry's own variables is left out and logged.
+        ConfigError: listing every faulty argument and variable of ours, with `strict` also the faults of the file.
+            Faulty values of OpenTelemetry's own variables are ignored and logged.
         TypeError: there is no argument of that name.
     """
+    # `Unpack` is for type checkers: at run time `**destination` takes any name.
     check_field_names("instrument", destination, argument_names())
     arguments: dict[str, object] = {
         **destination,

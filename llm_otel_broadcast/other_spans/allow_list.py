@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
+# A longer text is no id, name or reason, whatever it is called.
 _MAX_FACT_CHARACTERS: Final = 256
-"""A longer text is no id, name or reason, whatever it is called."""
 _MAX_FACT_ITEMS: Final = 128
+# Longer lists of numbers are vectors or token ids, from which the text can be had back.
 _MAX_NUMBERS: Final = 8
-"""Longer lists of numbers are vectors or token ids, from which the text can be had back."""
 _NUMBER: Final = re.compile(r"\.\d+(?=\.)")
 
 # opentelemetry/semantic-conventions-genai at commit 024a4f9, and the names that it has replaced
@@ -92,8 +92,8 @@ DELETE GET HEAD OPTIONS PATCH POST PUT
 """
 SPAN_NAME_WORDS: Final = frozenset(_WORDS.split())
 """Words of the names that instrumentations give spans, besides models, agents and tools."""
+# A name without a space is a function's, a class's or an operation's.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][\w.:/<>\[\]()'-]{0,99}\Z", re.ASCII)
-"""A name without a space is a function's, a class's or an operation's."""
 
 
 def is_fact_name(key: str) -> bool:

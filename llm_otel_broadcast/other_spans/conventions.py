@@ -13,6 +13,7 @@ from typing import Final
 
 from llm_otel_broadcast.other_spans.allow_list import is_fact_name
 
+# What content is: the parts that `hide` knows, either of what was asked and answered, or an error's text.
 INPUTS, OUTPUTS, SYSTEM, TOOLS, ARGUMENTS, EITHER, ERROR = (
     "inputs",
     "outputs",
@@ -22,7 +23,6 @@ INPUTS, OUTPUTS, SYSTEM, TOOLS, ARGUMENTS, EITHER, ERROR = (
     "either",
     "error",
 )
-"""What content is: the parts that `hide` knows, either of what was asked and answered, or an error's text."""
 
 _PREFIXES: Final = (
     "gen_ai.",
@@ -35,10 +35,10 @@ _PREFIXES: Final = (
     "ai.operationId",
     "lmnr.span.",
 )
+# Other attributes of theirs are on every span of a workflow, whatever it does (database, HTTP).
 _SIGNATURES: Final = frozenset({"traceloop.span.kind", "traceloop.entity.name", "traceloop.entity.input"})
-"""Other attributes of theirs are on every span of a workflow, whatever it does (database, HTTP)."""
+# Attributes that processors copy from the baggage to any span.
 _CARRIED: Final = frozenset({"gen_ai.conversation.id"})
-"""Attributes that processors copy from the baggage to any span."""
 
 
 def is_genai(keys: Iterable[str]) -> bool:

@@ -40,6 +40,7 @@ class Origins:
     def of(self, span: Any) -> Origin:
         """Return where a span comes from."""
         resource = span.resource
+        # A provider has one resource for all its spans: its attributes are converted once.
         if resource is not self._last_resource:
             self._last_resource = resource
             self._resource_attributes = {**attributes_of(resource.attributes), **self._service_attributes}

@@ -68,6 +68,7 @@ def _total(attributes: Mapping[str, object]) -> object:
     if stated is not None:
         return stated
     counts = [facts[0] for name in _COUNTS if (facts := facts_of(attributes)(name))]
+    # A total is computed only from both counts: half of it would be wrong.
     numbers = [count for count in counts if isinstance(count, int)]
     return sum(numbers) if len(numbers) == len(_COUNTS) else None
 
@@ -97,6 +98,7 @@ def leaves(text: str) -> list[str]:
 
 def parsed(text: str) -> Any:
     """Return the object or list that a text is the JSON of, None when it is anything else."""
+    # Most texts are plain: the first character spares them the parser.
     if text[:1] not in ("{", "["):
         return None
     value = or_else(lambda: json.loads(text), None)

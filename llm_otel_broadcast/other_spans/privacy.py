@@ -36,6 +36,7 @@ from llm_otel_broadcast.other_spans.facts import parsed
 from llm_otel_broadcast.record.span_data import AttributeValue, Event, SpanData
 
 _Attributes = dict[str, AttributeValue]
+# What must not be hidden for content to be sent that cannot be looked into: it may have any of it.
 _BLOCKING: Final = {
     INPUTS: {INPUTS, SYSTEM, TOOLS, ARGUMENTS, "images", "reasoning"},
     OUTPUTS: {OUTPUTS, ARGUMENTS, "images", "reasoning"},
@@ -44,7 +45,6 @@ _BLOCKING: Final = {
     ARGUMENTS: {ARGUMENTS, INPUTS},
     EITHER: {INPUTS, OUTPUTS, SYSTEM, TOOLS, ARGUMENTS, "images", "reasoning"},
 }
-"""What must not be hidden for content to be sent that cannot be looked into: it may have any of it."""
 _MAX_NAME_CHARACTERS: Final = 256
 _PARTS_OF_MESSAGES: Final = (
     (re.compile(r"tool_call.*arguments|function_call.*arguments"), ARGUMENTS),
@@ -80,6 +80,7 @@ class SpanPrivacy:
             operation: `embeddings`, or the name of any other operation.
             own: attributes that the program gave to us, not to the other instrumentation; what the span has is stronger.
         """
+        # The program's fields are metadata of the call: allow and deny lists hold for them as well.
         own = {} if own is None else self._narrowed(own)
         # A redacting function that fails raises WithheldError: the span is sent without content, not left out.
         if content:
@@ -212,6 +213,7 @@ def _narrowed_content(
     """Return what is sent of one attribute that is content, None for nothing."""
     if part == ERROR:
         return view.error_text(value) or None if isinstance(value, str) else None
+    # JSON in the form of the GenAI schemas: its parts are known, so only the hidden ones are taken out.
     if key in STRUCTURED and isinstance(value, str):
         items = parsed(value)
         if isinstance(items, list) and all(isinstance(item, dict) for item in items):

@@ -68,6 +68,7 @@ class BroadcastSpanProcessor(SpanProcessor):
         self._shares = all(value is None for value in arguments.values())
         self._own = None if self._shares else _own_run(arguments)
         self._open = True
+        # Counted for the whole process: what we do about other tracers depends on it (`app.other_tracers`).
         overlap.processors += 1
         overlap.sharing += self._shares
 
@@ -122,13 +123,8 @@ class BroadcastSpanProcessor(SpanProcessor):
             if self._own is not None:
                 self._own.shutdown(None)
                 process_end.unwatch()
-            else:
-                self._flush_shared()
-
-    def _flush_shared(self) -> None:
-        run = registry.delivering
-        if run is not None:
-            run.broadcaster.flush(run.exit_timeout)
+            elif (run := registry.delivering) is not None:
+                run.broadcaster.flush(run.exit_timeout)
 
     def status(self) -> tuple[DestinationStatus, ...]:
         """Return the figures of the destinations that it sends to."""

@@ -144,9 +144,11 @@ class Destination:
         headers = dict(self.headers)
         if self.endpoint is not None:
             endpoint = complete_endpoint(self.endpoint)
+            # A header that the caller gives wins over user information in the URL.
             if endpoint.authorization and not any(name.lower() == "authorization" for name in headers):
                 headers["Authorization"] = endpoint.authorization
             object.__setattr__(self, "endpoint", endpoint.url)
+        # Copies: what the caller changes afterwards changes no destination.
         object.__setattr__(self, "headers", headers)
         object.__setattr__(self, "hide", plain_parts(self.hide))
         if self.api_keys is not None:
@@ -167,6 +169,7 @@ class Destination:
         Raises:
             ConfigError: naming every value that is missing, unknown or wrong.
         """
+        # The table of backends is loaded only where a preset is used.
         from llm_otel_broadcast.settings.presets import table_of
 
         return cls(**table_of(preset, values, FIELD_NAMES))

@@ -28,6 +28,7 @@ class CompleteEndpoint(NamedTuple):
 def complete_endpoint(endpoint: str) -> CompleteEndpoint:
     """Return the URL to post to: the traces path added where there is no path, user information and fragment taken out."""
     parts = urlsplit(endpoint.strip())
+    # `replace()` completes a destination again: the endpoint must stay verbatim then.
     url_type = VerbatimEndpoint if isinstance(endpoint, VerbatimEndpoint) else str
     if parts.path in ("", "/"):
         parts = parts._replace(path="/" if url_type is VerbatimEndpoint else TRACES_PATH)
@@ -44,6 +45,7 @@ def redact_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
+        # `hostname` drops the brackets of an IPv6 address.
         host = f"[{host}]" if ":" in host else host
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
@@ -68,6 +70,7 @@ def endpoint_faults(endpoint: object) -> list[str]:
     redacted = redact_url(endpoint)
     try:
         parts = urlsplit(endpoint.strip())
+        # `urlsplit` takes any port; reading it raises where it is no number up to 65535.
         _ = parts.port
     except ValueError as error:
         return [f'endpoint "{redacted}" is not a URL: {error}']
@@ -77,6 +80,7 @@ def endpoint_faults(endpoint: object) -> list[str]:
         ]
     if not parts.hostname:
         return [f'endpoint "{redacted}" names no host']
+    # They would end the request line or the header early, or cannot be encoded at all.
     if re.search(r"[\x00-\x20\ud800-\udfff]", endpoint.strip()):
         return [
             f'endpoint "{redacted.encode("unicode_escape").decode()}" contains white space or control characters: remove them'

@@ -58,6 +58,7 @@ def read_variables(environ: Mapping[str, str]) -> dict[str, object]:
     """
     values: dict[str, object] = {}
     for variable in variables():
+        # An empty variable counts as unset, as in OpenTelemetry's specification.
         text = environ.get(variable.name, "").strip()
         if text:
             values[variable.option] = _value(variable, text)

@@ -25,10 +25,10 @@ from llm_otel_broadcast.settings.validators import TRUTH, in_text, kinds_of, nea
 
 TABLES: Final = "destinations"
 _TOP: Final = ("enabled", "defaults", TABLES)
+# What belongs to a single destination: no default for all of them.
 _OF_ONE: Final = ("endpoint", "headers", "exporter")
-"""What belongs to a single destination: no default for all of them."""
+# What a file cannot say: it is about the file itself.
 _NOT_FOR_FILES: Final = ("strict", "to")
-"""What a file cannot say: it is about the file itself."""
 _MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 _VARIABLES: Final = "LLM_OTEL_BROADCAST_"
 
@@ -128,8 +128,10 @@ def read_text(path: Path) -> str:
     try:
         # `Path.open` takes no opener.
         with open(path, "rb", opener=_open_nonblocking) as file:
+            # A directory, a device or a pipe, through a link perhaps.
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ConfigError([f"{path}: it is no ordinary file"])
+            # Bounded while reading, as a file may grow meanwhile.
             content = file.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError([f"{path}: it cannot be read ({error.strerror})"]) from None
@@ -205,7 +207,9 @@ def _make(
     table: Mapping[str, object], environ: Mapping[str, str], label: str, defaults: Mapping[str, object]
 ) -> tuple[Destination, tuple[str, ...]]:
     """Return the destination, and the variables that are missing: then it is off, without those headers."""
+    # All faults of a table at once: a user mends the file in one go.
     faults = _unknown(table, tuple(kinds_of(Destination)), label, _not_here)
+    # An endpoint is shown in logs and errors, so no secret may get into it.
     if isinstance(table.get("endpoint"), str) and "${" in str(table["endpoint"]):
         faults.append(f"{label}: endpoint: ${{...}} is read in the values of headers only")
     values = {name: value for name, value in defaults.items() if name in SHORTHAND}
@@ -216,6 +220,7 @@ def _make(
         values["headers"] = headers
         faults += [f"{label}: {fault}" for fault in reference_faults]
     try:
+        # A missing variable turns off one destination; the others of a shared file still work.
         destination = Destination(**({**values, "enabled": False} if missing else values))  # type: ignore[arg-type]
     except ConfigError as wrong_fields:
         faults += [f"{label}: {in_text(_without_label(fault))}" for fault in wrong_fields.faults]

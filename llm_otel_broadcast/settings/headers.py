@@ -17,6 +17,7 @@ from llm_otel_broadcast.settings.validators import read_json, split_pair
 # RFC 9110, 5.6.2.
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NAME_SHOWN_CHARS: Final = 40
+# A second Content-Type or Content-Encoding would make the body unreadable for the backend.
 _SET_BY_US: Final = frozenset({"content-type", "content-encoding", "content-length", "host", "transfer-encoding"})
 HEADERS_WRITTEN: Final = "a JSON object, or `key=value,key=value` (URL-encoded)"
 
@@ -39,6 +40,7 @@ def split_header(text: str) -> tuple[str, str] | None:
     """Split `Name: value`, as curl and the vendors' documentation have it, or `KEY=VALUE`; None: it is neither."""
     text = text.strip()
     match = _TOKEN.match(text)
+    # A colon right after a token is curl's form; in `KEY=a:b` the token ends at the `=`.
     if match is not None and text[match.end() : match.end() + 1] == ":":
         return match[0], text[match.end() + 1 :].strip()
     return split_pair(text)
@@ -73,6 +75,7 @@ def read_entries(text: str) -> Headers:
             faults.append(f"entry {position + 1} is not key=value (entries are separated by commas)")
             continue
         name, value = pair
+        # OpenTelemetry's variables are URL-encoded (W3C Baggage); a header copied from curl or a vendor's page is not.
         if not entry.strip().startswith(f"{name}:"):
             name, value = unquote(name), unquote(value)
         fault = header_fault(name, value)
@@ -114,15 +117,18 @@ def header_fault(name: object, value: object) -> str | None:
     if name.lower() in _SET_BY_US:
         return f'header "{printable_name}" is set by the encoding: leave it out (see encoding and compression)'
     if not isinstance(value, str):
+        # A number is no secret, and seeing it helps: a missing pair of quotes is the usual cause.
         number = f" {value}" if isinstance(value, int | float) else ""
         return f'header "{printable_name}" must be a string, got {type(value).__name__}{number}'
     return _value_fault(printable_name, value)
 
 
 def _value_fault(printable_name: str, value: str) -> str | None:
+    # A line break would add headers of the value's own (header injection).
     if any(char in value for char in "\r\n\0"):
         return f'header "{printable_name}" has a line break in its value: remove it'
     try:
+        # http.client encodes header values as latin-1, and would raise at each request.
         value.encode("latin-1")
     except UnicodeEncodeError:
         return f'header "{printable_name}" has characters in its value that HTTP headers cannot carry: only latin-1 is allowed'

@@ -61,6 +61,7 @@ class Lookup:
             # A file that does not exist or cannot be read is skipped.
             with suppress(OSError, ValueError):
                 status = path.stat()
+                # A file that the user names is trusted: only one that is found in the current directory can be another's trap.
                 if self.named or not _distrust(path, status):
                     return Stamp(path, status.st_mtime_ns, status.st_size, status.st_ino)
         return None
@@ -112,6 +113,7 @@ def _distrust(path: Path, status: os.stat_result) -> str:
 
 def _others_may_write(status: os.stat_result) -> bool:
     """Return whether users besides the owner may write; where each user has a group of its own, that is no other user."""
+    # Many distributions give each user a group of their own, and make new files writable for it (umask 002).
     is_own_group = status.st_gid in (os.getegid(), 0)
     return bool(status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not is_own_group))
 
@@ -142,6 +144,7 @@ def user_directory(
     if platform == "win32":
         local = environ.get("LOCALAPPDATA", "")
         return Path(local) / _APP if local else None
+    # The XDG specification ignores relative paths.
     stated = environ.get(variable, "")
     if stated.startswith("/"):
         return Path(stated) / _APP

@@ -59,6 +59,7 @@ def _destination(entry: object) -> Destination:
     if not isinstance(entry, dict):
         raise ConfigError([f'it must be an object such as {{"endpoint": "https://..."}}, got {_json_kind(entry)}'])
     field_kinds = kinds_of(Destination)
+    # Unknown names are listed before the constructor sees them: its TypeError would name only the first.
     unknown = [name for name in entry if name not in field_kinds]
     if unknown:
         field_names = ", ".join(field_kinds)

@@ -21,9 +21,10 @@ EXPORTER: Final = "OTEL_TRACES_EXPORTER"
 _PREFIX: Final = "OTEL_EXPORTER_OTLP_"
 _DEFAULT_TIMEOUT_S: Final = 10.0
 _MAX_TIMEOUT_S: Final = 3600.0
+# The specification counts `..._TIMEOUT` in milliseconds, OpenTelemetry's Python exporters in seconds. A timeout of
+# 1000 seconds makes no sense and one of 1000 milliseconds does, so from here on it is milliseconds, and below it is
+# seconds.
 _MILLISECONDS_FROM: Final = 1000.0
-"""The specification counts `..._TIMEOUT` in milliseconds, OpenTelemetry's Python exporters in seconds. A timeout of 1000 seconds
-makes no sense and one of 1000 milliseconds does, so from here on it is milliseconds, and below it is seconds."""
 _GRPC_PORT: Final = 4317
 _HTTP_PORT: Final = 4318
 _ENCODINGS: Final[Mapping[str, Literal["json", "protobuf"]]] = {"http/json": "json", "http/protobuf": "protobuf"}
@@ -44,12 +45,12 @@ class _Variables:
         self.warnings: list[str] = []
 
     def name(self, option: str) -> str:
-        """Return the variable that says an option."""
+        """Return the name of the variable that sets an option."""
         own = f"{_PREFIX}TRACES_{option}"
         return own if self._environ.get(own, "").strip() else f"{_PREFIX}{option}"
 
     def text(self, option: str) -> str:
-        """Return what the environment says of an option, empty when it says nothing."""
+        """Return the value of an option's variable, empty when it is not set."""
         return self._environ.get(self.name(option), "").strip()
 
     def warn(self, option: str, problem: str) -> None:
@@ -103,12 +104,15 @@ def is_switched_off(environ: Mapping[str, str]) -> bool:
 
 def _endpoint(variables: _Variables, *, is_grpc: bool) -> str:
     parts = urlsplit(variables.text("ENDPOINT"))
+    # Only the variable for traces is a complete URL; the common one is a base URL (OTLP exporter specification).
     is_verbatim = "_TRACES_" in variables.name("ENDPOINT") and not is_grpc
     if is_verbatim:
         return VerbatimEndpoint(urlunsplit(parts))
+    # The default ports of OTLP: 4317 for gRPC, 4318 for HTTP (OTLP specification).
     if is_grpc and parts.port == _GRPC_PORT:
         parts = parts._replace(netloc=parts.netloc.removesuffix(f":{_GRPC_PORT}") + f":{_HTTP_PORT}")
     path = parts.path.rstrip("/")
+    # With gRPC the endpoint is a base URL, to which somebody may have added the path of HTTP already.
     parts = parts._replace(path=path if is_grpc and path.endswith(TRACES_PATH) else path + TRACES_PATH)
     return urlunsplit(parts)
 
@@ -168,6 +172,7 @@ def _files(variables: _Variables) -> dict[str, Any]:
         file = _file(variables, option)
         missing |= bool(variables.text(option)) and not file
         client |= file
+    # Half of a client certificate would fail at each connection.
     if "client_key" in client and "client_certificate" not in client and not missing:
         variables.warn(
             "CLIENT_KEY", "it needs the certificate that it is the key of, in ..._CLIENT_CERTIFICATE; left out"

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 FileResult: TypeAlias = "FileSettings | ConfigError | None"
 """The settings of the file, the error that they are, or None where there is no file."""
 
+# The options that say where to send.
 _NAMING: Final = frozenset({"destinations", "endpoint", "exporter"})
-"""The options that say where to send."""
 _PRIVACY: Final = "privacy_mode"
+# The option that chooses among the file's destinations.
 _TO: Final = "to"
-"""The option that chooses among the file's destinations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ def resolve_settings(
 ) -> ResolvedSettings:
     """Resolve the settings and return the provenance of each. Raises as `resolve_options` does."""
     present_arguments = {name: value for name, value in arguments.items() if value is not None}
+    # A faulty file does not hide faults of the other sources: the error lists all of them.
     file_settings = None if isinstance(file, ConfigError) else file
     weakest = [file_layer(file_settings)] if file_settings else []
     settings = merge([*weakest, Layer(read_variables(environ), variable_of), Layer(present_arguments, str)])
@@ -112,6 +113,7 @@ def resolve_settings(
     except ConfigError as error:
         faults += error.faults
     if faults or file_faults:
+        # Several programs share the file: one that has no fault of its own runs untraced instead of failing.
         only_file = isinstance(file, FileError) and not faults and not options.strict
         raise (FileError if only_file else ConfigError)([*file_faults, *faults])
     return ResolvedSettings(options, settings, ambient.warnings, file_settings)
@@ -127,6 +129,8 @@ def read_file_at(stamp: Stamp | None, lookup: Lookup, environ: Mapping[str, str]
     """Read a settings file; an error is returned, not raised. `environ` has the variables that `${...}` in it names."""
     if stamp is None:
         return missing(lookup)
+    # Most programs have no file and never load the TOML parser. The thread that watches the file may import while the
+    # program forks, so it imports under `importing`.
     with importing:
         from llm_otel_broadcast.settings.file import read_file
     try:
@@ -164,12 +168,12 @@ def merge(layers: Sequence[Layer]) -> dict[str, Setting]:
 
 
 def is_about_one(name: str) -> bool:
-    """Return whether an option names destinations or belongs to the one that is named beside it."""
+    """Return whether an option names destinations, or belongs to the one destination of its source."""
     return name in _NAMING or name == _TO or (name in SHORTHAND and name not in FOR_ALL)
 
 
 def names_destination(environ: Mapping[str, str], arguments: Mapping[str, object] | None = None) -> bool:
-    """Return whether a variable of ours, or an argument, says where to send."""
+    """Return whether a variable of ours, or an argument, names a destination."""
     argument_names = {name for name, value in (arguments or {}).items() if value is not None}
     return bool(_NAMING & (read_variables(environ).keys() | argument_names))
 
@@ -271,6 +275,7 @@ def _destinations_of_file(settings: Mapping[str, Setting], file: FileSettings) -
     )
     if completing:
         destinations = (replace(destinations[0], **{name: setting.value for name, setting in completing.items()}),)
+    # A stronger `privacy_mode=False` replaces that of [defaults], never what a table says about itself.
     if _PRIVACY in stronger and not stronger[_PRIVACY].value:
         destinations = tuple(
             destination if _PRIVACY in table else replace(destination, privacy_mode=False)

@@ -70,6 +70,7 @@ class Parameter:
 
 
 def _parameter(name: str, text: str) -> Parameter:
+    # The notation keeps a backend on one line of the table below.
     prompt, _, default = text.removeprefix("?").partition(" = ")
     optional = "" if text.startswith("?") else None
     return Parameter(name, prompt, default or optional, name in _SECRETS)
@@ -157,6 +158,7 @@ def _values(
     values, faults = {}, []
     for parameter in preset.parameters:
         value = user_values.get(parameter.name, parameter.default)
+        # The user's own endpoint replaces the preset's, so its placeholders need no values.
         if parameter.name in in_endpoint and "endpoint" in fields:
             value = value or "-"
         if value is None or (value == "" and parameter.default != ""):
@@ -199,21 +201,25 @@ def _server(preset: Preset, value: str) -> SplitResult | None:
     scheme is another one, which has its own.
     """
     usual = urlsplit(_filled(preset.endpoint, dict.fromkeys(names_in(preset.endpoint), _ANY_HOST), quoted=True))
+    # An IPv6 address without brackets would be read as a host and a port.
     text = value if "://" in value else f"//[{value}]" if value.count(":") > 1 and "[" not in value else f"//{value}"
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
         return None
+    # User information may hold any character; only the host is checked.
     host = parts.netloc.rpartition("@")[2]
     if not parts.hostname or not _HOST.match(host) or parts.query or parts.fragment:
         return None
     if "://" not in value and (parts.path or "@" in parts.netloc):
         return None
+    # A backend on this machine with a port of its own hardly ever has a certificate.
     is_local_port = port is not None and parts.hostname in _LOCAL_HOSTS
     scheme = parts.scheme or ("http" if is_local_port else usual.scheme)
     if scheme not in ("http", "https"):
         return None
+    # Phoenix on https://phoenix.example means port 443, on http:// its own port 6006.
     add = f":{usual.port}" if port is None and usual.port and scheme == usual.scheme else ""
     return parts._replace(scheme=scheme, netloc=parts.netloc + add)
 
@@ -229,6 +235,7 @@ def _filled(text: str, values: Mapping[str, str], *, quoted: bool) -> str:
 
 def _header(text: str, values: Mapping[str, str]) -> str | None:
     """Return a header's value, None when what it is made of is not given."""
+    # An optional value that is not given leaves no empty `Bearer ` behind.
     if any(not values[name] for name in names_in(text)):
         return None
     header = _filled(text, values, quoted=False)
@@ -245,6 +252,7 @@ def takes_no_reference(preset: Preset, name: str) -> bool:
 def where_to_look(endpoint: str | None, name: str, trace_id: str) -> str | None:
     """Return the page of a trace, if the endpoint of a destination (or its name, where several backends have that one) tells the backend."""
     matching = [(preset, match) for preset in _ALL if (match := _pattern(preset).match(endpoint or ""))]
+    # Jaeger, Tempo and the Collector share one endpoint; the destination's name tells them apart.
     if len(matching) > 1:
         matching = [(preset, match) for preset, match in matching if preset.name in name.lower()]
     if len(matching) != 1 or not matching[0][0].look:

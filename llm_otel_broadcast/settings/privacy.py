@@ -48,11 +48,13 @@ def _both(own: Sequence[str], common: Sequence[str]) -> tuple[str, ...]:
 
 def _in_both(own: Sequence[str] | None, common: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return the keys that both lists allow; a list that is None allows everything."""
+    # None allows everything, so the other list alone decides.
     if own is None or common is None:
         return tuple(common) if own is None and common is not None else own  # type: ignore[return-value]
     return tuple(name for name in own if name in common)
 
 
+# A call site can add privacy to every destination but never take any away.
 _TIGHTENING: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "privacy_mode": _either,
     "hide": _both,

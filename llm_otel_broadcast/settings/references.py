@@ -49,6 +49,7 @@ def expanded(
             faults.append(
                 f'header "{shown_name(name)}": ${{...}} takes the name of a variable (write $${{ for a plain ${{)'
             )
+        # With a variable missing the header would be sent with a hole in it, and the key refused: it is left out.
         elif not unset:
             expanded_headers[name] = _REFERENCE.sub(lambda match: _value(match, environ), value)
     return expanded_headers, tuple(missing), faults

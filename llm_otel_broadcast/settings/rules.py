@@ -142,11 +142,13 @@ def _value_faults(path: str, operator: str, value: object) -> list[str]:
 
 
 def _regex_faults(path: str, pattern: str) -> list[str]:
+    # Python's `re` has no time limit: a pattern such as (a+)+$ could hold up a lane for ever.
     try:
         import regex
     except ImportError:
         return [f"{path}.operator regex needs the package `regex`: pip install regex, or use contains"]
     try:
+        # Users are promised Python's syntax, and `regex` does the matching: both must take the pattern.
         re.compile(pattern)
         regex.compile(pattern)
     except (re.error, regex.error, RecursionError, OverflowError) as error:

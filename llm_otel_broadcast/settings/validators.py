@@ -103,6 +103,7 @@ def _read_whole(text: str) -> object:
 
 
 def _is_number(value: object, kinds: type | tuple[type, ...], least: float, most: float) -> bool:
+    # To Python True is the number 1.
     return isinstance(value, kinds) and not isinstance(value, bool) and least <= value <= most  # type: ignore[operator]
 
 
@@ -154,6 +155,7 @@ def _file_faults(name: str, value: object) -> list[str]:
         return []
     if not isinstance(value, str) or not value or "\0" in value:
         return [f"{name} must be the path of a file, got {value!r}"]
+    # Checked at once, not at the first connection, when nobody reads the error any more.
     if not os.path.isfile(os.path.expanduser(value)):  # noqa: PTH111, PTH113  # neither raises
         return [f'{name} "{value}": there is no such file']
     return []
@@ -172,7 +174,7 @@ def _is_texts(value: object) -> bool:
 
 TEXTS: Final = Kind(
     _unless(_is_texts, 'a list of texts such as ["tenant"]'),
-    lambda text: [one.strip() for one in text.split(",") if one.strip()],
+    lambda text: [item.strip() for item in text.split(",") if item.strip()],
     "`key,key`",
 )
 
@@ -208,6 +210,7 @@ def read_json(text: str) -> object:
     """
     import json
 
+    # json's error carries the whole text, which may hold a key: only the position of the fault is passed on.
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

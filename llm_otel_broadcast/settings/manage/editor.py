@@ -72,7 +72,7 @@ class SettingsFile:
         return self.path.exists()
 
     def load(self, environ: Mapping[str, str]) -> FileSettings:
-        """Return what the file says, validated; a file that is not there says nothing."""
+        """Return the validated content of the file; a file that does not exist counts as empty."""
         return read_file(self.path, environ) if self.exists else FileSettings(self.path)
 
     def tables(self) -> list[Mapping[str, object]]:
@@ -105,7 +105,7 @@ class SettingsFile:
         return f'{self.path}: [[{TABLES}]] "{name}"'
 
     def put(self, name: str, table: Mapping[str, object]) -> None:
-        """Add a destination, or replace what its table says; None says nothing."""
+        """Add a destination, or replace its table; keys that are None are left out."""
         new_table: dict[str, object] = {"name": name}
         new_table |= {key: _simple(value) for key, value in table.items() if key != "name" and value is not None}
         make_destination(new_table, AllSet(), self.where(name))
@@ -166,18 +166,20 @@ class SettingsFile:
     def _change(self, change: Callable[[TOMLDocument], str], expect: Callable[[dict[str, Any]], None]) -> None:
         """Read, change and write while no other writer does.
 
-        `expect` makes the same change to what the file says: only a text that says just that replaces the file.
+        `expect` makes the same change to the parsed content: only a text with exactly that content replaces the file.
         """
         tomlkit = _tomlkit()
         # Replacing the link itself would turn it into a file.
         path = Path(os.path.realpath(self.path))
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Two commands at a time would lose the change of one.
             with _locked(path):
                 text = read_text(path) if path.exists() else _NEW
                 expected = parse(text, self.path)
                 expect(expected)
                 new_text = change(tomlkit.parse(text))
+                # tomlkit's text is read by the standard parser first, as that is what programs will read it with.
                 if _meaning(new_text) != expected:
                     raise ConfigError([f"{self.path}: it is written in a way that cannot be changed here: edit it"])
                 replace_file(path, new_text)

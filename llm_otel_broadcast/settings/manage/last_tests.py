@@ -18,8 +18,8 @@ from llm_otel_broadcast.settings.endpoints import redact_url
 from llm_otel_broadcast.settings.locations import state_file
 from llm_otel_broadcast.settings.manage.atomic_writer import replace_file
 
+# Destinations in the state file, over all settings files.
 _MAX_DESTINATIONS: Final = 200
-"""Destinations in the state file, over all settings files."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from llm_otel_broadcast.settings.headers import shown_name
 from llm_otel_broadcast.settings.references import AllSet
 from llm_otel_broadcast.settings.validators import kinds_of, read_json
 
+# What takes OTLP but is described there by keys of its own, and has a preset.
 _BY_PRESET: Final = {"newrelic": "new-relic", "grafana": "grafana-cloud"} | {
     name: name for name in ("braintrust", "datadog", "elastic", "langfuse", "langsmith", "sentry")
 }
-"""What takes OTLP but is described there by keys of its own, and has a preset."""
+# What takes OTLP, is described there by keys of its own, and has no preset; from the vendors' pages, November 2026.
 _BY_HEADERS: Final = {
     "arize": "--endpoint https://otlp.arize.com/v1/traces -H 'space_id: ...' -H 'api_key: ...'",
     "opik": (
@@ -33,18 +34,17 @@ _BY_HEADERS: Final = {
         "-H 'Authorization: Basic BASE64(api:KEY)' -H 'project_id: TEAM/PROJECT'"
     ),
 }
-"""What takes OTLP, is described there by keys of its own, and has no preset; from the vendors' pages, November 2026."""
+# Kinds whose endpoint is one of OTLP; that of another may be a bucket's or a database's.
 _BY_ENDPOINT: Final = frozenset({"otel-collector", "webhook", "elastic"})
-"""Kinds whose endpoint is one of OTLP; that of another may be a bucket's or a database's."""
 _STORES: Final = frozenset({"bigquery", "clickhouse", "huggingface", "s3", "snowflake"})
 _SAME: Final = ("enabled", "privacy_mode", "sampling_rate", "filter_rules")
+# What neither restricts what is sent nor adds to it.
 _DESCRIPTIVE: Final = frozenset({"id", "name", "type", "config", "workspace_id", "created_at", "updated_at"})
-"""What neither restricts what is sent nor adds to it."""
+# How the switches for additional metadata begin.
 _OPT_IN: Final = "broadcast_generation_"
-"""How the switches for additional metadata begin."""
 _CONFIG: Final = frozenset({"endpoint", "url", "headers", "method"})
+# The region of all traffic that is not bound to a region; the default.
 _UNRESTRICTED: Final = "global"
-"""The region of all traffic that is not bound to a region; the default."""
 _MASKED: Final = re.compile(r"\S{0,16}(?:\.\.\.|…|\*{3,})\S{0,16}\Z")
 _SCHEME: Final = re.compile(r"(?i)(?:bearer|basic|apikey|api-token) ")
 
@@ -136,6 +136,7 @@ def _why_not(kind: str, config: Mapping[str, Any], endpoint: object, label: str)
 def _endpoint(kind: str, endpoint: object, notes: list[str]) -> object:
     """Return the endpoint as spans are posted to it there; a difference that cannot be helped is noted."""
     try:
+        # A malformed endpoint is reported with the other faults when the table is checked.
         parts = urlsplit(str(endpoint))
     except ValueError:
         return endpoint
@@ -196,6 +197,7 @@ def _settings(entry: Mapping[str, Any], notes: list[str]) -> dict[str, object]:
     opt_ins = [name for name in entry if name.startswith(_OPT_IN) and entry[name]]
     if opt_ins:
         notes.append(f"its additional generation metadata is not sent from here ({', '.join(opt_ins)})")
+    # Defaults are left out, so that the file stays short.
     if settings.get("enabled") is True:
         del settings["enabled"]
     if settings.get("privacy_mode") is False:

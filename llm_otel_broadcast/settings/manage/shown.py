@@ -133,7 +133,7 @@ def show(
     file: FileSettings,
     provenance: Mapping[str, Setting] | None = None,
 ) -> ShownDestination:
-    """Return a destination of the file; `said` are the settings of all sources, which may complete it."""
+    """Return a destination of the file; `provenance`: the settings of all sources, which may complete it."""
     label = f'{file.path}: [[destinations]] "{destination.name}"'
     origins = dict.fromkeys(file.defaults, f"{file.path}: [defaults]") | dict.fromkeys(table, label)
     origins |= {
@@ -143,6 +143,7 @@ def show(
     }
     values = _fields(destination, origins)
     missing = file.missing.get(destination.name, ())
+    # From the table, not from the destination: there `${VARIABLE}` is replaced by its value already.
     if origins.get("headers") == label:
         values["headers"] = Shown(hidden_headers(table["headers"]), label)
     if missing:
@@ -160,6 +161,7 @@ def _fields(destination: Destination, origins: Mapping[str, str]) -> dict[str, S
             value = redact_url(str(value)) if value else None
         elif member.name == "headers":
             value = hidden_headers(value)
+        # Fields that are kept out of the repr may hold secrets.
         elif not member.repr:
             value = HIDDEN
         values[member.name] = Shown(_plain(value), origins.get(member.name, DEFAULT))
