@@ -31,8 +31,7 @@ def attributes(record, *, content=False, cost=None):
 def test_absent_is_absent(record):
     assert attributes(record) == {
         "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": "openai",
-        "openai.api.type": "chat_completions",
+        "gen_ai.api.type": "chat_completions",
         "gen_ai.request.model": "gpt-4o",
     }
 
