@@ -72,8 +72,10 @@ class AppSpans:
 
     def _tracer(self) -> trace.Tracer | None:
         """Return the tracer for courtesy spans, None where there are to be none."""
+        if self._mode is False:
+            return None
         provider = self.provider()
-        if provider is None or self._mode is False:
+        if provider is None:
             return None
         if provider is not self._tracer_provider:
             self._cached_tracer = provider.get_tracer(SCOPE_NAME, self._version)

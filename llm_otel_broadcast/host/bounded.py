@@ -40,7 +40,12 @@ class BoundedDict(Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """Return the value of a key, which counts as a use of it; None where there is none."""
-        return self._entries.get(key) if key in self else None
+        # Not by `in`: the ids of each call are looked up on the host's thread.
+        try:
+            self._entries.move_to_end(key)
+        except KeyError:
+            return None
+        return self._entries.get(key)
 
     def setdefault(self, key: K, default: V) -> V:
         """Return the value of a key, which is `default` from now on if it had none."""
