@@ -5,4 +5,4 @@ from __future__ import annotations
 from typing import Final
 
 DIALECT_NAMES: Final[dict[str, str]] = {"semconv": "OpenTelemetry's GenAI conventions"}
-"""What each dialect follows, for help texts. Only `dialects.register` adds to it."""
+"""What each dialect follows, for help texts. Our own are rows here; `dialects.register` adds others."""
