@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llm_otel_broadcast.clients.tracebacks import unseen
+from llm_otel_broadcast.clients.tracebacks import drop_own_frames
 from llm_otel_broadcast.host.guard import Guard
 
 _UNHOOKING = Guard("closing a response")
@@ -40,7 +40,7 @@ class CloseHook:
         try:
             closing = self._close()
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         finally:
             # A coroutine (`aclose`) has not closed anything yet.
@@ -60,7 +60,7 @@ class CloseHook:
         try:
             await closing
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         finally:
             self._on_close()

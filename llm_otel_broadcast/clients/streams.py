@@ -18,7 +18,7 @@ import wrapt
 from llm_otel_broadcast.clients.close_hook import hook_close
 from llm_otel_broadcast.clients.gateways import note_refusal
 from llm_otel_broadcast.clients.reader import Fold
-from llm_otel_broadcast.clients.tracebacks import unseen
+from llm_otel_broadcast.clients.tracebacks import drop_own_frames
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation
@@ -190,7 +190,7 @@ class WatchedIterator(_StreamIterator):
         # Not `Exception`: an interrupt or a cancellation ends the stream as well.
         except BaseException as error:
             watch.end_by(error)
-            unseen(error)
+            drop_own_frames(error)
             raise
         finally:
             watch.is_reading = False
@@ -218,7 +218,7 @@ class WatchedAsyncIterator(_StreamIterator):
                 chunk = await self._read_next()
         except BaseException as error:
             watch.end_by(error)
-            unseen(error)
+            drop_own_frames(error)
             raise
         finally:
             watch.is_reading = False

@@ -6,16 +6,16 @@ from typing import Any, Final
 
 # `warnings` and `logging` pass over frames whose file name has "importlib" and "_bootstrap" in it when they look for the caller.
 # What the client announces (a deprecation) is then shown, filtered and counted by the host's line that it is about.
-_PASSED_OVER: Final = "<importlib._bootstrap, in the eyes of warnings and logging>"
+_HIDDEN_FILE: Final = "<importlib._bootstrap, in the eyes of warnings and logging>"
 
 
-def passed_over(function: Any) -> Any:
-    """Have the function's frame passed over by `warnings`, `logging` and `unseen`."""
-    function.__code__ = function.__code__.replace(co_filename=_PASSED_OVER)
+def hide_frame(function: Any) -> Any:
+    """Have the function's frame passed over by `warnings`, `logging` and `drop_own_frames`."""
+    function.__code__ = function.__code__.replace(co_filename=_HIDDEN_FILE)
     return function
 
 
-def unseen(error: BaseException) -> None:
+def drop_own_frames(error: BaseException) -> None:
     """Take our own frame, the outermost so far, out of an error's traceback: the host sees the one it would see without us.
 
     Called in the `except` block that raises the error again: raising again adds no frame.
@@ -24,7 +24,7 @@ def unseen(error: BaseException) -> None:
     if traceback is None:
         return
     traceback = traceback.tb_next
-    while traceback is not None and traceback.tb_frame.f_code.co_filename == _PASSED_OVER:
+    while traceback is not None and traceback.tb_frame.f_code.co_filename == _HIDDEN_FILE:
         traceback = traceback.tb_next
     # not by assignment, which an exception class may forbid (a frozen dataclass does)
     BaseException.with_traceback(error, traceback)

@@ -18,7 +18,7 @@ from llm_otel_broadcast.clients.openai.targets import ROUTES, Route
 from llm_otel_broadcast.clients.patching import Target
 from llm_otel_broadcast.clients.reader import NOTHING, Reader
 from llm_otel_broadcast.clients.request_fields import MEMBERS
-from llm_otel_broadcast.clients.tracebacks import unseen
+from llm_otel_broadcast.clients.tracebacks import drop_own_frames
 from llm_otel_broadcast.clients.wrappers import callable_of, taking_place, watch
 from llm_otel_broadcast.host.guard import Guard
 
@@ -48,7 +48,7 @@ def _watch_request(target: Target, original: Any, patchpoint: Patchpoint) -> Cal
                 return method(client, *args, **kwargs)
             return call_of(client, args, kwargs)()
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
 
     async def request_async(client: Any, *args: Any, **kwargs: Any) -> Any:
@@ -57,7 +57,7 @@ def _watch_request(target: Target, original: Any, patchpoint: Patchpoint) -> Cal
                 return await method(client, *args, **kwargs)
             return await call_of(client, args, kwargs)()
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
 
     return taking_place(original, request_async if target.is_async else request)
@@ -121,7 +121,7 @@ def _create(_resource: Any, /, **arguments: Any) -> Any:
         args, kwargs = raw.prepared(arguments)
         return raw.request(*args, **kwargs)
     except BaseException as error:
-        unseen(error)
+        drop_own_frames(error)
         raise
 
 

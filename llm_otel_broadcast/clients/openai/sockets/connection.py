@@ -18,7 +18,7 @@ from llm_otel_broadcast.clients.call import Patchpoint
 from llm_otel_broadcast.clients.openai.sockets.realtime import RealtimeReader, RealtimeSession
 from llm_otel_broadcast.clients.openai.sockets.turns import Turns
 from llm_otel_broadcast.clients.reader import all_members_of, text_of
-from llm_otel_broadcast.clients.tracebacks import unseen
+from llm_otel_broadcast.clients.tracebacks import drop_own_frames
 from llm_otel_broadcast.clients.wrappers import callable_of, taking_place
 from llm_otel_broadcast.host.guard import Guard
 
@@ -54,7 +54,7 @@ def watch_connect(original: object) -> _Method:
         try:
             manager = method(*args, **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         # `connect` only makes a manager: its arguments are needed when the connection opens, here or in another task.
         with _CONNECTING:
@@ -72,7 +72,7 @@ def watch_queued_send(original: object) -> _Method:
         try:
             result = method(*args, **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         with _SENDING:
             unopened = _unopened.get(args[0])
@@ -92,14 +92,14 @@ def watch_lane_send(original: object, *, is_async: bool) -> _Method:
         try:
             return _lane_send(method, args[0])(*args[1:], **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
 
     async def send_async(*args: object, **kwargs: object) -> object:
         try:
             return await _lane_send(method, args[0])(*args[1:], **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
 
     return taking_place(original, send_async if is_async else send)
@@ -125,7 +125,7 @@ def watch_opening(original: object, patchpoint: Patchpoint, *, is_async: bool) -
         try:
             connection = method(*args, **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         with _OPENING:
             _watch_connection(connection, args[0], patchpoint)
@@ -135,7 +135,7 @@ def watch_opening(original: object, patchpoint: Patchpoint, *, is_async: bool) -
         try:
             connection = await method(*args, **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         with _OPENING:
             _watch_connection(connection, args[0], patchpoint)
@@ -189,7 +189,7 @@ class _WatchedConnection:
             # A timeout of the program's own, or a cancelled `recv`, leaves the connection and its turns as they are.
             if "ConnectionClosed" in names:
                 self.turns.close(None if "ConnectionClosedOK" in names else error)
-        unseen(error)
+        drop_own_frames(error)
 
     def close(self) -> None:
         with _CLOSING:
@@ -209,7 +209,7 @@ def _watch_parsing(parse_event: _Method, connection: _WatchedConnection) -> _Met
         try:
             event = parse_event(*args, **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         read_received(event)
         return event
@@ -258,7 +258,7 @@ def _watch_send(send: _Method, connection: _WatchedConnection, stream_id: str | 
     def fail(turn: object, error: BaseException) -> None:
         with _SENDING:
             connection.turns.fail_sending(turn, error)
-        unseen(error)
+        drop_own_frames(error)
 
     @wraps(send)
     def watched(*args: object, **kwargs: object) -> object:
@@ -287,7 +287,7 @@ def _watch_close(close: _Method, connection: _WatchedConnection) -> _Method:
         try:
             return close(*args, **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         # Also when closing fails: nobody can read from the connection any more.
         finally:
@@ -298,7 +298,7 @@ def _watch_close(close: _Method, connection: _WatchedConnection) -> _Method:
         try:
             return await close(*args, **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         finally:
             connection.close()
