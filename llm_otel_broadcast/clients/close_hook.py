@@ -35,7 +35,12 @@ class CloseHook:
 
     def __call__(self) -> Any:
         with _UNHOOKING:
-            self._remove(vars(self._stream))
+            members = vars(self._stream)
+            # Somebody else may have hooked `close` after us and call us: theirs must stay.
+            if members.get(self._name) is self:
+                del members[self._name]
+                if self._previous is not None:
+                    members[self._name] = self._previous
         closing = None
         try:
             closing = self._close()
@@ -47,14 +52,6 @@ class CloseHook:
             if closing is None:
                 self._on_close()
         return closing if closing is None else self._finish_closing(closing)
-
-    def _remove(self, members: dict[str, Any]) -> None:
-        # Somebody else has hooked `close` after us and calls us: theirs must stay.
-        if members.get(self._name) is not self:
-            return
-        del members[self._name]
-        if self._previous is not None:
-            members[self._name] = self._previous
 
     async def _finish_closing(self, closing: Any) -> None:
         try:

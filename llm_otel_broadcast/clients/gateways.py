@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from llm_otel_broadcast.clients.reader import (
     NOTHING,
-    Members,
     all_members_of,
     items_of,
     members_of,
@@ -78,27 +77,22 @@ def note_routing(record: Generation, metadata: Any) -> None:
         return
     stated = all_members_of(metadata)
     # bounded: they come from a server, and each becomes a span event
-    attempts = list(items_of(stated, "attempts"))[:_MAX_ATTEMPTS]
-    record.attempts = [_attempt(members_of(attempt)) for attempt in attempts] or record.attempts
-    stages = [_stage(members_of(stage)) for stage in list(items_of(stated, "pipeline"))[:_MAX_STAGES]]
+    attempts = [members_of(attempt) for attempt in list(items_of(stated, "attempts"))[:_MAX_ATTEMPTS]]
+    record.attempts = [
+        Attempt(
+            provider=text_of(attempt.get("provider")) or "unknown",
+            model=text_of(attempt.get("model")),
+            status=status if isinstance(status := attempt.get("status"), int | str) else None,
+        )
+        for attempt in attempts
+    ] or record.attempts
+    stages = [members_of(stage) for stage in list(items_of(stated, "pipeline"))[:_MAX_STAGES]]
+    names = [text_of(stage.get("name")) or text_of(stage.get("type")) for stage in stages]
     note(
         record,
         routing_strategy=text_of(stated.get("strategy")),
-        routing_pipeline=[stage for stage in stages if stage] or None,
+        routing_pipeline=[name for name in names if name] or None,
     )
-
-
-def _attempt(stated: Members) -> Attempt:
-    status = stated.get("status")
-    return Attempt(
-        provider=text_of(stated.get("provider")) or "unknown",
-        model=text_of(stated.get("model")),
-        status=status if isinstance(status, int | str) else None,
-    )
-
-
-def _stage(stated: Members) -> str | None:
-    return text_of(stated.get("name")) or text_of(stated.get("type"))
 
 
 def _read_envelope(record: Generation, response: Any) -> None:

@@ -63,7 +63,7 @@ class StreamWatch:
         self._call = call
         self._record = call.record
         self._fold: Fold | None = None
-        self.read_chunk: Callable[[Any], bool] = _ignore_chunk
+        self.read_chunk: Callable[[Any], bool] = lambda _chunk: False
         """Reads a chunk into the record. True: the chunk is to be hidden from the caller."""
         with _OPENING:
             self._fold = call.reader.fold(call.record)
@@ -128,10 +128,6 @@ def end_open_streams() -> None:
     # A copy: ending a record drops its watch.
     for watch in list(open_streams):
         watch.abandon()
-
-
-def _ignore_chunk(_chunk: object) -> bool:
-    return False
 
 
 def _timed(read_chunk: Callable[[Any], bool], record: Generation) -> Callable[[Any], bool]:
