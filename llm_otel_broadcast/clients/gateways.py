@@ -19,6 +19,7 @@ from llm_otel_broadcast.clients.reader import (
     note,
     text_of,
 )
+from llm_otel_broadcast.clients.tracebacks import variables_of
 from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.generation import Attempt, Generation
@@ -57,9 +58,10 @@ def note_refusal(record: Generation, error: BaseException) -> None:
     if response is not None:
         record.pending = Deferred(_read_envelope, record, response)
         return
-    envelope = _event_behind(error)
-    if envelope is not None:
-        note_routing(record, envelope.get("openrouter_metadata"))
+    # the event of a stream for which the client raised the error, which carries its `error` member only
+    event = (variables_of(error, _STREAM_READER) or NOTHING).get("data")
+    if isinstance(event, Mapping):
+        note_routing(record, event.get("openrouter_metadata"))
 
 
 def note_error_metadata(record: Generation, error: Any) -> None:
@@ -105,17 +107,6 @@ def _read_envelope(record: Generation, response: Any) -> None:
         except ValueError:
             return
         note_routing(record, members_of(envelope).get("openrouter_metadata"))
-
-
-def _event_behind(error: BaseException) -> Mapping[str, Any] | None:
-    """Return the event of a stream for which the client raised an error; the error carries its `error` member only."""
-    traceback = error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_name == _STREAM_READER:
-            event = traceback.tb_frame.f_locals.get("data")
-            return event if isinstance(event, Mapping) else None
-        traceback = traceback.tb_next
-    return None
 
 
 def _header(result: Any, name: str) -> str | None:

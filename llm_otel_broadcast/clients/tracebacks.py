@@ -1,7 +1,11 @@
-"""Keeping our frames out of what the host looks at: the tracebacks of its errors, and the caller that `warnings` name."""
+"""Tracebacks: keeping our frames out of what the host looks at, and looking at what the client's functions had in hand.
+
+The host looks at the tracebacks of its errors, and at the caller that `warnings` name.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 # `warnings` and `logging` pass over frames whose file name has "importlib" and "_bootstrap" in it when they look for the caller.
@@ -13,6 +17,19 @@ def hide_frame(function: Any) -> Any:
     """Have the function's frame passed over by `warnings`, `logging` and `drop_own_frames`."""
     function.__code__ = function.__code__.replace(co_filename=_HIDDEN_FILE)
     return function
+
+
+def variables_of(error: BaseException, function: str) -> Mapping[str, Any] | None:
+    """Return the variables of the outermost function of that name that an error came through; None where there is none.
+
+    What a client had in hand when it raised, its errors do not always carry.
+    """
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_name == function:
+            return traceback.tb_frame.f_locals
+        traceback = traceback.tb_next
+    return None
 
 
 def drop_own_frames(error: BaseException) -> None:

@@ -165,7 +165,13 @@ def _message(message: Any) -> Part:
         parts.append({"type": "tool_call_response", "id": message.get("tool_call_id"), "response": _flat(content)})
     else:
         parts += _parts(content)
-        parts += _audio_parts(message.get("audio"))
+        # An earlier answer in audio, sent back whole or named by its id.
+        audio = _mapping(message.get("audio"))
+        parts += [text_part(audio["transcript"])] if audio.get("transcript") else []
+        if isinstance(audio.get("data"), str):
+            parts.append(media.blob("audio", None, media.base64_size(audio["data"]), id=audio.get("id")))
+        elif audio.get("id"):
+            parts.append({"type": "file", "modality": "audio", "file_id": audio["id"]})
         parts += [_part(image) for image in _mappings(message.get("images"))]
         parts += refusal_parts(message.get("refusal"))
         for call in _mappings(message.get("tool_calls")):
@@ -256,18 +262,6 @@ def _described(value: Any) -> Any:
     if value.get("type") == "base64" and isinstance(data, str):
         return media.inline(str(value.get("media_type") or "application/octet-stream"), media.base64_size(data))
     return {key: _described(item) for key, item in value.items()}
-
-
-def _audio_parts(audio: object) -> list[Part]:
-    """Return an earlier answer in audio, named by its id or sent back whole."""
-    members = _mapping(audio)
-    data, transcript, audio_id = members.get("data"), members.get("transcript"), members.get("id")
-    parts = [text_part(transcript)] if transcript else []
-    if isinstance(data, str):
-        parts.append(media.blob("audio", None, media.base64_size(data), id=audio_id))
-    elif audio_id:
-        parts.append({"type": "file", "modality": "audio", "file_id": audio_id})
-    return parts
 
 
 def _flat(content: Any) -> Any:

@@ -34,15 +34,12 @@ def name_requested_output(parameters: dict[str, object]) -> None:
         parameters["output_type"] = output_type
     if schema_name is not None:
         parameters["output_schema_name"] = schema_name
-    if "tool_choice" in parameters:
-        parameters["tool_choice"] = _tool_choice(parameters["tool_choice"])
-
-
-def _tool_choice(choice: object) -> str | None:
-    """Return `auto`, `none`, `required`, or the name of the tool that the model has to call."""
-    if not isinstance(choice, Mapping):
-        return text_of(choice)
-    choice_type = text_of(choice.get("type"))
-    inner = choice.get(choice_type)
-    name = choice.get("name") or (inner.get("name") if isinstance(inner, Mapping) else None)
-    return text_of(name) or choice_type
+    # `auto`, `none`, `required`, or the name of the tool that the model has to call
+    choice = parameters.get("tool_choice")
+    if isinstance(choice, Mapping):
+        choice_type = text_of(choice.get("type"))
+        inner = choice.get(choice_type)
+        name = choice.get("name") or (inner.get("name") if isinstance(inner, Mapping) else None)
+        parameters["tool_choice"] = text_of(name) or choice_type
+    elif "tool_choice" in parameters:
+        parameters["tool_choice"] = text_of(choice)
