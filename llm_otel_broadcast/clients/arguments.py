@@ -57,22 +57,17 @@ def keep_argument(kwargs: dict[str, Any], name: str) -> tuple[list[object] | Non
 
     An iterator is replaced in `kwargs` by one that notes what passes.
     """
-    value = kwargs.get(name)
+    value: Any = kwargs.get(name)
     if type(value) is str:
         return [value], len(value)
     copies, size = keep(value)
     if copies is None and hasattr(value, "__next__"):
-        kwargs[name], copies = _tee(value)
+        passed: list[object] = []
+
+        def note(item: object) -> object:
+            passed.append(item.copy() if type(item) is dict else item)
+            return item
+
+        # `map` has no frame: an error that the caller's iterator raises leaves with the traceback that it has without us.
+        kwargs[name], copies = map(note, value), passed
     return copies, size
-
-
-def _tee(iterator: Any) -> tuple[Any, list[object]]:
-    """Return an iterator for the client to consume in the place of the caller's, and the list that fills while it does."""
-    passed: list[object] = []
-
-    def note(item: object) -> object:
-        passed.append(item.copy() if type(item) is dict else item)
-        return item
-
-    # `map` has no frame: an error that the caller's iterator raises leaves with the traceback that it has without us.
-    return map(note, iterator), passed

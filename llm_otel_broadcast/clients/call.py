@@ -260,7 +260,7 @@ class Patchpoint:
         traced_below: another instrumentation below this patch makes the app's span of each call.
     """
 
-    __slots__ = ("encloses", "library", "reader", "switch", "traced_below")
+    __slots__ = ("_read_content", "encloses", "library", "reader", "switch", "traced_below")
 
     def __init__(
         self,
@@ -276,6 +276,8 @@ class Patchpoint:
         self.switch = switch
         self.encloses = encloses
         self.traced_below = traced_below
+        # here, because it makes a bound method: every record gets the same one
+        self._read_content = library.content_of
 
     def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
         """Return the call to be recorded, its arguments ready, or None when nobody watches it.
@@ -297,7 +299,7 @@ class Patchpoint:
             reader, library = self.reader, self.library
             record = Generation(reader.operation, reader.api)
             record.traced_below = self.traced_below
-            record.read_content = library.content_of
+            record.read_content = self._read_content
             arguments = dict(kwargs)
             call = Call(self, observer, record, arguments)
             with _ASKING:

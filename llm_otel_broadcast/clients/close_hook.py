@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llm_otel_broadcast.clients.tracebacks import unseen
+from llm_otel_broadcast.clients.tracebacks import drop_own_frames
 from llm_otel_broadcast.host.guard import Guard
 
 _UNHOOKING = Guard("closing a response")
@@ -35,12 +35,17 @@ class CloseHook:
 
     def __call__(self) -> Any:
         with _UNHOOKING:
-            self._remove(vars(self._stream))
+            members = vars(self._stream)
+            # Somebody else may have hooked `close` after us and call us: theirs must stay.
+            if members.get(self._name) is self:
+                del members[self._name]
+                if self._previous is not None:
+                    members[self._name] = self._previous
         closing = None
         try:
             closing = self._close()
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         finally:
             # A coroutine (`aclose`) has not closed anything yet.
@@ -48,19 +53,11 @@ class CloseHook:
                 self._on_close()
         return closing if closing is None else self._finish_closing(closing)
 
-    def _remove(self, members: dict[str, Any]) -> None:
-        # Somebody else has hooked `close` after us and calls us: theirs must stay.
-        if members.get(self._name) is not self:
-            return
-        del members[self._name]
-        if self._previous is not None:
-            members[self._name] = self._previous
-
     async def _finish_closing(self, closing: Any) -> None:
         try:
             await closing
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         finally:
             self._on_close()

@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from llm_otel_broadcast.clients.reader import (
     NOTHING,
-    Members,
     all_members_of,
     items_of,
     members_of,
     note,
     text_of,
 )
+from llm_otel_broadcast.clients.tracebacks import variables_of
 from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.generation import Attempt, Generation
@@ -58,9 +58,10 @@ def note_refusal(record: Generation, error: BaseException) -> None:
     if response is not None:
         record.pending = Deferred(_read_envelope, record, response)
         return
-    envelope = _event_behind(error)
-    if envelope is not None:
-        note_routing(record, envelope.get("openrouter_metadata"))
+    # the event of a stream for which the client raised the error, which carries its `error` member only
+    event = (variables_of(error, _STREAM_READER) or NOTHING).get("data")
+    if isinstance(event, Mapping):
+        note_routing(record, event.get("openrouter_metadata"))
 
 
 def note_error_metadata(record: Generation, error: Any) -> None:
@@ -78,27 +79,22 @@ def note_routing(record: Generation, metadata: Any) -> None:
         return
     stated = all_members_of(metadata)
     # bounded: they come from a server, and each becomes a span event
-    attempts = list(items_of(stated, "attempts"))[:_MAX_ATTEMPTS]
-    record.attempts = [_attempt(members_of(attempt)) for attempt in attempts] or record.attempts
-    stages = [_stage(members_of(stage)) for stage in list(items_of(stated, "pipeline"))[:_MAX_STAGES]]
+    attempts = [members_of(attempt) for attempt in list(items_of(stated, "attempts"))[:_MAX_ATTEMPTS]]
+    record.attempts = [
+        Attempt(
+            provider=text_of(attempt.get("provider")) or "unknown",
+            model=text_of(attempt.get("model")),
+            status=status if isinstance(status := attempt.get("status"), int | str) else None,
+        )
+        for attempt in attempts
+    ] or record.attempts
+    stages = [members_of(stage) for stage in list(items_of(stated, "pipeline"))[:_MAX_STAGES]]
+    names = [text_of(stage.get("name")) or text_of(stage.get("type")) for stage in stages]
     note(
         record,
         routing_strategy=text_of(stated.get("strategy")),
-        routing_pipeline=[stage for stage in stages if stage] or None,
+        routing_pipeline=[name for name in names if name] or None,
     )
-
-
-def _attempt(stated: Members) -> Attempt:
-    status = stated.get("status")
-    return Attempt(
-        provider=text_of(stated.get("provider")) or "unknown",
-        model=text_of(stated.get("model")),
-        status=status if isinstance(status, int | str) else None,
-    )
-
-
-def _stage(stated: Members) -> str | None:
-    return text_of(stated.get("name")) or text_of(stated.get("type"))
 
 
 def _read_envelope(record: Generation, response: Any) -> None:
@@ -111,17 +107,6 @@ def _read_envelope(record: Generation, response: Any) -> None:
         except ValueError:
             return
         note_routing(record, members_of(envelope).get("openrouter_metadata"))
-
-
-def _event_behind(error: BaseException) -> Mapping[str, Any] | None:
-    """Return the event of a stream for which the client raised an error; the error carries its `error` member only."""
-    traceback = error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_name == _STREAM_READER:
-            event = traceback.tb_frame.f_locals.get("data")
-            return event if isinstance(event, Mapping) else None
-        traceback = traceback.tb_next
-    return None
 
 
 def _header(result: Any, name: str) -> str | None:

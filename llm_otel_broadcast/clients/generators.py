@@ -11,7 +11,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
 from llm_otel_broadcast.clients.streams import StreamWatch
-from llm_otel_broadcast.clients.tracebacks import passed_over, unseen
+from llm_otel_broadcast.clients.tracebacks import drop_own_frames, hide_frame
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.clients.call import Call
@@ -68,7 +68,7 @@ class _Reading:
         else:
             watch.fail(error)
         if error is not None:
-            unseen(error)
+            drop_own_frames(error)
 
     def __del__(self) -> None:
         # `_watch` is not there where a signal handler has interrupted the making
@@ -77,7 +77,7 @@ class _Reading:
             watch.abandon()
 
 
-@passed_over
+@hide_frame
 def _follow(stream: Generator[Any, Any, Any], reading: _Reading) -> Generator[Any, Any, Any]:
     call = reading._call  # noqa: SLF001
     with reading as watch:
@@ -102,11 +102,11 @@ def _follow(stream: Generator[Any, Any, Any], reading: _Reading) -> Generator[An
                 raise
             # thrown by the caller: the client's generator may catch it and go on
             except BaseException as error:  # noqa: BLE001
-                unseen(error)
+                drop_own_frames(error)
                 step, argument = stream.throw, error
 
 
-@passed_over
+@hide_frame
 async def _follow_async(stream: AsyncGenerator[Any, Any], reading: _Reading) -> AsyncGenerator[Any, Any]:
     call = reading._call  # noqa: SLF001
     with reading as watch:
@@ -128,5 +128,5 @@ async def _follow_async(stream: AsyncGenerator[Any, Any], reading: _Reading) -> 
                 await stream.aclose()
                 raise
             except BaseException as error:  # noqa: BLE001
-                unseen(error)
+                drop_own_frames(error)
                 step, argument = stream.athrow, error

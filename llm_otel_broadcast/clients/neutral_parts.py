@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 
 from llm_otel_broadcast.fields.json_text import plain
 from llm_otel_broadcast.record.generation import Choice, ServerCall
@@ -16,23 +17,21 @@ def output_messages(choices: Sequence[Choice], server_calls: Sequence[ServerCall
     Calls of the provider's own tools come first in the first message: they were made for it. A choice without content says
     nothing.
     """
-    messages = [_message(choice) for choice in choices]
+    messages: list[Part] = []
+    for choice in choices:
+        parts: list[Part] = [{"type": "reasoning", "content": choice.reasoning}] if choice.reasoning else []
+        parts += [text_part(choice.content)] if choice.content else []
+        parts += refusal_parts(choice.refusal)
+        parts += [
+            {**tool_call_part(call.id, call.name, call.arguments), **(call.details or {})} for call in choice.tool_calls
+        ]
+        parts += [{**medium} for medium in choice.media]
+        finish = {"finish_reason": choice.finish_reason} if choice.finish_reason else {}
+        messages.append({"role": choice.role, "parts": parts, **finish})
     if server_calls:
         messages = messages or [{"role": "assistant", "parts": []}]
         messages[0]["parts"] = [*map(server_call_part, server_calls), *messages[0]["parts"]]
     return messages
-
-
-def _message(choice: Choice) -> Part:
-    parts: list[Part] = [{"type": "reasoning", "content": choice.reasoning}] if choice.reasoning else []
-    parts += [text_part(choice.content)] if choice.content else []
-    parts += refusal_parts(choice.refusal)
-    parts += [
-        {**tool_call_part(call.id, call.name, call.arguments), **(call.details or {})} for call in choice.tool_calls
-    ]
-    parts += [{**medium} for medium in choice.media]
-    finish = {"finish_reason": choice.finish_reason} if choice.finish_reason else {}
-    return {"role": choice.role, "parts": parts, **finish}
 
 
 def text_part(content: object) -> Part:
@@ -48,8 +47,13 @@ def refusal_parts(text: object) -> list[Part]:
 
 def tool_call_part(call_id: object, name: object, arguments: object) -> Part:
     """Return a call that the caller has to run; its arguments as an object when they are the JSON text of one."""
+    if isinstance(arguments, str):
+        # The model may write anything where JSON belongs, also a thousand brackets: that stays the text that it is.
+        with suppress(ValueError, RecursionError):
+            value = json.loads(arguments)
+            arguments = plain(value) if isinstance(value, dict) else arguments
     identity = {"id": call_id} if call_id else {}
-    return {"type": "tool_call", **identity, "name": name, "arguments": _parsed(arguments)}
+    return {"type": "tool_call", **identity, "name": name, "arguments": arguments}
 
 
 def server_call_part(call: ServerCall) -> Part:
@@ -58,14 +62,3 @@ def server_call_part(call: ServerCall) -> Part:
     status = {"status": call.status} if call.status else {}
     members = {"type": call.kind, **status, **plain(call.details or {})}
     return {"type": "server_tool_call", **identity, "name": call.kind, "server_tool_call": members}
-
-
-def _parsed(arguments: object) -> object:
-    if not isinstance(arguments, str):
-        return arguments
-    try:
-        value = json.loads(arguments)
-    except (ValueError, RecursionError):
-        # The model may write anything where JSON belongs, also a thousand brackets.
-        return arguments
-    return plain(value) if isinstance(value, dict) else arguments

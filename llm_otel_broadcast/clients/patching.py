@@ -24,10 +24,6 @@ from llm_otel_broadcast.host.guard import Guard
 _PATCHING = Guard("patching a client library")
 
 
-def _watched(target: Target, original: Any, patchpoint: Patchpoint) -> Any:
-    return watch(original, patchpoint, is_async=target.is_async)
-
-
 @dataclass(frozen=True, slots=True)
 class Target:
     """One method of a client library: where it stands, and who reads its calls.
@@ -41,7 +37,7 @@ class Target:
             returns a coroutine, as decorators make them, cannot tell.
         encloses: the method may go through another target, in some version of the library, which is not to be counted too.
         is_inherited: the class need not have the method itself.
-        replace: makes what takes the place of the method.
+        replace: makes what takes the place of the method; None: `watch` does.
     """
 
     module: str
@@ -51,7 +47,7 @@ class Target:
     is_async: bool | None = None
     encloses: bool = False
     is_inherited: bool = False
-    replace: Callable[[Target, Any, Patchpoint], Any] = _watched
+    replace: Callable[[Target, Any, Patchpoint], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +150,12 @@ class Patcher:
             twin = next(
                 (patch for patch in self._applied.values() if patch.owner is owner and patch.original is original), None
             )
-            replacement = twin.replacement if twin else target.replace(target, original, patchpoint)
+            if twin is not None:
+                replacement = twin.replacement
+            elif target.replace is not None:
+                replacement = target.replace(target, original, patchpoint)
+            else:
+                replacement = watch(original, patchpoint, is_async=target.is_async)
             setattr(owner, target.method, replacement)
             self._applied[target] = _Patch(owner, None if own is None else original, original, replacement, patchpoint)
 

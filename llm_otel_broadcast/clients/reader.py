@@ -169,21 +169,19 @@ def describe(error: BaseException) -> Failure:
     # not by `getattr`: asking for an attribute runs code, which in other libraries' errors may warn
     members = members_of(error)
     status, code, request_id = members.get("status_code"), members.get("code"), members.get("request_id")
+    message = or_else(lambda: str(error), "")
+    # Of an event of a stream whose `error` is a mere text, the client raises an error that leaves that text out.
+    body = members.get("body")
+    stated = error_text_of(body) if isinstance(body, str | list) else ""
+    if stated and stated not in message:
+        message = f"{message}: {stated}"
     return Failure(
         type=type(error).__qualname__,
-        message=_message_of(error, members)[:MAX_ERROR_TEXT],
+        message=message[:MAX_ERROR_TEXT],
         status_code=status if isinstance(status, int) else None,
         code=code if isinstance(code, str) else None,
         request_id=request_id if isinstance(request_id, str) else None,
     )
-
-
-def _message_of(error: BaseException, members: Members) -> str:
-    """Return an error's text. Of an event of a stream whose `error` is a mere text, the client raises one that leaves it out."""
-    message = or_else(lambda: str(error), "")
-    body = members.get("body")
-    stated = error_text_of(body) if isinstance(body, str | list) else ""
-    return f"{message}: {stated}" if stated and stated not in message else message
 
 
 def error_text_of(error: Any) -> str:

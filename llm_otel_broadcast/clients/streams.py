@@ -18,7 +18,7 @@ import wrapt
 from llm_otel_broadcast.clients.close_hook import hook_close
 from llm_otel_broadcast.clients.gateways import note_refusal
 from llm_otel_broadcast.clients.reader import Fold
-from llm_otel_broadcast.clients.tracebacks import unseen
+from llm_otel_broadcast.clients.tracebacks import drop_own_frames
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation
@@ -63,7 +63,7 @@ class StreamWatch:
         self._call = call
         self._record = call.record
         self._fold: Fold | None = None
-        self.read_chunk: Callable[[Any], bool] = _ignore_chunk
+        self.read_chunk: Callable[[Any], bool] = lambda _chunk: False
         """Reads a chunk into the record. True: the chunk is to be hidden from the caller."""
         with _OPENING:
             self._fold = call.reader.fold(call.record)
@@ -130,10 +130,6 @@ def end_open_streams() -> None:
         watch.abandon()
 
 
-def _ignore_chunk(_chunk: object) -> bool:
-    return False
-
-
 def _timed(read_chunk: Callable[[Any], bool], record: Generation) -> Callable[[Any], bool]:
     """Return `read_chunk`, noting the time of each chunk as well.
 
@@ -190,7 +186,7 @@ class WatchedIterator(_StreamIterator):
         # Not `Exception`: an interrupt or a cancellation ends the stream as well.
         except BaseException as error:
             watch.end_by(error)
-            unseen(error)
+            drop_own_frames(error)
             raise
         finally:
             watch.is_reading = False
@@ -218,7 +214,7 @@ class WatchedAsyncIterator(_StreamIterator):
                 chunk = await self._read_next()
         except BaseException as error:
             watch.end_by(error)
-            unseen(error)
+            drop_own_frames(error)
             raise
         finally:
             watch.is_reading = False

@@ -14,7 +14,7 @@ from typing import Any
 
 from llm_otel_broadcast.clients.call import Call, Patchpoint
 from llm_otel_broadcast.clients.generators import is_generator, watch_generator
-from llm_otel_broadcast.clients.tracebacks import passed_over, unseen
+from llm_otel_broadcast.clients.tracebacks import drop_own_frames, hide_frame
 
 
 def watch(original: Any, patchpoint: Patchpoint, *, is_async: bool | None) -> Callable[..., Any]:
@@ -45,11 +45,11 @@ def callable_of(original: Any) -> Callable[..., Any]:
 
 def taking_place(original: Any, replacement: Callable[..., Any]) -> Callable[..., Any]:
     """Have a function of ours look like the one that it replaces: name, signature, documentation."""
-    watched: Callable[..., Any] = passed_over(functools.wraps(original)(replacement))
+    watched: Callable[..., Any] = hide_frame(functools.wraps(original)(replacement))
     return watched
 
 
-@passed_over
+@hide_frame
 def _call_bound(original: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Call what is no function the way attribute access would have it: another's wrapper is bound, a mock is not."""
     bind = getattr(type(original), "__get__", None)
@@ -71,7 +71,7 @@ def _watch_call(method: Callable[..., Any], patchpoint: Patchpoint) -> Callable[
         except BaseException as error:
             if call is not None:
                 call.failed(error)
-            unseen(error)
+            drop_own_frames(error)
             raise
 
     return create
@@ -89,7 +89,7 @@ def _watch_coroutine(method: Callable[..., Any], patchpoint: Patchpoint) -> Call
         except BaseException as error:
             if call is not None:
                 call.failed(error)
-            unseen(error)
+            drop_own_frames(error)
             raise
 
     return create
@@ -105,14 +105,14 @@ def _watch_later(method: Callable[..., Any], patchpoint: Patchpoint, original: A
             return call.returned(await unstarted.take())
         except BaseException as error:
             call.failed(error)
-            unseen(error)
+            drop_own_frames(error)
             raise
 
     def resume(call: Call, result: Any) -> Any:
         return follow(call, _Unstarted(result)) if hasattr(result, "__await__") else None
 
     # the coroutine bears the name of the client's: asyncio shows it where a task is printed
-    passed_over(functools.wraps(original, assigned=("__name__", "__qualname__"), updated=())(follow))
+    hide_frame(functools.wraps(original, assigned=("__name__", "__qualname__"), updated=())(follow))
     return _watch_deferred(method, patchpoint, resume)
 
 
@@ -146,7 +146,7 @@ def _watch_deferred(
             if call is not None:
                 call.enter()
                 call.failed(error)
-            unseen(error)
+            drop_own_frames(error)
             raise
         if call is None:
             return result

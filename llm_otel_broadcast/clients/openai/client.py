@@ -93,22 +93,17 @@ def _read(client: Any, url: Any) -> Server:
     names = "".join(kind.__name__ for kind in type(client).__mro__)
     # what the client is says more than its host, which may be a proxy's; openai 3 has `OpenAI(provider=bedrock(...))`
     names += str(getattr(getattr(client, "_provider_runtime", None), "name", "")).title()
-    provider = next((provider for part, provider in _BY_CLIENT if part in names), None) or _provider_of(host)
+    provider = next((provider for part, provider in _BY_CLIENT if part in names), None)
+    if provider is None:
+        provider = next((provider for domain, provider in _BY_DOMAIN if _is_below(host, domain)), host)
+        # these two have one host a region
+        if host.endswith("-aiplatform.googleapis.com"):
+            provider = "gcp.vertex_ai"
+        elif _BEDROCK.fullmatch(host):
+            provider = "aws.bedrock"
     # a host that nobody knows speaks OpenAI's API, and may be a proxy of theirs
     vendor = _VENDOR if provider == host or provider in _VENDOR_PROVIDERS else "gen_ai"
     return Server(provider, host, port, is_openrouter=_is_below(host, "openrouter.ai"), vendor=vendor)
-
-
-def _provider_of(host: str) -> str:
-    # one host a region
-    if host.endswith("-aiplatform.googleapis.com"):
-        return "gcp.vertex_ai"
-    if _BEDROCK.fullmatch(host):
-        return "aws.bedrock"
-    for domain, provider in _BY_DOMAIN:
-        if _is_below(host, domain):
-            return provider
-    return host
 
 
 def _is_below(host: str, domain: str) -> bool:
@@ -150,7 +145,11 @@ def covering(client: Any) -> Callable[[Any], bool] | None:
     owner = client
     if not hasattr(client, "base_url"):
         owner = getattr(client, "_client", None)
-        resource_module = _scope_of(type(client).__module__)
+        resource_module = type(client).__module__
+        # of a resource that has others below it (`...chat.chat`) its package
+        package, _, name = resource_module.rpartition(".")
+        if package.endswith(f".{name}"):
+            resource_module = f"{package}."
     transport = getattr(owner, "_client", None)
     if owner is None or transport is None or not hasattr(owner, "base_url"):
         return None
@@ -166,9 +165,3 @@ def covering(client: Any) -> Callable[[Any], bool] | None:
         return type(called) is kind and getattr(called, "_client", called) is shared()
 
     return covers
-
-
-def _scope_of(module: str) -> str:
-    """Return the package of a resource that has others below it (`...chat.chat`), else the module itself."""
-    package, _, name = module.rpartition(".")
-    return f"{package}." if package.endswith(f".{name}") else module

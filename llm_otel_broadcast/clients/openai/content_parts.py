@@ -6,7 +6,7 @@ from typing import Final
 
 from llm_otel_broadcast.clients.answer_texts import Allowance, TextPieces
 from llm_otel_broadcast.clients.openai.responses.items import shallow
-from llm_otel_broadcast.clients.reader import Members, all_members_of, json_text, members_of, text_of, text_within
+from llm_otel_broadcast.clients.reader import all_members_of, json_text, members_of, text_of, text_within
 from llm_otel_broadcast.record.media import Part, link
 
 _REASONING: Final = frozenset({"reasoning", "reasoning_content", "reasoning_text", "summary_text", "thinking"})
@@ -49,7 +49,9 @@ class MessageTexts:
         members = all_members_of(part)
         kind = members.get("type")
         if not isinstance(kind, str):
-            self._add_untyped(part, members)
+            # A text, a part that does not say what it is, or a value: that as JSON, never as Python writes it.
+            text = part if isinstance(part, str) else text_of(members.get("text")) or json_text(members or part)
+            self._append(self.content, text)
         elif kind in _REASONING:
             self._append(self.reasoning, text_within(members))
         elif kind == "refusal":
@@ -64,11 +66,6 @@ class MessageTexts:
             self.other_parts += [link(url, "image")] if url else []
         elif kind not in _UNREADABLE and len(self.other_parts) < _MAX_OTHER_PARTS:
             self.other_parts.append({str(name): shallow(value) for name, value in members.items() if value is not None})
-
-    def _add_untyped(self, part: object, members: Members) -> None:
-        """Add a text, a part that does not say what it is, or a value: that as JSON, never as Python writes it."""
-        text = part if isinstance(part, str) else text_of(members.get("text")) or json_text(members or part)
-        self._append(self.content, text)
 
     def _append(self, text: TextPieces, piece: str | None) -> None:
         if piece:

@@ -9,8 +9,9 @@ from llm_otel_broadcast.clients import extra_body
 from llm_otel_broadcast.clients.library import ClientLibrary
 from llm_otel_broadcast.clients.openai import client as openai_client
 from llm_otel_broadcast.clients.openai.stream_usage import request_usage
-from llm_otel_broadcast.clients.reader import ask_for
+from llm_otel_broadcast.clients.reader import NOTHING, ask_for
 from llm_otel_broadcast.clients.request_fields import RequestFields
+from llm_otel_broadcast.clients.tracebacks import variables_of
 from llm_otel_broadcast.host.forks import importing
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.generation import Generation
@@ -77,13 +78,8 @@ class OpenAILibrary(ClientLibrary):
         carried = ask_for(error, "completion")
         if carried is not None:
             return carried
-        traceback = error.__traceback__
-        while traceback is not None:
-            if traceback.tb_frame.f_code.co_name == "parser":
-                variables = traceback.tb_frame.f_locals
-                return next((variables[name] for name in _PARSED_NAMES if variables.get(name) is not None), None)
-            traceback = traceback.tb_next
-        return None
+        variables = variables_of(error, "parser") or NOTHING
+        return next((variables[name] for name in _PARSED_NAMES if variables.get(name) is not None), None)
 
 
 LIBRARY: Final = OpenAILibrary()

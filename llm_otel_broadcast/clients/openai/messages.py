@@ -38,6 +38,8 @@ _LINKS: Final = {"image_url": "image", "video_url": "video", "audio_url": "audio
 _TEXTS: Final = frozenset({"text", "input_text", "output_text", "summary_text", "reasoning_text"})
 _THINKING: Final = frozenset({"reasoning", "reasoning.summary", "reasoning.text", "thinking"})
 """Parts of a message that are reasoning: Mistral's and Anthropic's, and OpenRouter's `reasoning_details`."""
+_UNREADABLE: Final = ("redacted_thinking", "reasoning.encrypted")
+"""Reasoning that only the provider can read."""
 _TEXT_MEMBERS: Final = ("text", "thinking", "reasoning", "content", "summary")
 _NOT_DETAILS: Final = STATED_ELSEWHERE | {"call_id"}
 _NOT_ARGUMENTS: Final = _NOT_DETAILS | CALL_CONTEXT
@@ -60,7 +62,18 @@ def content_of(record: Generation) -> Content:
 
 def input_messages(messages: Sequence[object]) -> list[Part]:
     """Return the request's messages: role, parts and, if given, name. An item of the responses API is a message of its own."""
-    neutral = (_item_or_message(message) for message in _plain_each(messages))
+    neutral: list[Part | None] = []
+    for value in _plain_each(messages):
+        item_type = value.get("type") if isinstance(value, Mapping) else "message"
+        # The responses API takes messages without a type, and a reference to an item by its id alone.
+        if (
+            item_type == "message"
+            or ("role" in value and "content" in value)
+            or (item_type is None and "id" not in value)
+        ):
+            neutral.append(_message(value))
+        else:
+            neutral.append(_item(str(item_type or "item_reference"), value))
     return [message for message in neutral if message is not None]
 
 
@@ -80,18 +93,6 @@ def _plain_each(values: Sequence[object]) -> list[Any]:
         budget_left = max(0, budget_left - (allowance - budget.nodes))
     plain_values.reverse()
     return plain_values
-
-
-def _item_or_message(value: Any) -> Part | None:
-    if not isinstance(value, Mapping):
-        return _message(value)
-    item_type = value.get("type")
-    # The responses API takes messages without a type, and a reference to an item by its id alone.
-    if "role" in value and "content" in value:
-        return _message(value)
-    if item_type == "message" or (item_type is None and "id" not in value):
-        return _message(value)
-    return _item(str(item_type or "item_reference"), value)
 
 
 def _item(item_type: str, item: Mapping[str, Any]) -> Part | None:
@@ -156,15 +157,27 @@ def _message(message: Any) -> Part:
         return {"role": "user", "parts": [text_part(message)]}
     role = message.get("role") or "user"
     content = message.get("content")
-    parts = _reasoning(message)
+    # The reasoning that is sent back, once: gateways give the same text under several names.
+    texts = (_text_within(message.get(name)) for name in _REASONING)
+    text = next(filter(None, texts), "") or "".join(map(_text_within, _listed(message.get("reasoning_details"))))
+    parts: list[Part] = [{"type": "reasoning", "content": text}] if text else []
     if role in ("tool", "function"):
         parts.append({"type": "tool_call_response", "id": message.get("tool_call_id"), "response": _flat(content)})
     else:
         parts += _parts(content)
-        parts += _audio_parts(message.get("audio"))
+        # An earlier answer in audio, sent back whole or named by its id.
+        audio = _mapping(message.get("audio"))
+        parts += [text_part(audio["transcript"])] if audio.get("transcript") else []
+        if isinstance(audio.get("data"), str):
+            parts.append(media.blob("audio", None, media.base64_size(audio["data"]), id=audio.get("id")))
+        elif audio.get("id"):
+            parts.append({"type": "file", "modality": "audio", "file_id": audio["id"]})
         parts += [_part(image) for image in _mappings(message.get("images"))]
         parts += refusal_parts(message.get("refusal"))
-        parts += [_call(call) for call in _mappings(message.get("tool_calls"))]
+        for call in _mappings(message.get("tool_calls")):
+            function = _mapping(call.get("function") or call.get("custom") or call)
+            arguments = function.get("arguments", function.get("input"))
+            parts.append(tool_call_part(call.get("id"), function.get("name"), arguments))
         # The functions API, which tools have replaced.
         function_call = message.get("function_call")
         if isinstance(function_call, Mapping):
@@ -173,18 +186,11 @@ def _message(message: Any) -> Part:
     return {"role": role, "parts": parts, **name}
 
 
-def _reasoning(message: Mapping[str, Any]) -> list[Part]:
-    """Return the reasoning that is sent back, once: gateways give the same text under several names."""
-    texts = (_text_within(message.get(name)) for name in _REASONING)
-    text = next(filter(None, texts), "") or "".join(map(_text_within, _listed(message.get("reasoning_details"))))
-    return [{"type": "reasoning", "content": text}] if text else []
-
-
 def _parts(content: Any) -> list[Part]:
     if content is None or content == "":
         return []
     if isinstance(content, list):
-        return [_part(part) for part in content if not _is_unreadable(part)]
+        return [_part(part) for part in content if _mapping(part).get("type") not in _UNREADABLE]
     return [_part(content)]
 
 
@@ -203,7 +209,10 @@ def _part(part: Any) -> Part:
     if part_type in _LINKS:
         return media.link(_url_of(part.get(part_type)), _LINKS[part_type])
     if part_type in ("input_image", "computer_screenshot"):
-        return _input_image(part)
+        url = part.get("image_url")
+        # What was uploaded before is named by its id.
+        uploaded: Part = {"type": "file", "modality": "image", "file_id": part.get("file_id")}
+        return media.link(_url_of(url), "image") if url else uploaded
     if part_type == "input_audio":
         audio = _mapping(part.get("input_audio"))
         size = media.base64_size(str(audio.get("data") or ""))
@@ -211,10 +220,6 @@ def _part(part: Any) -> Part:
     if part_type in ("file", "input_file"):
         return _file(_mapping(part.get("file")) or part)
     return {**_described(part), "type": part_type or "unknown"}
-
-
-def _is_unreadable(part: object) -> bool:
-    return isinstance(part, Mapping) and part.get("type") in ("redacted_thinking", "reasoning.encrypted")
 
 
 def _text_within(value: object) -> str:
@@ -226,13 +231,6 @@ def _text_within(value: object) -> str:
     if not isinstance(value, Mapping) or value.get("type") == "reasoning.encrypted":
         return ""
     return next((text for name in _TEXT_MEMBERS if (text := _text_within(value.get(name)))), "")
-
-
-def _input_image(part: Mapping[str, Any]) -> Part:
-    url = part.get("image_url")
-    if url:
-        return media.link(_url_of(url), "image")
-    return {"type": "file", "modality": "image", "file_id": part.get("file_id")}
 
 
 def _url_of(link: object) -> str:
@@ -266,29 +264,12 @@ def _described(value: Any) -> Any:
     return {key: _described(item) for key, item in value.items()}
 
 
-def _audio_parts(audio: object) -> list[Part]:
-    """Return an earlier answer in audio, named by its id or sent back whole."""
-    members = _mapping(audio)
-    data, transcript, audio_id = members.get("data"), members.get("transcript"), members.get("id")
-    parts = [text_part(transcript)] if transcript else []
-    if isinstance(data, str):
-        parts.append(media.blob("audio", None, media.base64_size(data), id=audio_id))
-    elif audio_id:
-        parts.append({"type": "file", "modality": "audio", "file_id": audio_id})
-    return parts
-
-
 def _flat(content: Any) -> Any:
     """Return a tool's answer as text where it is text parts only."""
     parts = _parts(content) if isinstance(content, list) else None
     if parts and all(part["type"] == "text" for part in parts):
         return "".join(part["content"] or "" for part in parts)
     return content if parts is None else parts
-
-
-def _call(call: Mapping[str, Any]) -> Part:
-    function = _mapping(call.get("function") or call.get("custom") or call)
-    return tool_call_part(call.get("id"), function.get("name"), function.get("arguments", function.get("input")))
 
 
 def _tool(tool: Any) -> Part:

@@ -14,11 +14,11 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from llm_otel_broadcast.clients.call import Patchpoint, is_under_way
-from llm_otel_broadcast.clients.openai.targets import ROUTES, Route
+from llm_otel_broadcast.clients.openai.targets import ROUTES
 from llm_otel_broadcast.clients.patching import Target
 from llm_otel_broadcast.clients.reader import NOTHING, Reader
 from llm_otel_broadcast.clients.request_fields import MEMBERS
-from llm_otel_broadcast.clients.tracebacks import unseen
+from llm_otel_broadcast.clients.tracebacks import drop_own_frames
 from llm_otel_broadcast.clients.wrappers import callable_of, taking_place, watch
 from llm_otel_broadcast.host.guard import Guard
 
@@ -30,7 +30,11 @@ _REQUEST: Final = "_llm_otel_broadcast_request"
 def _watch_request(target: Target, original: Any, patchpoint: Patchpoint) -> Callable[..., Any]:
     """Return the function that takes the place of `request`."""
     # of several with one endpoint the first counts
-    methods = {route.endpoint: _method_for(route, target, patchpoint) for route in reversed(ROUTES)}
+    methods: dict[str, _Method] = {}
+    for route in reversed(ROUTES):
+        reading = Patchpoint(patchpoint.library, route.reader, patchpoint.switch)
+        create = watch(_create, reading, is_async=target.is_async)
+        methods[route.endpoint] = _Method(attrgetter(route.resource), route.reader, create)
     method = callable_of(original)
 
     def call_of(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any]:
@@ -48,7 +52,7 @@ def _watch_request(target: Target, original: Any, patchpoint: Patchpoint) -> Cal
                 return method(client, *args, **kwargs)
             return call_of(client, args, kwargs)()
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
 
     async def request_async(client: Any, *args: Any, **kwargs: Any) -> Any:
@@ -57,7 +61,7 @@ def _watch_request(target: Target, original: Any, patchpoint: Patchpoint) -> Cal
                 return await method(client, *args, **kwargs)
             return await call_of(client, args, kwargs)()
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
 
     return taking_place(original, request_async if target.is_async else request)
@@ -69,11 +73,6 @@ class _Method(NamedTuple):
     resource_of: Callable[[Any], Any]
     reader: Reader
     create: Any
-
-
-def _method_for(route: Route, target: Target, patchpoint: Patchpoint) -> _Method:
-    reading = Patchpoint(patchpoint.library, route.reader, patchpoint.switch)
-    return _Method(attrgetter(route.resource), route.reader, watch(_create, reading, is_async=target.is_async))
 
 
 def _watched_call(
@@ -121,7 +120,7 @@ def _create(_resource: Any, /, **arguments: Any) -> Any:
         args, kwargs = raw.prepared(arguments)
         return raw.request(*args, **kwargs)
     except BaseException as error:
-        unseen(error)
+        drop_own_frames(error)
         raise
 
 
@@ -146,52 +145,40 @@ class _RawRequest:
     def arguments(self) -> dict[Any, Any]:
         """Return the arguments as the method that is made for the endpoint has them."""
         extra = {"extra_body": self._extra, "extra_headers": _mapping_of(self._options, "headers") or None}
+        files: dict[str, Any] = {}
+        uploads = getattr(self._options, "files", None) or ()
+        for name, file in uploads.items() if isinstance(uploads, Mapping) else uploads:
+            # the client spells the files of a list as `image[]`
+            argument = str(name).partition("[")[0]
+            files[argument] = [*files[argument], file] if argument in files else [file]
         return {
             **_mapping_of(self._options, "params"),
             **self._body,
-            **_files_of(getattr(self._options, "files", None)),
+            **files,
             **{name: value for name, value in extra.items() if value is not None},
         }
 
     def prepared(self, arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what to request with: as it was given, but for changes that were made to its arguments."""
-        options = self._changed_options(arguments)
-        if options is self._options:
-            return self._args, self._kwargs
-        if len(self._args) > 1:
-            return (self._args[0], options, *self._args[2:]), self._kwargs
-        return self._args, {**self._kwargs, "options": options}
-
-    def _changed_options(self, arguments: Mapping[str, Any]) -> Any:
         body, extra = self._body, arguments.get("extra_body")
         if "stream_options" in arguments and arguments["stream_options"] is not body.get("stream_options"):
             body = {**body, "stream_options": arguments["stream_options"]}
         if extra is self._extra and body is self._body:
-            return self._options
+            return self._args, self._kwargs
         # the options are the caller's own, who may use them again
-        changed = copy.copy(self._options)
+        options = copy.copy(self._options)
         if extra is not self._extra:
             body = {name: value for name, value in body.items() if name not in MEMBERS}
-            changed.extra_json = extra
-        changed.json_data = body
-        return changed
+            options.extra_json = extra
+        options.json_data = body
+        if len(self._args) > 1:
+            return (self._args[0], options, *self._args[2:]), self._kwargs
+        return self._args, {**self._kwargs, "options": options}
 
 
 def _mapping_of(options: Any, name: str) -> Mapping[Any, Any]:
     value = getattr(options, name, None)
     return value if isinstance(value, Mapping) else NOTHING
-
-
-def _files_of(uploads: Any) -> dict[str, Any]:
-    """Return the uploads of a multipart request by the names of the arguments that they come from."""
-    if not uploads:
-        return {}
-    files: dict[str, Any] = {}
-    for name, file in uploads.items() if isinstance(uploads, Mapping) else uploads:
-        # the client spells the files of a list as `image[]`
-        argument = str(name).partition("[")[0]
-        files[argument] = [*files[argument], file] if argument in files else [file]
-    return files
 
 
 TARGETS: Final = tuple(

@@ -22,42 +22,28 @@ def name_requested_output(parameters: dict[str, object]) -> None:
         return
     modalities = parameters.pop("modalities", None)
     response_format = parameters.pop("response_format", None)
-    output_type = _type_of_modalities(modalities) or _type_of_format(response_format)
+    output_type = schema_name = None
+    # The class passed to `parse` is the schema that the answer has to follow.
+    if isinstance(response_format, type):
+        output_type, schema_name = "json", response_format.__name__
+    elif isinstance(response_format, Mapping):
+        output_type = _FORMAT_TYPES.get(text_of(response_format.get("type")) or "")
+        schema = response_format.get("json_schema", response_format)
+        schema_name = text_of(schema.get("name")) if isinstance(schema, Mapping) else None
+    # Speech and images win over the format, which is of text alone.
+    if isinstance(modalities, list | tuple):
+        other_types = (other for name, other in _MODALITY_TYPES.items() if name in modalities)
+        output_type = next(other_types, output_type)
     if output_type is not None:
         parameters["output_type"] = output_type
-    schema_name = _schema_name(response_format)
     if schema_name is not None:
         parameters["output_schema_name"] = schema_name
-    if "tool_choice" in parameters:
-        parameters["tool_choice"] = _tool_choice(parameters["tool_choice"])
-
-
-def _type_of_modalities(modalities: object) -> str | None:
-    if not isinstance(modalities, list | tuple):
-        return None
-    return next((output_type for name, output_type in _MODALITY_TYPES.items() if name in modalities), None)
-
-
-def _type_of_format(response_format: object) -> str | None:
-    if isinstance(response_format, type):
-        return "json"
-    format_type = response_format.get("type") if isinstance(response_format, Mapping) else None
-    return _FORMAT_TYPES.get(text_of(format_type) or "")
-
-
-def _schema_name(response_format: object) -> str | None:
-    """Return the name of the schema that the answer has to follow: a given one, or that of the class passed to `parse`."""
-    if isinstance(response_format, type):
-        return response_format.__name__
-    schema = response_format.get("json_schema", response_format) if isinstance(response_format, Mapping) else None
-    return text_of(schema.get("name")) if isinstance(schema, Mapping) else None
-
-
-def _tool_choice(choice: object) -> str | None:
-    """Return `auto`, `none`, `required`, or the name of the tool that the model has to call."""
-    if not isinstance(choice, Mapping):
-        return text_of(choice)
-    choice_type = text_of(choice.get("type"))
-    inner = choice.get(choice_type)
-    name = choice.get("name") or (inner.get("name") if isinstance(inner, Mapping) else None)
-    return text_of(name) or choice_type
+    # `auto`, `none`, `required`, or the name of the tool that the model has to call
+    choice = parameters.get("tool_choice")
+    if isinstance(choice, Mapping):
+        choice_type = text_of(choice.get("type"))
+        inner = choice.get(choice_type)
+        name = choice.get("name") or (inner.get("name") if isinstance(inner, Mapping) else None)
+        parameters["tool_choice"] = text_of(name) or choice_type
+    elif "tool_choice" in parameters:
+        parameters["tool_choice"] = text_of(choice)

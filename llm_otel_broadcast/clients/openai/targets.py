@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from llm_otel_broadcast.clients.call import Patchpoint
@@ -66,8 +65,7 @@ class _Row(NamedTuple):
 
     def targets(self) -> Iterator[Target]:
         for owner, is_async in ((self.owner, False), (f"Async{self.owner}", True)):
-            target = Target(self.module, owner, self.method, self.reader, is_async, self.encloses)
-            yield target if self.replace is None else replace(target, replace=self.replace)
+            yield Target(self.module, owner, self.method, self.reader, is_async, self.encloses, replace=self.replace)
 
     def resource(self) -> str:
         """Return where the client has it: `beta.responses` for `openai.resources.beta.responses.responses`."""
@@ -75,29 +73,13 @@ class _Row(NamedTuple):
         return ".".join(names[:-1] if names[-2:-1] == names[-1:] else names)
 
 
-def _connect(_target: Target, original: Any, _patchpoint: Patchpoint) -> Any:
-    return watch_connect(original)
-
-
-def _open(target: Target, original: Any, patchpoint: Patchpoint) -> Any:
-    return watch_opening(original, patchpoint, is_async=bool(target.is_async))
-
-
-def _queue(_target: Target, original: Any, _patchpoint: Patchpoint) -> Any:
-    return watch_queued_send(original)
-
-
-def _lane(target: Target, original: Any, _patchpoint: Patchpoint) -> Any:
-    return watch_lane_send(original, is_async=bool(target.is_async))
-
-
 def _sockets(module: str, owner: str, reader: Reader) -> tuple[_Row, ...]:
     """Return the rows of an API with web sockets: `connect` makes a manager, which opens the connection in either way."""
     manager = f"{owner}ConnectionManager"
     enters = ("__enter__", "__aenter__", "enter")
-    opened = (_Row(module, manager, name, reader, replace=_open) for name in enters)
-    queued = _Row(module, manager, "send", reader, replace=_queue)
-    return (_Row(module, owner, "connect", reader, replace=_connect), queued, *opened)
+    opened = (_Row(module, manager, name, reader, replace=watch_opening) for name in enters)
+    queued = _Row(module, manager, "send", reader, replace=watch_queued_send)
+    return (_Row(module, owner, "connect", reader, replace=watch_connect), queued, *opened)
 
 
 _CHAT: Final = ChatReader()
@@ -168,7 +150,7 @@ _ROWS: Final = (
     *_sockets("openai.resources.responses.responses", "Responses", _RESPONSES),
     *_sockets("openai.resources.beta.responses.responses", "Responses", _RESPONSES),
     # a lane's `send` goes past the `send` of the connection that it shares with others
-    _Row("openai.lib.responses_websocket", "ResponsesWebSocketLane", "send", _RESPONSES, replace=_lane),
+    _Row("openai.lib.responses_websocket", "ResponsesWebSocketLane", "send", _RESPONSES, replace=watch_lane_send),
     *_sockets("openai.resources.realtime.realtime", "Realtime", _REALTIME),
     *_sockets("openai.resources.beta.realtime.realtime", "Realtime", _REALTIME),
 )

@@ -20,16 +20,18 @@ def note_tools(record: Generation, kwargs: dict[str, Any], *, content: bool) -> 
     tools = kwargs.get(name)
     if isinstance(tools, list | tuple):
         record.tool_count = len(tools)
-        record.tool_names = [text for tool in tools[:_MAX_TOOL_NAMES] if (text := _name_of(tool))]
+        record.tool_names = []
+        for tool in tools[:_MAX_TOOL_NAMES]:
+            members = members_of(tool)
+            # Some servers take tools without a type: those with a `function` are functions, others are what their only
+            # member names (`{"google_search": {}}`).
+            kind = text_of(members.get("type"))
+            kind = kind or ("function" if "function" in members else text_of(next(iter(members), None)))
+            # Chat completions have the name one level down, the responses API beside `type`; built-in tools are one.
+            tool_name = text_of(members.get("name"))
+            tool_name = tool_name or text_of(members_of(members.get(kind or "")).get("name")) or kind
+            if tool_name:
+                record.tool_names.append(tool_name)
     if content:
         record.tools, size = keep_argument(kwargs, name)
         record.size += size
-
-
-def _name_of(tool: object) -> str | None:
-    """Return a tool's name: chat completions have it one level down, the responses API beside `type`, built-in tools are one."""
-    members = members_of(tool)
-    # Some servers take tools without a type: those with a `function` are functions, others are what their only member
-    # names (`{"google_search": {}}`).
-    kind = text_of(members.get("type")) or ("function" if "function" in members else text_of(next(iter(members), None)))
-    return text_of(members.get("name")) or text_of(members_of(members.get(kind or "")).get("name")) or kind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.answer_texts import Allowance
@@ -125,14 +126,7 @@ def _read_usage(record: Generation, members: Members) -> None:
     read_tail(record, members)
     note(record, answer_language=text_of(members.get("language")))
     duration = members.get("duration")
-    if record.usage is None and duration is not None:
-        seconds = _seconds(duration)
-        record.usage = Usage(seconds=seconds) if seconds is not None else None
-
-
-def _seconds(duration: object) -> float | None:
-    """Return a length that is a number, or the text of one as older clients have it."""
-    try:
-        return float(duration) if isinstance(duration, int | float | str) else None
-    except ValueError:
-        return None
+    if record.usage is None and isinstance(duration, int | float | str):
+        # A number, or the text of one as older clients have it; any other text is no length.
+        with suppress(ValueError):
+            record.usage = Usage(seconds=float(duration))

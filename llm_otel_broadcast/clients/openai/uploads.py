@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
@@ -22,7 +23,18 @@ def note_uploads(record: Generation, *uploads: object, modality: str) -> list[Pa
         modality: `audio` or `image`.
     """
     files = [file for upload in uploads for file in (upload if isinstance(upload, list) else (upload,))]
-    parts = [_describe(file, modality) for file in files if is_set(file)]
+    parts: list[Part] = []
+    for file in filter(is_set, files):
+        name = mime_type = None
+        data = file
+        if isinstance(file, tuple):
+            name, data, mime_type = (*file[:3], None, None)[:3]
+        if not isinstance(name, str):
+            # An object with `__fspath__` or `name` may be the program's own: its errors are no business of the call.
+            name = or_else(partial(_name_of, data), None)
+        # Only bytes say their size without a seek, which would move the caller's position in an open file.
+        size = len(data) if isinstance(data, bytes | bytearray) else None
+        parts.append(blob(modality, mime_type if isinstance(mime_type, str) else None, size, filename=name))
     names = [part["filename"] for part in parts if "filename" in part]
     sizes = [part["bytes"] for part in parts if "bytes" in part]
     note(
@@ -40,18 +52,6 @@ def note_prompt(record: Generation, kwargs: dict[str, Any], files: list[Part], *
     if content and (prompt or files):
         record.messages = [{"role": "user", "content": [*([prompt] if prompt else []), *files]}]
         record.size += len(prompt or "")
-
-
-def _describe(file: object, modality: str) -> Part:
-    name = mime_type = None
-    if isinstance(file, tuple):
-        name, file, mime_type = (*file[:3], None, None)[:3]
-    if not isinstance(name, str):
-        # An object with `__fspath__` or `name` may be the program's own: its errors are no business of the call.
-        name = or_else(lambda: _name_of(file), None)
-    # Only bytes say their size without a seek, which would move the caller's position in an open file.
-    size = len(file) if isinstance(file, bytes | bytearray) else None
-    return blob(modality, mime_type if isinstance(mime_type, str) else None, size, filename=name)
 
 
 def _name_of(file: object) -> str | None:

@@ -253,7 +253,11 @@ def _read_extras(usage: Usage, extras: Members) -> None:
     if extras.get("type") == "duration":
         usage.seconds = _number(extras.get("seconds"))
     for key in _SERVER_TOOLS.intersection(extras):
-        _read_server_tools(usage, extras[key])
+        for tool, stated in list(all_members_of(extras[key]).items())[:_MAX_SERVER_TOOLS]:
+            count = _number(stated)
+            # The name becomes a part of an attribute key: nothing but an identifier may get there.
+            if count is not None and count < _MAX_COUNT and _NAME.fullmatch(tool):
+                usage.server_tools = {**(usage.server_tools or {}), tool: math.floor(count + 0.5)}
 
 
 def _read_cost(usage: Usage, extras: Members) -> None:
@@ -275,14 +279,6 @@ def _read_cost(usage: Usage, extras: Members) -> None:
         amount = _number(value)
         if amount is not None and key in _COST_PARTS:
             setattr(usage, _COST_PARTS[key], amount)
-
-
-def _read_server_tools(usage: Usage, details: object) -> None:
-    for key, value in list(all_members_of(details).items())[:_MAX_SERVER_TOOLS]:
-        count = _number(value)
-        # The name becomes a part of an attribute key: nothing but an identifier may get there.
-        if count is not None and count < _MAX_COUNT and _NAME.fullmatch(key):
-            usage.server_tools = {**(usage.server_tools or {}), key: math.floor(count + 0.5)}
 
 
 def _number(value: Any) -> float | None:

@@ -33,7 +33,10 @@ def waits_for_caller(item: Mapping[str, Any]) -> bool:
         return True
     if kind == "shell_call":
         environment = item.get("environment")
-        return environment is None or _type_of(environment) == "local"
+        # A mapping in a raw body, an object of the client otherwise; this file imports no reader for it.
+        if isinstance(environment, Mapping):
+            return bool(environment.get("type") == "local")
+        return environment is None or getattr(environment, "type", None) == "local"
     return kind == "tool_search_call" and item.get("execution") == "client"
 
 
@@ -51,8 +54,3 @@ def tool_of(kind: str) -> str:
 def is_output(kind: object) -> bool:
     """Return whether items of this type are what a tool returned."""
     return isinstance(kind, str) and kind.endswith("_output")
-
-
-def _type_of(environment: object) -> Any:
-    # A mapping in a raw body, an object of the client otherwise; this file imports no reader for it.
-    return environment.get("type") if isinstance(environment, Mapping) else getattr(environment, "type", None)

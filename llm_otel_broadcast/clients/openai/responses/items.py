@@ -91,7 +91,11 @@ class Output:
         elif is_server_call(kind):
             self.server_calls.append(server_call(item, content=self.wants_content))
             if self.wants_content and kind == "image_generation_call":
-                self._add_image(all_members_of(item))
+                image = all_members_of(item)
+                data, image_format = image.get("result"), text_of(image.get("output_format"))
+                mime_type = f"image/{image_format}" if image_format else None
+                if isinstance(data, str) and data:
+                    self.media.append(blob("image", mime_type, base64_size(data)))
         else:
             self.add_other(item)
 
@@ -137,12 +141,6 @@ class Output:
                 text = text_within(part)
                 if text:
                     self.reasoning += (_BETWEEN_PARTS, text) if self.reasoning else (text,)
-
-    def _add_image(self, item: Members) -> None:
-        data = item.get("result")
-        if isinstance(data, str) and data:
-            kind = text_of(item.get("output_format"))
-            self.media.append(blob("image", f"image/{kind}" if kind else None, base64_size(data)))
 
     def begin_reasoning_part(self) -> None:
         """Begin another part of the reasoning, which comes in pieces."""

@@ -70,7 +70,11 @@ class ResponsesReader(Reader):
             # A prompt kept at the provider. What its variables are filled with is content, and not kept.
             if name:
                 note(record, prompt_name=name, prompt_version=id_of(prompt.get("version")))
-        if _is_compacted(kwargs.get("input")):
+        # A summary that the provider made of earlier turns. Most items are dicts of the caller's: no call for those.
+        items = kwargs.get("input")
+        if isinstance(items, list | tuple) and any(
+            (item if type(item) is dict else members_of(item)).get("type") == "compaction" for item in items
+        ):
             note(record, is_compacted=True)
         if content:
             record.wants_content = True
@@ -132,14 +136,6 @@ class FetchReader(ResponsesReader):
         record.usage = None
         if status == "failed":
             record.failure = None
-
-
-def _is_compacted(items: object) -> bool:
-    """Return whether the input holds a summary that the provider made of earlier turns."""
-    if not isinstance(items, list | tuple):
-        return False
-    # Most items are dicts of the caller's: no call for those.
-    return any((item if type(item) is dict else members_of(item)).get("type") == "compaction" for item in items)
 
 
 def _parameters(kwargs: dict[str, Any]) -> dict[str, object]:

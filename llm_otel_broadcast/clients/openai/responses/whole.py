@@ -53,7 +53,11 @@ def read_whole(record: Generation, response: Members) -> Output:
     # A good response has `error: null`; some servers send an error with status 200 and no status of their own.
     note_error(record, response)
     if record.failure is None and response.get("status") == "failed":
-        record.failure = _unstated_failure(response)
+        # Realtime has the error one level down.
+        error = members_of(members_of(response.get("status_details")).get("error"))
+        failure = failure_of(error)
+        unstated = "the response failed; the provider does not say why"
+        record.failure = Failure(failure.code or "failed", failure.message or unstated, code=failure.code)
     return output
 
 
@@ -98,14 +102,6 @@ def _finish_reason(response: Members, output: Output) -> str | None:
     if status == "failed":
         return "error"
     return "cancelled" if status == "cancelled" else None
-
-
-def _unstated_failure(response: Members) -> Failure:
-    """Return why a response failed where its `error` does not say it: realtime has it one level down."""
-    error = members_of(members_of(response.get("status_details")).get("error"))
-    code = text_of(error.get("code")) or text_of(error.get("type"))
-    message = text_of(error.get("message")) or "the response failed; the provider does not say why"
-    return Failure(code or "failed", message, code=code)
 
 
 def error_of(event: object) -> Members:

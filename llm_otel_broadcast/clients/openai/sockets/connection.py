@@ -17,8 +17,9 @@ from weakref import WeakKeyDictionary
 from llm_otel_broadcast.clients.call import Patchpoint
 from llm_otel_broadcast.clients.openai.sockets.realtime import RealtimeReader, RealtimeSession
 from llm_otel_broadcast.clients.openai.sockets.turns import Turns
+from llm_otel_broadcast.clients.patching import Target
 from llm_otel_broadcast.clients.reader import all_members_of, text_of
-from llm_otel_broadcast.clients.tracebacks import unseen
+from llm_otel_broadcast.clients.tracebacks import drop_own_frames
 from llm_otel_broadcast.clients.wrappers import callable_of, taking_place
 from llm_otel_broadcast.host.guard import Guard
 
@@ -46,7 +47,7 @@ _unopened: WeakKeyDictionary[object, _UnopenedConnection] = WeakKeyDictionary()
 _watched: WeakKeyDictionary[object, _WatchedConnection] = WeakKeyDictionary()
 
 
-def watch_connect(original: object) -> _Method:
+def watch_connect(_target: Target, original: object, _patchpoint: Patchpoint) -> _Method:
     """Return the function that takes the place of `connect`, which makes what opens the connection later."""
     method = callable_of(original)
 
@@ -54,7 +55,7 @@ def watch_connect(original: object) -> _Method:
         try:
             manager = method(*args, **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         # `connect` only makes a manager: its arguments are needed when the connection opens, here or in another task.
         with _CONNECTING:
@@ -64,7 +65,7 @@ def watch_connect(original: object) -> _Method:
     return taking_place(original, connect)
 
 
-def watch_queued_send(original: object) -> _Method:
+def watch_queued_send(_target: Target, original: object, _patchpoint: Patchpoint) -> _Method:
     """Return the function that takes the place of a manager's `send`, which keeps an event until the connection opens."""
     method = callable_of(original)
 
@@ -72,7 +73,7 @@ def watch_queued_send(original: object) -> _Method:
         try:
             result = method(*args, **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         with _SENDING:
             unopened = _unopened.get(args[0])
@@ -84,7 +85,7 @@ def watch_queued_send(original: object) -> _Method:
     return taking_place(original, send)
 
 
-def watch_lane_send(original: object, *, is_async: bool) -> _Method:
+def watch_lane_send(target: Target, original: object, _patchpoint: Patchpoint) -> _Method:
     """Return the function that takes the place of a lane's `send`, which goes past the `send` of its connection."""
     method = callable_of(original)
 
@@ -92,17 +93,17 @@ def watch_lane_send(original: object, *, is_async: bool) -> _Method:
         try:
             return _lane_send(method, args[0])(*args[1:], **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
 
     async def send_async(*args: object, **kwargs: object) -> object:
         try:
             return await _lane_send(method, args[0])(*args[1:], **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
 
-    return taking_place(original, send_async if is_async else send)
+    return taking_place(original, send_async if target.is_async else send)
 
 
 def _lane_send(method: _Method, lane: object) -> _Method:
@@ -117,7 +118,7 @@ def _lane_send(method: _Method, lane: object) -> _Method:
     return send
 
 
-def watch_opening(original: object, patchpoint: Patchpoint, *, is_async: bool) -> _Method:
+def watch_opening(target: Target, original: object, patchpoint: Patchpoint) -> _Method:
     """Return the function that takes the place of what opens a connection: `__enter__`, `__aenter__` and `enter`."""
     method = callable_of(original)
 
@@ -125,7 +126,7 @@ def watch_opening(original: object, patchpoint: Patchpoint, *, is_async: bool) -
         try:
             connection = method(*args, **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         with _OPENING:
             _watch_connection(connection, args[0], patchpoint)
@@ -135,13 +136,13 @@ def watch_opening(original: object, patchpoint: Patchpoint, *, is_async: bool) -
         try:
             connection = await method(*args, **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         with _OPENING:
             _watch_connection(connection, args[0], patchpoint)
         return connection
 
-    return taking_place(original, enter_async if is_async else enter)
+    return taking_place(original, enter_async if target.is_async else enter)
 
 
 def _watch_connection(connection: object, manager: object, patchpoint: Patchpoint) -> None:
@@ -151,7 +152,12 @@ def _watch_connection(connection: object, manager: object, patchpoint: Patchpoin
     if unopened is None or patchpoint.switch.find(unopened.resource) is None:
         return
     arguments = unopened.arguments
-    session = RealtimeSession(_model_in(arguments)) if isinstance(patchpoint.reader, RealtimeReader) else None
+    session = None
+    if isinstance(patchpoint.reader, RealtimeReader):
+        # The URL's model wins: `extra_query` overrides the argument, as in the client.
+        query = arguments.get("extra_query")
+        model = query.get("model") if isinstance(query, Mapping) else None
+        session = RealtimeSession(text_of(model) or text_of(arguments.get("model")))
     # One of its own: the method's is switched off when somebody covers the patch, and the connection stays open.
     lasting = Patchpoint(patchpoint.library, patchpoint.reader, patchpoint.switch)
     # Not held by the connection's methods' closures alone: lanes find it by the connection.
@@ -164,13 +170,6 @@ def _watch_connection(connection: object, manager: object, patchpoint: Patchpoin
         method = getattr(connection, name, None)
         if method is not None:
             setattr(connection, name, watch(method, watched))
-
-
-def _model_in(arguments: Mapping[str, Any]) -> str | None:
-    # The URL's model wins: `extra_query` overrides the argument, as in the client.
-    query = arguments.get("extra_query")
-    model = query.get("model") if isinstance(query, Mapping) else None
-    return text_of(model) or text_of(arguments.get("model"))
 
 
 class _WatchedConnection:
@@ -189,7 +188,7 @@ class _WatchedConnection:
             # A timeout of the program's own, or a cancelled `recv`, leaves the connection and its turns as they are.
             if "ConnectionClosed" in names:
                 self.turns.close(None if "ConnectionClosedOK" in names else error)
-        unseen(error)
+        drop_own_frames(error)
 
     def close(self) -> None:
         with _CLOSING:
@@ -209,7 +208,7 @@ def _watch_parsing(parse_event: _Method, connection: _WatchedConnection) -> _Met
         try:
             event = parse_event(*args, **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         read_received(event)
         return event
@@ -258,7 +257,7 @@ def _watch_send(send: _Method, connection: _WatchedConnection, stream_id: str | 
     def fail(turn: object, error: BaseException) -> None:
         with _SENDING:
             connection.turns.fail_sending(turn, error)
-        unseen(error)
+        drop_own_frames(error)
 
     @wraps(send)
     def watched(*args: object, **kwargs: object) -> object:
@@ -287,7 +286,7 @@ def _watch_close(close: _Method, connection: _WatchedConnection) -> _Method:
         try:
             return close(*args, **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         # Also when closing fails: nobody can read from the connection any more.
         finally:
@@ -298,7 +297,7 @@ def _watch_close(close: _Method, connection: _WatchedConnection) -> _Method:
         try:
             return await close(*args, **kwargs)
         except BaseException as error:
-            unseen(error)
+            drop_own_frames(error)
             raise
         finally:
             connection.close()

@@ -97,16 +97,11 @@ def _without_audio(item: object) -> dict[str, Any]:
     members = dict(all_members_of(item))
     parts = members.get("content")
     if isinstance(parts, list | tuple):
-        members["content"] = [_part_without_audio(dict(all_members_of(part))) for part in parts]
+        members["content"] = copies = [dict(all_members_of(part)) for part in parts]
+        for position, part in enumerate(copies):
+            if "audio" in part or "transcript" in part:
+                # The words where they are known, else how much audio there was.
+                transcript, audio = text_of(part.get("transcript")), part.get("audio")
+                size = base64_size(audio) if isinstance(audio, str) and not transcript else 0
+                copies[position] = {"type": "text", "text": transcript} if transcript else blob("audio", None, size)
     return members
-
-
-def _part_without_audio(part: dict[str, Any]) -> dict[str, Any]:
-    if "audio" not in part and "transcript" not in part:
-        return part
-    # The words where they are known, else how much audio there was.
-    transcript = text_of(part.get("transcript"))
-    if transcript:
-        return {"type": "text", "text": transcript}
-    audio = part.get("audio")
-    return blob("audio", None, base64_size(audio) if isinstance(audio, str) else 0)

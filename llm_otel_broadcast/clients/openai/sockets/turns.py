@@ -111,7 +111,14 @@ class Turns:
         elif self._session is not None:
             items = self._session.note_received(kind, members, content=self._wants_content())
             if items:
-                self._add_input(self._session, items)
+                # The transcript of speech is made beside the answer, and often comes after the answer has begun: the
+                # response under way answers it, else it is kept for the next.
+                turn = self._by_lane.get(None)
+                record = None if turn is None else turn.call.record
+                if record is None or not record.wants_content:
+                    self._session.add_input(items)
+                else:
+                    record.messages = [*(record.messages or ()), *items]
 
     def close(self, error: BaseException | None = None) -> None:
         """End every turn, because the connection has ended."""
@@ -159,7 +166,11 @@ class Turns:
         else:
             self._requested.remove(turn)
             turn.suspect = None
-            self._read_request_again(turn)
+            # With the settings that the server has stated since: `session.created` comes after the first request.
+            if self._session is not None and self._session.settings is not turn.settings:
+                record = turn.call.record
+                arguments = {**self._session.settings, **turn.arguments}
+                self._patchpoint.reader.read_request(record, arguments, content=record.wants_content)
         if turn is None:
             return None
         self._has_lanes = self._has_lanes or lane is not None
@@ -174,14 +185,6 @@ class Turns:
             if other is not None and other not in self._by_response_id.values():
                 other.watch.abandon()
         return turn
-
-    def _read_request_again(self, turn: _Turn) -> None:
-        """Read the request with the settings that the server has stated since: `session.created` comes after the first one."""
-        if self._session is None or self._session.settings is turn.settings:
-            return
-        record = turn.call.record
-        arguments = {**self._session.settings, **turn.arguments}
-        self._patchpoint.reader.read_request(record, arguments, content=record.wants_content)
 
     def _turn_of(self, members: Members, event: object) -> _Turn | None:
         response_id = members.get("response_id") or members_of(members.get("response")).get("id")
@@ -207,7 +210,12 @@ class Turns:
     def _read_error(self, members: Members, event: object) -> None:
         error = error_of(event)
         if self._session is None:
-            turn = self._turn_in_error(members, event)
+            lane = self._lane_of(members, event)
+            under_way = self._by_lane.get(lane)
+            refused = next((turn for turn in tuple(self._requested) if turn.lane == lane), None)
+            # Events of a response are numbered, the refusal of a request is not.
+            is_numbered = members.get("sequence_number") is not None
+            turn = (under_way or refused) if is_numbered else (refused or under_way)
         else:
             # A realtime session has many errors: only one that names the event of a request is about a response.
             event_id = error.get("event_id")
@@ -222,26 +230,6 @@ class Turns:
                 self._requested.remove(turn)
             turn.watch.read_chunk(event)
             self._end(turn)
-
-    def _turn_in_error(self, members: Members, event: object) -> _Turn | None:
-        """Return the turn that an error is about: with a number it is part of a response's events, else it refuses a request."""
-        lane = self._lane_of(members, event)
-        under_way = self._by_lane.get(lane)
-        refused = next((turn for turn in tuple(self._requested) if turn.lane == lane), None)
-        # Events of a response are numbered, the refusal of a request is not.
-        if members.get("sequence_number") is not None:
-            return under_way or refused
-        return refused or under_way
-
-    def _add_input(self, session: RealtimeSession, items: list[object]) -> None:
-        """Add what the user said to the response under way, which answers it, else keep it for the next."""
-        # The transcript of speech is made beside the answer, and often comes after the answer has begun.
-        turn = self._by_lane.get(None)
-        record = None if turn is None else turn.call.record
-        if record is None or not record.wants_content:
-            session.add_input(items)
-        else:
-            record.messages = [*(record.messages or ()), *items]
 
     def _wants_content(self) -> bool:
         observer = self._patchpoint.switch.find(self._resource)
