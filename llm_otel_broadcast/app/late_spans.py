@@ -13,8 +13,8 @@ from weakref import WeakSet
 
 from opentelemetry.trace import Span
 
+from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.guard import Guard
-from llm_otel_broadcast.host.process import begin_anew_in_child
 from llm_otel_broadcast.record.generation import Generation
 
 _ENDING: Final = Guard("ending the app's own span")

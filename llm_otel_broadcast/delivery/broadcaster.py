@@ -9,7 +9,7 @@ from typing import Final
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.ledger import DestinationStatus
 from llm_otel_broadcast.delivery.recorder import Recorder
-from llm_otel_broadcast.delivery.seams import Finished, Record
+from llm_otel_broadcast.delivery.seams import FinishedForeignSpan, Record
 from llm_otel_broadcast.delivery.worker import Worker
 from llm_otel_broadcast.host.logs import drain
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
@@ -58,7 +58,7 @@ class Broadcaster:
         if not self.stopped and (enclosing_span.generations or not enclosing_span.needs_generations):
             self._distribute(enclosing_span)
 
-    def put_span(self, span: Finished) -> None:
+    def put_span(self, span: FinishedForeignSpan) -> None:
         """Hand over a span of somebody else's."""
         self._distribute(span)
 

@@ -18,8 +18,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Final
 
-from llm_otel_broadcast.host.forks import importing
 from llm_otel_broadcast.host.guard import errors, or_else
+from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.host.logs import log
 
 _PACKAGE: Final = "genai_prices"

@@ -9,8 +9,8 @@ from llm_otel_broadcast.delivery.queue import RecordQueue
 from llm_otel_broadcast.delivery.seams import Item, RecordReader, Unreadable
 from llm_otel_broadcast.delivery.watch import RenderingWatch
 from llm_otel_broadcast.delivery.worker import BatchProcessor, Worker
-from llm_otel_broadcast.host.forks import importing
 from llm_otel_broadcast.host.guard import or_else
+from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.record.generation import Generation
 
 

@@ -10,10 +10,10 @@ from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.span_data import SpanData
 from llm_otel_broadcast.record.trace_fields import Fields
-from llm_otel_broadcast.wire.exchange import Answer, Body, Content
+from llm_otel_broadcast.wire.exchange import Answer, Body, Payload
 
 
-class Finished(Protocol):
+class FinishedForeignSpan(Protocol):
     """A span of somebody else's that goes the same way as a generation."""
 
     @property
@@ -25,23 +25,23 @@ class Finished(Protocol):
     def settle(self) -> None: ...
 
 
-Record: TypeAlias = Generation | EnclosingSpan | Finished
+Record: TypeAlias = Generation | EnclosingSpan | FinishedForeignSpan
 """A generation, a span that a context of the program's opened and has ended, or a span of another instrumentation's."""
 
 
 # One protocol for HTTP and for exporter objects. Encoding stands apart from posting so that what cannot be sent now can be
 # kept in the form in which it would go out, by a process that ends or on disk.
-class Transport(Protocol[Content]):
+class Transport(Protocol[Payload]):
     """Sends spans to one destination in two steps, so that a body can be kept, and posted later. Used by one thread only."""
 
-    def encode(self, spans: Sequence[SpanData], *, divisible: bool = False) -> Body[Content]:
+    def encode(self, spans: Sequence[SpanData], *, divisible: bool = False) -> Body[Payload]:
         """Return spans as one request.
 
         Raises:
             OversizedError: they are `divisible`, and more than one request may have.
         """
 
-    def post(self, body: Body[Content]) -> Answer:
+    def post(self, body: Body[Payload]) -> Answer:
         """Send one request and return what became of it."""
 
     def flush(self) -> bool:
@@ -96,12 +96,12 @@ class Withdrawn(NamedTuple):
     """An enclosing span that is not sent by itself: what is below it brings it along later, or was dropped and counted."""
 
 
-def every(_enclosing_span: EnclosingSpan) -> bool:
+def choose_all(_enclosing_span: EnclosingSpan) -> bool:
     """Choose every enclosing span."""
     return True
 
 
-def never_smaller(_record: Record, _spans: list[SpanData]) -> list[SpanData] | None:
+def cannot_shrink(_record: Record, _spans: list[SpanData]) -> list[SpanData] | None:
     """Leave every record as it is."""
     return None
 
@@ -125,12 +125,12 @@ class LaneParts:
     render: Callable[[Any], list[SpanData] | LeftOut]
     enclosing_span: Callable[[EnclosingSpan, Fields], SpanData | None]
     delay: RetryPolicy
-    chooses: Callable[[EnclosingSpan], bool] = every
-    shrink: Callable[[Any, list[SpanData]], list[SpanData] | None] = never_smaller
+    chooses: Callable[[EnclosingSpan], bool] = choose_all
+    shrink: Callable[[Any, list[SpanData]], list[SpanData] | None] = cannot_shrink
     withheld: Callable[[], int] = int
 
 
-def nothing() -> None:
+def do_nothing() -> None:
     """Do nothing."""
 
 
@@ -145,5 +145,5 @@ class RecordReader:
     """
 
     read: Callable[[Generation], None]
-    finish: Callable[[], None] = nothing
-    close: Callable[[], None] = nothing
+    finish: Callable[[], None] = do_nothing
+    close: Callable[[], None] = do_nothing

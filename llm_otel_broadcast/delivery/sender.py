@@ -15,8 +15,8 @@ from llm_otel_broadcast.delivery.queue import RecordQueue
 from llm_otel_broadcast.delivery.seams import AnyBody, AnyTransport, Item, LaneParts, LeftOut, Unreadable, Withdrawn
 from llm_otel_broadcast.delivery.sent_spans import SentSpans, key_of
 from llm_otel_broadcast.delivery.watch import RenderingWatch, Unsent
-from llm_otel_broadcast.host.forks import importing
 from llm_otel_broadcast.host.guard import Guard, or_else
+from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.span_data import SpanData
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.green_threads import Exclusion
-from llm_otel_broadcast.host.process import begin_anew_in_child
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.usage import Cost
 

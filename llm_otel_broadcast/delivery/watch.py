@@ -26,7 +26,7 @@ class ReplacedError(Exception):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rendering:
+class RecordInHand:
     """What a thread is at; compared by identity.
 
     Attributes:
@@ -45,7 +45,7 @@ class RenderingWatch:
 
     def __init__(self, queue: RecordQueue) -> None:
         self._queue = queue
-        self.current: Rendering | None = None
+        self.current: RecordInHand | None = None
 
     def render_each(self, batch: list[Item], render: Callable[[Item], Unsent | None]) -> list[Item]:
         """Render a batch record by record; return those that are to be sent. The others are accounted for.
@@ -60,7 +60,7 @@ class RenderingWatch:
         rendered = []
         for item in batch:
             # A new object each time: whoever finds another one here knows that this thread has been replaced.
-            rendering = self.current = Rendering(item, batch, time.monotonic())
+            rendering = self.current = RecordInHand(item, batch, time.monotonic())
             unsent = render(item)
             with self._queue.locked():
                 # The record has been accounted for, or put back, by the thread that replaced this one.
@@ -76,14 +76,14 @@ class RenderingWatch:
         self._queue.books.log_drops()
         return rendered
 
-    def blocked(self, *, ends: bool) -> Rendering | None:
+    def blocked(self, *, ends: bool) -> RecordInHand | None:
         """Return what the thread is at if that takes too long; `ends`: the process is about to end."""
         rendering = self.current
         if rendering is None or time.monotonic() - rendering.since <= (_LAST_TIMEOUT_S if ends else _TIMEOUT_S):
             return None
         return rendering
 
-    def leave(self, rendering: Rendering, thread: int) -> None:
+    def leave(self, rendering: RecordInHand, thread: int) -> None:
         """Leave the thread to what it waits for, and put back what it had in hand. Under the queue's lock."""
         self.current = None
         # Without the object that blocks, the record can be rendered after all.

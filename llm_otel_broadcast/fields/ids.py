@@ -7,7 +7,7 @@ import re
 from hashlib import sha256
 from typing import Final
 
-from llm_otel_broadcast.host.process import begin_anew_in_child
+from llm_otel_broadcast.host.forks import begin_anew_in_child
 
 # our own generator, so that a host's random.seed() cannot make ids repeat; and no child of a fork repeats its parent's
 _random = random.Random()  # noqa: S311

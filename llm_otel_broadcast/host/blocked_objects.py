@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.logs import is_own_thread
-from llm_otel_broadcast.host.process import begin_anew_in_child
 
 # How long a thread waits for another one to finish reading an object, which usually takes microseconds.
 _WAIT_S: Final = 0.5

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.green_threads import Exclusion
-from llm_otel_broadcast.host.process import begin_anew_in_child
 
 # One for all: several lanes may meet the same record, and doing its work twice would fold an answer twice. The work takes
 # milliseconds, on threads that have nothing else to do.

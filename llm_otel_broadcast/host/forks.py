@@ -1,47 +1,59 @@
-"""The lock that keeps forks and the imports of our threads apart.
+"""The forks of this process: the only hook that we register with Python, and the steps of all process-wide state around a fork.
 
-A child that was forked while another thread imported a module waits for ever once it imports that module itself: the lock of
-the module is held by a thread that does not exist there. So our threads import under `importing`, and a fork waits for that.
+A child has the memory of its parent, but only the thread that forked: locks may be held, queues filled and books kept by
+threads that are not there. Whatever keeps such state for the whole process registers here how it begins anew.
 """
 
 from __future__ import annotations
 
-import threading
-from types import TracebackType
-from typing import Final
+# OpenTelemetry's SDK imports this late, and it registers a lock with forks. Were it imported by a thread of ours while a fork
+# waits for that thread, Python would release the lock after the fork without having taken it before, and say so on stderr.
+import concurrent.futures.thread  # noqa: F401
+import os
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import Final, TypeAlias
 
-from llm_otel_broadcast.host.process import around_fork
+Step: TypeAlias = Callable[[], object]
 
-_WAIT_FOR_IMPORTS_S: Final = 5.0
-
-
-class _Importing:
-    """A re-entrant lock that a fork takes too. Each child has a new one."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._forking = threading.local()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.release()
-
-    def before_fork(self) -> None:
-        """Take the lock in the thread that forks."""
-        # Not for ever: a module that is being imported may itself wait for something that the forking thread holds.
-        self._forking.holds = self._lock.acquire(timeout=_WAIT_FOR_IMPORTS_S)
-
-    def in_parent(self) -> None:
-        if self._forking.holds:
-            self._lock.release()
-
-    def in_child(self) -> None:
-        self._lock = threading.RLock()
+_before_fork: Final[list[Step]] = []
+_in_parent: Final[list[Step]] = []
+_in_child: Final[list[Step]] = []
 
 
-importing: Final = _Importing()
-around_fork(before_fork=importing.before_fork, in_parent=importing.in_parent, in_child=importing.in_child)
+def around_fork(*, before_fork: Step, in_parent: Step, in_child: Step) -> None:
+    """Register steps before and after a fork, as `os.register_at_fork` does.
+
+    Args:
+        before_fork: runs in the thread that forks; the step that was registered last runs first.
+        in_parent: undoes `before_fork` in the parent.
+        in_child: undoes `before_fork` in the child.
+    """
+    _before_fork.append(before_fork)
+    _in_parent.append(in_parent)
+    _in_child.append(in_child)
+
+
+def begin_anew_in_child(step: Step) -> None:
+    """Register a step that resets process-wide state in a child.
+
+    Steps run in the order in which they were registered, which is that of the imports: a lock is free before its users run.
+    """
+    _in_child.append(step)
+
+
+def _run(steps: Iterable[Step]) -> None:
+    """Run the steps, the last one first."""
+    # With separate hooks Python would run the others after one that fails, and report its error: so does the stack.
+    with ExitStack() as stack:
+        for step in steps:
+            stack.callback(step)
+
+
+# Windows has no forks.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: _run(_before_fork),
+        after_in_parent=lambda: _run(reversed(_in_parent)),
+        after_in_child=lambda: _run(reversed(_in_child)),
+    )

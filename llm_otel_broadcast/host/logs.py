@@ -15,8 +15,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, TypeAlias
 
+from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.green_threads import flavor, rest
-from llm_otel_broadcast.host.process import begin_anew_in_child
 
 _PRODUCT: Final = "llm-otel-broadcast"
 logger: Final = logging.getLogger("llm_otel_broadcast")

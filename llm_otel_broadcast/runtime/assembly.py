@@ -85,7 +85,7 @@ def assemble(
                 destination.batch_delay,
                 share,
                 _parts_maker(destination, options, app_spans, keeps, announcer),
-                _book_of(destination, previous),
+                _sent_spans_of_replaced_lane(destination, previous),
                 closes=destination.exporter is not None,
             )
             for destination in lanes
@@ -145,7 +145,7 @@ def _unchanged_lanes(options: Options, previous: Run) -> dict[str, Lane]:
     }
 
 
-def _book_of(destination: Destination, previous: Run | None) -> SentSpans | None:
+def _sent_spans_of_replaced_lane(destination: Destination, previous: Run | None) -> SentSpans | None:
     """Return what the replaced lane has noted of the same address: a root that is there is not sent once more."""
     replaced, lane = _lanes_by_name(previous).get(destination.name, (None, None)) if previous else (None, None)
     return (

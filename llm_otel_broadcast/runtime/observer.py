@@ -153,15 +153,6 @@ class CallObserver:
             if overlap.processors:
                 overlap.claim(record, current)
 
-    def _hang(self, record: Generation, current: trace.Span) -> None:
-        span = current.get_span_context()
-        around = (span.trace_id, span.span_id) if span.is_valid and self.joins else None
-        scope = current_scope()
-        if scope is None or not record.in_scope or not scope.enclosing_spans:
-            assign_ids(record, around)
-            return
-        assign_ids(record, around, scope.enclosing_spans, scope.anchor(around))
-
     def opened(self, record: Generation) -> otel_context.Context | None:
         """Place the record and return the context that is current during the call (DESIGN, section 2.2)."""
         if not record.span_id:

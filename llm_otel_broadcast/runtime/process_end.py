@@ -20,9 +20,9 @@ from types import FrameType, ModuleType
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.streams import end_open_streams, open_streams
+from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.host.logs import drain, free_handlers, is_own_thread
-from llm_otel_broadcast.host.process import begin_anew_in_child
 from llm_otel_broadcast.runtime.runs import registry
 
 _DELIVERING: Final = Guard("delivering at the end of the process")

@@ -14,11 +14,11 @@ from contextlib import suppress
 from queue import Empty
 from typing import TYPE_CHECKING, Final
 
-from llm_otel_broadcast.host.forks import importing
+from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.green_threads import Mailbox, flavor, mailbox
 from llm_otel_broadcast.host.guard import Guard
+from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.host.logs import logger, own
-from llm_otel_broadcast.host.process import begin_anew_in_child
 from llm_otel_broadcast.runtime.assembly import assemble
 from llm_otel_broadcast.runtime.runs import Run, registry
 from llm_otel_broadcast.settings.environment import PREFIX, stated_disabled

@@ -13,8 +13,8 @@ from llm_otel_broadcast.clients.streams import open_streams
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.ledger import DestinationStatus
+from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.guard import errors
-from llm_otel_broadcast.host.process import begin_anew_in_child
 from llm_otel_broadcast.runtime.observer import CallObserver
 from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.tracing.scope import sinks

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from llm_otel_broadcast.host.forks import importing
+from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.settings.destination import SHORTHAND, Destination, tighten
 from llm_otel_broadcast.settings.environment import read_variables, variable_of
 from llm_otel_broadcast.settings.errors import ConfigError, FileError
@@ -80,7 +80,7 @@ def resolve_settings(
     # A faulty file does not hide faults of the other sources: the error lists all of them.
     file_settings = None if isinstance(file, ConfigError) else file
     weakest = [file_layer(file_settings)] if file_settings else []
-    settings = merge([*weakest, Layer(read_variables(environ), variable_of), Layer(present_arguments, str)])
+    settings = merge_layers([*weakest, Layer(read_variables(environ), variable_of), Layer(present_arguments, str)])
     file_faults = file.faults if isinstance(file, ConfigError) else ()
     faults = [
         fault
@@ -151,7 +151,7 @@ def file_layer(file: FileSettings) -> Layer:
     return Layer(values, label_of, is_file=True)
 
 
-def merge(layers: Sequence[Layer]) -> dict[str, Setting]:
+def merge_layers(layers: Sequence[Layer]) -> dict[str, Setting]:
     """Merge layers, weakest first.
 
     The fields of a layer's one destination are left out when a stronger layer names another destination, but for the

@@ -11,8 +11,8 @@ from opentelemetry import trace
 
 from llm_otel_broadcast.fields.ids import new_span_id, root_span_id
 from llm_otel_broadcast.fields.merge import TraceObject, as_text, has_ids, merge, over
+from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.guard import Guard, or_else
-from llm_otel_broadcast.host.process import begin_anew_in_child
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.totals import Totals

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from llm_otel_broadcast.host.forks import importing
+from llm_otel_broadcast.host.import_lock import importing
 
 _PAGE_HEAD_BYTES: Final = 4_096
 _PAGES: Final = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<meta", b"<script")

@@ -21,7 +21,7 @@ from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse
 from typing import Final, cast
 from urllib.parse import quote, urlsplit
 
-from llm_otel_broadcast.host.forks import importing
+from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.wire.addresses import connect, resolve
 from llm_otel_broadcast.wire.proxies import PORTS, Proxy, ProxyError, bare_host
 from llm_otel_broadcast.wire.stream import CLOSED, MAX_ANSWER_BYTES, READ_BYTES, SocketLike, Stream, remaining

@@ -20,10 +20,10 @@ from opentelemetry.sdk import version
 from opentelemetry.sdk.environment_variables import OTEL_EXPERIMENTAL_RESOURCE_DETECTORS
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
-from llm_otel_broadcast.host.forks import importing
+from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.guard import or_else
+from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.host.logs import log, own
-from llm_otel_broadcast.host.process import begin_anew_in_child
 
 # For all detectors side by side; well below the default `exit_timeout`, as a short program ends meanwhile.
 TIMEOUT_S: Final = 1.5

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-Content = TypeVar("Content")
+Payload = TypeVar("Payload")
 Encoding: TypeAlias = Literal["json", "protobuf"]
 Kind: TypeAlias = Literal["ok", "retry", "refused", "unsupported_media", "too_large"]
 
 
 @dataclass(frozen=True, slots=True)
-class Body(Generic[Content]):
+class Body(Generic[Payload]):
     """Encoded spans, ready to be posted, and posted again as they are.
 
     Attributes:
@@ -22,7 +22,7 @@ class Body(Generic[Content]):
         compression: of the content.
     """
 
-    content: Content
+    content: Payload
     spans: int
     encoding: Encoding
     compression: Literal["none", "gzip"] = "none"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from llm_otel_broadcast.host.forks import importing
+from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.host.suppression import untraced
 from llm_otel_broadcast.record.span_data import Scope, SpanData
 from llm_otel_broadcast.settings.destination import Destination

@@ -182,7 +182,7 @@ def test_a_fork_that_waits_for_our_imports_has_nothing_to_say(tmp_path, stand_in
         receiver,
         """
 import threading
-from llm_otel_broadcast.host.forks import importing
+from llm_otel_broadcast.host.import_lock import importing
 
 held = threading.Event()
 

@@ -95,7 +95,7 @@ def test_a_slow_one_holds_up_neither_the_call_nor_a_fork(client, instrumented, r
     instrumented(on_generation=look)
     client.chat.completions.create(model="gpt-4o-mini", messages=[])
     assert inside.wait(5)
-    from llm_otel_broadcast.host.forks import importing
+    from llm_otel_broadcast.host.import_lock import importing
 
     with importing:  # what a fork takes too
         go.set()

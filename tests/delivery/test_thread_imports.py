@@ -58,7 +58,7 @@ def is_exporting():  # what an exporter of the program's imports is not ours to 
 sys.meta_path.insert(0, Watch)
 import openai, llm_otel_broadcast
 from llm_otel_broadcast import Destination, trace_context
-from llm_otel_broadcast.host.forks import importing
+from llm_otel_broadcast.host.import_lock import importing
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 base_url, endpoint, secure, authority = sys.argv[1:]
 rules = {"groups": [{"logic": "and", "rules": [{"field": "model", "operator": "regex", "value": "gpt-|embed"}]}]}

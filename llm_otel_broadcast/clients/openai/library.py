@@ -12,7 +12,7 @@ from llm_otel_broadcast.clients.openai.stream_usage import request_usage
 from llm_otel_broadcast.clients.reader import NOTHING, ask_for
 from llm_otel_broadcast.clients.request_fields import RequestFields
 from llm_otel_broadcast.clients.tracebacks import variables_of
-from llm_otel_broadcast.host.forks import importing
+from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.generation import Generation
 

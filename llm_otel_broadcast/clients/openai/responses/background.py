@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from llm_otel_broadcast.host.bounded import BoundedDict
-from llm_otel_broadcast.host.process import begin_anew_in_child
+from llm_otel_broadcast.host.forks import begin_anew_in_child
 
 _MAX_AWAITED_RESPONSES: Final = 10_000
 

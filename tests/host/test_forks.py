@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import llm_otel_broadcast
-from llm_otel_broadcast.host import process
+from llm_otel_broadcast.host import forks
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
 
@@ -31,18 +31,18 @@ def in_child(report):
 def steps(monkeypatch):
     """The steps that ran, in their order; registered for this test alone."""
     for name in ("_before_fork", "_in_parent", "_in_child"):
-        monkeypatch.setattr(process, name, list(getattr(process, name)))
+        monkeypatch.setattr(forks, name, list(getattr(forks, name)))
     return []
 
 
 def test_steps_run_in_the_order_of_registration_and_those_before_a_fork_the_other_way_round(steps):
     for name in ("lock", "user"):
-        process.around_fork(
+        forks.around_fork(
             before_fork=lambda name=name: steps.append(f"before {name}"),
             in_parent=lambda name=name: steps.append(f"{name} in parent"),
             in_child=lambda name=name: steps.append(f"{name} in child"),
         )
-    process.begin_anew_in_child(lambda: steps.append("book in child"))
+    forks.begin_anew_in_child(lambda: steps.append("book in child"))
     child = in_child(lambda: ", ".join(steps))
     assert child == "before user, before lock, lock in child, user in child, book in child"
     assert steps == ["before user", "before lock", "lock in parent", "user in parent"]
@@ -50,9 +50,9 @@ def test_steps_run_in_the_order_of_registration_and_those_before_a_fork_the_othe
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_step_that_fails_does_not_keep_the_others_from_running(steps):
-    process.begin_anew_in_child(lambda: steps.append("first"))
-    process.begin_anew_in_child(lambda: 1 / 0)
-    process.begin_anew_in_child(lambda: steps.append("last"))
+    forks.begin_anew_in_child(lambda: steps.append("first"))
+    forks.begin_anew_in_child(lambda: 1 / 0)
+    forks.begin_anew_in_child(lambda: steps.append("last"))
     assert in_child(lambda: ", ".join(steps)) == "first, last"
 
 
