@@ -59,4 +59,4 @@ def test_a_step_that_fails_does_not_keep_the_others_from_running(steps):
 def test_one_file_alone_registers_with_python():
     package = Path(llm_otel_broadcast.__file__).parent
     registering = [path.name for path in package.rglob("*.py") if "os.register_at_fork(" in path.read_text("utf-8")]
-    assert registering == ["process.py"]
+    assert registering == ["forks.py"]
