@@ -45,10 +45,16 @@ _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
 
 
 def reason_of(error: BaseException) -> str:
-    """Name an error; one of the proxy's is problem as such."""
+    """Name an error; one of the proxy's as such."""
     of_proxy = cause(error, ProxyError)
+    if of_proxy is not None and of_proxy.status is None:
+        why = reason_of(of_proxy.__cause__) if of_proxy.__cause__ is not None else "no connection"
+        return f"the proxy {of_proxy.proxy.label}: {why}"
     if of_proxy is not None:
-        return _of_proxy(of_proxy)
+        wants = (
+            ": it wants a name and password, http://name:password@host" if is_proxy_login(of_proxy.status or 0) else ""
+        )
+        return f"the proxy {of_proxy.proxy.label} answered {of_proxy.status} {of_proxy.reason}".rstrip() + wants
     # These say more than the classes below that they also belong to, and most come wrapped in another error.
     for kind in (UnusableFileError, ssl.SSLError, IncompleteRead, RemoteDisconnected, BadStatusLine, LineTooLong):
         specific = cause(error, kind)
@@ -58,14 +64,6 @@ def reason_of(error: BaseException) -> str:
         if cause(error, general):
             return reason
     return getattr(error, "strerror", None) or type(error).__name__
-
-
-def _of_proxy(error: ProxyError) -> str:
-    if error.status is None:
-        why = reason_of(error.__cause__) if error.__cause__ is not None else "no connection"
-        return f"the proxy {error.proxy.label}: {why}"
-    wants = ": it wants a name and password, http://name:password@host" if is_proxy_login(error.status) else ""
-    return f"the proxy {error.proxy.label} answered {error.status} {error.reason}".rstrip() + wants
 
 
 def is_proxy_login(status: int) -> bool:

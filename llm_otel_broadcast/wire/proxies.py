@@ -111,7 +111,11 @@ def _names(entry: str, scheme: str, host: str, port: int) -> bool:
         return True
     address = _address(host)
     if "/" in entry:
-        return address is not None and _has(entry, address)
+        try:
+            network = ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
+        except ValueError:
+            return False
+        return address is not None and address in network
     name, entry_port = _split_port(entry)
     if entry_port is not None and entry_port != port:
         return False
@@ -142,11 +146,3 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
     # `::ffff:10.0.0.1` is 10.0.0.1.
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _has(entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    try:
-        network = ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
-    except ValueError:
-        return False
-    return address in network

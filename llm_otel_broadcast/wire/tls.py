@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Final, TypeAlias
 
 from llm_otel_broadcast.settings.destination import Destination
@@ -71,15 +70,15 @@ def _signature(destination: Destination) -> _Signature:
     """Return what changes when a file is replaced or written anew. A mounted secret's link points to another file then."""
     authorities = destination.certificate or system_bundle()
     files = (authorities, destination.client_certificate, destination.client_key)
-    return tuple(_state(file) for file in files if file)
-
-
-def _state(file: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(_path(file))  # noqa: PTH116  # `Path.expanduser` raises where there is no home
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
+    states: list[tuple[int, int, int] | None] = []
+    for file in filter(None, files):
+        try:
+            status = os.stat(_path(file))  # noqa: PTH116  # `Path.expanduser` raises where there is no home
+        except OSError:
+            states.append(None)
+        else:
+            states.append((status.st_mtime_ns, status.st_ino, status.st_size))
+    return tuple(states)
 
 
 def tls_context(destination: Destination) -> ssl.SSLContext:
@@ -112,9 +111,12 @@ def default_context() -> ssl.SSLContext:
     if context.cert_store_stats()["x509_ca"] or _is_set_or_filled():
         return context
     # Its authorities are in the keychain, which OpenSSL does not read.
-    if sys.platform == "darwin" and (truststore := _loaded("truststore")) is not None:
-        trusting: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return trusting
+    if sys.platform == "darwin":
+        truststore = sys.modules.get("truststore")
+        # Where the program has imported it, not before it is whole.
+        if truststore is not None and not getattr(getattr(truststore, "__spec__", None), "_initializing", False):
+            trusting: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            return trusting
     bundle = system_bundle()
     if bundle is not None:
         _load(context.load_verify_locations, "certificate", bundle)
@@ -142,13 +144,12 @@ def _is_set_or_filled() -> bool:
         names = os.listdir(paths.capath) if paths.capath is not None else []  # noqa: PTH208  # names only
     except OSError:
         return False
-    return any(map(_is_hash, names))
-
-
-def _is_hash(name: str) -> bool:
-    """Return whether OpenSSL would find an authority under that name, `5ed36f99.0` for instance."""
-    stem, _, number = name.partition(".")
-    return len(stem) == _HASH_LENGTH and number.isdigit() and all(char in "0123456789abcdef" for char in stem.lower())
+    for name in names:
+        # OpenSSL finds an authority under its hash alone, `5ed36f99.0` for instance.
+        stem, _, number = name.lower().partition(".")
+        if len(stem) == _HASH_LENGTH and number.isdigit() and all(char in "0123456789abcdef" for char in stem):
+            return True
+    return False
 
 
 def system_bundle() -> str | None:
@@ -173,31 +174,22 @@ def _bundles() -> Iterator[str]:
         yield str(Path(folder) / "cacert.pem")
 
 
-def _loaded(name: str) -> ModuleType | None:
-    """Return a module that the program has imported, not before it is whole."""
-    module = sys.modules.get(name)
-    return None if getattr(getattr(module, "__spec__", None), "_initializing", False) else module
-
-
 def _load(load: Callable[[str], object], what: str, file: str, key: str = "") -> None:
     try:
         load(_path(file))
     except ssl.SSLError as error:
-        raise UnusableFileError(f'{what} "{file}" cannot be used: {_why(error, file, key)}') from None
+        # Latin-1 reads anything, also a file in binary form.
+        text, secret = (Path(_path(name)).read_text(encoding="latin-1") if name else "" for name in (file, key))
+        why = str(error.reason or "it holds no certificate").lower().replace("_", " ")
+        if "ENCRYPTED" in secret:
+            why = "its key is encrypted: give one without a password"
+        elif error.reason == "KEY_VALUES_MISMATCH":
+            why = "client_key is the key of another certificate"
+        elif "-----BEGIN" not in text:
+            why = "it is not in PEM format (-----BEGIN CERTIFICATE-----)"
+        raise UnusableFileError(f'{what} "{file}" cannot be used: {why}') from None
     except OSError as error:
         raise UnusableFileError(f'{what} "{file}" cannot be read: {error.strerror}') from None
-
-
-def _why(error: ssl.SSLError, file: str, key: str) -> str:
-    # Latin-1 reads anything, also a file in binary form.
-    text, secret = (Path(_path(name)).read_text(encoding="latin-1") if name else "" for name in (file, key))
-    if "ENCRYPTED" in secret:
-        return "its key is encrypted: give one without a password"
-    if error.reason == "KEY_VALUES_MISMATCH":
-        return "client_key is the key of another certificate"
-    if "-----BEGIN" not in text:
-        return "it is not in PEM format (-----BEGIN CERTIFICATE-----)"
-    return str(error.reason or "it holds no certificate").lower().replace("_", " ")
 
 
 def _path(file: str) -> str:
