@@ -44,7 +44,11 @@ class LateSpans:
         # Not before there is something to end: a program without raw responses has no exit handler of ours for them.
         if self not in _instances:
             _instances.add(self)
-            _watch_exit()
+            # Exit handlers run in reverse order: this one comes before that of the app's provider, which was registered
+            # earlier and stops taking spans.
+            if not _watched_exits:
+                _watched_exits.append(True)
+                atexit.register(_at_exit)
         return True
 
     def end(self, record: Generation) -> None:
@@ -81,14 +85,6 @@ class LateSpans:
 
 _instances: WeakSet[LateSpans] = WeakSet()
 _watched_exits: Final[list[bool]] = []
-
-
-def _watch_exit() -> None:
-    """End what waits when the program ends: registered after the app's provider, which stops taking spans after that."""
-    # Exit handlers run in reverse order: this one comes before the app's, which was registered earlier.
-    if not _watched_exits:
-        _watched_exits.append(True)
-        atexit.register(_at_exit)
 
 
 def _at_exit() -> None:
