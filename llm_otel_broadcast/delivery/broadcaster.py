@@ -65,7 +65,14 @@ class Broadcaster:
     def _distribute(self, record: Record) -> None:
         remaining = iter(self.lanes)
         try:
-            self._start_what_does_not_run()
+            # Also where there is no lane: a settings file may name a destination later
+            is_missing = not self._has_begun
+            for lane in self.lanes:
+                if not lane.is_running:
+                    is_missing = True
+            if is_missing:
+                self._start(self.lanes)
+                self._has_begun = True
             # One iterator for both loops: a lane that has the record does not get it twice.
             for lane in remaining:
                 lane.put(record)
@@ -74,25 +81,13 @@ class Broadcaster:
             for lane in remaining:
                 lane.put(record)
             raise
-        if self._late_s is not None:
-            self._deliver_late(self._late_s)
-
-    def _start_what_does_not_run(self) -> None:
-        # Also where there is no lane: a settings file may name a destination later
-        is_missing = not self._has_begun
-        for lane in self.lanes:
-            if not lane.is_running:
-                is_missing = True
-        if is_missing:
-            self._start(self.lanes)
-            self._has_begun = True
-
-    def _deliver_late(self, seconds: float) -> None:
-        """Deliver what an exit handler after ours has recorded: nobody would later."""
-        start = time.monotonic()
-        self.end(start + seconds)
-        self._late_s = max(0.0, seconds - (time.monotonic() - start))
-        drain(time.monotonic() + _LATE_LOG_S)
+        late_s = self._late_s
+        if late_s is not None:
+            # What an exit handler after ours has recorded: nobody would deliver it later.
+            start = time.monotonic()
+            self.end(start + late_s)
+            self._late_s = max(0.0, late_s - (time.monotonic() - start))
+            drain(time.monotonic() + _LATE_LOG_S)
 
     def put(self, record: Generation) -> None:
         """Hand a finished record over. Takes microseconds, waits for nobody. After `stop` it is counted as dropped."""

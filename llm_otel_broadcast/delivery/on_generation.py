@@ -169,32 +169,25 @@ class Announcer:
         if self._process != (os.getpid(), flavor()):
             # A forked child, or gevent has patched since: what waits is sent without what would have been added.
             self._begin_anew()
-        announcement = self._enter(record, cost)
-        if announcement is not None and not announcement.has_ended.wait(self._timeout_s()):
+        # Several destinations come here with the same record: the first begins, the others wait with it.
+        with self._lock:
+            if record.attributes is not None:
+                return
+            announcement = self._under_way.get(id(record))
+            if announcement is None:
+                announcement = self._under_way[id(record)] = _Announcement(record, cost)
+                self._announcements.put(announcement)
+        self._worker.start()
+        # Shorter while an earlier announcement has been blocking for long.
+        busy_since = self._busy_since
+        timeout_s = TIMEOUT_S if busy_since is None else max(0.0, TIMEOUT_S - (time.monotonic() - busy_since))
+        if not announcement.has_ended.wait(timeout_s):
             with self._lock:
                 is_late = record.attributes is None
                 if is_late:
                     record.attributes = {}
             if is_late:
                 self._function.fail(f"it has not returned within {TIMEOUT_S:g} s")
-
-    def _enter(self, record: Generation, cost: Cost | None) -> _Announcement | None:
-        """Return the record's announcement, a new one if no other destination has begun it; None: it has been made."""
-        # Several destinations come here with the same record: the first begins, the others wait with it.
-        with self._lock:
-            if record.attributes is not None:
-                return None
-            announcement = self._under_way.get(id(record))
-            if announcement is None:
-                announcement = self._under_way[id(record)] = _Announcement(record, cost)
-                self._announcements.put(announcement)
-        self._worker.start()
-        return announcement
-
-    def _timeout_s(self) -> float:
-        """Return the seconds to wait: none while an earlier announcement has been blocking for long."""
-        busy_since = self._busy_since
-        return TIMEOUT_S if busy_since is None else max(0.0, TIMEOUT_S - (time.monotonic() - busy_since))
 
     def _work(self) -> None:
         while True:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.host.forks import importing
 from llm_otel_broadcast.host.guard import errors, or_else
@@ -129,17 +129,15 @@ class _Package(Loader):
         promised = {name for name, value in members.items() if isinstance(value, _Promise)}
         for name in promised:
             del members[name]
-        members["__getattr__"] = _on_demand(module, promised, members.get("__getattr__"))
+        otherwise: Callable[[str], object] | None = members.get("__getattr__")
 
+        def member(name: str) -> object:
+            if name in promised:
+                value: object = getattr(importlib.import_module(_UPDATES), name)
+                setattr(module, name, value)
+                return value
+            if otherwise is not None:
+                return otherwise(name)
+            raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}")
 
-def _on_demand(module: ModuleType, promised: set[str], otherwise: Callable[[str], Any] | None) -> Callable[[str], Any]:
-    def member(name: str) -> Any:
-        if name in promised:
-            value = getattr(importlib.import_module(_UPDATES), name)
-            setattr(module, name, value)
-            return value
-        if otherwise is not None:
-            return otherwise(name)
-        raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}")
-
-    return member
+        members["__getattr__"] = member

@@ -61,7 +61,10 @@ def is_self_hosted(record: Generation) -> bool:
     server = record.server
     if server.is_known and server.provider.lower() not in _LOCAL_ENGINES:
         return False
-    if server.provider.lower() in _LOCAL_ENGINES or _is_engine(record):
+    # Some engines say in the answer that they made it; LM Studio gives the model's name as its fingerprint.
+    fingerprint = record.system_fingerprint
+    is_own_name = fingerprint is not None and fingerprint == record.response_model
+    if server.provider.lower() in _LOCAL_ENGINES or is_own_name or _ENGINE_FINGERPRINT.fullmatch(fingerprint or ""):
         return True
     return is_local(server.address) and not _is_handed_on(record)
 
@@ -75,14 +78,6 @@ def is_local(address: str) -> bool:
     except ValueError:
         return bool(host) and (host in _LOCAL_NAMES or host.endswith(_LOCAL_DOMAINS) or "." not in host)
     return not number.is_global
-
-
-def _is_engine(record: Generation) -> bool:
-    """Return whether the answer says itself which program made it. LM Studio gives the model's name as its fingerprint."""
-    fingerprint = record.system_fingerprint
-    return fingerprint is not None and (
-        fingerprint == record.response_model or _ENGINE_FINGERPRINT.fullmatch(fingerprint) is not None
-    )
 
 
 def _is_handed_on(record: Generation) -> bool:
