@@ -192,23 +192,20 @@ class Announcer:
     def _work(self) -> None:
         while True:
             announcement = self._announcements.get()
+            added: dict[str, object] = {}
             # Not where it has waited for so long that every destination has gone on without.
             if announcement.record.attributes is None:
+                generation = FinishedGeneration(announcement.record, announcement.cost)
                 self._busy_since = time.monotonic()
-                self._announce(announcement)
+                with untraced():
+                    has_returned, _ = self._function(generation)
                 self._busy_since = None
+                # The program may have put anything in the attributes' place.
+                is_usable = has_returned and isinstance(generation.attributes, dict)
+                added = dict(generation.attributes) if is_usable else {}
             with self._lock:
+                # Not where the destinations have gone on without: a span would differ from one to the next.
+                if announcement.record.attributes is None:
+                    announcement.record.attributes = added
                 self._under_way.pop(id(announcement.record), None)
             announcement.has_ended.set()
-
-    def _announce(self, announcement: _Announcement) -> None:
-        generation = FinishedGeneration(announcement.record, announcement.cost)
-        with untraced():
-            has_returned, _ = self._function(generation)
-        # The program may have put anything in the attributes' place.
-        is_usable = has_returned and isinstance(generation.attributes, dict)
-        added = dict(generation.attributes) if is_usable else {}
-        # Not where the destinations have gone on without: a span would differ from one to the next.
-        with self._lock:
-            if announcement.record.attributes is None:
-                announcement.record.attributes = added

@@ -79,27 +79,20 @@ def _is_listed(model: str, provider: str | None) -> bool:
 
 
 def _calculate(usage: Usage, model: str, provider: str | None, start_ns: int, tier: str | None) -> Cost | None:
-    counted = _counted(usage)
-    context: dict[str, object] = {"genai_request_timestamp": datetime.fromtimestamp(start_ns / 1e9, UTC)}
-    if tier is not None:
-        context["price_context"] = {"service_tier": tier}
-    price = None if counted is None else _ask(counted, model, provider, context)
-    if price is None:
-        return None
-    # Nothing, for a model that is not billed by the length of the audio: unknown, not free.
-    if usage.input_tokens is None:
-        return Cost(None, None, float(price.total_price)) if price.total_price else None
-    return Cost(float(price.input_price), float(price.output_price), float(price.total_price))
-
-
-def _counted(usage: Usage) -> object:
-    """Return the counts as the price list takes them; None when the installed one knows nothing of audio by length."""
     prices = price_list()
     if prices is None:
         return None
+    context: dict[str, object] = {"genai_request_timestamp": datetime.fromtimestamp(start_ns / 1e9, UTC)}
+    if tier is not None:
+        context["price_context"] = {"service_tier": tier}
     empty = prices.Usage()
     if usage.input_tokens is None:
-        return prices.Usage(audio_seconds=usage.seconds) if hasattr(empty, "audio_seconds") else None
+        # The installed release may know nothing of audio by length.
+        if not hasattr(empty, "audio_seconds"):
+            return None
+        price = _ask(prices.Usage(audio_seconds=usage.seconds), model, provider, context)
+        # Nothing, for a model that is not billed by the length of the audio: unknown, not free.
+        return Cost(None, None, float(price.total_price)) if price is not None and price.total_price else None
     # Counts that older releases of genai-prices do not take.
     newer = {
         "input_image_tokens": usage.input_image_tokens,
@@ -107,7 +100,7 @@ def _counted(usage: Usage) -> object:
         "cache_image_read_tokens": usage.cached_image_tokens,
         "cache_audio_read_tokens": usage.cached_audio_tokens,
     }
-    return prices.Usage(
+    counted = prices.Usage(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens or 0,
         cache_read_tokens=usage.cache_read_tokens,
@@ -116,6 +109,10 @@ def _counted(usage: Usage) -> object:
         output_audio_tokens=usage.output_audio_tokens,
         **{name: count for name, count in newer.items() if count is not None and hasattr(empty, name)},
     )
+    price = _ask(counted, model, provider, context)
+    if price is None:
+        return None
+    return Cost(float(price.input_price), float(price.output_price), float(price.total_price))
 
 
 def _ask(usage: object, model: str, provider: str | None, context: dict[str, object]) -> _Price | None:

@@ -144,11 +144,11 @@ def rule_holds(rule: Rule, values: Sequence[object]) -> bool:
     Raises:
         TimeoutError: a regular expression took too long.
     """
-    asked = rule["operator"]
+    condition = rule["operator"]
     present = [value for value in values if value is not None and value != ""]
-    positive = asked.removeprefix("not_")
+    positive = condition.removeprefix("not_")
     fits = bool(present) if positive == "exists" else any(_fits(positive, value, rule["value"]) for value in present)
-    return fits if positive == asked else not fits
+    return fits if positive == condition else not fits
 
 
 def _fits(comparison: str, value: object, rule_value: object) -> bool:
