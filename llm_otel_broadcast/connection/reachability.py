@@ -101,13 +101,13 @@ class Reaching:
             addresses = self._addresses or resolve(host, port, self._timeout)
             self._socket, address = connect(addresses, max(0.01, deadline - time.monotonic()))
         except OSError as error:
-            where = f"{'the proxy ' if self._proxy else ''}{host} port {port}"
+            peer = f"{'the proxy ' if self._proxy else ''}{host} port {port}"
             if isinstance(error, ConnectionRefusedError):
-                raise StepError(f"connection refused: nothing listens at {where}") from None
+                raise StepError(f"connection refused: nothing listens at {peer}") from None
             if isinstance(error, TimeoutError):
                 silence = f"does not answer within {self._timeout:g} s: a firewall, or the wrong address?"
-                raise StepError(f"{where} {silence}") from None
-            raise StepError(f"no connection to {where} ({error.strerror or type(error).__name__})") from None
+                raise StepError(f"{peer} {silence}") from None
+            raise StepError(f"no connection to {peer} ({error.strerror or type(error).__name__})") from None
         return f"{address[0]} port {port}" + (" (the proxy)" if self._proxy else "")
 
     def _pass_proxy(self) -> str:
@@ -137,7 +137,13 @@ class Reaching:
             self._socket.settimeout(self._timeout)
             start = time.monotonic()
             self._socket = secured = context.wrap_socket(self._socket, server_hostname=self._host)
-            _hear_refusal(secured, time.monotonic() - start)
+            # With TLS 1.3 a server looks at the client's certificate after we think we are done: time to refuse us. Up to
+            # TLS 1.2 a refusal is part of the handshake.
+            if secured.version() == "TLSv1.3":
+                secured.settimeout(_REFUSAL_WAIT_S + 2 * (time.monotonic() - start))
+                # Silence, or a server that hangs up after the handshake, is none: it waits for a request.
+                with suppress(TimeoutError, ConnectionError):
+                    secured.recv(1)
 
         except (OSError, ValueError) as error:
             # Suggested, never tried by itself: without TLS everybody on the way can read the key.
@@ -153,18 +159,3 @@ class Reaching:
             return version
         day = time.strftime("%Y-%m-%d", time.gmtime(ssl.cert_time_to_seconds(until)))
         return f"{version}, certificate{f' of {names[0]}' if names else ''} until {day}"
-
-
-def _hear_refusal(secured: ssl.SSLSocket, handshake_s: float) -> None:
-    """Give the server time to refuse us: with TLS 1.3 it looks at the client's certificate after we think we are done.
-
-    Raises:
-        ssl.SSLError: it does.
-    """
-    # Up to TLS 1.2 a refusal is part of the handshake.
-    if secured.version() != "TLSv1.3":
-        return
-    secured.settimeout(_REFUSAL_WAIT_S + 2 * handshake_s)
-    # Silence, or a server that hangs up after the handshake, is none: it waits for a request.
-    with suppress(TimeoutError, ConnectionError):
-        secured.recv(1)

@@ -7,7 +7,6 @@ the conventions have none: `gen_ai.usage.total_tokens`, `gen_ai.usage.*_cost`, `
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Final
 
 from llm_otel_broadcast.dialects.content import content_attributes
@@ -184,7 +183,10 @@ def request_attributes(facts: GenerationFacts) -> _Attributes:
         # The conventions: stated where it is not the usual 1.
         choice_count = _integer(parameters.get("n"))
         _set(attributes, "gen_ai.request.choice.count", None if choice_count == 1 else choice_count)
-        _set(attributes, "gen_ai.request.stop_sequences", _texts(parameters.get("stop")))
+        stop = parameters.get("stop")
+        stops = [stop] if isinstance(stop, str) else stop if isinstance(stop, list | tuple) else ()
+        stop_texts = [str.__str__(text) for text in stops if isinstance(text, str)]
+        _set(attributes, "gen_ai.request.stop_sequences", stop_texts or None)
         _set(attributes, "gen_ai.request.reasoning.level", _text(parameters.get("reasoning_effort")))
         _set(attributes, "gen_ai.output.type", _text(parameters.get("output_type")))
         _set(attributes, "gen_ai.request.top_k", _integer(parameters.get("top_k")))
@@ -262,11 +264,3 @@ def _integer(value: object) -> int | None:
 def _text(value: object) -> str | None:
     """Return a text that says something; of a member of a `str` enum its value, which is what was sent."""
     return str.__str__(value) or None if isinstance(value, str) else None
-
-
-def _texts(value: object) -> Sequence[str] | None:
-    if isinstance(value, str):
-        return [str.__str__(value)]
-    if isinstance(value, list | tuple):
-        return [str.__str__(text) for text in value if isinstance(text, str)] or None
-    return None

@@ -87,7 +87,16 @@ def partial_success(content: bytes, content_type: str) -> tuple[int, str]:
 def text_of(content: bytes, content_type: str, *, page: bool) -> str:
     """Return what an answer says; of a web page, its title; of JSON and protobuf, the message."""
     if "protobuf" in content_type and not page:
-        return _status_message(content)
+        # A `google.rpc.Status`, which is how OTLP says errors in protobuf. It comes from a backend that was sent protobuf, so
+        # the packages are there.
+        with importing:
+            from google.protobuf.message import DecodeError
+            from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+
+        try:
+            return str(Status.FromString(content).message)
+        except DecodeError:
+            return content.decode("utf-8", "replace")
     text = content.decode("utf-8", "replace")
     if page:
         # `casefold` would change the length of some letters.
@@ -104,16 +113,3 @@ def text_of(content: bytes, content_type: str, *, page: bool) -> str:
         members: dict[str, object] = part
         part = next((members[key] for key in _MESSAGES if members.get(key)), None)
     return part if isinstance(part, str) else text
-
-
-def _status_message(content: bytes) -> str:
-    """Read a `google.rpc.Status`, which is how OTLP says errors in protobuf."""
-    # Only where such an answer comes: it comes from a backend that was sent protobuf, so the packages are there.
-    with importing:
-        from google.protobuf.message import DecodeError
-        from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-
-    try:
-        return str(Status.FromString(content).message)
-    except DecodeError:
-        return content.decode("utf-8", "replace")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -154,24 +154,19 @@ def _is_set_or_filled() -> bool:
 
 def system_bundle() -> str | None:
     """Return the file with the authorities of this machine; None where there is none."""
-    return next((file for file in _bundles() if os.path.isfile(file)), None)  # noqa: PTH113
-
-
-def _bundles() -> Iterator[str]:
     paths = ssl.get_default_verify_paths()
-    configured = os.environ.get(paths.openssl_cafile_env)
-    if configured:
-        yield configured
-    if paths.cafile is not None:
-        yield paths.cafile
-    yield from _BUNDLES
+    candidates = (os.environ.get(paths.openssl_cafile_env), paths.cafile, *_BUNDLES)
+    bundle = next((file for file in candidates if file and os.path.isfile(file)), None)  # noqa: PTH113
+    if bundle is not None:
+        return bundle
     # Never imported: that is the program's to do, which may look at the half-loaded module meanwhile.
     try:
         spec = find_spec("certifi")
     except (ImportError, ValueError):
-        return
-    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        yield str(Path(folder) / "cacert.pem")
+        return None
+    folders = (spec.submodule_search_locations or ()) if spec is not None else ()
+    files = (str(Path(folder) / "cacert.pem") for folder in folders)
+    return next((file for file in files if os.path.isfile(file)), None)  # noqa: PTH113
 
 
 def _load(load: Callable[[str], object], what: str, file: str, key: str = "") -> None:
