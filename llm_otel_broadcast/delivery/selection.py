@@ -144,11 +144,11 @@ def rule_holds(rule: Rule, values: Sequence[object]) -> bool:
     Raises:
         TimeoutError: a regular expression took too long.
     """
-    condition = rule["operator"]
+    comparison = rule["operator"]
     present = [value for value in values if value is not None and value != ""]
-    positive = condition.removeprefix("not_")
+    positive = comparison.removeprefix("not_")
     fits = bool(present) if positive == "exists" else any(_fits(positive, value, rule["value"]) for value in present)
-    return fits if positive == condition else not fits
+    return fits if positive == comparison else not fits
 
 
 def _fits(comparison: str, value: object, rule_value: object) -> bool:
