@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeAlias
 from weakref import WeakSet
 
@@ -48,7 +49,7 @@ class LateSpans:
             # earlier and stops taking spans.
             if not _watched_exits:
                 _watched_exits.append(True)
-                atexit.register(_at_exit)
+                atexit.register(_with_each, LateSpans.close)
         return True
 
     def end(self, record: Generation) -> None:
@@ -87,14 +88,9 @@ _instances: WeakSet[LateSpans] = WeakSet()
 _watched_exits: Final[list[bool]] = []
 
 
-def _at_exit() -> None:
+def _with_each(action: Callable[[LateSpans], None]) -> None:
     for late in list(_instances):
-        late.close()
+        action(late)
 
 
-def _after_fork() -> None:
-    for late in list(_instances):
-        late.forget()
-
-
-begin_anew_in_child(_after_fork)
+begin_anew_in_child(partial(_with_each, LateSpans.forget))
