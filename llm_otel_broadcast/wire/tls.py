@@ -6,6 +6,7 @@ import os
 import ssl
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -108,8 +109,20 @@ def default_context() -> ssl.SSLContext:
     context = _new_context()
     # Reads `SSL_CERT_FILE` and `SSL_CERT_DIR` too, and on Windows the system's store.
     context.load_default_certs()
-    if context.cert_store_stats()["x509_ca"] or _is_set_or_filled():
+    if context.cert_store_stats()["x509_ca"]:
         return context
+    # A directory of authorities is read when a certificate comes, so the context counts none of it.
+    paths = ssl.get_default_verify_paths()
+    if os.environ.get(paths.openssl_cafile_env) or os.environ.get(paths.openssl_capath_env):
+        return context
+    names: list[str] = []
+    with suppress(OSError):
+        names = os.listdir(paths.capath) if paths.capath is not None else []  # noqa: PTH208  # names only
+    for name in names:
+        # OpenSSL finds an authority under its hash alone, `5ed36f99.0` for instance.
+        stem, _, number = name.lower().partition(".")
+        if len(stem) == _HASH_LENGTH and number.isdigit() and all(char in "0123456789abcdef" for char in stem):
+            return context
     # Its authorities are in the keychain, which OpenSSL does not read.
     if sys.platform == "darwin":
         truststore = sys.modules.get("truststore")
@@ -132,24 +145,6 @@ def _new_context() -> ssl.SSLContext:
     # A server may ask for the client's certificate after the handshake.
     context.post_handshake_auth = True
     return context
-
-
-def _is_set_or_filled() -> bool:
-    """Return whether the user names the authorities (`SSL_CERT_FILE`, `SSL_CERT_DIR`), or OpenSSL's directory has some."""
-    # A directory of authorities is read when a certificate comes, so the context counts none of it.
-    paths = ssl.get_default_verify_paths()
-    if os.environ.get(paths.openssl_cafile_env) or os.environ.get(paths.openssl_capath_env):
-        return True
-    try:
-        names = os.listdir(paths.capath) if paths.capath is not None else []  # noqa: PTH208  # names only
-    except OSError:
-        return False
-    for name in names:
-        # OpenSSL finds an authority under its hash alone, `5ed36f99.0` for instance.
-        stem, _, number = name.lower().partition(".")
-        if len(stem) == _HASH_LENGTH and number.isdigit() and all(char in "0123456789abcdef" for char in stem):
-            return True
-    return False
 
 
 def system_bundle() -> str | None:
