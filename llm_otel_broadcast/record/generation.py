@@ -78,7 +78,6 @@ class Choice:
 
     def without_texts(self) -> Choice:
         """Return the choice with nothing of what the model said."""
-
         return Choice(self.index, self.role, self.finish_reason, native_finish_reason=self.native_finish_reason)
 
 
