@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeAlias
 from weakref import WeakSet
 
@@ -44,7 +45,11 @@ class LateSpans:
         # Not before there is something to end: a program without raw responses has no exit handler of ours for them.
         if self not in _instances:
             _instances.add(self)
-            _watch_exit()
+            # Exit handlers run in reverse order: this one comes before that of the app's provider, which was registered
+            # earlier and stops taking spans.
+            if not _watched_exits:
+                _watched_exits.append(True)
+                atexit.register(_with_each, LateSpans.close)
         return True
 
     def end(self, record: Generation) -> None:
@@ -83,22 +88,9 @@ _instances: WeakSet[LateSpans] = WeakSet()
 _watched_exits: Final[list[bool]] = []
 
 
-def _watch_exit() -> None:
-    """End what waits when the program ends: registered after the app's provider, which stops taking spans after that."""
-    # Exit handlers run in reverse order: this one comes before the app's, which was registered earlier.
-    if not _watched_exits:
-        _watched_exits.append(True)
-        atexit.register(_at_exit)
-
-
-def _at_exit() -> None:
+def _with_each(action: Callable[[LateSpans], None]) -> None:
     for late in list(_instances):
-        late.close()
+        action(late)
 
 
-def _after_fork() -> None:
-    for late in list(_instances):
-        late.forget()
-
-
-begin_anew_in_child(_after_fork)
+begin_anew_in_child(partial(_with_each, LateSpans.forget))

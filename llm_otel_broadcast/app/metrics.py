@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from itertools import pairwise
 from typing import Final, cast
 
 from opentelemetry import metrics
-from opentelemetry.metrics import Counter, Histogram, Meter, MeterProvider
+from opentelemetry.metrics import Counter, Histogram, MeterProvider
 
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.span_data import SCOPE_NAME
@@ -69,13 +70,21 @@ class AppMetrics:
         if provider is None:
             return
         if provider is not self._provider:
-            meter = provider.get_meter(SCOPE_NAME, self._version)
-            self._histograms = {name: _histogram(meter, *row) for name, row in _HISTOGRAMS.items()}
-            self._cost = meter.create_counter(
-                "gen_ai.client.cost", unit="USD", description="What GenAI operations cost."
-            )
-            self._provider = provider
-        attributes = _attributes(record)
+            self._make_instruments(provider)
+        stated = {
+            "gen_ai.operation.name": record.operation,
+            "gen_ai.provider.name": record.server.provider or None,
+            "gen_ai.request.model": record.request_model,
+            "gen_ai.response.model": record.response_model,
+            "server.address": record.server.address or None,
+            "server.port": record.server.port,
+        }
+        # A meter provider keeps each set of attributes for good, and the answering server chooses one of these texts.
+        attributes = {
+            name: value[:_MAX_TEXT_CHARS] if isinstance(value, str) else value
+            for name, value in stated.items()
+            if value is not None
+        }
         ended = {**attributes, "error.type": record.failure.type} if record.failure else attributes
         self._histograms["duration"].record((record.end_ns - record.start_ns) / 1e9, ended)
         if record.first_chunk_ns is not None:
@@ -90,29 +99,14 @@ class AppMetrics:
         if cost is not None and self._cost is not None:
             self._cost.add(cost.total, attributes)
 
-
-def _histogram(meter: Meter, name: str, unit: str, description: str, buckets: list[float]) -> Histogram:
-    try:
-        return meter.create_histogram(
-            name, unit=unit, description=description, explicit_bucket_boundaries_advisory=buckets
-        )
-    except TypeError:
-        # An older API takes no advice on buckets.
-        return meter.create_histogram(name, unit=unit, description=description)
-
-
-def _attributes(record: Generation) -> dict[str, str | int]:
-    attributes = {
-        "gen_ai.operation.name": record.operation,
-        "gen_ai.provider.name": record.server.provider or None,
-        "gen_ai.request.model": record.request_model,
-        "gen_ai.response.model": record.response_model,
-        "server.address": record.server.address or None,
-        "server.port": record.server.port,
-    }
-    # A meter provider keeps each set of attributes for good, and the answering server chooses one of these texts.
-    return {
-        name: value[:_MAX_TEXT_CHARS] if isinstance(value, str) else value
-        for name, value in attributes.items()
-        if value is not None
-    }
+    def _make_instruments(self, provider: MeterProvider) -> None:
+        meter = provider.get_meter(SCOPE_NAME, self._version)
+        for key, (name, unit, description, buckets) in _HISTOGRAMS.items():
+            create = partial(meter.create_histogram, name, unit=unit, description=description)
+            try:
+                self._histograms[key] = create(explicit_bucket_boundaries_advisory=buckets)
+            except TypeError:
+                # An older API takes no advice on buckets.
+                self._histograms[key] = create()
+        self._cost = meter.create_counter("gen_ai.client.cost", unit="USD", description="What GenAI operations cost.")
+        self._provider = provider

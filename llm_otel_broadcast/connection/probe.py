@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from llm_otel_broadcast.connection.remedies import Remedy, remedies
+from llm_otel_broadcast.connection.remedies import remedies
 from llm_otel_broadcast.connection.report import Step, StepError, timed
 from llm_otel_broadcast.connection.time_limit import within
 from llm_otel_broadcast.connection.verdict import describe_acceptance, describe_refusal, is_taken, summarize_refusal
@@ -119,26 +119,18 @@ class Probing:
             step, _, probed = self._probe("try", changed)
             result = step.detail if step.ok or probed is None else summarize_refusal(probed.answer)
             yield replace(step, detail=f"{remedy.label}: {result}")
-            if probed is not None and self._helped(probed.answer, changes, remedy, answer):
-                return
+            if probed is None:
+                continue
+            status = probed.answer.status
+            # A path at which the server asks for the key where it did not before: that much is right.
+            asks = "endpoint" in remedy.changes and status in _ASKS_FOR_KEY and answer.status not in _ASKS_FOR_KEY
+            if is_taken(probed.answer) or asks:
+                self.suggestion = changes
             # Another status than before: the change has led somewhere, and a second one may do the rest.
-            if (
-                probed is not None
-                and len(so_far) + 1 < _MAX_CHANGES
-                and probed.answer.status not in (None, answer.status)
-            ):
+            elif not self.suggestion and len(so_far) + 1 < _MAX_CHANGES and status not in (None, answer.status):
                 yield from self._remedies(changed, probed.answer, changes)
-                if self.suggestion:
-                    return
-
-    def _helped(self, answer: Answer, changes: Mapping[str, object], remedy: Remedy, first_answer: Answer) -> bool:
-        """Note what works; or a path at which the server asks for the key: that much is right."""
-        asks = (
-            "endpoint" in remedy.changes and answer.status in _ASKS_FOR_KEY and first_answer.status not in _ASKS_FOR_KEY
-        )
-        if is_taken(answer) or asks:
-            self.suggestion = changes
-        return bool(self.suggestion)
+            if self.suggestion:
+                return
 
     def _probe(self, name: str, destination: Destination) -> tuple[Step, StepError | None, Probed | None]:
         probes: list[Probed] = []
@@ -148,7 +140,10 @@ class Probing:
             failures: list[BaseException] = []
             or_else(lambda: probes.append(probe(destination)), recover=failures.append)
             if failures:
-                raise StepError(_raised(destination, failures[0]))
+                if isinstance(failures[0], TimeoutError):
+                    raise StepError(f"no answer within {destination.timeout:g} s{_of_grpc(destination)}")
+                exporter, raised = type(destination.exporter).__name__, type(failures[0]).__name__
+                raise StepError(f"{exporter} raised {raised}{_of_grpc(destination)}")
             answer, encoding, trace_id = probes[0]
             if answer.status is not None or is_taken(answer):
                 self.trace_id = trace_id
@@ -162,12 +157,6 @@ class Probing:
 
         step, failure = timed(name, action)
         return step, failure, probes[0] if probes else None
-
-
-def _raised(destination: Destination, error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer within {destination.timeout:g} s{_of_grpc(destination)}"
-    return f"{type(destination.exporter).__name__} raised {type(error).__name__}{_of_grpc(destination)}"
 
 
 def _of_grpc(destination: Destination) -> str:

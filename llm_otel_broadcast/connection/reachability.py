@@ -48,7 +48,15 @@ class Reaching:
         steps += [("proxy", self._pass_proxy), ("TLS", self._secure)] if self._url.scheme == "https" else []
         try:
             for name, action in steps:
-                if self._is_needless(name):
+                # TLS inside the TLS of a proxy is left to the probe.
+                is_proxy_secured = self._proxy is not None and self._proxy.url.startswith("https:")
+                # What would say nothing; asked before each step, as looking at the URL finds the proxy.
+                is_needless = {
+                    "name": is_address(self._reached()[0]),
+                    "proxy": self._proxy is None or is_proxy_secured,
+                    "TLS": is_proxy_secured,
+                }
+                if is_needless.get(name):
                     continue
                 step, self.failure = timed(name, action)
                 yield step
@@ -59,14 +67,6 @@ class Reaching:
             if self._socket is not None:
                 with suppress(OSError):
                     self._socket.close()
-
-    def _is_needless(self, name: str) -> bool:
-        """Return whether a step says nothing; TLS inside the TLS of a proxy is left to the probe."""
-        if name == "name":
-            return is_address(self._reached()[0])
-        if name == "proxy":
-            return self._proxy is None or self._proxy.url.startswith("https:")
-        return name == "TLS" and self._proxy is not None and self._proxy.url.startswith("https:")
 
     def _reached(self) -> tuple[str, int]:
         return (self._proxy.host, self._proxy.port) if self._proxy else (self._host, self._port)
@@ -101,18 +101,14 @@ class Reaching:
             addresses = self._addresses or resolve(host, port, self._timeout)
             self._socket, address = connect(addresses, max(0.01, deadline - time.monotonic()))
         except OSError as error:
-            raise StepError(self._unconnected(error, host, port)) from None
+            peer = f"{'the proxy ' if self._proxy else ''}{host} port {port}"
+            if isinstance(error, ConnectionRefusedError):
+                raise StepError(f"connection refused: nothing listens at {peer}") from None
+            if isinstance(error, TimeoutError):
+                silence = f"does not answer within {self._timeout:g} s: a firewall, or the wrong address?"
+                raise StepError(f"{peer} {silence}") from None
+            raise StepError(f"no connection to {peer} ({error.strerror or type(error).__name__})") from None
         return f"{address[0]} port {port}" + (" (the proxy)" if self._proxy else "")
-
-    def _unconnected(self, error: OSError, host: str, port: int) -> str:
-        who = "the proxy " if self._proxy else ""
-        if isinstance(error, ConnectionRefusedError):
-            return f"connection refused: nothing listens at {who}{host} port {port}"
-        if isinstance(error, TimeoutError):
-            return (
-                f"{who}{host} port {port} does not answer within {self._timeout:g} s: a firewall, or the wrong address?"
-            )
-        return f"no connection to {who}{host} port {port} ({error.strerror or type(error).__name__})"
 
     def _pass_proxy(self) -> str:
         """Ask the proxy for a tunnel."""
@@ -141,36 +137,25 @@ class Reaching:
             self._socket.settimeout(self._timeout)
             start = time.monotonic()
             self._socket = secured = context.wrap_socket(self._socket, server_hostname=self._host)
-            _hear_refusal(secured, time.monotonic() - start)
+            # With TLS 1.3 a server looks at the client's certificate after we think we are done: time to refuse us. Up to
+            # TLS 1.2 a refusal is part of the handshake.
+            if secured.version() == "TLSv1.3":
+                secured.settimeout(_REFUSAL_WAIT_S + 2 * (time.monotonic() - start))
+                # Silence, or a server that hangs up after the handshake, is none: it waits for a request.
+                with suppress(TimeoutError, ConnectionError):
+                    secured.recv(1)
+
         except (OSError, ValueError) as error:
             # Suggested, never tried by itself: without TLS everybody on the way can read the key.
             plain = urlunsplit(self._url._replace(scheme="http"))
             raise StepError(reason_of(error), {"endpoint": plain} if is_no_tls(error) else None) from None
-        return ", ".join(filter(None, [str(secured.version()).replace("TLSv", "TLS "), _certificate(secured)]))
-
-
-def _hear_refusal(secured: ssl.SSLSocket, handshake_s: float) -> None:
-    """Give the server time to refuse us: with TLS 1.3 it looks at the client's certificate after we think we are done.
-
-    Raises:
-        ssl.SSLError: it does.
-    """
-    # Up to TLS 1.2 a refusal is part of the handshake.
-    if secured.version() != "TLSv1.3":
-        return
-    secured.settimeout(_REFUSAL_WAIT_S + 2 * handshake_s)
-    # Silence, or a server that hangs up after the handshake, is none: it waits for a request.
-    with suppress(TimeoutError, ConnectionError):
-        secured.recv(1)
-
-
-def _certificate(secured: ssl.SSLSocket) -> str:
-    """Say whose certificate it is and until when."""
-    certificate = secured.getpeercert() or {}
-    alternative_names = cast("Iterable[tuple[str, str]]", certificate.get("subjectAltName", ()))
-    names = [name for kind, name in alternative_names if kind in ("DNS", "IP Address")]
-    until = certificate.get("notAfter")
-    if not isinstance(until, str):
-        return ""
-    day = time.strftime("%Y-%m-%d", time.gmtime(ssl.cert_time_to_seconds(until)))
-    return f"certificate of {names[0]} until {day}" if names else f"certificate until {day}"
+        version = str(secured.version()).replace("TLSv", "TLS ")
+        # Whose certificate it is and until when.
+        certificate = secured.getpeercert() or {}
+        alternative_names = cast("Iterable[tuple[str, str]]", certificate.get("subjectAltName", ()))
+        names = [name for kind, name in alternative_names if kind in ("DNS", "IP Address")]
+        until = certificate.get("notAfter")
+        if not isinstance(until, str):
+            return version
+        day = time.strftime("%Y-%m-%d", time.gmtime(ssl.cert_time_to_seconds(until)))
+        return f"{version}, certificate{f' of {names[0]}' if names else ''} until {day}"

@@ -51,7 +51,10 @@ def remedies(destination: Destination, answer: Answer) -> Iterator[Remedy]:
         return
     if answer.location:
         yield from _of_redirect(endpoint, answer.location)
-    if _is_plain_to_tls(endpoint, answer):
+    # A server of HTTPS was spoken to without TLS; nginx says so: "plain HTTP request was sent to HTTPS port".
+    parts = urlsplit(endpoint)
+    says_so = status == _BAD_REQUEST and "https" in answer.excerpt.lower()
+    if parts.scheme == "http" and (says_so or parts.port == _HTTPS_PORT):
         yield Remedy({"endpoint": _secured(endpoint)})
     # Some receivers take gzip for a broken body, and one answers 500 (backends.md).
     if destination.compression == "gzip" and status in _UNPACKED:
@@ -110,13 +113,6 @@ def _of_ports(endpoint: str, answer: Answer) -> Iterator[Remedy]:
     # A server of HTTPS closes a connection that does not begin with a handshake; one of HTTP/2 answers in frames.
     elif parts.scheme == "http" and not is_timeout(answer.error) and not is_http2(answer.error):
         yield Remedy({"endpoint": _secured(endpoint)})
-
-
-def _is_plain_to_tls(endpoint: str, answer: Answer) -> bool:
-    """Return whether a server of HTTPS was spoken to without TLS. nginx says so: "plain HTTP request was sent to HTTPS port"."""
-    parts = urlsplit(endpoint)
-    says_so = answer.status == _BAD_REQUEST and "https" in answer.excerpt.lower()
-    return parts.scheme == "http" and (says_so or parts.port == _HTTPS_PORT)
 
 
 def _secured(endpoint: str) -> str:

@@ -21,7 +21,6 @@ from llm_otel_broadcast.record.usage import Usage
 from llm_otel_broadcast.runtime.assembly import parts_for
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.presets import where_to_look
-from llm_otel_broadcast.wire.exchange import Answer
 
 _SECOND_NS: Final = 1_000_000_000
 _NAME: Final = "Test trace of llm-otel-broadcast"
@@ -63,36 +62,33 @@ def send_test_trace(destination: Destination) -> SentTrace:
     trace_id = f"{record.trace_id:032x}"
 
     def send() -> SentTrace:
-        answer = within(_MAX_TIMEOUTS * destination.timeout, lambda: _send(destination, record))
+        # All of it arrives, whatever the destination chooses of real traces.
+        parts = parts_for(replace(destination, sampling_rate=1.0, filter_rules=None, api_keys=None))
+        try:
+            rendered = parts.render(record)
+            enclosing = [
+                parts.enclosing_span(enclosing_span, record.fields) for enclosing_span in record.enclosing_spans
+            ]
+            spans = [span for span in enclosing if span is not None]
+            spans += [] if isinstance(rendered, LeftOut) else rendered
+            # After rendering: privacy settings keep metadata back, and the mark must get through.
+            spans = [replace(span, attributes={**span.attributes, "test": True}) for span in spans]
+            _, answer = post(parts.transport, parts.transport.encode(spans), spans)
+            if answer.kind == "ok" and not parts.transport.flush():
+                raise TimeoutError
+        finally:
+            parts.transport.close()
         rejected = f"{answer.rejected} span(s) rejected: " if answer.rejected else ""
         ok = answer.kind == "ok" and not answer.rejected
         look = where_to_look(destination.endpoint, destination.name, trace_id) if ok else None
         return SentTrace(ok, trace_id, f"{rejected}{answer.message}" if not ok else "sent", look)
 
     return or_else(
-        send,
+        lambda: within(_MAX_TIMEOUTS * destination.timeout, send),
         recover=lambda error: SentTrace(
             ok=False, trace_id=trace_id, message=f"sending failed ({type(error).__name__})"
         ),
     )
-
-
-def _send(destination: Destination, record: Generation) -> Answer:
-    # All of it arrives, whatever the destination chooses of real traces.
-    parts = parts_for(replace(destination, sampling_rate=1.0, filter_rules=None, api_keys=None))
-    try:
-        rendered = parts.render(record)
-        enclosing = [parts.enclosing_span(enclosing_span, record.fields) for enclosing_span in record.enclosing_spans]
-        spans = [span for span in enclosing if span is not None]
-        spans += [] if isinstance(rendered, LeftOut) else rendered
-        # After rendering: privacy settings keep metadata back, and the mark must get through.
-        spans = [replace(span, attributes={**span.attributes, "test": True}) for span in spans]
-        _, answer = post(parts.transport, parts.transport.encode(spans), spans)
-        if answer.kind == "ok" and not parts.transport.flush():
-            raise TimeoutError
-        return answer
-    finally:
-        parts.transport.close()
 
 
 def _record() -> Generation:

@@ -80,19 +80,16 @@ def _advice(destination: Destination, answer: Answer, encoding: str) -> str:
         )
         return f"the path is the usual one: does it take OTLP/HTTP there{header_names}?"
     if status in _HEADER_WANTED:
-        return probe_advice(status) + _of_preset(destination, answer.excerpt)
+        present = {"authorization", *(name.lower() for name in destination.headers)}
+        # A preset may set a header of which the server speaks, as MLflow does of `x-mlflow-experiment-id`.
+        offers = (
+            f': the preset "{preset.name}" sets {header}'
+            for preset in PRESETS.values()
+            for header in preset.headers
+            if header.lower() not in present and header.lower() in answer.excerpt.lower()
+        )
+        return probe_advice(status) + next(offers, "")
     return probe_advice(status)
-
-
-def _of_preset(destination: Destination, excerpt: str) -> str:
-    """Offer the preset that sets a header of which the server speaks, as MLflow does of `x-mlflow-experiment-id`."""
-    present = {name.lower() for name in destination.headers}
-    for preset in PRESETS.values():
-        for header in preset.headers:
-            name = header.lower()
-            if name not in present and name != "authorization" and name in excerpt.lower():
-                return f': the preset "{preset.name}" sets {header}'
-    return ""
 
 
 def _of_key(destination: Destination, status: int) -> str:

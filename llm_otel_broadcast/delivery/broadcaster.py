@@ -65,50 +65,45 @@ class Broadcaster:
     def _distribute(self, record: Record) -> None:
         remaining = iter(self.lanes)
         try:
-            self._start_what_does_not_run()
+            # Also where there is no lane: a settings file may name a destination later
+            is_missing = not self._has_begun
+            for lane in self.lanes:
+                if not lane.is_running:
+                    is_missing = True
+            if is_missing:
+                self._start(self.lanes)
+                self._has_begun = True
             # One iterator for both loops: a lane that has the record does not get it twice.
             for lane in remaining:
-                lane.put(record)
+                lane.enqueue(record)
         except BaseException:
             # A signal handler has raised: its exception is the host's, and the record is for the other lanes too
             for lane in remaining:
-                lane.put(record)
+                lane.enqueue(record)
             raise
-        if self._late_s is not None:
-            self._deliver_late(self._late_s)
+        late_s = self._late_s
+        if late_s is not None:
+            # What an exit handler after ours has recorded: nobody would deliver it later.
+            start = time.monotonic()
+            self.end(start + late_s)
+            self._late_s = max(0.0, late_s - (time.monotonic() - start))
+            drain(time.monotonic() + _LATE_LOG_S)
 
-    def _start_what_does_not_run(self) -> None:
-        # Also where there is no lane: a settings file may name a destination later
-        is_missing = not self._has_begun
-        for lane in self.lanes:
-            if not lane.is_running:
-                is_missing = True
-        if is_missing:
-            self._start(self.lanes)
-            self._has_begun = True
-
-    def _deliver_late(self, seconds: float) -> None:
-        """Deliver what an exit handler after ours has recorded: nobody would later."""
-        start = time.monotonic()
-        self.end(start + seconds)
-        self._late_s = max(0.0, seconds - (time.monotonic() - start))
-        drain(time.monotonic() + _LATE_LOG_S)
-
-    def put(self, record: Generation) -> None:
+    def put_generation(self, record: Generation) -> None:
         """Hand a finished record over. Takes microseconds, waits for nobody. After `stop` it is counted as dropped."""
         self._distribute(record)
         # Whether the app has a meter provider was asked when the call began.
         if record.is_measured and self._metrics is not None:
             if not self._metrics.is_running:
                 self._start((self._metrics,))
-            self._metrics.put(record)
+            self._metrics.enqueue(record)
 
     def put_late(self, record: Generation) -> None:
         """Hand over a record whose app spans wait for it to be read, which is to happen soon, whatever the destinations do."""
         if self._late is not None:
             if not self._late.is_running:
                 self._start((self._late,))
-            self._late.put(record)
+            self._late.enqueue(record)
 
     def _start(self, workers: Sequence[Worker]) -> None:
         """Start threads that do not run, without waiting for who is at it: a finalizer may come here on top of a call that is."""

@@ -169,8 +169,19 @@ class Announcer:
         if self._process != (os.getpid(), flavor()):
             # A forked child, or gevent has patched since: what waits is sent without what would have been added.
             self._begin_anew()
-        announcement = self._enter(record, cost)
-        if announcement is not None and not announcement.has_ended.wait(self._timeout_s()):
+        # Several destinations come here with the same record: the first begins, the others wait with it.
+        with self._lock:
+            if record.attributes is not None:
+                return
+            announcement = self._under_way.get(id(record))
+            if announcement is None:
+                announcement = self._under_way[id(record)] = _Announcement(record, cost)
+                self._announcements.put(announcement)
+        self._worker.start()
+        # Shorter while an earlier announcement has been blocking for long.
+        busy_since = self._busy_since
+        timeout_s = TIMEOUT_S if busy_since is None else max(0.0, TIMEOUT_S - (time.monotonic() - busy_since))
+        if not announcement.has_ended.wait(timeout_s):
             with self._lock:
                 is_late = record.attributes is None
                 if is_late:
@@ -178,44 +189,23 @@ class Announcer:
             if is_late:
                 self._function.fail(f"it has not returned within {TIMEOUT_S:g} s")
 
-    def _enter(self, record: Generation, cost: Cost | None) -> _Announcement | None:
-        """Return the record's announcement, a new one if no other destination has begun it; None: it has been made."""
-        # Several destinations come here with the same record: the first begins, the others wait with it.
-        with self._lock:
-            if record.attributes is not None:
-                return None
-            announcement = self._under_way.get(id(record))
-            if announcement is None:
-                announcement = self._under_way[id(record)] = _Announcement(record, cost)
-                self._announcements.put(announcement)
-        self._worker.start()
-        return announcement
-
-    def _timeout_s(self) -> float:
-        """Return the seconds to wait: none while an earlier announcement has been blocking for long."""
-        busy_since = self._busy_since
-        return TIMEOUT_S if busy_since is None else max(0.0, TIMEOUT_S - (time.monotonic() - busy_since))
-
     def _work(self) -> None:
         while True:
             announcement = self._announcements.get()
+            added: dict[str, object] = {}
             # Not where it has waited for so long that every destination has gone on without.
             if announcement.record.attributes is None:
+                generation = FinishedGeneration(announcement.record, announcement.cost)
                 self._busy_since = time.monotonic()
-                self._announce(announcement)
+                with untraced():
+                    has_returned, _ = self._function(generation)
                 self._busy_since = None
+                # The program may have put anything in the attributes' place.
+                is_usable = has_returned and isinstance(generation.attributes, dict)
+                added = dict(generation.attributes) if is_usable else {}
             with self._lock:
+                # Not where the destinations have gone on without: a span would differ from one to the next.
+                if announcement.record.attributes is None:
+                    announcement.record.attributes = added
                 self._under_way.pop(id(announcement.record), None)
             announcement.has_ended.set()
-
-    def _announce(self, announcement: _Announcement) -> None:
-        generation = FinishedGeneration(announcement.record, announcement.cost)
-        with untraced():
-            has_returned, _ = self._function(generation)
-        # The program may have put anything in the attributes' place.
-        is_usable = has_returned and isinstance(generation.attributes, dict)
-        added = dict(generation.attributes) if is_usable else {}
-        # Not where the destinations have gone on without: a span would differ from one to the next.
-        with self._lock:
-            if announcement.record.attributes is None:
-                announcement.record.attributes = added

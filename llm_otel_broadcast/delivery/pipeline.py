@@ -20,7 +20,7 @@ from llm_otel_broadcast.fields.metadata import attribute_of
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.span_data import AttributeValue, SpanData
+from llm_otel_broadcast.record.span_data import SpanData
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 from llm_otel_broadcast.record.usage import Cost
 from llm_otel_broadcast.settings.destination import Destination
@@ -102,7 +102,14 @@ class Rendering:
         span = self._dialect.generation_span(facts, sent_content, cost)
         # What the program adds is its own: it wins, and is the same in every dialect.
         if record.attributes:
-            span = replace(span, attributes={**span.attributes, **_added(record.attributes)})
+            # As far as a span can have it.
+            values = {
+                key[:_MAX_KEY_CHARS]: attribute_of(value)
+                for key, value in record.attributes.items()
+                if isinstance(key, str) and key
+            }
+            added = {key: value for key, value in values.items() if value is not None}
+            span = replace(span, attributes={**span.attributes, **added})
         return [span, *self._dialect.attempt_spans(facts)]
 
     def render_enclosing_span(self, enclosing_span: EnclosingSpan, fields: Fields) -> SpanData | None:
@@ -145,11 +152,3 @@ def _length(spans: list[SpanData]) -> int:
     texts = (value for span in spans for key, value in span.attributes.items() if key != _TOO_LARGE)
     events = (value for span in spans for event in span.events for value in event.attributes.values())
     return sum(len(str(value)) for value in (*texts, *events)) + sum(len(span.status_message) for span in spans)
-
-
-def _added(attributes: dict[str, object]) -> dict[str, AttributeValue]:
-    """Return what the program added, as far as a span can have it."""
-    values = {
-        key[:_MAX_KEY_CHARS]: attribute_of(value) for key, value in attributes.items() if isinstance(key, str) and key
-    }
-    return {key: value for key, value in values.items() if value is not None}

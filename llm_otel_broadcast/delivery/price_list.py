@@ -16,7 +16,7 @@ from contextlib import suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.host.guard import errors, or_else
 from llm_otel_broadcast.host.import_lock import importing
@@ -35,21 +35,21 @@ def price_list() -> ModuleType | None:
     global _failed, _prices  # noqa: PLW0603  # one list for the process, and what cannot be imported is not tried again
     if _prices is not None or _failed:
         return _prices
+
+    def note(error: BaseException) -> None:
+        errors[_ERROR_KEY] += 1
+        log(
+            logging.WARNING,
+            "costs are not estimated: genai-prices cannot be imported (%s). Install it whole, with its metadata "
+            "(PyInstaller: --copy-metadata genai-prices), or say estimate_cost=False. Said once.",
+            type(error).__name__,
+        )
+
     with importing:
         # A pruned image or a frozen program may lack its metadata or its data; a broken one may raise anything.
-        _prices = or_else(_import, recover=_cannot_be_imported)
+        _prices = or_else(_import, recover=note)
         _failed = _prices is None
         return _prices
-
-
-def _cannot_be_imported(error: BaseException) -> None:
-    errors[_ERROR_KEY] += 1
-    log(
-        logging.WARNING,
-        "costs are not estimated: genai-prices cannot be imported (%s). Install it whole, with its metadata "
-        "(PyInstaller: --copy-metadata genai-prices), or say estimate_cost=False. Said once.",
-        type(error).__name__,
-    )
 
 
 def _import() -> ModuleType:
@@ -99,13 +99,12 @@ class _Promises(Loader):
         del spec
 
     def exec_module(self, module: ModuleType) -> None:
-        vars(module)["__getattr__"] = _promise
+        def promise(name: str) -> _Promise:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return _Promise()
 
-
-def _promise(name: str) -> _Promise:
-    if name.startswith("__"):
-        raise AttributeError(name)
-    return _Promise()
+        vars(module)["__getattr__"] = promise
 
 
 class _Package(Loader):
@@ -129,17 +128,15 @@ class _Package(Loader):
         promised = {name for name, value in members.items() if isinstance(value, _Promise)}
         for name in promised:
             del members[name]
-        members["__getattr__"] = _on_demand(module, promised, members.get("__getattr__"))
+        otherwise: Callable[[str], object] | None = members.get("__getattr__")
 
+        def member(name: str) -> object:
+            if name in promised:
+                value: object = getattr(importlib.import_module(_UPDATES), name)
+                setattr(module, name, value)
+                return value
+            if otherwise is not None:
+                return otherwise(name)
+            raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}")
 
-def _on_demand(module: ModuleType, promised: set[str], otherwise: Callable[[str], Any] | None) -> Callable[[str], Any]:
-    def member(name: str) -> Any:
-        if name in promised:
-            value = getattr(importlib.import_module(_UPDATES), name)
-            setattr(module, name, value)
-            return value
-        if otherwise is not None:
-            return otherwise(name)
-        raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}")
-
-    return member
+        members["__getattr__"] = member

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final, Protocol, SupportsFloat
 
 from llm_otel_broadcast.delivery.price_list import price_list
 from llm_otel_broadcast.delivery.self_hosted import is_self_hosted
@@ -33,6 +34,14 @@ _MAX_MODEL_NAME_CHARS: Final = 256
 _STANDARD_TIERS: Final = frozenset({None, "auto", "default", "standard"})
 
 
+class _Price(Protocol):
+    """What genai-prices calculates, as far as it is read here."""
+
+    input_price: SupportsFloat
+    output_price: SupportsFloat
+    total_price: SupportsFloat
+
+
 def cost_of(record: Generation, *, estimated: bool) -> Cost | None:
     """Return what the response states, else an estimate if one is wanted and can be made."""
     stated = record.usage.stated_cost() if record.usage else None
@@ -51,23 +60,15 @@ def estimate(record: Generation) -> Cost | None:
         return None
     provider = _PROVIDERS.get(record.server.provider)
     tier = record.response_service_tier
-    for name in dict.fromkeys((record.response_model, record.request_model)):
-        for model in _spellings(name, provider):
-            if (provider or ":" not in model) and _is_known(model, provider):
+    for name in dict.fromkeys(filter(None, (record.response_model, record.request_model))):
+        # Of Bedrock's models, the newer endpoint leaves out the version that the older one and the price list have.
+        versions = ("", "-1:0", "-v1:0") if provider == "aws" and ":" not in name else ("",)
+        for model in (f"{name}{version}" for version in versions):
+            # A server that makes names up would fill the memory of names for good; none that is priced is so long.
+            is_plausible = (provider or ":" not in model) and len(model) <= _MAX_MODEL_NAME_CHARS
+            if is_plausible and _is_listed(model, provider):
                 return _calculate(usage, model, provider, record.start_ns, None if tier in _STANDARD_TIERS else tier)
     return None
-
-
-def _spellings(model: str | None, provider: str | None) -> tuple[str, ...]:
-    """Return how the price list may spell a model: of Bedrock's, the newer endpoint leaves out the version of the older."""
-    if not model:
-        return ()
-    return (model, f"{model}-1:0", f"{model}-v1:0") if provider == "aws" and ":" not in model else (model,)
-
-
-def _is_known(model: str, provider: str | None) -> bool:
-    # A server that makes names up would fill the memory of names for good; none that is priced is so long.
-    return len(model) <= _MAX_MODEL_NAME_CHARS and _is_listed(model, provider)
 
 
 @lru_cache(maxsize=1_024)
@@ -78,27 +79,20 @@ def _is_listed(model: str, provider: str | None) -> bool:
 
 
 def _calculate(usage: Usage, model: str, provider: str | None, start_ns: int, tier: str | None) -> Cost | None:
-    counted = _counted(usage)
-    context: dict[str, Any] = {"genai_request_timestamp": datetime.fromtimestamp(start_ns / 1e9, UTC)}
-    if tier is not None:
-        context["price_context"] = {"service_tier": tier}
-    price = None if counted is None else _ask(counted, model, provider, context)
-    if price is None:
-        return None
-    # Nothing, for a model that is not billed by the length of the audio: unknown, not free.
-    if usage.input_tokens is None:
-        return Cost(None, None, float(price.total_price)) if price.total_price else None
-    return Cost(float(price.input_price), float(price.output_price), float(price.total_price))
-
-
-def _counted(usage: Usage) -> Any:
-    """Return the counts as the price list takes them; None when the installed one knows nothing of audio by length."""
     prices = price_list()
     if prices is None:
         return None
+    context: dict[str, object] = {"genai_request_timestamp": datetime.fromtimestamp(start_ns / 1e9, UTC)}
+    if tier is not None:
+        context["price_context"] = {"service_tier": tier}
     empty = prices.Usage()
     if usage.input_tokens is None:
-        return prices.Usage(audio_seconds=usage.seconds) if hasattr(empty, "audio_seconds") else None
+        # The installed release may know nothing of audio by length.
+        if not hasattr(empty, "audio_seconds"):
+            return None
+        price = _ask(prices.Usage(audio_seconds=usage.seconds), model, provider, context)
+        # Nothing, for a model that is not billed by the length of the audio: unknown, not free.
+        return Cost(None, None, float(price.total_price)) if price is not None and price.total_price else None
     # Counts that older releases of genai-prices do not take.
     newer = {
         "input_image_tokens": usage.input_image_tokens,
@@ -106,7 +100,7 @@ def _counted(usage: Usage) -> Any:
         "cache_image_read_tokens": usage.cached_image_tokens,
         "cache_audio_read_tokens": usage.cached_audio_tokens,
     }
-    return prices.Usage(
+    counted = prices.Usage(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens or 0,
         cache_read_tokens=usage.cache_read_tokens,
@@ -115,14 +109,19 @@ def _counted(usage: Usage) -> Any:
         output_audio_tokens=usage.output_audio_tokens,
         **{name: count for name, count in newer.items() if count is not None and hasattr(empty, name)},
     )
+    price = _ask(counted, model, provider, context)
+    if price is None:
+        return None
+    return Cost(float(price.input_price), float(price.output_price), float(price.total_price))
 
 
-def _ask(usage: Any, model: str, provider: str | None, context: dict[str, Any]) -> Any:
+def _ask(usage: object, model: str, provider: str | None, context: dict[str, object]) -> _Price | None:
     prices = price_list()
     if prices is None:
         return None
+    calculate: Callable[..., _Price] = prices.calc_price
     try:
-        return prices.calc_price(usage, model_ref=model, provider_id=provider, **context)
+        return calculate(usage, model_ref=model, provider_id=provider, **context)
     except LookupError:
         return None
     # Counts that contradict each other, or a release that knows no service tiers.

@@ -51,15 +51,16 @@ def narrow(record: Generation) -> None:
         record.instructions = None
         # None yet where they pass by later, one by one (realtime): those are left out in the background.
         if record.messages:
-            record.messages = [message for message in record.messages if _role_of(message) not in SYSTEM_ROLES]
+            record.messages = [
+                message
+                for message in record.messages
+                if (message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None))
+                not in SYSTEM_ROLES
+            ]
     if "tools" in unwanted:
         record.tools = None
     if "outputs" in unwanted:
         record.choices = [choice.without_texts() for choice in record.choices]
-
-
-def _role_of(message: object) -> object:
-    return message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None)
 
 
 def unwanted_by_all(destinations: Sequence[Destination], rule_fields: Mapping[str, frozenset[str]]) -> frozenset[str]:
@@ -161,19 +162,20 @@ class View:
             return [self._change(value, _PART_FACTS) for value in values]
         if part == "tools":
             return [self._change(tool, _PART_FACTS | {"name"}) for tool in values]
-        return [self._message(message) for message in values]
+        sent: list[Part] = []
+        for message in values:
+            members = dict(message)
+            parts = members.pop("parts", None)
+            if not isinstance(parts, list):
+                sent.append(self._change(message, _MESSAGE_FACTS))
+                continue
+            sent_parts = [sent_part for part in parts if (sent_part := self._message_part(part)) is not None]
+            sent.append({**self._change(members, _MESSAGE_FACTS), "parts": sent_parts})
+        return sent
 
     def error_text(self, text: str) -> str:
         """Return what is sent of an error's text, which may quote what was asked or answered."""
         return "" if self.hides & _QUOTED_BY_ERRORS else self.change_text(text)
-
-    def _message(self, message: Part) -> Part:
-        parts = message.get("parts")
-        if not isinstance(parts, list):
-            return self._change(message, _MESSAGE_FACTS)
-        members = {key: value for key, value in message.items() if key != "parts"}
-        sent_parts = [sent for part in parts if (sent := self._message_part(part)) is not None]
-        return {**self._change(members, _MESSAGE_FACTS), "parts": sent_parts}
 
     def _message_part(self, part: object) -> object:
         """Return a part without what is hidden of it, None when nothing is left."""

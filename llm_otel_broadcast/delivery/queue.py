@@ -46,7 +46,7 @@ class RecordQueue:
 
     # -- the host's thread ------------------------------------------------------------------------------------------
 
-    def put(self, record: Record) -> int:
+    def enqueue(self, record: Record) -> int:
         """Take a finished record; return how many wait now, but for strays.
 
         Never waits for a lock: this may run in a finalizer, anywhere in the host's code.
@@ -85,7 +85,7 @@ class RecordQueue:
     def locked(self) -> Iterator[None]:
         """Hold the lock, which nobody else holds for long, and strays taken in.
 
-        Where that takes too long, a signal handler has interrupted `put` on this very thread: going on beats a deadlock.
+        Where that takes too long, a signal handler has interrupted `enqueue` on this very thread: going on beats a deadlock.
         """
         lock = self._lock
         is_acquired = lock.acquire(timeout=_LOCK_TIMEOUT_S)

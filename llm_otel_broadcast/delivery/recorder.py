@@ -6,7 +6,7 @@ from collections.abc import Callable
 from threading import Event
 
 from llm_otel_broadcast.delivery.queue import RecordQueue
-from llm_otel_broadcast.delivery.seams import Item, RecordReader, Unreadable
+from llm_otel_broadcast.delivery.seams import Item, Record, RecordReader, Unreadable
 from llm_otel_broadcast.delivery.watch import RenderingWatch
 from llm_otel_broadcast.delivery.worker import BatchProcessor, Worker
 from llm_otel_broadcast.host.guard import or_else
@@ -49,7 +49,18 @@ class _Reading:
             with importing:
                 self._reader = self._make_reader()
         reader = self._reader
-        readable = self._watch.render_each(batch, lambda item: _read(reader, item))
+
+        def read(record: Record) -> None:
+            # A recorder is handed nothing else: enclosing spans and those of others go to destinations alone.
+            if isinstance(record, Generation):
+                record.settle()
+                reader.read(record)
+
+        def render(item: Item) -> Unreadable | None:
+            # One odd record must not take its neighbours along.
+            return or_else(lambda: read(item.record), recover=lambda error: Unreadable(type(error).__name__))
+
+        readable = self._watch.render_each(batch, render)
         # Not watched: the app's span processors may take their time, and nobody else waits for them here.
         reader.finish()
         # Delivered, so that `flush` waits for it and the books balance here as they do for a destination.
@@ -79,16 +90,3 @@ class _Reading:
             self._queue.books.failed(f"closing failed ({type(error).__name__})", "it is not used any more", error)
 
         or_else(self._reader.close, recover=note)
-
-
-def _read(reader: RecordReader, item: Item) -> Unreadable | None:
-    record = item.record
-
-    def read() -> None:
-        # A recorder is handed nothing else: enclosing spans and those of others go to destinations alone.
-        if isinstance(record, Generation):
-            record.settle()
-            reader.read(record)
-
-    # One odd record must not take its neighbours along.
-    return or_else(read, recover=lambda error: Unreadable(type(error).__name__))

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypedDict
+from typing import Final, TypeAlias, TypedDict, cast
 
 from llm_otel_broadcast.host.logs import log
 from llm_otel_broadcast.settings.destination import Destination
-from llm_otel_broadcast.settings.rules import COMPARISONS, is_digest, number_of
+from llm_otel_broadcast.settings.rules import is_digest, number_of
 
 RuleValues: TypeAlias = Callable[[str], Sequence[object]]
 """Returns the values of a rule's field: none, one, or several (two names of a model, a reason for each choice)."""
 
+_COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
 _DIGEST_RANGE: Final = 2**64
 # A sensible expression takes some milliseconds for a million characters; one that backtracks never ends.
 _REGEX_TIMEOUT_S: Final = 0.25
@@ -81,19 +88,26 @@ class Selection:
         if self._excluded & candidate.api_keys or (self._included and not self._included & candidate.api_keys):
             return "api_key"
         timeouts: list[str] = []
-        if self._groups and not any(_holds(group, candidate.values, timeouts) for group in self._groups):
-            if timeouts:
-                self._log_timeout(timeouts[0])
+
+        def holds(rule: Rule) -> bool:
+            try:
+                return rule_holds(rule, candidate.values(rule["field"]))
+            except TimeoutError:
+                # A rule that cannot be decided in time does not hold.
+                timeouts.append(rule["field"])
+                return False
+
+        if self._groups and not any(
+            (all if group["logic"] == "and" else any)(map(holds, group["rules"])) for group in self._groups
+        ):
+            if timeouts and not self._has_logged_timeout:
+                self._has_logged_timeout = True
+                log(logging.WARNING, _TIMEOUT_TEXT, self._name, timeouts[0], _REGEX_TIMEOUT_S)
             return "rule_timeout" if timeouts else "filtered"
         # Last, so that a sample is one of what the rules let through.
         if not ((candidate.failed and self._errors_always) or self.samples(candidate.key)):
             return "sampled"
         return None
-
-    def _log_timeout(self, field: str) -> None:
-        if not self._has_logged_timeout:
-            self._has_logged_timeout = True
-            log(logging.WARNING, _TIMEOUT_TEXT, self._name, field, _REGEX_TIMEOUT_S)
 
     def samples(self, key: str) -> bool:
         """Return whether what has this key is in the sample."""
@@ -115,25 +129,11 @@ class RuleGroup(TypedDict):
     rules: Sequence[Rule]
 
 
-def groups_of(filter_rules: Mapping[str, Any] | None) -> Sequence[RuleGroup]:
+def groups_of(filter_rules: Mapping[str, object] | None) -> Sequence[RuleGroup]:
     """Return the groups that count, of which one has to hold; none: everything is sent. A group without rules says nothing."""
     if filter_rules is None or not filter_rules["enabled"]:
         return ()
-    return [group for group in filter_rules["groups"] if group["rules"]]
-
-
-def _holds(group: RuleGroup, values: RuleValues, timeouts: list[str]) -> bool:
-    """Return whether a group holds. A rule that cannot be decided in time does not, and its field is added to `timeouts`."""
-
-    def holds(rule: Rule) -> bool:
-        try:
-            return rule_holds(rule, values(rule["field"]))
-        except TimeoutError:
-            timeouts.append(rule["field"])
-            return False
-
-    combine = all if group["logic"] == "and" else any
-    return combine(map(holds, group["rules"]))
+    return [group for group in cast("Sequence[RuleGroup]", filter_rules["groups"]) if group["rules"]]
 
 
 def rule_holds(rule: Rule, values: Sequence[object]) -> bool:
@@ -144,48 +144,34 @@ def rule_holds(rule: Rule, values: Sequence[object]) -> bool:
     Raises:
         TimeoutError: a regular expression took too long.
     """
-    operator = rule["operator"]
+    comparison = rule["operator"]
     present = [value for value in values if value is not None and value != ""]
-    positive = operator.removeprefix("not_")
+    positive = comparison.removeprefix("not_")
     fits = bool(present) if positive == "exists" else any(_fits(positive, value, rule["value"]) for value in present)
-    return fits if positive == operator else not fits
+    return fits if positive == comparison else not fits
 
 
-def _fits(operator: str, value: object, rule_value: object) -> bool:
-    if operator in COMPARISONS:
-        return _compares(operator, number_of(value), number_of(rule_value))
+def _fits(comparison: str, value: object, rule_value: object) -> bool:
+    if comparison in _COMPARE:
+        number, bound = number_of(value), number_of(rule_value)
+        return number is not None and bound is not None and _COMPARE[comparison](number, bound)
     # A cost or a count: `0.5` and `0.50` are one number, and a rule may have either as text.
-    if operator == "equals" and not isinstance(value, str):
+    if comparison == "equals" and not isinstance(value, str):
         return number_of(value) is not None and number_of(value) == number_of(rule_value)
     text, sought = str(value), str(rule_value)
-    if operator == "equals":
+    if comparison == "equals":
         return text == sought
-    if operator == "contains":
+    if comparison == "contains":
         return sought in text
-    if operator == "starts_with":
+    if comparison == "starts_with":
         return text.startswith(sought)
-    if operator == "ends_with":
+    if comparison == "ends_with":
         return text.endswith(sought)
-    return _matches(sought, text)
-
-
-def _matches(pattern: str, text: str) -> bool:
-    """Search for a regular expression, for a bounded time and without keeping other threads from running.
-
-    Python's own `re` can do neither: it holds the interpreter's lock for as long as it searches, and has no timeout. `regex`
-    has the same syntax; it is imported only where there is such a rule.
-    """
+    # Imported only where there is such a rule. Python's own `re` holds the interpreter's lock for as long as it searches, and
+    # has no timeout; `regex` has the same syntax, and lets other threads run meanwhile.
     import regex
 
-    return regex.search(pattern, text, timeout=_REGEX_TIMEOUT_S, concurrent=True) is not None
-
-
-def _compares(operator: str, number: float | None, bound: float | None) -> bool:
-    if number is None or bound is None:
-        return False
-    if operator.startswith("g"):
-        return number > bound or (operator == "gte" and number == bound)
-    return number < bound or (operator == "lte" and number == bound)
+    return regex.search(sought, text, timeout=_REGEX_TIMEOUT_S, concurrent=True) is not None
 
 
 class KeyWatch:

@@ -61,9 +61,24 @@ def is_self_hosted(record: Generation) -> bool:
     server = record.server
     if server.is_known and server.provider.lower() not in _LOCAL_ENGINES:
         return False
-    if server.provider.lower() in _LOCAL_ENGINES or _is_engine(record):
+    # Some engines say in the answer that they made it; LM Studio gives the model's name as its fingerprint.
+    fingerprint = record.system_fingerprint
+    is_own_name = fingerprint is not None and fingerprint == record.response_model
+    if server.provider.lower() in _LOCAL_ENGINES or is_own_name or _ENGINE_FINGERPRINT.fullmatch(fingerprint or ""):
         return True
-    return is_local(server.address) and not _is_handed_on(record)
+    if not is_local(server.address):
+        return False
+    # Marks of a hosted API: a fingerprint of theirs, or a service tier (in chat completions: Ollama and vLLM copy the member
+    # of the responses API).
+    if _HOSTED_FINGERPRINT.fullmatch(fingerprint or ""):
+        return False
+    if record.api != "responses" and record.response_service_tier in _HOSTED_TIERS:
+        return False
+    # Or the dated snapshot of the model that was asked for: a local server repeats the name that it was given.
+    requested = (record.request_model or "").rpartition("/")[2]
+    answered = (record.response_model or "").rpartition("/")[2]
+    is_dated = _SNAPSHOT.fullmatch(answered.removeprefix(requested)) is not None
+    return not (requested and answered.startswith(requested) and is_dated)
 
 
 @lru_cache(maxsize=1_024)
@@ -75,28 +90,3 @@ def is_local(address: str) -> bool:
     except ValueError:
         return bool(host) and (host in _LOCAL_NAMES or host.endswith(_LOCAL_DOMAINS) or "." not in host)
     return not number.is_global
-
-
-def _is_engine(record: Generation) -> bool:
-    """Return whether the answer says itself which program made it. LM Studio gives the model's name as its fingerprint."""
-    fingerprint = record.system_fingerprint
-    return fingerprint is not None and (
-        fingerprint == record.response_model or _ENGINE_FINGERPRINT.fullmatch(fingerprint) is not None
-    )
-
-
-def _is_handed_on(record: Generation) -> bool:
-    """Return whether the answer bears a mark of a hosted API.
-
-    That is a fingerprint of theirs, a service tier (in chat completions: Ollama and vLLM copy the member of the responses
-    API), or the dated snapshot of the model that was asked for: a local server repeats the name that it was given.
-    """
-    if record.system_fingerprint is not None and _HOSTED_FINGERPRINT.fullmatch(record.system_fingerprint):
-        return True
-    if record.api != "responses" and record.response_service_tier in _HOSTED_TIERS:
-        return True
-    requested = (record.request_model or "").rpartition("/")[2]
-    answered = (record.response_model or "").rpartition("/")[2]
-    if not requested or not answered.startswith(requested):
-        return False
-    return _SNAPSHOT.fullmatch(answered[len(requested) :]) is not None

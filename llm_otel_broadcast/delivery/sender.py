@@ -105,7 +105,17 @@ class Sender:
         """Make an item's spans and those round it; return why it is not to be sent, None: it is."""
         record = item.record
         if isinstance(record, EnclosingSpan):
-            return self._render_enclosing_span(parts, item, record)
+            if not self._sent_spans.follows(record):
+                return Withdrawn()
+            if not record.generations and not parts.chooses(record):
+                return LeftOut("sampled")
+            if not self._sent_spans.has(key_of(record)):
+                span = parts.enclosing_span(record, record.fields or NO_FIELDS)
+                # The destination's dialect has no such spans.
+                if span is None:
+                    return Withdrawn()
+                item.enclosing_spans = [span]
+            return None
         record.settle()
         # Here and not on the host's thread: this parses bodies and runs the program's redaction, rules and `on_generation`.
         spans = parts.render(record)
@@ -118,21 +128,6 @@ class Sender:
             for due in self._sent_spans.due(record.enclosing_spans)
             if (span := parts.enclosing_span(due, due.fields or record.fields)) is not None
         ]
-        return None
-
-    def _render_enclosing_span(
-        self, parts: LaneParts, item: Item, enclosing_span: EnclosingSpan
-    ) -> LeftOut | Withdrawn | None:
-        if not self._sent_spans.follows(enclosing_span):
-            return Withdrawn()
-        if not enclosing_span.generations and not parts.chooses(enclosing_span):
-            return LeftOut("sampled")
-        if not self._sent_spans.has(key_of(enclosing_span)):
-            span = parts.enclosing_span(enclosing_span, enclosing_span.fields or NO_FIELDS)
-            # The destination's dialect has no such spans.
-            if span is None:
-                return Withdrawn()
-            item.enclosing_spans = [span]
         return None
 
     # -- sending ----------------------------------------------------------------------------------------------------

@@ -124,9 +124,9 @@ class Worker(ABC):
 
     # -- the host's thread ------------------------------------------------------------------------------------------
 
-    def put(self, record: Record) -> None:
+    def enqueue(self, record: Record) -> None:
         """Take a finished record. Never waits for a lock: this may run in a finalizer, anywhere in the host's code."""
-        waiting = self._queue.put(record)
+        waiting = self._queue.enqueue(record)
         # Once a batch: waking a thread costs more than all else here. A race rings twice at worst, which does no harm.
         if not self._is_rung:
             self._is_rung = True
@@ -239,7 +239,7 @@ class Worker(ABC):
             self._hurried.clear()
             while not bell.empty():
                 rings.append(bell.get())
-            # From here on `put` rings again; what it appended before is sent in this round.
+            # From here on `enqueue` rings again; what it appended before is sent in this round.
             self._is_rung = False
             try:
                 self._drain()

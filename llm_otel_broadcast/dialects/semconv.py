@@ -7,7 +7,6 @@ the conventions have none: `gen_ai.usage.total_tokens`, `gen_ai.usage.*_cost`, `
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Final
 
 from llm_otel_broadcast.dialects.content import content_attributes
@@ -18,7 +17,7 @@ from llm_otel_broadcast.fields.metadata import MAX_VALUE_CHARACTERS, metadata_at
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_facts import EnclosingSpanFacts
 from llm_otel_broadcast.record.failure import Failure
-from llm_otel_broadcast.record.generation import Attempt, GenerationFacts
+from llm_otel_broadcast.record.generation import GenerationFacts
 from llm_otel_broadcast.record.span_data import (
     KIND_CLIENT,
     KIND_INTERNAL,
@@ -79,7 +78,11 @@ class SemconvDialect(Dialect):
         attributes |= cost_attributes((facts.usage.stated_cost() if facts.usage else None) or cost)
         failure = facts.failure
         if failure is not None:
-            attributes |= _failure_attributes(failure, facts.server.vendor)
+            vendor = facts.server.vendor
+            attributes["error.type"] = failure.type
+            _set(attributes, "http.response.status_code", failure.status_code)
+            _set(attributes, f"{vendor}.response.error.code", failure.code)
+            _set(attributes, f"{vendor}.response.request_id", failure.request_id)
         if content is not None:
             attributes |= content_attributes(content)
         return SpanData(
@@ -104,7 +107,29 @@ class SemconvDialect(Dialect):
         Only their order is known, so each takes the time of the whole generation, within which the try was. Nothing in them
         is `gen_ai.*`: they are no generations.
         """
-        return [_attempt_span(facts, attempt, number) for number, attempt in enumerate(facts.attempts, start=1)]
+        spans: list[SpanData] = []
+        for number, attempt in enumerate(facts.attempts, start=1):
+            attributes: _Attributes = {
+                "openrouter.attempt.number": number,
+                "openrouter.provider_name": attempt.provider,
+            }
+            _set(attributes, "openrouter.attempt.model", attempt.model)
+            _set(attributes, "openrouter.attempt.status", attempt.status)
+            failed = isinstance(attempt.status, int) and attempt.status >= _MIN_ERROR_STATUS
+            span = SpanData(
+                name=f"provider attempt {number}: {attempt.provider}",
+                trace_id=facts.trace_id,
+                # Derived, so that a span which is sent once more, after a timeout, is the same span.
+                span_id=derive_span_id(f"{facts.span_id:016x}/attempt {number}"),
+                parent_span_id=facts.span_id,
+                kind=KIND_INTERNAL,
+                start_ns=facts.start_ns,
+                end_ns=facts.end_ns,
+                attributes=attributes | _common_attributes(facts.fields),
+                status_code=STATUS_ERROR if failed else STATUS_UNSET,
+            )
+            spans.append(span)
+        return spans
 
     def enclosing_span(self, facts: EnclosingSpanFacts, error_text: str | None) -> SpanData:
         """Return a span that says only whom and what it is for, and its totals."""
@@ -130,25 +155,6 @@ class SemconvDialect(Dialect):
 SEMCONV: Final = SemconvDialect()
 
 
-def _attempt_span(facts: GenerationFacts, attempt: Attempt, number: int) -> SpanData:
-    attributes: _Attributes = {"openrouter.attempt.number": number, "openrouter.provider_name": attempt.provider}
-    _set(attributes, "openrouter.attempt.model", attempt.model)
-    _set(attributes, "openrouter.attempt.status", attempt.status)
-    failed = isinstance(attempt.status, int) and attempt.status >= _MIN_ERROR_STATUS
-    return SpanData(
-        name=f"provider attempt {number}: {attempt.provider}",
-        trace_id=facts.trace_id,
-        # Derived, so that a span which is sent once more, after a timeout, is the same span.
-        span_id=derive_span_id(f"{facts.span_id:016x}/attempt {number}"),
-        parent_span_id=facts.span_id,
-        kind=KIND_INTERNAL,
-        start_ns=facts.start_ns,
-        end_ns=facts.end_ns,
-        attributes=attributes | _common_attributes(facts.fields),
-        status_code=STATUS_ERROR if failed else STATUS_UNSET,
-    )
-
-
 def request_attributes(facts: GenerationFacts) -> _Attributes:
     """Return what the request says, and `details` as far as they are known; never content."""
     fields, parameters, vendor = facts.fields, facts.parameters, facts.server.vendor
@@ -165,7 +171,9 @@ def request_attributes(facts: GenerationFacts) -> _Attributes:
     _set(attributes, "server.port", facts.server.port)
     if parameters:
         for name in _DOUBLES:
-            _set(attributes, f"gen_ai.request.{name}", _double(parameters.get(name)))
+            number = parameters.get(name)
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                attributes[f"gen_ai.request.{name}"] = float(number)
         _set(attributes, "gen_ai.request.seed", _integer(parameters.get("seed")))
         max_tokens = _integer(parameters.get("max_tokens"))
         if max_tokens is None:
@@ -175,7 +183,10 @@ def request_attributes(facts: GenerationFacts) -> _Attributes:
         # The conventions: stated where it is not the usual 1.
         choice_count = _integer(parameters.get("n"))
         _set(attributes, "gen_ai.request.choice.count", None if choice_count == 1 else choice_count)
-        _set(attributes, "gen_ai.request.stop_sequences", _texts(parameters.get("stop")))
+        stop = parameters.get("stop")
+        stops = [stop] if isinstance(stop, str) else stop if isinstance(stop, list | tuple) else ()
+        stop_texts = [str.__str__(text) for text in stops if isinstance(text, str)]
+        _set(attributes, "gen_ai.request.stop_sequences", stop_texts or None)
         _set(attributes, "gen_ai.request.reasoning.level", _text(parameters.get("reasoning_effort")))
         _set(attributes, "gen_ai.output.type", _text(parameters.get("output_type")))
         _set(attributes, "gen_ai.request.top_k", _integer(parameters.get("top_k")))
@@ -211,7 +222,10 @@ def _response_attributes(facts: GenerationFacts) -> _Attributes:
     if facts.generation_id != (facts.response_id or facts.generation_id):
         _set(attributes, "openrouter.generation_id", facts.generation_id)
     _set(attributes, "gen_ai.response.model", facts.response_model)
-    _set(attributes, "gen_ai.response.finish_reasons", _finish_reasons(facts))
+    # One for each choice: `error` where one did not come, nothing when a good answer states none at all.
+    reasons = [choice.finish_reason for choice in facts.choices]
+    if facts.failure is not None or any(reasons):
+        _set(attributes, "gen_ai.response.finish_reasons", [reason or "error" for reason in reasons] or None)
     if facts.first_chunk_ns is not None:
         # In seconds, as all durations of the conventions.
         attributes["gen_ai.response.time_to_first_chunk"] = facts.first_chunk_ns / 1e9
@@ -224,22 +238,6 @@ def _response_attributes(facts: GenerationFacts) -> _Attributes:
     for kind, count in Counter(call.kind for call in facts.server_calls).items():
         attributes[f"gen_ai.response.server_tool_calls.{kind}"] = count
     _set(attributes, "gen_ai.request.retries", facts.retries)
-    return attributes
-
-
-def _finish_reasons(facts: GenerationFacts) -> Sequence[str] | None:
-    """Return one reason for each choice; `error` where one did not come, nothing when a good answer states none at all."""
-    reasons = [choice.finish_reason for choice in facts.choices]
-    if not reasons or (facts.failure is None and not any(reasons)):
-        return None
-    return [reason or "error" for reason in reasons]
-
-
-def _failure_attributes(failure: Failure, vendor: str) -> _Attributes:
-    attributes: _Attributes = {"error.type": failure.type}
-    _set(attributes, "http.response.status_code", failure.status_code)
-    _set(attributes, f"{vendor}.response.error.code", failure.code)
-    _set(attributes, f"{vendor}.response.request_id", failure.request_id)
     return attributes
 
 
@@ -259,10 +257,6 @@ def _set(attributes: _Attributes, key: str, value: AttributeValue | None) -> Non
 
 
 # A caller may give any object as a parameter: what the API would not take is no attribute. `bool` is an `int` to Python only.
-def _double(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def _integer(value: object) -> int | None:
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
@@ -270,11 +264,3 @@ def _integer(value: object) -> int | None:
 def _text(value: object) -> str | None:
     """Return a text that says something; of a member of a `str` enum its value, which is what was sent."""
     return str.__str__(value) or None if isinstance(value, str) else None
-
-
-def _texts(value: object) -> Sequence[str] | None:
-    if isinstance(value, str):
-        return [str.__str__(value)]
-    if isinstance(value, list | tuple):
-        return [str.__str__(text) for text in value if isinstance(text, str)] or None
-    return None

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.sizes import text_size
 from llm_otel_broadcast.record.totals import Totals
 from llm_otel_broadcast.record.trace_fields import Fields
+
+# For its type alone: this room imports nothing of OpenTelemetry's.
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 _BASE_SIZE_BYTES: Final = 2_000
 
@@ -73,8 +77,7 @@ class EnclosingSpan:
     totals: tuple[Totals, Totals] | None = None
     on_complete: list[Callable[[], None]] = field(default_factory=list)
     failure: Failure | None = None
-    # a span of OpenTelemetry's, which this room does not import
-    app_span: Any = None
+    app_span: Span | None = None
 
     @property
     def size(self) -> int:
@@ -87,6 +90,7 @@ class EnclosingSpan:
 
         A stream may outlive the context that it began in.
         """
+        # The second are those of what has been rendered.
         return self.totals is None or self.totals[rendered].calls >= self.generations
 
     def call_on_complete(self) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a generation did not end well. `message` may echo a prompt and counts as content."""
+    """Why a generation did not end well."""
 
     type: str
+    # May echo a prompt, and counts as content.
     message: str = ""
     status_code: int | None = None
     code: str | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
@@ -18,6 +18,10 @@ from llm_otel_broadcast.record.server import UNKNOWN_SERVER, Server
 from llm_otel_broadcast.record.totals import Spent
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 from llm_otel_broadcast.record.usage import Cost, Usage
+
+# For its type alone: this room imports nothing of OpenTelemetry's.
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 Detail: TypeAlias = str | bool | int | float | Sequence[str]
 
@@ -221,7 +225,7 @@ class Generation(GenerationFacts):
         self.parent_span_id = 0
         self.enclosing_spans: tuple[EnclosingSpan, ...] = ()
         """Enclosing root and intermediate spans, outermost first."""
-        self.app_spans: tuple[Any, ...] = ()
+        self.app_spans: tuple[Span, ...] = ()
         """Courtesy spans in the app's own tracer, the generation's last; they end with the record."""
         self.fields = NO_FIELDS
         self.server = UNKNOWN_SERVER
@@ -301,11 +305,13 @@ class Generation(GenerationFacts):
             Exception: whatever the reading raises; the record then stays as it was.
         """
         if self.pending is not None:
+            # Forgotten only once it has been done: where it raises, the record stays as it was.
             self.pending.run()
             self.pending = None
 
     def spent(self, cost: Cost | None) -> Spent:
         """Return what goes into the totals of the spans above; `cost`: stated or estimated, None if it is not known."""
+        # Without a usage every count is unknown, which is not zero: nothing is added.
         usage = self.usage or Usage()
         return Spent(usage.input_tokens, usage.output_tokens, cost.total if cost else None)
 

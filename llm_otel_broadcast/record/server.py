@@ -27,6 +27,7 @@ class Server:
     @property
     def is_known(self) -> bool:
         """Whether the provider is known by a name of its own, not by its host only."""
+        # Where the host is all that is known, it stands for the provider.
         return self.provider != self.address
 
 

@@ -61,16 +61,15 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class SpanData:
-    """A finished span. Ids are integers as in OpenTelemetry's API; `parent_span_id` 0 means none. Times: Unix ns.
-
-    `origin`: None for our own.
-    """
+    """A finished span."""
 
     name: str
+    # Integers as in OpenTelemetry's API; a parent's of 0 means none.
     trace_id: int
     span_id: int
     parent_span_id: int
     kind: int
+    # Unix time.
     start_ns: int
     end_ns: int
     attributes: Attributes
@@ -79,4 +78,5 @@ class SpanData:
     events: tuple[Event, ...] = ()
     links: tuple[Link, ...] = ()
     trace_state: str = ""
+    # None for our own.
     origin: Origin | None = None

@@ -36,6 +36,7 @@ class Totals:
     def add(self, spent: Spent) -> None:
         """Add one generation."""
         self._new.append(spent)
+        # Waiting for nobody: a finalizer may add on top of another addition of this very thread.
         self._fold(0)
 
     def _fold(self, timeout_s: float) -> None:
@@ -46,6 +47,7 @@ class Totals:
             while self._new:
                 spent = self._new.popleft()
                 for name, value in zip(Spent._fields, spent, strict=True):
+                    # What nothing is known of is absent from the sums, not zero.
                     if value is not None:
                         self._sums[name] = self._sums.get(name, 0) + value
                 self._calls += 1

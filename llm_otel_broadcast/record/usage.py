@@ -8,14 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Usage:
-    """Token counts and cost as the response states them; None is "not stated", never zero.
-
-    The counts of kinds (cached, reasoning, text, image, audio, video) are subsets of the totals.
-    """
+    """Token counts and cost as the response states them; None is "not stated", never zero."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     total_tokens: int | None = None
+    # Counts of kinds (cached, reasoning, text, image, audio, video), which are subsets of the totals.
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
@@ -44,6 +42,7 @@ class Usage:
 
     def stated_cost(self) -> Cost | None:
         """Return the cost as the response states it, None when it states none."""
+        # Not stated is not zero: a cost of nothing is sent as such.
         if self.cost is None:
             return None
         return Cost(self.input_cost, self.output_cost, self.cost, is_estimated=False)

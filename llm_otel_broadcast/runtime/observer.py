@@ -253,7 +253,7 @@ class CallObserver:
         if self._unwanted and record.wants_content:
             record.unwanted |= self._unwanted
             narrow(record)
-        self._broadcaster.put(record)
+        self._broadcaster.put_generation(record)
 
     def _end_app_spans(self, record: Generation, spans: tuple[Any, ...]) -> None:
         """End the courtesy spans, or have that wait for what is still to be read."""

@@ -107,7 +107,10 @@ def connect(addresses: Sequence[AddressInfo], timeout: float) -> tuple[socket.so
     """
     deadline = time.monotonic() + timeout
     # Side by side, as a first address that swallows packets would use up the time of all ("happy eyeballs", RFC 8305).
-    attempts = _Attempts(_by_family_in_turn(addresses))
+    # The families in turn (section 4): one that leads nowhere delays the other little.
+    families = dict.fromkeys(address[0] for address in addresses)
+    rows = [[address for address in addresses if address[0] == family] for family in families]
+    attempts = _Attempts([address for row in itertools.zip_longest(*rows) for address in row if address is not None])
     try:
         while attempts.go_on():
             if time.monotonic() >= deadline:
@@ -133,25 +136,21 @@ class _Attempts:
     def go_on(self) -> bool:
         """Try the next address if it is its turn; return whether there is anything to wait for."""
         while self._waiting and (not self._open or time.monotonic() >= self._next_start):
-            address = self._waiting.pop(0)
+            family, kind, protocol, _, address = self._waiting.pop(0)
             self._next_start = time.monotonic() + _NEXT_ADDRESS_S
             try:
-                self._start(address)
+                attempt = socket.socket(family, kind, protocol)
+                self._open[attempt] = address
+                # Not blocking: the selector waits for all attempts at once.
+                attempt.settimeout(0.0)
+                code = attempt.connect_ex(address)
+                if code in _PENDING:
+                    self._selector.register(attempt, selectors.EVENT_WRITE)
+                else:
+                    self._fail(attempt, code)
             except OSError as refusal:
                 self.error = refusal
         return bool(self._open)
-
-    def _start(self, address: AddressInfo) -> None:
-        family, kind, protocol, _, socket_address = address
-        attempt = socket.socket(family, kind, protocol)
-        self._open[attempt] = socket_address
-        # Not blocking: the selector waits for all attempts at once.
-        attempt.settimeout(0.0)
-        code = attempt.connect_ex(socket_address)
-        if code in _PENDING:
-            self._selector.register(attempt, selectors.EVENT_WRITE)
-        else:
-            self._fail(attempt, code)
 
     def wait(self, deadline: float) -> tuple[socket.socket, SocketAddress] | None:
         """Wait until an attempt has ended, it is the next address's turn, or the deadline (monotonic)."""
@@ -178,10 +177,3 @@ class _Attempts:
         self._selector.close()
         for attempt in self._open:
             attempt.close()
-
-
-def _by_family_in_turn(addresses: Sequence[AddressInfo]) -> list[AddressInfo]:
-    """Return addresses with the families in turn (RFC 8305, section 4): one that leads nowhere delays the other little."""
-    families = dict.fromkeys(address[0] for address in addresses)
-    rows = [[address for address in addresses if address[0] == family] for family in families]
-    return [address for row in itertools.zip_longest(*rows) for address in row if address is not None]

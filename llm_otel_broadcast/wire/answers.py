@@ -66,7 +66,15 @@ def is_otlp(content: bytes, content_type: str, *, whole: bool) -> bool:
 def partial_success(content: bytes, content_type: str) -> tuple[int, str]:
     """Return how many spans an answer 2xx says were rejected, and why; anything that says nothing of it is zero."""
     if "protobuf" in content_type:
-        return _partial_protobuf(content)
+        with importing:
+            from google.protobuf.message import DecodeError
+            from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+        try:
+            counts = ExportTraceServiceResponse.FromString(content).partial_success
+        except DecodeError:
+            return 0, ""
+        return max(0, counts.rejected_spans), str(counts.error_message)
     # Any shape may come, and numbers as text: proto3 JSON writes int64 so.
     try:
         answer = json.loads(content)
@@ -76,25 +84,27 @@ def partial_success(content: bytes, content_type: str) -> tuple[int, str]:
         return 0, ""
 
 
-def _partial_protobuf(content: bytes) -> tuple[int, str]:
-    with importing:
-        from google.protobuf.message import DecodeError
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-
-    try:
-        partial = ExportTraceServiceResponse.FromString(content).partial_success
-    except DecodeError:
-        return 0, ""
-    return max(0, partial.rejected_spans), str(partial.error_message)
-
-
 def text_of(content: bytes, content_type: str, *, page: bool) -> str:
     """Return what an answer says; of a web page, its title; of JSON and protobuf, the message."""
     if "protobuf" in content_type and not page:
-        return _status_message(content)
+        # A `google.rpc.Status`, which is how OTLP says errors in protobuf. It comes from a backend that was sent protobuf, so
+        # the packages are there.
+        with importing:
+            from google.protobuf.message import DecodeError
+            from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+
+        try:
+            return str(Status.FromString(content).message)
+        except DecodeError:
+            return content.decode("utf-8", "replace")
     text = content.decode("utf-8", "replace")
     if page:
-        return _title(text)
+        # `casefold` would change the length of some letters.
+        small = "".join(char.lower() if char.isascii() else char for char in text)
+        start = small.find("<title")
+        begin = small.find(">", start) + 1
+        end = small.find("</title", begin)
+        return text[begin:end] if start >= 0 and begin and end >= 0 else ""
     try:
         part: object = json.loads(text)
     except (ValueError, RecursionError):
@@ -103,25 +113,3 @@ def text_of(content: bytes, content_type: str, *, page: bool) -> str:
         members: dict[str, object] = part
         part = next((members[key] for key in _MESSAGES if members.get(key)), None)
     return part if isinstance(part, str) else text
-
-
-def _title(page: str) -> str:
-    # `casefold` would change the length of some letters.
-    small = "".join(char.lower() if char.isascii() else char for char in page)
-    start = small.find("<title")
-    begin = small.find(">", start) + 1
-    end = small.find("</title", begin)
-    return page[begin:end] if start >= 0 and begin and end >= 0 else ""
-
-
-def _status_message(content: bytes) -> str:
-    """Read a `google.rpc.Status`, which is how OTLP says errors in protobuf."""
-    # Only where such an answer comes: it comes from a backend that was sent protobuf, so the packages are there.
-    with importing:
-        from google.protobuf.message import DecodeError
-        from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-
-    try:
-        return str(Status.FromString(content).message)
-    except DecodeError:
-        return content.decode("utf-8", "replace")

@@ -100,7 +100,12 @@ class Connection:
                 self.close()
                 raise
         self.close()
-        self._stream = stream = self._opened(timeout)
+        deadline = time.monotonic() + timeout
+        proxy = self._proxy
+        sock = _connected(self._host, self._port, deadline) if proxy is None else self._through(proxy, deadline)
+        if self._context is not None:
+            sock = _secured(sock, self._context, self._host, deadline)
+        self._stream = stream = Stream(sock)
         try:
             return self._exchange(stream, body, headers, timeout)
         except BaseException:
@@ -129,16 +134,6 @@ class Connection:
             self.close()
         response.close()
         return Response(response.status, response.headers, content, fault, is_whole)
-
-    def _opened(self, timeout: float) -> Stream:
-        deadline = time.monotonic() + timeout
-        if self._proxy is None:
-            sock: SocketLike = _connected(self._host, self._port, deadline)
-        else:
-            sock = self._through(self._proxy, deadline)
-        if self._context is not None:
-            sock = _secured(sock, self._context, self._host, deadline)
-        return Stream(sock)
 
     def _through(self, proxy: Proxy, deadline: float) -> SocketLike:
         """Connect to the proxy; for an https endpoint, and through it."""

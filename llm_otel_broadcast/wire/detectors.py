@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Final
 
@@ -46,7 +45,7 @@ def default_resource() -> Resource:
     # Held while detecting: destinations that start together ask a metadata server once, not each for itself.
     with _lock:
         if variable not in _detected:
-            _detected[variable] = _detect(_names(variable))
+            _detected[variable] = _detect(variable)
         resource = _detected[variable]
     resource = resource.merge(OTELResourceDetector().detect())
     if resource.attributes.get("service.name"):
@@ -66,15 +65,12 @@ def _after_fork() -> None:
 begin_anew_in_child(_after_fork)
 
 
-def _names(variable: str) -> list[str]:
+def _detect(variable: str) -> Resource:
     configured = [name for part in variable.split(",") if (name := part.strip())]
     if "*" in configured:
         with importing:
             configured += sorted(entry_points(group=_GROUP).names)
-    return [name for name in dict.fromkeys((_INSTANCE, *configured)) if name not in ("*", _OWN)]
-
-
-def _detect(names: Sequence[str]) -> Resource:
+    names = [name for name in dict.fromkeys((_INSTANCE, *configured)) if name not in ("*", _OWN)]
     resource = Resource(
         {
             "telemetry.sdk.language": "python",
@@ -106,12 +102,12 @@ class _Detection:
             self._is_finished.set()
 
     def _run(self) -> None:
-        # A detector is foreign code, and nobody waits for what its thread raises.
-        or_else(self._detect, recover=self._fail)
-        self._is_finished.set()
+        def note(error: BaseException) -> None:
+            self._failure = f"failed ({type(error).__name__})"
 
-    def _fail(self, error: BaseException) -> None:
-        self._failure = f"failed ({type(error).__name__})"
+        # A detector is foreign code, and nobody waits for what its thread raises.
+        or_else(self._detect, recover=note)
+        self._is_finished.set()
 
     def _detect(self) -> None:
         with importing:

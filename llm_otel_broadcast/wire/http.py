@@ -85,7 +85,12 @@ class HttpSender:
             return Answer("ok", status, self._excerpt(message), None, rejected)
         advice = batch_advice(status, content_type, is_page=page)
         excerpt = self._excerpt(text_of(content, answer_type, page=page))
-        message = f"{self._who(status)} answered {status}"
+        # 407 is the proxy's; any other status may be, where there is no tunnel through it.
+        who = self._address
+        if self._proxy is not None and not self._url.startswith("https:"):
+            proxy = f"the proxy {self._proxy.label}"
+            who = proxy if is_proxy_login(status) else f"{self._address}, through {proxy},"
+        message = f"{who} answered {status}"
         message += (f" ({advice})" if advice else "") + (f": {excerpt}" if excerpt else "")
         if status in RETRYABLE:
             headers = response.headers
@@ -93,14 +98,6 @@ class HttpSender:
             return Answer("retry", status, message, pause_s, 0, excerpt, page)
         location = response.headers.get("Location", "")
         return Answer(_KINDS.get(status, "refused"), status, message, None, 0, excerpt, page, location)
-
-    def _who(self, status: int) -> str:
-        """Name who answered: 407 is the proxy's; any other status may be, where there is no tunnel through it."""
-        if self._proxy is None or self._url.startswith("https:"):
-            return self._address
-        if is_proxy_login(status):
-            return f"the proxy {self._proxy.label}"
-        return f"{self._address}, through the proxy {self._proxy.label},"
 
     def _excerpt(self, text: str) -> str:
         """Return the beginning of what a server says, on one line; it may repeat a key it does not like."""

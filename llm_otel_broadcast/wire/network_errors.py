@@ -32,8 +32,13 @@ _VERSIONS: Final = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AV
 # How HTTP/2's frames begin, those of a gRPC server's greeting for one; no text does.
 _HTTP2: Final = "\0\0"
 _PROXY_WANTS_CREDENTIALS: Final = 407
+_HTTP2_ONLY: Final = "it speaks HTTP/2 only, as gRPC does: OTLP/HTTP usually has port 4318"
 # In this order: most are subclasses of OSError, and some of one another.
 _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (IncompleteRead, "it closed the connection in the middle of its answer"),
+    (RemoteDisconnected, "it closed the connection"),
+    (BadStatusLine, "it does not speak HTTP"),
+    (LineTooLong, "it does not speak HTTP"),
     (socket.gaierror, "its name is not known"),
     (UnicodeError, "its name is not known"),
     (ConnectionRefusedError, "connection refused"),
@@ -45,44 +50,31 @@ _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
 
 
 def reason_of(error: BaseException) -> str:
-    """Name an error; one of the proxy's is problem as such."""
+    """Name an error; one of the proxy's as such."""
     of_proxy = cause(error, ProxyError)
+    if of_proxy is not None and of_proxy.status is None:
+        why = reason_of(of_proxy.__cause__) if of_proxy.__cause__ is not None else "no connection"
+        return f"the proxy {of_proxy.proxy.label}: {why}"
     if of_proxy is not None:
-        return _of_proxy(of_proxy)
-    # These say more than the classes below that they also belong to, and most come wrapped in another error.
-    for kind in (UnusableFileError, ssl.SSLError, IncompleteRead, RemoteDisconnected, BadStatusLine, LineTooLong):
-        specific = cause(error, kind)
-        if specific is not None:
-            return _specific_reason(specific)
-    for general, reason in _REASONS:
-        if cause(error, general):
-            return reason
+        wants = (
+            ": it wants a name and password, http://name:password@host" if is_proxy_login(of_proxy.status or 0) else ""
+        )
+        return f"the proxy {of_proxy.proxy.label} answered {of_proxy.status} {of_proxy.reason}".rstrip() + wants
+    # These two say themselves what is wrong, and may come wrapped in another error.
+    unusable, tls_error = cause(error, UnusableFileError), cause(error, ssl.SSLError)
+    if unusable is not None:
+        return str(unusable)
+    if tls_error is not None:
+        return tls_reason(tls_error)
+    for kind, reason in _REASONS:
+        if cause(error, kind):
+            return _HTTP2_ONLY if kind is BadStatusLine and is_http2(error) else reason
     return getattr(error, "strerror", None) or type(error).__name__
-
-
-def _of_proxy(error: ProxyError) -> str:
-    if error.status is None:
-        why = reason_of(error.__cause__) if error.__cause__ is not None else "no connection"
-        return f"the proxy {error.proxy.label}: {why}"
-    wants = ": it wants a name and password, http://name:password@host" if is_proxy_login(error.status) else ""
-    return f"the proxy {error.proxy.label} answered {error.status} {error.reason}".rstrip() + wants
 
 
 def is_proxy_login(status: int) -> bool:
     """Return whether a proxy asks for credentials."""
     return status == _PROXY_WANTS_CREDENTIALS
-
-
-def _specific_reason(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLError):
-        return tls_reason(error)
-    if isinstance(error, IncompleteRead):
-        return "it closed the connection in the middle of its answer"
-    if isinstance(error, RemoteDisconnected):
-        return "it closed the connection"
-    if is_http2(error):
-        return "it speaks HTTP/2 only, as gRPC does: OTLP/HTTP usually has port 4318"
-    return str(error) if isinstance(error, UnusableFileError) else "it does not speak HTTP"
 
 
 def tls_reason(error: ssl.SSLError) -> str:

@@ -68,7 +68,18 @@ def proxy_for(url: str) -> Proxy | None:
     if not for_all.startswith(("http://", "https://")):
         for_all = ""
     value = proxies.get(parts.scheme) or for_all
-    if not value or _is_exempt(url, proxies.get("no", "")):
+    if not value:
+        return None
+    # The clients of a program read NO_PROXY differently: urllib knows names and `host:port`, requests IPv4 networks as well,
+    # httpx2 networks of both kinds, `*.domain` and `scheme://host`, curl blanks between entries. Where any of them would go
+    # straight we do, too: a proxy that was to be left out must not see what is sent.
+    host = (parts.hostname or "").rstrip(".")
+    # With the port and without it: urllib compares entries with what it is given.
+    if proxy_bypass(parts.netloc.rpartition("@")[2]) or proxy_bypass(host):
+        return None
+    port = parts.port or PORTS[parts.scheme]
+    entries = filter(None, re.split(r"[,;\s]+", proxies.get("no", "").lower()))
+    if any(_names(entry, parts.scheme, host, port) for entry in entries):
         return None
     # `HTTPS_PROXY=proxy:8080`, which every client reads as http.
     proxy_url = value if "://" in value else f"http://{value}"
@@ -83,23 +94,6 @@ def proxy_for(url: str) -> Proxy | None:
     return Proxy(proxy_url, variable, bare_host(proxy.hostname), proxy.port or PORTS[proxy.scheme], headers)
 
 
-def _is_exempt(url: str, no_proxy: str) -> bool:
-    """Return whether NO_PROXY, or the system, has the URL reached without a proxy.
-
-    The clients of a program read NO_PROXY differently: urllib knows names and `host:port`, requests IPv4 networks as well,
-    httpx2 networks of both kinds, `*.domain` and `scheme://host`, curl blanks between entries. Where any of them would go
-    straight we do, too: a proxy that was to be left out must not see what is sent.
-    """
-    parts = urlsplit(url)
-    host = (parts.hostname or "").rstrip(".")
-    # With the port and without it: urllib compares entries with what it is given.
-    if proxy_bypass(parts.netloc.rpartition("@")[2]) or proxy_bypass(host):
-        return True
-    port = parts.port or PORTS[parts.scheme]
-    entries = (entry for entry in re.split(r"[,;\s]+", no_proxy.lower()) if entry)
-    return any(_names(entry, parts.scheme, host, port) for entry in entries)
-
-
 def _names(entry: str, scheme: str, host: str, port: int) -> bool:
     """Return whether an entry of NO_PROXY names a host."""
     entry_scheme, separator, rest = entry.partition("://")
@@ -111,27 +105,25 @@ def _names(entry: str, scheme: str, host: str, port: int) -> bool:
         return True
     address = _address(host)
     if "/" in entry:
-        return address is not None and _has(entry, address)
-    name, entry_port = _split_port(entry)
-    if entry_port is not None and entry_port != port:
+        try:
+            network = ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
+        except ValueError:
+            return False
+        return address is not None and address in network
+    # `host:1`, `[::1]:1`; in `::1` there is no port.
+    name, entry_port = entry, ""
+    if entry.startswith("["):
+        name, _, rest = entry[1:].partition("]")
+        entry_port = rest.removeprefix(":")
+    elif entry.count(":") == 1:
+        name, _, entry_port = entry.partition(":")
+    if entry_port.isascii() and entry_port.isdigit() and int(entry_port) != port:
         return False
     if address is not None:
         return _address(name) == address
     # `example.com`, `.example.com` and `*.example.com` all mean the domain and what is below it.
     domain = name.removeprefix("*").strip(".")
     return bool(domain) and (host == domain or host.endswith(f".{domain}"))
-
-
-def _split_port(entry: str) -> tuple[str, int | None]:
-    """Return an entry's host and port: `host:1`, `[::1]:1`; in `::1` there is none."""
-    if entry.startswith("["):
-        name, _, rest = entry[1:].partition("]")
-        port = rest.removeprefix(":")
-    elif entry.count(":") == 1:
-        name, _, port = entry.partition(":")
-    else:
-        name, port = entry, ""
-    return name, int(port) if port.isascii() and port.isdigit() else None
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -142,11 +134,3 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
     # `::ffff:10.0.0.1` is 10.0.0.1.
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _has(entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    try:
-        network = ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
-    except ValueError:
-        return False
-    return address in network

@@ -174,8 +174,13 @@ class _Raw(io.RawIOBase):
             self._ahead += piece
             if not piece:
                 return True
-        status = _final_status(bytes(self._ahead))
-        return status is not None and status >= _FIRST_ERROR_STATUS
+        # The status of the answer that begins there; after an interim one (1xx) more follows.
+        head = bytes(self._ahead)
+        while head[9:10] == b"1" and b"\r\n\r\n" in head:
+            head = head.partition(b"\r\n\r\n")[2]
+        digits = head[9:_STATUS_LINE_LENGTH]
+        is_status = head.startswith(b"HTTP/1.") and len(digits) == 3 and digits.isdigit()  # noqa: PLR2004
+        return is_status and int(digits) >= _FIRST_ERROR_STATUS
 
 
 class _Incoming(io.BufferedReader):
@@ -186,12 +191,3 @@ class _Incoming(io.BufferedReader):
 
     def flush(self) -> None:
         """Hold nothing back. An answer flushes when it is collected, maybe after the buffer (Python 3.13 tells of errors there)."""
-
-
-def _final_status(head: bytes) -> int | None:
-    """Return the status of the answer that begins there, interim ones left out; None: it cannot be told yet."""
-    # 1xx: more follows.
-    while head[9:10] == b"1" and b"\r\n\r\n" in head:
-        head = head.partition(b"\r\n\r\n")[2]
-    digits = head[9:_STATUS_LINE_LENGTH]
-    return int(digits) if head.startswith(b"HTTP/1.") and len(digits) == 3 and digits.isdigit() else None  # noqa: PLR2004

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Final, TypeAlias
 
 from llm_otel_broadcast.settings.destination import Destination
@@ -71,15 +71,15 @@ def _signature(destination: Destination) -> _Signature:
     """Return what changes when a file is replaced or written anew. A mounted secret's link points to another file then."""
     authorities = destination.certificate or system_bundle()
     files = (authorities, destination.client_certificate, destination.client_key)
-    return tuple(_state(file) for file in files if file)
-
-
-def _state(file: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(_path(file))  # noqa: PTH116  # `Path.expanduser` raises where there is no home
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
+    states: list[tuple[int, int, int] | None] = []
+    for file in filter(None, files):
+        try:
+            status = os.stat(_path(file))  # noqa: PTH116  # `Path.expanduser` raises where there is no home
+        except OSError:
+            states.append(None)
+        else:
+            states.append((status.st_mtime_ns, status.st_ino, status.st_size))
+    return tuple(states)
 
 
 def tls_context(destination: Destination) -> ssl.SSLContext:
@@ -109,12 +109,27 @@ def default_context() -> ssl.SSLContext:
     context = _new_context()
     # Reads `SSL_CERT_FILE` and `SSL_CERT_DIR` too, and on Windows the system's store.
     context.load_default_certs()
-    if context.cert_store_stats()["x509_ca"] or _is_set_or_filled():
+    if context.cert_store_stats()["x509_ca"]:
         return context
+    # A directory of authorities is read when a certificate comes, so the context counts none of it.
+    paths = ssl.get_default_verify_paths()
+    if os.environ.get(paths.openssl_cafile_env) or os.environ.get(paths.openssl_capath_env):
+        return context
+    names: list[str] = []
+    with suppress(OSError):
+        names = os.listdir(paths.capath) if paths.capath is not None else []  # noqa: PTH208  # names only
+    for name in names:
+        # OpenSSL finds an authority under its hash alone, `5ed36f99.0` for instance.
+        stem, _, number = name.lower().partition(".")
+        if len(stem) == _HASH_LENGTH and number.isdigit() and all(char in "0123456789abcdef" for char in stem):
+            return context
     # Its authorities are in the keychain, which OpenSSL does not read.
-    if sys.platform == "darwin" and (truststore := _loaded("truststore")) is not None:
-        trusting: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return trusting
+    if sys.platform == "darwin":
+        truststore = sys.modules.get("truststore")
+        # Where the program has imported it, not before it is whole.
+        if truststore is not None and not getattr(getattr(truststore, "__spec__", None), "_initializing", False):
+            trusting: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            return trusting
     bundle = system_bundle()
     if bundle is not None:
         _load(context.load_verify_locations, "certificate", bundle)
@@ -132,72 +147,39 @@ def _new_context() -> ssl.SSLContext:
     return context
 
 
-def _is_set_or_filled() -> bool:
-    """Return whether the user names the authorities (`SSL_CERT_FILE`, `SSL_CERT_DIR`), or OpenSSL's directory has some."""
-    # A directory of authorities is read when a certificate comes, so the context counts none of it.
-    paths = ssl.get_default_verify_paths()
-    if os.environ.get(paths.openssl_cafile_env) or os.environ.get(paths.openssl_capath_env):
-        return True
-    try:
-        names = os.listdir(paths.capath) if paths.capath is not None else []  # noqa: PTH208  # names only
-    except OSError:
-        return False
-    return any(map(_is_hash, names))
-
-
-def _is_hash(name: str) -> bool:
-    """Return whether OpenSSL would find an authority under that name, `5ed36f99.0` for instance."""
-    stem, _, number = name.partition(".")
-    return len(stem) == _HASH_LENGTH and number.isdigit() and all(char in "0123456789abcdef" for char in stem.lower())
-
-
 def system_bundle() -> str | None:
     """Return the file with the authorities of this machine; None where there is none."""
-    return next((file for file in _bundles() if os.path.isfile(file)), None)  # noqa: PTH113
-
-
-def _bundles() -> Iterator[str]:
     paths = ssl.get_default_verify_paths()
-    configured = os.environ.get(paths.openssl_cafile_env)
-    if configured:
-        yield configured
-    if paths.cafile is not None:
-        yield paths.cafile
-    yield from _BUNDLES
+    candidates = (os.environ.get(paths.openssl_cafile_env), paths.cafile, *_BUNDLES)
+    bundle = next((file for file in candidates if file and os.path.isfile(file)), None)  # noqa: PTH113
+    if bundle is not None:
+        return bundle
     # Never imported: that is the program's to do, which may look at the half-loaded module meanwhile.
     try:
         spec = find_spec("certifi")
     except (ImportError, ValueError):
-        return
-    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        yield str(Path(folder) / "cacert.pem")
-
-
-def _loaded(name: str) -> ModuleType | None:
-    """Return a module that the program has imported, not before it is whole."""
-    module = sys.modules.get(name)
-    return None if getattr(getattr(module, "__spec__", None), "_initializing", False) else module
+        return None
+    folders = (spec.submodule_search_locations or ()) if spec is not None else ()
+    files = (str(Path(folder) / "cacert.pem") for folder in folders)
+    return next((file for file in files if os.path.isfile(file)), None)  # noqa: PTH113
 
 
 def _load(load: Callable[[str], object], what: str, file: str, key: str = "") -> None:
     try:
         load(_path(file))
     except ssl.SSLError as error:
-        raise UnusableFileError(f'{what} "{file}" cannot be used: {_why(error, file, key)}') from None
+        # Latin-1 reads anything, also a file in binary form.
+        text, secret = (Path(_path(name)).read_text(encoding="latin-1") if name else "" for name in (file, key))
+        why = str(error.reason or "it holds no certificate").lower().replace("_", " ")
+        if "ENCRYPTED" in secret:
+            why = "its key is encrypted: give one without a password"
+        elif error.reason == "KEY_VALUES_MISMATCH":
+            why = "client_key is the key of another certificate"
+        elif "-----BEGIN" not in text:
+            why = "it is not in PEM format (-----BEGIN CERTIFICATE-----)"
+        raise UnusableFileError(f'{what} "{file}" cannot be used: {why}') from None
     except OSError as error:
         raise UnusableFileError(f'{what} "{file}" cannot be read: {error.strerror}') from None
-
-
-def _why(error: ssl.SSLError, file: str, key: str) -> str:
-    # Latin-1 reads anything, also a file in binary form.
-    text, secret = (Path(_path(name)).read_text(encoding="latin-1") if name else "" for name in (file, key))
-    if "ENCRYPTED" in secret:
-        return "its key is encrypted: give one without a password"
-    if error.reason == "KEY_VALUES_MISMATCH":
-        return "client_key is the key of another certificate"
-    if "-----BEGIN" not in text:
-        return "it is not in PEM format (-----BEGIN CERTIFICATE-----)"
-    return str(error.reason or "it holds no certificate").lower().replace("_", " ")
 
 
 def _path(file: str) -> str:

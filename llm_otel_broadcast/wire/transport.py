@@ -79,21 +79,19 @@ class HttpTransport:
             OversizedError: they are divisible, and have more than 4 MB. Where they are not, it is for the server to judge.
         """
         encoding = self._next
-        content = self._encoded(spans, encoding)
+        resource = self._source.resource()
+        if encoding == "json":
+            content = otlp_json.encode(plain_attributes(resource), self._scope, spans)
+        else:
+            # Only where a destination wants it: the SDK's spans and protobuf are slow to import.
+            with importing:
+                from llm_otel_broadcast.wire import protobuf
+                from llm_otel_broadcast.wire.sdk_span import to_readable
+
+            content = protobuf.encode([to_readable(span, resource, self._scope) for span in spans])
         if divisible and len(content) > MAX_BODY_BYTES and len(spans) > 1:
             raise OversizedError
         return Body(compressed(content, self._compression), len(spans), encoding, self._compression)
-
-    def _encoded(self, spans: Sequence[SpanData], encoding: Encoding) -> bytes:
-        if encoding == "json":
-            return otlp_json.encode(plain_attributes(self._source.resource()), self._scope, spans)
-        # Only where a destination wants it: the SDK's spans and protobuf are slow to import.
-        with importing:
-            from llm_otel_broadcast.wire import protobuf
-            from llm_otel_broadcast.wire.sdk_span import to_readable
-
-        resource = self._source.resource()
-        return protobuf.encode([to_readable(span, resource, self._scope) for span in spans])
 
     def post(self, body: Body[bytes]) -> Answer:
         """Send a request and return what became of it. Never raises for what a network or server does."""

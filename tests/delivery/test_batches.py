@@ -34,7 +34,7 @@ def test_no_request_has_more_than_4_mb(receiver, encoding):
     """pains.md, P40: batches by bytes, not only by number."""
     with running(receiver.endpoint, encoding=encoding, started=False) as lane:
         for number in range(60):
-            lane.put(large(200_000, f"{number:02}"))
+            lane.enqueue(large(200_000, f"{number:02}"))
         lane.start()
         assert flushed(lane, 20.0)
         assert lane.status().delivered == 60
@@ -49,7 +49,7 @@ def test_no_more_is_rendered_at_a_time_than_a_request_may_have():
     transport = Faulty()
     with running(transport=transport, started=False) as lane:
         for number in range(30):
-            lane.put(record(str(number), size=500_000))
+            lane.enqueue(record(str(number), size=500_000))
         lane.start()
         assert flushed(lane)
     assert [len(sent) for sent in transport.sent] == [6] * 5
@@ -58,7 +58,7 @@ def test_no_more_is_rendered_at_a_time_than_a_request_may_have():
 def test_no_request_has_more_than_512_generations(receiver):
     with running(receiver.endpoint, started=False) as lane:
         for _ in range(1_100):
-            lane.put(record())
+            lane.enqueue(record())
         lane.start()
         assert flushed(lane)
     assert [request.body.count(b'"spanId"') for request in receiver.requests] == [512, 512, 76]
@@ -70,7 +70,7 @@ def test_a_batch_that_is_too_large_is_halved_down_to_the_one_that_is(receiver, e
     receiver.script(Reply(413), Reply(413), Reply(413))
     with running(receiver.endpoint, encoding=encoding, started=False) as lane:
         for name in ("a", "b", "c", "d"):
-            lane.put(record(name))
+            lane.enqueue(record(name))
         lane.start()
         assert flushed(lane)
         books = lane.status()
@@ -86,9 +86,9 @@ def test_a_batch_that_is_too_large_is_halved_down_to_the_one_that_is(receiver, e
 def test_one_record_over_the_backends_limit_takes_no_neighbour_along(receiver):
     """The receiver itself takes 8 MB at most."""
     with running(receiver.endpoint, started=False) as lane:
-        lane.put(record("before"))
-        lane.put(record("x" * 9_000_000))
-        lane.put(record("after"))
+        lane.enqueue(record("before"))
+        lane.enqueue(record("x" * 9_000_000))
+        lane.enqueue(record("after"))
         lane.start()
         assert flushed(lane)
         books = lane.status()
@@ -99,7 +99,7 @@ def test_one_record_over_the_backends_limit_takes_no_neighbour_along(receiver):
 
 def test_a_large_generation_below_a_root_is_for_the_backend_to_judge_too(receiver):
     with running(receiver.endpoint) as lane:
-        lane.put(record("x" * 2_500_000, root=root()))  # its name and its attribute: over 4 MB
+        lane.enqueue(record("x" * 2_500_000, root=root()))  # its name and its attribute: over 4 MB
         assert flushed(lane)
         assert (lane.status().delivered, lane.status().dropped) == (1, {})
     assert len(receiver.store.spans()) == 2
@@ -146,13 +146,13 @@ REFUSED = Answer("refused", 400, "no", None, 0)
 def test_half_a_batch_that_fails_is_counted_once_and_the_other_half_is_delivered(second, dropped):
     with running(transport=Faulty(TOO_LARGE, OK, *second), started=False) as lane:
         for _ in range(4):
-            lane.put(record())
+            lane.enqueue(record())
         lane.start()
         assert flushed(lane)
         books = lane.status()
         assert (books.delivered, books.dropped) == (2, dropped)
         assert balanced(books)
-        lane.put(record())
+        lane.enqueue(record())
         assert flushed(lane)
         assert lane.status().delivered == 3
 
@@ -162,7 +162,7 @@ def test_a_record_that_cannot_be_rendered_takes_no_neighbour_along(receiver, cap
     odd.pending = Deferred(lambda: 1 / 0)
     with running(receiver.endpoint, started=False) as lane:
         for made in (record("a"), odd, record("b")):
-            lane.put(made)
+            lane.enqueue(made)
         lane.start()
         assert flushed(lane)
         books = lane.status()
@@ -184,14 +184,14 @@ def test_rejected_spans_are_counted_as_dropped_and_the_reason_is_kept(receiver, 
     receiver.script(*[partial(encoding, 2, "span too old")] * 2)
     with running(receiver.endpoint, encoding=encoding, started=False) as lane:
         for _ in range(3):
-            lane.put(record())
+            lane.enqueue(record())
         lane.start()
         assert flushed(lane)
         books = lane.status()
         assert (books.delivered, books.dropped) == (1, {"rejected": 2})
         assert "span too old" in books.last_error
         assert books.last_success is not None
-        lane.put(record())
+        lane.enqueue(record())
         flushed(lane)
         assert lane.status().dropped == {"rejected": 3}  # of one record two spans: never more than there were
         assert balanced(lane.status())
@@ -201,7 +201,7 @@ def test_rejected_spans_are_counted_as_dropped_and_the_reason_is_kept(receiver, 
 def test_a_warning_without_rejections_loses_nothing(receiver):
     receiver.script(partial("json", 0, "use a newer version"))
     with running(receiver.endpoint) as lane:
-        lane.put(record())
+        lane.enqueue(record())
         assert flushed(lane)
         assert (lane.status().delivered, lane.status().dropped) == (1, {})
 
@@ -210,7 +210,7 @@ def test_a_warning_without_rejections_loses_nothing(receiver):
 def test_an_encoding_that_is_fixed_and_not_taken_is_told_with_the_other_one(receiver, encoding, other, caplog):
     receiver.script(Reply(415))
     with running(receiver.endpoint, encoding=encoding) as lane:
-        lane.put(record())
+        lane.enqueue(record())
         flushed(lane)
         books = lane.status()
     assert books.dropped == {"unsupported_media": 1}
@@ -223,7 +223,7 @@ def test_a_backend_that_takes_neither_encoding_gets_no_third_try(receiver):
     receiver.script(*[Reply(415)] * 4)
     with running(receiver.endpoint) as lane:
         for _ in range(2):
-            lane.put(record())
+            lane.enqueue(record())
             flushed(lane)
         assert lane.status().dropped == {"unsupported_media": 2}
     kinds = [request.content_type.rpartition("/")[2] for request in receiver.requests]

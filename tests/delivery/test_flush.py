@@ -27,7 +27,7 @@ def test_it_waits_for_what_is_in_flight(receiver):
     receiver.script(Reply(200, delay=0.3, store=True))
     with running(receiver.endpoint) as lane:
         broadcaster = Broadcaster([lane])
-        broadcaster.put(record())
+        broadcaster.put_generation(record())
         receiver.wait_for_requests(1)
         done, seconds = timed(lambda: broadcaster.flush(5.0))
     assert done
@@ -37,7 +37,7 @@ def test_it_waits_for_what_is_in_flight(receiver):
 def test_it_does_not_wait_for_a_batch_to_fill(receiver):
     with running(receiver.endpoint, batch_delay=3_600.0) as lane:
         broadcaster = Broadcaster([lane])
-        broadcaster.put(record())
+        broadcaster.put_generation(record())
         done, seconds = timed(lambda: broadcaster.flush(5.0))
     assert done
     assert seconds < 4.0
@@ -52,7 +52,7 @@ def test_it_leaves_all_destinations_at_the_timeout_together():
         running(refusing(), delay=lambda *_: 30.0) as third,
     ):
         broadcaster = Broadcaster([first, second, third])
-        broadcaster.put(record())
+        broadcaster.put_generation(record())
         done, seconds = timed(lambda: broadcaster.flush(0.8))
         assert not done
         assert 0.75 < seconds < 1.5  # one after the other they would take 2.4
@@ -63,7 +63,7 @@ def test_it_says_no_when_something_is_lost_and_yes_the_next_time(receiver):
     receiver.script(Reply(400))
     with running(receiver.endpoint) as lane:
         broadcaster = Broadcaster([lane])
-        broadcaster.put(record())
+        broadcaster.put_generation(record())
         assert not broadcaster.flush(5.0)
         assert broadcaster.flush(5.0)
 

@@ -154,7 +154,7 @@ def parts():
 
 lane = Lane("slow", 0.0, 1_000_000, parts)
 lane.start()
-lane.put(Generation("chat"))
+lane.enqueue(Generation("chat"))
 while not os.path.exists("importing"):
     time.sleep(0.01)
 child = os.fork()

@@ -40,7 +40,7 @@ def test_an_outage_is_said_once_and_its_end_too(caplog):
     with running(receiver.endpoint) as lane:
         for outage in (1, 2):
             for _ in range(3):
-                lane.put(record())
+                lane.enqueue(record())
             until(lambda: lane.status().retried > 5)
             assert len(said(caplog)) == outage
             assert receiver.endpoint in said(caplog)[-1]
@@ -59,9 +59,9 @@ def test_a_second_outage_tells_its_losses_again(receiver, caplog):
         for losses in (1, 2):
             receiver.script(*[Reply(401, body=b"no such key")] * 3)
             for _ in range(3):
-                lane.put(record())
+                lane.enqueue(record())
                 flushed(lane)
-            lane.put(record())
+            lane.enqueue(record())
             assert flushed(lane)
             assert len(said(caplog)) == losses
     assert "1 generation(s) lost" in said(caplog)[0]
@@ -75,12 +75,12 @@ def test_what_is_dropped_in_an_outage_is_said_once_besides(receiver, caplog, mon
             caplog.clear()
             receiver.script(*[Reply(503)] * 6)
             for _ in range(3):
-                lane.put(record())
+                lane.enqueue(record())
                 flushed(lane)
             outage, dropped = said(caplog)
             assert "trying again in 0.1 s, your calls are not affected" in outage
             assert "1 generation(s) dropped (retries_exhausted" in dropped
-            lane.put(record())
+            lane.enqueue(record())
             assert flushed(lane)
         assert lane.status().dropped == {"retries_exhausted": 6}
 
@@ -112,10 +112,10 @@ def test_a_log_handler_that_raises_stops_nothing(receiver, error):
     receiver.script(Reply(503), Reply(400))
     try:
         with running(receiver.endpoint, max_bytes=10_000) as lane:
-            lane.put(record(size=20_000))
-            lane.put(record())
+            lane.enqueue(record(size=20_000))
+            lane.enqueue(record())
             flushed(lane)
-            lane.put(record())
+            lane.enqueue(record())
             assert flushed(lane)
             assert (lane.status().delivered, lane.status().dropped) == (1, {"too_large": 1, "refused": 1})
     finally:
@@ -172,7 +172,7 @@ def test_a_proxys_credentials_go_to_the_proxy_and_nowhere_else(receiver, monkeyp
     monkeypatch.delenv("NO_PROXY", raising=False)
     receiver.script(Reply(407))
     with running("http://backend.invalid:4318") as lane:
-        lane.put(record())
+        lane.enqueue(record())
         flushed(lane)
         assert "canary" not in lane.status().last_error + caplog.text
     assert receiver.requests[0].headers["proxy-authorization"] == "Basic dXNlci1jYW5hcnk6cGFzc3dvcmQtY2FuYXJ5"
@@ -181,7 +181,7 @@ def test_a_proxys_credentials_go_to_the_proxy_and_nowhere_else(receiver, monkeyp
 def test_retrying_with_the_real_policy_is_said_once(receiver, caplog):
     receiver.script(*[Reply(503)] * 2)
     with running(receiver.endpoint, delay=retry.delay) as lane:
-        lane.put(record())
+        lane.enqueue(record())
         assert flushed(lane)
         assert lane.status().retried == 2
     assert len(said(caplog)) == 1
@@ -214,7 +214,7 @@ logger.info("not shown")
 def test_what_was_not_answered_before_the_end_is_not_called_lost(caplog):
     """MLflow's first answer takes 7 s: what it had stored was told as dropped."""
     with backend(broken_backends.hangs) as seen, running(seen.endpoint) as lane:
-        lane.put(record())
+        lane.enqueue(record())
         until(lambda: seen.requests)
         lane.stop(time.monotonic() + 0.1)
         seen.stopped.set()

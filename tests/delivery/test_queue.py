@@ -34,10 +34,10 @@ def test_at_the_bound_the_oldest_are_dropped_counted_and_said_once(receiver, cap
     """pains.md, P45."""
     receiver.hang = threading.Event()
     with running(receiver.endpoint, max_bytes=100_000) as lane:
-        lane.put(record("in flight"))
+        lane.enqueue(record("in flight"))
         receiver.wait_for_requests(1)
         for number in range(100):
-            lane.put(record(str(number), size=10_000))
+            lane.enqueue(record(str(number), size=10_000))
             books = lane.status()
             assert books.queued_bytes <= 100_000
             assert balanced(books)
@@ -52,7 +52,7 @@ def test_at_the_bound_the_oldest_are_dropped_counted_and_said_once(receiver, cap
 
 def test_a_record_over_the_bound_is_dropped_and_counted(receiver):
     with running(receiver.endpoint, max_bytes=100_000) as lane:
-        lane.put(record(size=100_001))
+        lane.enqueue(record(size=100_001))
         assert flushed(lane)
         assert lane.status().dropped == {"too_large": 1}
 
@@ -60,14 +60,14 @@ def test_a_record_over_the_bound_is_dropped_and_counted(receiver):
 def test_memory_stays_bounded_with_a_dead_destination():
     """pains.md, P25: here 100 MB of answers meet a bound of one."""
     with running(refusing(), max_bytes=1_000_000, delay=lambda *_: 30.0) as lane:
-        lane.put(record())
+        lane.enqueue(record())
         until(lambda: lane.status().last_error)
         tracemalloc.start()
         try:
             for number in range(1_000):
                 made = record(str(number), size=100_000)
                 made.response_id = "x" * 98_000
-                lane.put(made)
+                lane.enqueue(made)
             held, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -79,11 +79,11 @@ def test_what_is_read_late_does_not_upset_the_count_of_bytes(receiver):
     """A raw response is read on the first lane that meets it, and is larger for the others from then on."""
     receiver.hang = threading.Event()
     with running(receiver.endpoint) as lane:
-        lane.put(record("in flight"))
+        lane.enqueue(record("in flight"))
         receiver.wait_for_requests(1)
         late = record(size=1_000)
-        lane.put(late)
-        lane.put(record(size=5_000))
+        lane.enqueue(late)
+        lane.enqueue(record(size=5_000))
         late.size += 50_000
         assert lane.status().queued_bytes == record().size + 6_000
         receiver.hang.set()
@@ -100,23 +100,23 @@ def test_a_record_that_comes_while_the_bell_is_emptied_does_not_silence_it(recei
         def empty(self):
             self.calls += 1
             if self.calls == 1:
-                lane.put(record("second"))
+                lane.enqueue(record("second"))
             return super().empty()
 
     with running(receiver.endpoint, started=False) as lane:
         lane._bell = Bell()
         lane.start()
-        lane.put(record("first"))
+        lane.enqueue(record("first"))
         receiver.store.wait_for(2)
         until(lambda: not lane.status().queued_records)
-        lane.put(record("third"))
+        lane.enqueue(record("third"))
         receiver.store.wait_for(3)
 
 
 def test_threads_that_put_at_the_same_time_lose_nothing(receiver):
     with running(receiver.endpoint) as lane:
         threads = [
-            threading.Thread(target=lambda: [lane.put(record()) for _ in range(500)], daemon=True) for _ in range(4)
+            threading.Thread(target=lambda: [lane.enqueue(record()) for _ in range(500)], daemon=True) for _ in range(4)
         ]
         for thread in threads:
             thread.start()
@@ -152,8 +152,8 @@ class Nesting(Generation):
 
 def test_a_finalizer_may_hand_over_a_record_in_the_middle_of_another(receiver):
     with running(receiver.endpoint) as lane:
-        outer = Nesting(lambda: lane.put(record("inner")))
-        assert within(5.0, lambda: lane.put(outer))
+        outer = Nesting(lambda: lane.enqueue(record("inner")))
+        assert within(5.0, lambda: lane.enqueue(outer))
         assert flushed(lane)
         books = lane.status()
     assert (books.produced, books.delivered, books.queued_bytes) == (2, 2, 0)
@@ -162,13 +162,13 @@ def test_a_finalizer_may_hand_over_a_record_in_the_middle_of_another(receiver):
 def test_a_finalizer_may_hand_over_a_record_while_the_threads_are_started(receiver):
     class Collecting(Lane):
         def start(self) -> None:
-            broadcaster.put(record("inner"))
+            broadcaster.put_generation(record("inner"))
             super().start()
 
     with running(receiver.endpoint, started=False) as plain:
         lane = Collecting("backend", 0.0, 1_000_000, plain._make_parts)
         broadcaster = Broadcaster([lane])
-        assert within(5.0, lambda: broadcaster.put(record("outer")))
+        assert within(5.0, lambda: broadcaster.put_generation(record("outer")))
         assert broadcaster.flush(5.0)
         assert lane.status().delivered == 2
         broadcaster.stop(1.0)
@@ -184,17 +184,17 @@ def test_a_signal_handler_may_flush_and_stop_in_the_middle_of_a_hand_over(receiv
             lane.stop(time.monotonic() + 0.1)
             lane.status()
 
-        assert within(5.0, lambda: lane.put(Nesting(handler)))
-        lane.put(record())
+        assert within(5.0, lambda: lane.enqueue(Nesting(handler)))
+        lane.enqueue(record())
         assert balanced(lane.status())
 
 
 def test_a_record_that_could_not_wait_for_the_lock_is_pending_until_it_is_sent(receiver):
     with running(receiver.endpoint) as lane:
-        lane.put(record("first"))
+        lane.enqueue(record("first"))
         assert flushed(lane)
         with lane._queue._lock:
-            lane.put(record("stray"))
+            lane.enqueue(record("stray"))
             assert not flushed(lane, 0.1)
         assert flushed(lane)
         assert lane.status().delivered == 2
@@ -214,7 +214,7 @@ def test_a_record_on_its_way_from_the_queue_is_pending(receiver):
     receiver.hang = threading.Event()
     with running(receiver.endpoint, started=False) as lane:
         lane._queue._records = Watched()
-        lane.put(record())
+        lane.enqueue(record())
         lane.start()
         receiver.wait_for_requests(1)
         receiver.hang.set()
@@ -224,14 +224,14 @@ def test_a_record_on_its_way_from_the_queue_is_pending(receiver):
 
 def test_stopping_counts_what_is_left_once():
     with backend(broken_backends.hangs) as seen, running(seen.endpoint) as lane:
-        lane.put(record())
+        lane.enqueue(record())
         until(lambda: seen.requests)
-        lane.put(record())
+        lane.enqueue(record())
         with lane._queue._lock:
-            lane.put(record())
+            lane.enqueue(record())
         lane.stop(time.monotonic() + 0.1)
         lane.stop(time.monotonic() + 0.1)
-        lane.put(record())
+        lane.enqueue(record())
         seen.stopped.set()
         until(lambda: not lane.is_running)
         books = lane.status()
@@ -241,7 +241,7 @@ def test_stopping_counts_what_is_left_once():
 def test_what_a_stopped_lane_still_gets_through_comes_too_late_for_the_books(receiver):
     receiver.hang = threading.Event()
     with running(receiver.endpoint) as lane:
-        lane.put(record())
+        lane.enqueue(record())
         receiver.wait_for_requests(1)
         lane.stop(time.monotonic())
         receiver.hang.set()
@@ -261,7 +261,7 @@ def test_a_lane_that_was_stopped_sends_no_second_half():
     transport = Slow(Answer("too_large", 413, "too large", None, 0))
     with running(transport=transport, started=False) as lane:
         for _ in range(2):
-            lane.put(record())
+            lane.enqueue(record())
         lane.start()
         sending.wait(5.0)
         lane.stop(time.monotonic())
@@ -280,8 +280,8 @@ def test_a_record_is_kept_when_no_thread_can_be_started(receiver, monkeypatch):
                 raise RuntimeError("can't start new thread")
 
             patched.setattr(threading.Thread, "start", full)
-            broadcaster.put(record())
-        broadcaster.put(record())
+            broadcaster.put_generation(record())
+        broadcaster.put_generation(record())
         assert broadcaster.flush(5.0)
         assert lane.status().delivered == 2
         broadcaster.stop(1.0)
@@ -290,7 +290,7 @@ def test_a_record_is_kept_when_no_thread_can_be_started(receiver, monkeypatch):
 def test_a_record_that_is_too_large_leaves_alone_what_waits(receiver):
     with running(receiver.endpoint, max_bytes=100_000, started=False) as lane:
         for size in (10_000, 10_000, 100_001, 10_000):
-            lane.put(record(size=size))
+            lane.enqueue(record(size=size))
         assert (lane.status().queued_records, lane.status().dropped) == (3, {"too_large": 1})
         lane.start()
         assert flushed(lane)
@@ -300,10 +300,10 @@ def test_a_record_that_is_too_large_leaves_alone_what_waits(receiver):
 def test_a_record_beside_which_too_much_is_in_flight_leaves_alone_what_waits(receiver):
     receiver.hang = threading.Event()
     with running(receiver.endpoint, max_bytes=100_000) as lane:
-        lane.put(record(size=60_000))
+        lane.enqueue(record(size=60_000))
         receiver.wait_for_requests(1)
-        lane.put(record(size=10_000))
-        lane.put(record(size=50_000))
+        lane.enqueue(record(size=10_000))
+        lane.enqueue(record(size=50_000))
         assert (lane.status().queued_records, lane.status().dropped) == (2, {"queue_full": 1})
         receiver.hang.set()
         assert flushed(lane)
@@ -319,9 +319,9 @@ def test_a_thread_that_has_died_is_started_again_by_the_next_record(receiver, mo
                 raise SystemExit
 
             patched.setattr(lane, "_drain", die)
-            broadcaster.put(record("first"))
+            broadcaster.put_generation(record("first"))
             until(lambda: not lane.is_running)
-        broadcaster.put(record("second"))
+        broadcaster.put_generation(record("second"))
         receiver.store.wait_for(2)
 
 
@@ -339,7 +339,7 @@ def test_a_lane_may_be_stopped_while_its_thread_is_being_started(receiver, monke
     with running(receiver.endpoint, started=False) as lane:
         broadcaster = Broadcaster([lane])
         monkeypatch.setattr(threading.Thread, "start", slowly)
-        calling = threading.Thread(target=broadcaster.put, args=(record(),))
+        calling = threading.Thread(target=broadcaster.put_generation, args=(record(),))
         calling.start()
         assert starting.wait(5.0)
         broadcaster.stop(0.2)
@@ -361,7 +361,7 @@ def test_the_thread_makes_its_parts_anew_after_a_failure(receiver):
     lane = Lane("backend", 0.0, 1_000_000, make)
     lane.start()
     for _ in range(2):
-        lane.put(record())
+        lane.enqueue(record())
         assert flushed(lane)
     assert (lane.status().delivered, lane.status().dropped) == (1, {"internal_error": 1})
     lane.stop(time.monotonic() + 1.0)

@@ -35,7 +35,7 @@ def test_each_record_is_handed_over_complete_and_then_the_batch_is_finished():
     late.pending = Deferred(setattr, late, "response_model", "gpt-4o-2024")
     steps = {"finish": lambda: events.append("finish"), "close": lambda: events.append("close")}
     with recording(lambda read: events.append(read.response_model), **steps) as recorder:
-        recorder.put(late)
+        recorder.enqueue(late)
         assert flushed(recorder)
         assert events == ["gpt-4o-2024", "finish"]
     assert events[-1] == "close"
@@ -51,7 +51,7 @@ def test_a_reader_that_fails_costs_the_record_alone():
 
     with recording(read) as recorder:
         for model in ("a", "odd", "b"):
-            recorder.put(record(model))
+            recorder.enqueue(record(model))
         assert flushed(recorder)
         books = books_of(recorder)
     assert names == ["a", "b"]
@@ -68,10 +68,10 @@ def test_a_reader_that_blocks_costs_its_record_alone(monkeypatch):
         names.append(generation.request_model)
 
     with recording(read) as recorder:
-        recorder.put(record("blocked"))
+        recorder.enqueue(record("blocked"))
         until(lambda: recorder._watch.current)
         time.sleep(0.1)
-        recorder.put(record("free"))
+        recorder.enqueue(record("free"))
         assert flushed(recorder)
         assert names == ["free"]
         books = books_of(recorder)
@@ -88,7 +88,7 @@ def test_what_fails_after_a_batch_is_counted_and_the_thread_goes_on():
     fails = threading.Event()
     with recording(lambda _: None, finish=finish) as recorder:
         for _ in range(2):
-            recorder.put(record())
+            recorder.enqueue(record())
             assert flushed(recorder)
         books = books_of(recorder)
     assert (books.delivered, books.dropped) == (1, {"internal_error": 1})
@@ -100,12 +100,12 @@ def test_what_is_rendered_while_threads_change_their_kind_is_not_lost(receiver, 
     held = record("in hand")
     held.pending = Deferred(free.wait, 10)
     with running(receiver.endpoint) as lane:
-        lane.put(held)
+        lane.enqueue(held)
         until(lambda: lane._watch.current)
         kind = object()
         monkeypatch.setattr(worker, "flavor", lambda: kind)
         lane.start()
-        lane.put(record("later"))
+        lane.enqueue(record("later"))
         free.set()
         assert flushed(lane)
         books = lane.status()

@@ -22,7 +22,7 @@ from tests.support.lanes import balanced, flushed, record, running
 def test_a_busy_backend_gets_the_same_request_again(receiver, status):
     receiver.script(Reply(status), Reply(status))
     with running(receiver.endpoint) as lane:
-        lane.put(record())
+        lane.enqueue(record())
         assert flushed(lane)
         books = lane.status()
     assert (books.delivered, books.retried, books.dropped) == (1, 2, {})
@@ -36,7 +36,7 @@ def test_a_busy_backend_gets_the_same_request_again(receiver, status):
 def test_a_refusal_is_final_and_says_why(receiver, status):
     receiver.script(Reply(status, body=b"because"))
     with running(receiver.endpoint) as lane:
-        lane.put(record())
+        lane.enqueue(record())
         flushed(lane)
         books = lane.status()
     assert (books.delivered, books.retried, books.dropped) == (0, 0, {"refused": 1})
@@ -51,7 +51,7 @@ def test_a_backend_that_comes_up_later_gets_what_waited():
     receiver.start()
     receiver.stop()
     with running(receiver.endpoint) as lane:
-        lane.put(record())
+        lane.enqueue(record())
         until(lambda: lane.status().retried)
         assert "connection refused" in lane.status().last_error
         with receiver:
@@ -65,7 +65,7 @@ def test_a_backend_that_comes_up_later_gets_what_waited():
 )
 def test_a_connection_lost_before_the_answer_is_tried_again(fault):
     with backend(fault, broken_backends.answers) as seen, running(seen.endpoint) as lane:
-        lane.put(record())
+        lane.enqueue(record())
         assert flushed(lane)
         assert (lane.status().delivered, lane.status().retried) == (1, 1)
         assert len(seen.requests) == 2
@@ -74,7 +74,7 @@ def test_a_connection_lost_before_the_answer_is_tried_again(fault):
 def test_a_backend_that_does_not_answer_is_left_at_the_timeout():
     with backend(broken_backends.hangs, broken_backends.answers) as seen, running(seen.endpoint, timeout=0.3) as lane:
         started = time.monotonic()
-        lane.put(record())
+        lane.enqueue(record())
         assert flushed(lane)
         assert time.monotonic() - started > 0.25
         assert "timeout" in lane.status().last_error
@@ -97,7 +97,7 @@ def test_what_fails_after_the_status_line_of_an_answer_is_delivered_all_the_same
     with backend(fault, broken_backends.answers) as seen, running(seen.endpoint, timeout=0.3) as lane:
         started = time.monotonic()
         for number in (1, 2):
-            lane.put(record())
+            lane.enqueue(record())
             assert flushed(lane)
             assert (lane.status().delivered, lane.status().retried) == (number, 0)
         assert time.monotonic() - started < 3.0
@@ -108,7 +108,7 @@ def test_interim_answers_are_no_answers():
     """102 and 103 come before the real one; taken for it, each later answer would be that of the request before."""
     with backend(broken_backends.thinks_aloud) as seen, running(seen.endpoint) as lane:
         for _ in range(3):
-            lane.put(record())
+            lane.enqueue(record())
             assert flushed(lane)
         books = lane.status()
         assert (books.delivered, books.dropped) == (2, {"refused": 1})
@@ -118,7 +118,7 @@ def test_interim_answers_are_no_answers():
 def test_an_answer_nobody_asked_for_is_not_that_of_the_next_request():
     with backend(broken_backends.answers_twice, broken_backends.answers) as seen, running(seen.endpoint) as lane:
         for _ in range(2):
-            lane.put(record())
+            lane.enqueue(record())
             assert flushed(lane)
         assert (lane.status().delivered, lane.status().dropped, seen.connections) == (2, {}, 2)
 
@@ -127,7 +127,7 @@ def test_an_idle_connection_that_was_closed_is_no_outage(caplog):
     """Servers close idle connections; the request that meets the closing one goes out again at once, on a new one."""
     with backend(broken_backends.answers_once, broken_backends.answers) as seen, running(seen.endpoint) as lane:
         for _ in range(2):
-            lane.put(record())
+            lane.enqueue(record())
             assert flushed(lane)
         books = lane.status()
         assert seen.connections == 2
@@ -138,7 +138,7 @@ def test_an_idle_connection_that_was_closed_is_no_outage(caplog):
 def test_connections_are_kept():
     with backend(broken_backends.answers) as seen, running(seen.endpoint) as lane:
         for _ in range(3):
-            lane.put(record())
+            lane.enqueue(record())
             assert flushed(lane)
         assert (seen.connections, len(seen.requests)) == (1, 3)
 
@@ -152,7 +152,7 @@ def test_each_try_waits_by_the_policy_with_the_servers_wish():
 
     with OtlpReceiver() as receiver, running(receiver.endpoint, delay=policy) as lane:
         receiver.script(Reply(503), Reply(429, {"Retry-After": "7"}), Reply(504))
-        lane.put(record())
+        lane.enqueue(record())
         assert flushed(lane)
     assert asked == [(0, None, True), (1, 7.0, True), (2, None, True)]
 
@@ -164,7 +164,7 @@ def test_retry_after_is_honoured_in_seconds_and_as_a_date():
         with running(seconds.endpoint, delay=retry.delay) as first, running(date.endpoint, delay=retry.delay) as second:
             started = time.monotonic()
             for lane in (first, second):
-                lane.put(record())
+                lane.enqueue(record())
             date.wait_for_requests(2)
             assert 1.2 < time.monotonic() - started < 5.0
             seconds.wait_for_requests(2)
@@ -176,7 +176,7 @@ def test_retry_after_of_nothing_leads_to_no_hot_loop(receiver, retry_after):
     receiver.script(*[Reply(503, {"Retry-After": retry_after})] * 100)
     with running(receiver.endpoint, delay=retry.delay) as lane:
         started = time.monotonic()
-        lane.put(record())
+        lane.enqueue(record())
         receiver.wait_for_requests(3)
         assert time.monotonic() - started > 1.4
         assert len(receiver.requests) == 3
@@ -189,7 +189,7 @@ def test_the_wait_a_server_asks_for_holds_for_every_batch(receiver, caplog, seco
     receiver.script(*[Reply(429, {"Retry-After": wait})] * 10)
     with running(receiver.endpoint, delay=retry.delay) as lane:
         for number in range(3):
-            lane.put(record(size=1000))
+            lane.enqueue(record(size=1000))
             assert not flushed(lane, 0.05)
             until(lambda: lane.status().last_error)
             assert lane.status().queued_bytes == (number + 1) * 1000
@@ -207,7 +207,7 @@ def test_what_waits_for_a_server_is_bounded_like_all_of_the_queue(receiver):
     receiver.script(Reply(429, {"Retry-After": "60"}))
     with running(receiver.endpoint, delay=retry.delay, max_bytes=3000) as lane:
         for _ in range(5):
-            lane.put(record(size=1000))
+            lane.enqueue(record(size=1000))
             until(lambda: lane.status().last_error)
         books = lane.status()
         assert (books.queued_records, books.queued_bytes, books.dropped) == (3, 3000, {"queue_full": 2})
@@ -217,7 +217,7 @@ def test_the_minute_of_a_batch_begins_when_it_may_be_sent(receiver, monkeypatch)
     monkeypatch.setattr(sender, "_MAX_RETRY_S", 0.5)
     receiver.script(Reply(429, {"Retry-After": "1"}), Reply(429, {"Retry-After": "1"}), Reply(503))
     with running(receiver.endpoint, delay=lambda _, asked, __: asked or 0.01) as lane:
-        lane.put(record())
+        lane.enqueue(record())
         assert flushed(lane)
         assert (lane.status().delivered, lane.status().dropped) == (1, {})
 
@@ -228,7 +228,7 @@ def test_a_program_that_flushes_after_each_call_sends_no_request_for_each(receiv
     with running(receiver.endpoint, delay=retry.delay) as lane:
         ends = time.monotonic() + 2.0
         while time.monotonic() < ends:
-            lane.put(record())
+            lane.enqueue(record())
             flushed(lane, 0.01)
         books = lane.status()
     assert len(receiver.requests) <= 4
@@ -253,7 +253,7 @@ def test_a_batch_is_not_dropped_by_the_number_of_its_tries():
             pass
 
     with running(transport=Busy(), delay=lambda *_: 0.0) as lane:
-        lane.put(record())
+        lane.enqueue(record())
         assert flushed(lane)
         assert (lane.status().delivered, lane.status().retried) == (1, 1_099)
 
@@ -262,9 +262,9 @@ def test_after_a_minute_and_a_last_try_the_batch_is_dropped_and_the_next_has_its
     monkeypatch.setattr(sender, "_MAX_RETRY_S", 0.1)
     receiver.script(Reply(503), Reply(503, body=b"maintenance"))
     with running(receiver.endpoint, delay=lambda *_: 61.0) as lane:
-        lane.put(record("lost"))
+        lane.enqueue(record("lost"))
         flushed(lane)
-        lane.put(record("kept"))
+        lane.enqueue(record("kept"))
         assert flushed(lane)
         books = lane.status()
     assert (books.delivered, books.dropped) == (1, {"retries_exhausted": 1})
@@ -275,7 +275,7 @@ def test_after_a_minute_and_a_last_try_the_batch_is_dropped_and_the_next_has_its
 def test_a_flush_tries_again_at_once(receiver):
     receiver.script(Reply(503))
     with running(receiver.endpoint, delay=lambda *_: 30.0) as lane:
-        lane.put(record())
+        lane.enqueue(record())
         until(lambda: lane.status().last_error)
         assert flushed(lane)
 
@@ -283,7 +283,7 @@ def test_a_flush_tries_again_at_once(receiver):
 def test_a_flush_respects_the_wait_a_server_asks_for(receiver):
     receiver.script(Reply(503, {"Retry-After": "30"}))
     with running(receiver.endpoint, delay=retry.delay) as lane:
-        lane.put(record())
+        lane.enqueue(record())
         until(lambda: lane.status().last_error)
         assert not flushed(lane, 0.3)
         assert len(receiver.requests) == 1
@@ -307,7 +307,7 @@ def test_the_books_balance_at_every_moment(receiver):
         reader = threading.Thread(target=read, args=(lane,))
         reader.start()
         for _ in range(600):
-            lane.put(record())
+            lane.enqueue(record())
         flushed(lane, 20.0)
         stop.set()
         reader.join()

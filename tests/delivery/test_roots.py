@@ -53,11 +53,11 @@ def test_a_destination_that_refused_the_first_call_gets_the_root_with_the_next(s
 def test_a_failure_does_not_have_a_root_sent_twice_that_has_arrived(receiver):
     above = root()
     with running(receiver.endpoint) as lane:
-        lane.put(record("a", root=above))
+        lane.enqueue(record("a", root=above))
         assert flushed(lane)
         receiver.script(Reply(400))
         for name in ("lost", "b"):
-            lane.put(record(name, root=above))
+            lane.enqueue(record(name, root=above))
             flushed(lane)
     assert sorted(names(receiver)) == ["chat a", "chat b", "root"]
 
@@ -67,8 +67,8 @@ def test_a_generation_that_is_too_large_does_not_take_the_root_along(receiver):
     above = root()
     receiver.script(Reply(413), Reply(413))
     with running(receiver.endpoint, started=False) as lane:
-        lane.put(record("large", root=above))
-        lane.put(record("small", root=above))
+        lane.enqueue(record("large", root=above))
+        lane.enqueue(record("small", root=above))
         lane.start()
         assert flushed(lane)
         assert lane.status().dropped == {"too_large": 1}
@@ -80,7 +80,7 @@ def test_a_root_that_may_have_been_rejected_is_sent_again(receiver):
     receiver.script(Reply(200, body=b'{"partialSuccess":{"rejectedSpans":"1"}}'))
     with running(receiver.endpoint) as lane:
         for name in ("first", "second"):
-            lane.put(record(name, root=above))
+            lane.enqueue(record(name, root=above))
             assert flushed(lane)
     assert sorted(names(receiver)) == ["chat second", "root"]
 
@@ -92,7 +92,7 @@ def test_the_book_of_roots_is_bounded_and_forgets_the_least_used(receiver, monke
     with running(receiver.endpoint) as lane:
         for _ in range(5):
             for above in (often, root("once")):
-                lane.put(record(root=above))
+                lane.enqueue(record(root=above))
                 assert flushed(lane)
         assert len(lane.sent_spans._sent) == 3
     assert names(receiver).count("often") == 1
