@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import llm_otel_broadcast
+from tests.support import figures
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "llm_otel_broadcast"
@@ -231,3 +232,28 @@ def test_completion_offers_the_public_names_and_nothing_else():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = llm_otel_broadcast.no_such_name
+
+
+def test_names_say_what_they_are_bound_to():
+    """Under one in a thousand: some words of the field are on the list as well."""
+    vague = [f"{module_of(path)}:{line} {name}" for path in FILES for name, line in figures.vague_bindings_of(path)]
+    bindings = sum(1 for path in FILES for _ in figures.bindings_of(figures.tree_of(path)))
+    assert len(vague) < bindings / 1_000, vague
+
+
+def test_limits_carry_their_unit_and_purpose():
+    assert [
+        f"{module_of(path)}:{line} {name}" for path in FILES for name, line in figures.nameless_limits_of(path)
+    ] == []
+
+
+def test_comments_stand_above_the_code_and_there_are_enough():
+    code, own, trailing = (sum(counts) for counts in zip(*map(figures.line_counts, FILES), strict=True))
+    assert trailing == 0
+    assert 5 <= 100 * own / code <= 12
+
+
+def test_functions_are_as_long_as_an_idea():
+    lengths = sorted(function.lines for path in FILES for function in figures.functions_of(path))
+    assert lengths[int(len(lengths) * 0.9)] < 30
+    assert sum(length > 50 for length in lengths) <= len(lengths) / 100
