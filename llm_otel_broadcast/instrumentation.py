@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from llm_otel_broadcast.clients import LIBRARIES
 from llm_otel_broadcast.delivery.broadcaster import flush_all
@@ -79,14 +79,14 @@ class Handle:
 def instrument(  # noqa: PLR0913  # all by keyword, none needed
     *,
     destinations: Sequence[Destination] | None = None,
-    client: Any = None,
+    client: object = None,
     trace_defaults: Mapping[str, object] | None = None,
     service_name: str | None = None,
     capture_content: bool | None = None,
     app_spans: AppSpansMode | None = None,
     tracer_provider: TracerProvider | None = None,
     capture_content_in_app_spans: bool | None = None,
-    on_generation: Callable[[FinishedGeneration], Any] | None = None,
+    on_generation: Callable[[FinishedGeneration], object] | None = None,
     forward_trace_fields: bool | None = None,
     link_gateway: bool | None = None,
     join_app_traces: bool | None = None,
@@ -187,7 +187,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
     return Handle(source)
 
 
-def _covering(client: Any) -> Callable[[Any], bool]:
+def _covering(client: object) -> Callable[[object], bool]:
     """Return a test for the calls of one client.
 
     Raises:

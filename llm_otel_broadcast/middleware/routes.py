@@ -77,12 +77,12 @@ class WsgiRoute:
     """The route of a WSGI request: Flask's request has it, Django's resolver knows it."""
 
     # `Any`: what a server's `start_response` takes and returns is between it and the application
-    def __init__(self, environ: Mapping[str, object], start_response: Callable[..., Any]) -> None:
+    def __init__(self, environ: Mapping[str, object], start_response: Callable[..., object]) -> None:
         self._environ = environ
         self._start_response = start_response
         self._flask_rule: str | None = None
 
-    def start_response(self, *args: object, **kwargs: object) -> Any:
+    def start_response(self, *args: object, **kwargs: object) -> object:
         """Begin the answer, as the server's own function does."""
         # Flask's rule is gone when the body is produced
         self._flask_rule = or_else(self._current_flask_rule, None)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
+
+from opentelemetry.sdk.trace import ReadableSpan
 
 from llm_otel_broadcast.fields.json_text import plain
 from llm_otel_broadcast.record.span_data import (
@@ -37,7 +39,7 @@ class Origins:
         self._last_resource: object = self
         self._resource_attributes: _Attributes = {}
 
-    def of(self, span: Any) -> Origin:
+    def of(self, span: ReadableSpan) -> Origin:
         """Return where a span comes from."""
         resource = span.resource
         # A provider has one resource for all its spans: its attributes are converted once.
@@ -50,7 +52,7 @@ class Origins:
         )
 
 
-def read(span: Any, origin: Origin) -> SpanData:
+def read(span: ReadableSpan, origin: Origin) -> SpanData:
     """Return the SDK's span as one of ours."""
     context, parent = span.context, span.parent
     return SpanData(
@@ -60,8 +62,8 @@ def read(span: Any, origin: Origin) -> SpanData:
         parent_span_id=parent.span_id if parent is not None else 0,
         # The API counts kinds from 0, OTLP from 1.
         kind=KIND_INTERNAL + span.kind.value,
-        start_ns=span.start_time,
-        end_ns=span.end_time,
+        start_ns=span.start_time or 0,
+        end_ns=span.end_time or 0,
         attributes=attributes_of(span.attributes),
         status_code=_STATUSES.get(span.status.status_code.name, STATUS_UNSET),
         status_message=span.status.description or "",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
+
+from opentelemetry.sdk.trace import ReadableSpan
 
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.sizes import text_size
@@ -26,7 +28,7 @@ class ForeignSpan:
 
     def __init__(
         self,
-        span: Any,
+        span: ReadableSpan,
         attributes: Mapping[str, object],
         scope_fields: Mapping[str, object] | None,
         fields_of: Callable[[Mapping[str, object] | None], Fields],

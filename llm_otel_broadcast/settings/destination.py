@@ -58,7 +58,7 @@ class DestinationFields(TypedDict, total=False):
     sampling_rate: float | None
     errors_always: bool | None
     api_keys: Mapping[str, Sequence[str]] | None
-    filter_rules: Mapping[str, Any] | None
+    filter_rules: Mapping[str, object] | None
     hide: Collection[str] | None
     redact: Callable[[str], str] | None
     metadata_allow: Sequence[str] | None
@@ -127,7 +127,7 @@ class Destination:
     sampling_rate: float = field(default=1.0, metadata=is_a(share(0.0001)))
     errors_always: bool = field(default=False, metadata=is_a(TRUTH))
     api_keys: Mapping[str, Sequence[str]] | None = field(default=None, metadata=is_a(API_KEYS))
-    filter_rules: Mapping[str, Any] | None = field(default=None, metadata=is_a(FILTER_RULES))
+    filter_rules: Mapping[str, object] | None = field(default=None, metadata=is_a(FILTER_RULES))
     hide: Collection[str] = field(default=(), metadata=is_a(HIDE))
     redact: Callable[[str], str] | None = field(default=None, metadata=is_a(None))
     metadata_allow: Sequence[str] | None = field(default=None, metadata=is_a(TEXTS_OR_NONE))

@@ -151,7 +151,7 @@ def table_of(name: str, user_values: Mapping[str, Any], field_names: Collection[
 
 
 def _values(
-    preset: Preset, user_values: Mapping[str, object], fields: Mapping[str, object]
+    preset: Preset, user_values: Mapping[str, Any], fields: Mapping[str, object]
 ) -> tuple[dict[str, str], list[str]]:
     """Return the preset's values, defaults included, and what is wrong with them; an endpoint of one's own needs none in it."""
     in_endpoint = names_in(preset.endpoint)

@@ -220,7 +220,7 @@ class _Arguments:
             captured = tuple(name for name in bound.arguments if name not in _SELVES)
         return fields, {name: shallow(bound.arguments[name]) for name in captured}
 
-    def _result_of(self, key: str, function: Callable[[], Any]) -> Any:
+    def _result_of(self, key: str, function: Callable[[], object]) -> object:
         """Return what a function of the program's returns, None if it fails."""
         name = f"{key}= of @traced_generation on {self._name}"
         return Callback(name, function, "what it should say is left out", prefix="")()[1]

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, Final, TypeAlias, TypeVar
+from typing import IO, Final, TypeAlias, TypeVar
 
 import click
 
@@ -146,7 +146,7 @@ def collector_config(
     file: IO[bytes] | None,
     as_json: bool,
     headers: tuple[str, ...],
-    **options: Any,
+    **options: object,
 ) -> None:
     """Print a commented configuration for an OpenTelemetry Collector (contrib, 0.144 or newer), or check one.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @destination_options
 @click.option("--accept-suggestion", "accepts", is_flag=True, help="Take what the test suggests; with NAME, save it.")
 @as_json
-def test(*, name: str | None, accepts: bool, as_json: bool, **options: Any) -> None:
+def test(*, name: str | None, accepts: bool, as_json: bool, **options: object) -> None:
     """Send one real span and say how far it got.
 
     Step by step, with times; the span is marked test=true. NAME is one of the settings file; options change it for this test only. With --endpoint and no NAME, nothing needs to be

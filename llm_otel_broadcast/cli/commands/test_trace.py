@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("name", required=False, shell_complete=complete_name)
 @destination_options
 @as_json
-def send_test_trace(*, name: str | None, as_json: bool, **options: Any) -> None:
+def send_test_trace(*, name: str | None, as_json: bool, **options: object) -> None:
     """Send a realistic trace, marked as a test.
 
     It has a root, a span and a generation with tokens and cost, all with test=true, and content unless the destination is
