@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import signal
+import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
@@ -15,6 +16,7 @@ import llm_otel_broadcast
 from llm_otel_broadcast.app.other_tracers import overlap
 from llm_otel_broadcast.clients.streams import end_open_streams
 from llm_otel_broadcast.host import guard
+from llm_otel_broadcast.host.logs import drain
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
 from llm_otel_broadcast.settings.destination import SHORTHAND
 from llm_otel_broadcast.settings.environment import DISABLED, variables
@@ -139,3 +141,21 @@ def arrived(receiver: OtlpReceiver) -> Callable[..., list[ReceivedSpan]]:
         return spans
 
     return read
+
+
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What was logged; what a thread of the program said is logged by a thread of ours a moment later, and waited for."""
+    return DrainedLog(caplog)
+
+
+class DrainedLog:
+    """pytest's `caplog`, whose records are complete when they are looked at."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        self._caplog = caplog
+
+    def __getattr__(self, name: str) -> object:
+        if name in ("records", "text", "messages", "record_tuples"):
+            drain(time.monotonic() + 10)
+        return getattr(self._caplog, name)
