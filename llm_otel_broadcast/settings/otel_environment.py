@@ -78,12 +78,20 @@ def destination_from(environ: Mapping[str, str]) -> AmbientDestination:
         variables.warn("ENDPOINT", f"{'; '.join(faults)}. Nothing is sent there")
         return AmbientDestination(warnings=tuple(variables.warnings))
     protocol = variables.text("PROTOCOL").lower()
+    encoding = _encoding(variables, protocol)
+    # One entry that is written wrongly takes no other with it.
+    headers, header_faults = read_entries(variables.text("HEADERS"))
+    for fault in header_faults:
+        variables.warn("HEADERS", f"{fault}; this entry is left out")
+    compression = variables.text("COMPRESSION").lower()
+    if compression not in ("", "none", "gzip"):
+        variables.warn("COMPRESSION", f'"{compression}" is not sent from here: gzip or none; nothing is compressed')
     try:
         destination = Destination(
             endpoint=_endpoint(variables, is_grpc=protocol == "grpc"),
-            encoding=_encoding(variables, protocol),
-            headers=_headers(variables),
-            compression=_compression(variables),
+            encoding=encoding,
+            headers=headers,
+            compression="gzip" if compression == "gzip" else "none",
             timeout=_timeout(variables),
             **_files(variables),
         )
@@ -128,20 +136,6 @@ def _encoding(variables: _Variables, protocol: str) -> Literal["auto", "json", "
     elif protocol and protocol not in _ENCODINGS:
         variables.warn("PROTOCOL", f'"{protocol}" is no protocol of OTLP: http/protobuf or http/json; left out')
     return _ENCODINGS.get(protocol, "auto")
-
-
-def _headers(variables: _Variables) -> dict[str, str]:
-    headers, faults = read_entries(variables.text("HEADERS"))
-    for fault in faults:
-        variables.warn("HEADERS", f"{fault}; this entry is left out")
-    return headers
-
-
-def _compression(variables: _Variables) -> Literal["none", "gzip"]:
-    text = variables.text("COMPRESSION").lower()
-    if text not in ("", "none", "gzip"):
-        variables.warn("COMPRESSION", f'"{text}" is not sent from here: gzip or none; nothing is compressed')
-    return "gzip" if text == "gzip" else "none"
 
 
 def _timeout(variables: _Variables) -> float:

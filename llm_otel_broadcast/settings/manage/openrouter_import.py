@@ -190,7 +190,15 @@ def _settings(entry: Mapping[str, Any], notes: list[str]) -> dict[str, object]:
     field_names = kinds_of(Destination)
     shared = {name: entry[name] for name in _SAME if entry.get(name) is not None}
     settings: dict[str, object] = {name: value for name, value in shared.items() if name in field_names}
-    lost = _restrictions(entry)
+    # What may keep traces back there and cannot here; of a key that is not known, that is taken for granted.
+    lost = []
+    for name, value in entry.items():
+        if name in (*_SAME, *_DESCRIPTIVE) or name.startswith(_OPT_IN) or not value:
+            continue
+        if name != "regions":
+            lost.append(shown_name(name))
+        elif not isinstance(value, list) or _UNRESTRICTED not in value:
+            lost.append(f"regions ({', '.join(map(str, value)) if isinstance(value, list) else value})")
     if lost:
         settings["enabled"] = False
         notes.append(f"it is off, for {' and '.join(lost)} cannot be taken over: enable it when that is settled")
@@ -203,16 +211,3 @@ def _settings(entry: Mapping[str, Any], notes: list[str]) -> dict[str, object]:
     if settings.get("privacy_mode") is False:
         del settings["privacy_mode"]
     return settings
-
-
-def _restrictions(entry: Mapping[str, Any]) -> list[str]:
-    """Return what may keep traces back there and cannot here; of a key that is not known, that is taken for granted."""
-    lost = []
-    for name, value in entry.items():
-        if name in (*_SAME, *_DESCRIPTIVE) or name.startswith(_OPT_IN) or not value:
-            continue
-        if name != "regions":
-            lost.append(shown_name(name))
-        elif not isinstance(value, list) or _UNRESTRICTED not in value:
-            lost.append(f"regions ({', '.join(map(str, value)) if isinstance(value, list) else value})")
-    return lost
