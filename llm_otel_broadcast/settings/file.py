@@ -128,9 +128,11 @@ def read_text(path: Path) -> str:
     Raises:
         ConfigError: it cannot be read, or is no text.
     """
+    # A named pipe must not make the program wait for a writer.
+    nonblocking = getattr(os, "O_NONBLOCK", 0)
     try:
         # `Path.open` takes no opener.
-        with open(path, "rb", opener=_open_nonblocking) as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | nonblocking)) as file:
             # A directory, a device or a pipe, through a link perhaps.
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ConfigError([f"{path}: it is no ordinary file"])
@@ -146,11 +148,6 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError([f"{path}: line {line} is not UTF-8: save the file in that encoding"]) from None
-
-
-def _open_nonblocking(name: str, flags: int) -> int:
-    """Open a file; a named pipe must not make the program wait for a writer."""
-    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse(text: str, path: Path) -> dict[str, Any]:

@@ -91,16 +91,18 @@ def _destination_faults(_: str, destinations: Sequence[object]) -> list[str]:
     return faults
 
 
-def _mapping_faults(name: str, value: object) -> list[str]:
-    if isinstance(value, Mapping):
-        return []
-    return [f'{name} must be a mapping such as {{"environment": "staging"}}, got {type(value).__name__}']
-
-
 _DESTINATIONS: Final = Kind(
     _destination_faults, read_destinations, "a JSON array of objects with `Destination`'s fields"
 )
-_MAPPING: Final = Kind(_mapping_faults, read_mapping, MAPPING_WRITTEN)
+_MAPPING: Final = Kind(
+    lambda name, value: (
+        []
+        if isinstance(value, Mapping)
+        else [f'{name} must be a mapping such as {{"environment": "staging"}}, got {type(value).__name__}']
+    ),
+    read_mapping,
+    MAPPING_WRITTEN,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ Needs `tomlkit`, of the extra `cli`.
 from __future__ import annotations
 
 import os
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
@@ -270,9 +271,16 @@ def _locked(path: Path) -> Iterator[None]:
         ConfigError: another writer does not let go.
     """
     lock = path.with_name(f".{path.name}.lock")
-    if os.name == "nt":
-        with _locked_on_windows(lock):
-            yield
+    if sys.platform == "win32":
+        import msvcrt
+
+        with lock.open("a+b") as file:
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+            try:
+                yield
+            finally:
+                file.seek(0)
+                msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
         return
     handle = _lock_file(lock, time.monotonic() + _LOCK_TIMEOUT_S)
     try:
@@ -310,17 +318,3 @@ def _lock_file(lock: Path, deadline: float) -> int:
         if time.monotonic() > deadline:
             raise ConfigError([f"{lock} is held by another program that changes the settings file: try again later"])
         time.sleep(_LOCK_INTERVAL_S)
-
-
-@contextmanager
-def _locked_on_windows(path: Path) -> Iterator[None]:
-    import msvcrt
-
-    library: Any = msvcrt
-    with path.open("a+b") as file:
-        library.locking(file.fileno(), library.LK_LOCK, 1)
-        try:
-            yield
-        finally:
-            file.seek(0)
-            library.locking(file.fileno(), library.LK_UNLCK, 1)

@@ -102,24 +102,17 @@ def _destinations(resolved: ResolvedSettings, file: FileSettings | None) -> tupl
         )
     origins = {name: destination.origin for name, destination in resolved.provenance.items() if name in SHORTHAND}
     common_origin = listed.origin if listed else _OTLP if resolved.options.from_environment else None
-    return tuple(
-        ShownDestination(
-            destination.name,
-            _fields(
-                destination, (dict.fromkeys(_stated(destination), common_origin) if common_origin else {}) | origins
-            ),
-        )
-        for destination in destinations
-    )
-
-
-def _stated(destination: Destination) -> list[str]:
-    """Return the fields of a destination that are not as they are by default."""
-    return [
-        field.name
-        for field in fields(destination)
-        if getattr(destination, field.name) != field.default and (field.name != "headers" or destination.headers)
-    ]
+    shown_destinations = []
+    for destination in destinations:
+        # Which fields were given cannot be told any more: those that are not as they are by default.
+        stated = [
+            field.name
+            for field in fields(destination)
+            if getattr(destination, field.name) != field.default and (field.name != "headers" or destination.headers)
+        ]
+        common_origins = dict.fromkeys(stated, common_origin) if common_origin else {}
+        shown_destinations.append(ShownDestination(destination.name, _fields(destination, common_origins | origins)))
+    return tuple(shown_destinations)
 
 
 def show(
