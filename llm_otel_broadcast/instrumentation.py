@@ -47,6 +47,7 @@ class Handle:
 
     def shutdown(self, timeout: float | None = None) -> None:
         """Stop recording, deliver what is left for at most `timeout` seconds (default: `exit_timeout`), end the threads."""
+        # First of all: a change of the settings file would start another run.
         if self._source is not None:
             self._source.close()
         _shut_down(self._runs(), timeout)
@@ -55,6 +56,7 @@ class Handle:
         """Return the figures of this handle's destinations."""
         if self._source is None or self._source.run is None:
             return Status(instrumented=False, destinations=(), internal_errors={})
+        # Several handles may be alive: each counts the runs of its own source only.
         newest, *replaced = self._runs()
         return registry.status([newest], replaced)
 
@@ -176,6 +178,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
         "strict": strict,
     }
     disabled_by = disabling(os.environ)
+    # Nothing is done then: no thread is started, nothing is patched, and the settings file is not read.
     if disabled_by:
         logger.debug("nothing is recorded: %s is true", disabled_by)
         return Handle(None)
@@ -193,6 +196,7 @@ def _covering(client: object) -> Callable[[object], bool]:
     Raises:
         ConfigError: no library that is watched has such a client.
     """
+    # Each library knows its own clients, and the resources that belong to one.
     for library in LIBRARIES:
         covers = library.covering(client)
         if covers is not None:
@@ -205,6 +209,7 @@ def _covering(client: object) -> Callable[[object], bool]:
 
 def argument_names() -> tuple[str, ...]:
     """Return the names of all arguments of `instrument()`: those of its one destination, and its own."""
+    # From the signature itself, so that a new argument is not forgotten here.
     return (*SHORTHAND, *(instrument.__kwdefaults__ or ()))
 
 
@@ -218,6 +223,7 @@ def uninstrument() -> None:
 
     `flush()` and `status()` go on working. Does nothing when nothing is instrumented.
     """
+    # First of all: a change of the settings file would patch again.
     watcher.close_all()
     for run in registry.current():
         registry.release(run)
@@ -231,6 +237,7 @@ def flush(timeout: float = 10.0) -> bool:
 
     True when nothing was ever instrumented.
     """
+    # Those too that were replaced or released: what they recorded is the program's as well.
     return flush_all([run.broadcaster for run in registry.running], timeout)
 
 
@@ -238,6 +245,7 @@ def shutdown(timeout: float | None = None) -> None:
     """Stop recording, deliver what is left and end the threads; see `Handle.shutdown`."""
     watcher.close_all()
     current = registry.current()
+    # Runs whose settings were replaced may still have something to deliver.
     _shut_down((*current, *(other for other in registry.running if other not in current)), timeout)
 
 

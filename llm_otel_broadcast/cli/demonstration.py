@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -23,7 +23,8 @@ from llm_otel_broadcast.stand_in.answers import completion, error, message, stre
 from llm_otel_broadcast.stand_in.server import StandIn
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI, OpenAI
+    from openai import OpenAI
+    from openai.types.chat import ChatCompletionMessageParam
 
 # Enough to see that calls of one moment stay apart, few enough for one screen.
 _BURST_CALLS: Final = 5
@@ -122,40 +123,39 @@ def _closing(endpoint: str | None, *, delivered: bool, lost: bool) -> Text:
 
 
 def _make_calls(stand_in: StandIn) -> None:
-    from openai import AsyncOpenAI, OpenAI
+    from openai import APIStatusError, OpenAI
 
     # No retries: the call that is refused on purpose would be made three times.
     with OpenAI(api_key="demo", base_url=stand_in.base_url, max_retries=0) as client:
-        _reference_example(client)
+        # OpenRouter's own example of the `trace` object.
+        client.chat.completions.create(
+            model="openai/gpt-4o",
+            messages=[{"role": "user", "content": "Hello!"}],
+            user="user_12345",
+            extra_body={
+                "session_id": "session_abc",
+                "trace": {
+                    "trace_id": f"app_trace_{_RUN_ID}",
+                    "trace_name": "Chat Handler",
+                    "generation_name": "Generate Response",
+                    "environment": "staging",
+                    "deployment": "us-east-1",
+                },
+            },
+        )
         client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Hello!"}])
         _streamed(client, stand_in)
         _agent(client, stand_in)
-        _failing(client, stand_in)
+        # A failure belongs in the picture: it is the trace that people look for.
+        stand_in.script(error(429, "Rate limit reached for gpt-4o", code="rate_limit_exceeded"))
+        with contextlib.suppress(APIStatusError):
+            client.chat.completions.create(
+                model="gpt-4o",
+                messages=[{"role": "user", "content": "Too many of us."}],
+                extra_body={"trace": {"trace_name": "Rate limited"}},
+            )
 
-    async def burst() -> None:
-        async with AsyncOpenAI(api_key="demo", base_url=stand_in.base_url, max_retries=0) as asynchronous:
-            await _burst(asynchronous, stand_in)
-
-    asyncio.run(burst())
-
-
-def _reference_example(client: OpenAI) -> None:
-    """OpenRouter's own example of the `trace` object."""
-    client.chat.completions.create(
-        model="openai/gpt-4o",
-        messages=[{"role": "user", "content": "Hello!"}],
-        user="user_12345",
-        extra_body={
-            "session_id": "session_abc",
-            "trace": {
-                "trace_id": f"app_trace_{_RUN_ID}",
-                "trace_name": "Chat Handler",
-                "generation_name": "Generate Response",
-                "environment": "staging",
-                "deployment": "us-east-1",
-            },
-        },
-    )
+    asyncio.run(_burst(stand_in))
 
 
 def _streamed(client: OpenAI, stand_in: StandIn) -> None:
@@ -186,7 +186,7 @@ def _agent(client: OpenAI, stand_in: StandIn) -> None:
         completion(tool_call, model=model, usage=first_usage, provider="Anthropic").slower(delay=0.05),
         completion(answer, model=model, usage=second_usage, provider="Anthropic").slower(delay=0.04),
     )
-    question: Any = {"role": "user", "content": "What is the weather in Paris?"}
+    question: ChatCompletionMessageParam = {"role": "user", "content": "What is the weather in Paris?"}
     fields = {"trace_id": f"weather-{_RUN_ID}", "trace_name": "Weather agent"}
     first = client.chat.completions.create(
         model=model,
@@ -194,8 +194,9 @@ def _agent(client: OpenAI, stand_in: StandIn) -> None:
         tools=[_WEATHER],  # type: ignore[list-item]
         extra_body={"session_id": "session_weather", "trace": {**fields, "generation_name": "Choose a tool"}},
     )
-    call: Any = first.choices[0].message
-    result: Any = {"role": "tool", "tool_call_id": "call_1", "content": "21 degrees, sunny"}
+    # The client takes its own answers back, which its types do not say.
+    call = cast("ChatCompletionMessageParam", first.choices[0].message)
+    result: ChatCompletionMessageParam = {"role": "tool", "tool_call_id": "call_1", "content": "21 degrees, sunny"}
     client.chat.completions.create(
         model=model,
         messages=[question, call, result],
@@ -204,39 +205,29 @@ def _agent(client: OpenAI, stand_in: StandIn) -> None:
     )
 
 
-def _failing(client: OpenAI, stand_in: StandIn) -> None:
-    from openai import APIStatusError
+async def _burst(stand_in: StandIn) -> None:
+    from openai import AsyncOpenAI
 
-    # A failure belongs in the picture: it is the trace that people look for.
-    stand_in.script(error(429, "Rate limit reached for gpt-4o", code="rate_limit_exceeded"))
-    with contextlib.suppress(APIStatusError):
-        client.chat.completions.create(
-            model="gpt-4o",
-            messages=[{"role": "user", "content": "Too many of us."}],
-            extra_body={"trace": {"trace_name": "Rate limited"}},
-        )
-
-
-async def _burst(client: AsyncOpenAI, stand_in: StandIn) -> None:
     # Answered one after another, so that the spans of the tree can be told apart.
     answer = completion(message("A summary."), usage=usage_of(950, 40))
     stand_in.script(*(answer.slower(delay=0.03 * (number + 1)) for number in range(_BURST_CALLS)))
-    await asyncio.gather(
-        *(
-            client.chat.completions.create(
-                model="gpt-4o-mini",
-                messages=[{"role": "user", "content": f"Summarise page {number}."}],
-                extra_body={
-                    "trace": {
-                        "trace_id": f"burst-{_RUN_ID}",
-                        "trace_name": "Summarise five pages at once",
-                        "generation_name": f"Page {number}",
-                    }
-                },
+    async with AsyncOpenAI(api_key="demo", base_url=stand_in.base_url, max_retries=0) as client:
+        await asyncio.gather(
+            *(
+                client.chat.completions.create(
+                    model="gpt-4o-mini",
+                    messages=[{"role": "user", "content": f"Summarise page {number}."}],
+                    extra_body={
+                        "trace": {
+                            "trace_id": f"burst-{_RUN_ID}",
+                            "trace_name": "Summarise five pages at once",
+                            "generation_name": f"Page {number}",
+                        }
+                    },
+                )
+                for number in range(1, _BURST_CALLS + 1)
             )
-            for number in range(1, _BURST_CALLS + 1)
         )
-    )
 
 
 @contextlib.contextmanager

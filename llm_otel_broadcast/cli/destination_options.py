@@ -27,8 +27,22 @@ def destination_options(command: Command) -> Command:
     """Give a command an option for each field; those that are not used arrive as None."""
     # Options are applied from the last to the first, as decorators are.
     for name, kind in reversed(kinds_of(Destination).items()):
-        if name not in _WRITTEN_BY_HAND:
-            command = _option(name, kind)(command)
+        if name in _WRITTEN_BY_HAND:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        # The docstring is the one text about a field: beside the fields it would be written a second time, and differ one day.
+        match = re.search(rf"^ +{name}: (.+?)(?=^ +\w+: |^ *$)", Destination.__doc__ or "", re.DOTALL | re.MULTILINE)
+        text = re.sub(r"\s+", " ", match[1]).strip().replace("`", "") if match else ""
+        if kind is TRUTH:
+            # None for a flag that is not used, so that an edit leaves the field as it is.
+            option = click.option(_FLAGS.get(name, f"{flag}/--no-{flag[2:]}"), name, default=None, help=text)
+        elif kind is FILE_OR_NONE:
+            # Absolute: the settings file is read by programs that start in other directories.
+            file = click.Path(exists=True, dir_okay=False, resolve_path=True)
+            option = click.option(flag, name, type=file, metavar="FILE", help=text)
+        else:
+            option = click.option(flag, name, metavar="VALUE", callback=_reader(name, kind), help=text)
+        command = option(command)
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -63,19 +77,6 @@ _OPTIONS: Final = (
 )
 
 
-def _option(name: str, kind: Kind) -> Callable[[Command], Command]:
-    flag = f"--{name.replace('_', '-')}"
-    # None for a flag that is not used, so that an edit leaves the field as it is.
-    if kind is TRUTH:
-        pair = _FLAGS.get(name, f"{flag}/--no-{flag[2:]}")
-        return click.option(pair, name, default=None, help=_help(name))
-    if kind is FILE_OR_NONE:
-        # Absolute: the settings file is read by programs that start in other directories.
-        file = click.Path(exists=True, dir_okay=False, resolve_path=True)
-        return click.option(flag, name, type=file, metavar="FILE", help=_help(name))
-    return click.option(flag, name, metavar="VALUE", callback=_reader(name, kind), help=_help(name))
-
-
 def _reader(name: str, kind: Kind) -> Callable[[click.Context, click.Parameter, str | None], object]:
     def read(_context: click.Context, parameter: click.Parameter, text: str | None) -> object:
         if text is None:
@@ -93,13 +94,6 @@ def _reader(name: str, kind: Kind) -> Callable[[click.Context, click.Parameter, 
         return value
 
     return read
-
-
-def _help(name: str) -> str:
-    """Return what the documentation of `Destination` says of a field."""
-    # The docstring is the one text about a field: beside the fields it would be written a second time, and differ one day.
-    match = re.search(rf"^ +{name}: (.+?)(?=^ +\w+: |^ *$)", Destination.__doc__ or "", re.DOTALL | re.MULTILINE)
-    return re.sub(r"\s+", " ", match[1]).strip().replace("`", "") if match else ""
 
 
 def stated_fields(options: Mapping[str, Any]) -> Table:

@@ -35,7 +35,7 @@ def settings_file() -> SettingsFile:
     """Return the settings file in effect here; it need not exist yet."""
     from llm_otel_broadcast.settings.manage.editor import SettingsFile
 
-    return SettingsFile.found(os.environ)
+    return SettingsFile.in_use_or_new(os.environ)
 
 
 def complete_name(_context: click.Context, _parameter: click.Parameter, prefix: str) -> list[CompletionItem]:

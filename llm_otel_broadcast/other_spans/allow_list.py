@@ -103,6 +103,7 @@ def is_fact_name(key: str) -> bool:
 
 def is_harmless(key: str, value: object) -> bool:
     """Return whether an attribute is known to be no content: a number, a truth value, an empty text, a fact."""
+    # A single number has no text in it, whatever its name.
     if isinstance(value, bool | int | float):
         return True
     if isinstance(value, str):

@@ -98,6 +98,7 @@ _EXACT: Final = {
     "traceloop.entity.input": INPUTS,
     "traceloop.entity.output": OUTPUTS,
 }
+# By their beginnings, as an instrumentation adds names to its own: what comes next is withheld as well.
 _FAMILIES: Final = (
     ("ai.prompt", INPUTS),
     ("ai.response.", OUTPUTS),
@@ -162,6 +163,7 @@ _EVENTS: Final = {
 
 def content_of(key: str) -> str | None:
     """Return what an attribute's text is, None when it is known to be no content; what nobody knows may be any."""
+    # A name may be as long as an instrumentation likes, and the cache holds thousands of them.
     return _content_of(key if len(key) <= _MAX_NAME_CHARACTERS else key[:_MAX_NAME_CHARACTERS])
 
 
@@ -172,6 +174,7 @@ def _content_of(key: str) -> str | None:
         return exact
     if is_fact_name(key) or key in METADATA_AS_JSON or METADATA.match(key):
         return None
+    # What nobody knows may be content of any kind.
     return next((part for start, part in _FAMILIES if key.startswith(start)), EITHER)
 
 

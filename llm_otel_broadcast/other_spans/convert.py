@@ -59,6 +59,7 @@ def read(span: ReadableSpan, origin: Origin) -> SpanData:
         name=span.name,
         trace_id=context.trace_id,
         span_id=context.span_id,
+        # An id of zeros is none (W3C Trace Context).
         parent_span_id=parent.span_id if parent is not None else 0,
         # The API counts kinds from 0, OTLP from 1.
         kind=KIND_INTERNAL + span.kind.value,
@@ -79,11 +80,9 @@ def read(span: ReadableSpan, origin: Origin) -> SpanData:
 def attributes_of(attributes: Mapping[str, object] | None) -> _Attributes:
     """Return attributes that a span can have; other values, which newer SDKs allow, become JSON text."""
     return {
-        key: value if isinstance(value, str | bool | int | float | list | tuple) else _text(value)
+        key: value
+        if isinstance(value, str | bool | int | float | list | tuple)
+        else json.dumps(plain(value), ensure_ascii=False)
         for key, value in dict(attributes or {}).items()
         if value is not None
     }
-
-
-def _text(value: object) -> str:
-    return json.dumps(plain(value), ensure_ascii=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.fields.json_text import plain
 from llm_otel_broadcast.host.guard import or_else
@@ -54,23 +54,19 @@ def facts_of(attributes: Mapping[str, object]) -> Callable[[str], Sequence[objec
         if field == "output":
             return [_content_text(attributes, OUTPUTS)]
         if field == "total_tokens":
-            return [_total(attributes)]
+            stated = next((attributes[key] for key in _TOTALS if key in attributes), None)
+            counts = [facts[0] for name in _COUNTS if (facts := values_of(name))]
+            numbers = [count for count in counts if isinstance(count, int)]
+            # A total is computed only from both counts: half of it would be wrong.
+            total = sum(numbers) if len(numbers) == len(_COUNTS) else None
+            return [total if stated is None else stated]
         values = [attributes[key] for key in _NAMES[field] if key in attributes]
         if field == "finish_reason":
             return [reason for value in values for reason in (value if isinstance(value, list | tuple) else [value])]
+        # A rule may mean the model that was asked for, or the one that answered.
         return values if field == "model" else values[:1]
 
     return values_of
-
-
-def _total(attributes: Mapping[str, object]) -> object:
-    stated = next((attributes[key] for key in _TOTALS if key in attributes), None)
-    if stated is not None:
-        return stated
-    counts = [facts[0] for name in _COUNTS if (facts := facts_of(attributes)(name))]
-    # A total is computed only from both counts: half of it would be wrong.
-    numbers = [count for count in counts if isinstance(count, int)]
-    return sum(numbers) if len(numbers) == len(_COUNTS) else None
 
 
 def _content_text(attributes: Mapping[str, object], *parts: str) -> str:
@@ -84,7 +80,7 @@ def leaves(text: str) -> list[str]:
     if value is None:
         return [text]
     texts: list[str] = []
-    pending = [value]
+    pending: list[object] = [value]
     while pending:
         item = pending.pop(0)
         if isinstance(item, str):
@@ -96,7 +92,7 @@ def leaves(text: str) -> list[str]:
     return texts
 
 
-def parsed(text: str) -> Any:
+def parsed(text: str) -> dict[str, object] | list[object] | None:
     """Return the object or list that a text is the JSON of, None when it is anything else."""
     # Most texts are plain: the first character spares them the parser.
     if text[:1] not in ("{", "["):

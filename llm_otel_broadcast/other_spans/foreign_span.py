@@ -54,4 +54,5 @@ class ForeignSpan:
 
     def settle(self) -> None:
         """Read the fields of the scopes round the span. Called in the background only."""
+        # Not in the constructor, which runs on the host's thread.
         self.fields = self._fields_of(self._scope_fields)

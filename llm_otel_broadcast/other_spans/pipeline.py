@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -62,12 +61,15 @@ class ForeignRendering:
         """Return the span as it is sent, or why it is not."""
         span = read(record.span, self._origins.of(record.span))
         inference = is_inference(span.attributes)
-        if self._endpoint in record.sent_to or (inference and self._is_recorded(span.attributes)):
+        # A call that we have recorded ourselves would be there twice.
+        is_ours = inference and any(span.attributes.get(key) in self._answers for key in _RESPONSE_IDS)
+        if self._endpoint in record.sent_to or is_ours:
             return LeftOut("recorded")
         own = _own_attributes(record.fields)
         reason = self._reason_against(replace(span, attributes={**own, **span.attributes}), inference=inference)
         if reason is not None:
             return LeftOut(reason)
+        # A scope of the program may be private, whatever the destination is.
         content = self._content and not record.fields.private
         return [self._span_privacy.narrow(span, content=content, operation=_operation_of(span), own=own)]
 
@@ -86,18 +88,18 @@ class ForeignRendering:
         """Number of values of other instrumentations' spans withheld from the destination, as they may be content."""
         return self._span_privacy.withheld
 
-    def _is_recorded(self, attributes: Mapping[str, object]) -> bool:
-        return any(attributes[key] in self._answers for key in _RESPONSE_IDS if key in attributes)
-
     def _reason_against(self, span: SpanData, *, inference: bool) -> str | None:
         session = session_of(span.attributes)
         sent = self._traces.get(span.trace_id)
+        # An agent or a tool has no model that a rule could ask for: it goes where the generations of its trace go.
         if sent is not None and not inference:
             return None if sent else "with_its_trace"
+        # Whole sessions are kept or left out, without a session whole traces.
         candidate = Candidate(
             session or f"{span.trace_id:032x}", span.status_code == STATUS_ERROR, NOTHING, facts_of(span.attributes)
         )
         reason = self._selection.reason_against(candidate)
+        # One generation that is sent takes what is left of its trace with it.
         if inference:
             self._traces[span.trace_id] = reason is None or bool(sent)
         return reason

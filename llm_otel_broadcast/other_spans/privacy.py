@@ -46,6 +46,7 @@ _BLOCKING: Final = {
     EITHER: {INPUTS, OUTPUTS, SYSTEM, TOOLS, ARGUMENTS, "images", "reasoning"},
 }
 _MAX_NAME_CHARACTERS: Final = 256
+_NAME_PARTS: Final = ("gen_ai.operation.name", "gen_ai.request.model")
 _PARTS_OF_MESSAGES: Final = (
     (re.compile(r"tool_call.*arguments|function_call.*arguments"), ARGUMENTS),
     (re.compile(r"image"), "images"),
@@ -97,7 +98,14 @@ class SpanPrivacy:
             for event in span.events
             if content_of_event(event.name) is None and is_identifier(event.name)
         ]
-        name = span.name if _is_harmless_name(span.name, attributes) else _conventional_name(attributes)
+        # A private destination gets a name of a program's own, or of words of facts and of instrumentations. For any other
+        # it gets the one that the GenAI conventions give: operation and model.
+        fact_words = {word for value in attributes.values() if isinstance(value, str) for word in value.split()}
+        is_harmless_name = is_identifier(span.name) or all(
+            word in SPAN_NAME_WORDS or word in fact_words or word.isdecimal() for word in span.name.split()
+        )
+        words = [str(attributes[key]) for key in _NAME_PARTS if key in attributes]
+        name = span.name if is_harmless_name else " ".join(words) or "span"
         self.withheld += len(span.events) - len(events) + bool(span.status_message) + (name != span.name)
         return replace(
             span,
@@ -136,7 +144,12 @@ class SpanPrivacy:
 
     def _narrowed(self, attributes: Mapping[str, AttributeValue]) -> _Attributes:
         """Return attributes without metadata that the settings withhold, user ids hashed if they say so."""
-        allowed = {key: value for key, value in attributes.items() if self._lets(key)}
+        allowed = {
+            key: value
+            for key, value in attributes.items()
+            # The user's id has settings of its own, under whatever name it comes.
+            if key in USERS or (metadata := METADATA.match(key)) is None or self._privacy.lets(metadata["key"])
+        }
         if self._privacy.hashes_user:
             allowed |= {
                 key: hash_of(value) for key, value in allowed.items() if key in USERS and isinstance(value, str)
@@ -146,10 +159,6 @@ class SpanPrivacy:
             if isinstance(table, dict) and not all(map(self._privacy.lets, table)):
                 allowed[key] = _json({name: value for name, value in table.items() if self._privacy.lets(name)})
         return allowed
-
-    def _lets(self, key: str) -> bool:
-        match = METADATA.match(key)
-        return match is None or key in USERS or self._privacy.lets(match["key"])
 
     def _event(self, event: Event, view: View) -> Event | None:
         part = content_of_event(event.name)
@@ -163,48 +172,28 @@ class SpanPrivacy:
         sent: _Attributes = {}
         for key, value in attributes.items():
             part = content_of(key)
-            sent_value = (
-                value if part is None or _is_number(value) else _narrowed_content(attributes, key, value, part, view)
-            )
+            # A number under any name is no text, so no content.
+            if part is None or isinstance(value, bool | int | float):
+                sent[key] = value
+                continue
+            sent_value = _narrowed_content(attributes, key, value, part, view)
             if sent_value is not None:
                 sent[key] = sent_value
         return sent
 
     def _cut(self, attributes: _Attributes) -> _Attributes:
         """Return attributes with each text cut to the maximum length."""
-        long = [key for key, value in attributes.items() if isinstance(value, str) and len(value) > self._max_chars]
-        for key in long:
-            value = parsed(str(attributes[key]))
-            attributes[key] = (
-                _both_ends(str(attributes[key]), self._max_chars)
-                if value is None
-                else bounded_json(value, self._max_chars)[0]
-            )
+        budget = self._max_chars - len(CUT)
+        texts = [(key, value) for key, value in attributes.items() if isinstance(value, str)]
+        for key, text in texts:
+            if len(text) <= self._max_chars:
+                continue
+            value = parsed(text)
+            # Cut JSON stays JSON; a text keeps both of its ends.
+            both_ends = f"{text[: budget - budget // 2]}{CUT}{text[len(text) - budget // 2 :]}"
+            attributes[key] = both_ends if value is None else bounded_json(value, self._max_chars)[0]
             attributes[f"{key}.truncated"] = True
         return attributes
-
-
-def _is_harmless_name(name: str, facts: Mapping[str, AttributeValue]) -> bool:
-    """Return whether a span's name is a program's own, or has only words of the span's facts and of instrumentations."""
-    if is_identifier(name):
-        return True
-    fact_words = {word for value in facts.values() if isinstance(value, str) for word in value.split()}
-    return all(word in SPAN_NAME_WORDS or word in fact_words or word.isdecimal() for word in name.split())
-
-
-def _conventional_name(facts: Mapping[str, AttributeValue]) -> str:
-    """Return the name that the GenAI conventions give a span: operation and model, agent or tool."""
-    words = [facts[key] for key in ("gen_ai.operation.name", "gen_ai.request.model") if key in facts]
-    return " ".join(map(str, words)) or "span"
-
-
-def _both_ends(text: str, limit: int) -> str:
-    budget = limit - len(CUT)
-    return f"{text[: budget - budget // 2]}{CUT}{text[len(text) - budget // 2 :]}"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, bool | int | float)
 
 
 def _narrowed_content(
@@ -216,8 +205,9 @@ def _narrowed_content(
     # JSON in the form of the GenAI schemas: its parts are known, so only the hidden ones are taken out.
     if key in STRUCTURED and isinstance(value, str):
         items = parsed(value)
-        if isinstance(items, list) and all(isinstance(item, dict) for item in items):
-            viewed_items = view.apply(part, items)
+        objects = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        if isinstance(items, list) and len(objects) == len(items):
+            viewed_items = view.apply(part, objects)
             return _json(viewed_items) if viewed_items else None
     match = INDEXED.match(key)
     if match is not None:

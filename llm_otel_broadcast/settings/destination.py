@@ -156,7 +156,10 @@ class Destination:
         if self.filter_rules is not None:
             object.__setattr__(self, "filter_rules", plain_rules(self.filter_rules))
         if not self.name:
-            object.__setattr__(self, "name", self._default_name())
+            parts = urlsplit(self.endpoint or "")
+            host = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+            # An exporter has no host: its type says what it is.
+            object.__setattr__(self, "name", type(self.exporter).__name__ if self.endpoint is None else host)
 
     @classmethod
     def preset(cls, preset: str, /, **values: Any) -> Destination:
@@ -179,12 +182,6 @@ class Destination:
         if self.endpoint is not None:
             values["endpoint"] = redact_url(self.endpoint)
         return f"Destination({', '.join(f'{name}={value!r}' for name, value in values.items())})"
-
-    def _default_name(self) -> str:
-        if self.endpoint is None:
-            return type(self.exporter).__name__
-        parts = urlsplit(self.endpoint)
-        return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 
     def _faults(self) -> list[str]:
         faults = [*faults_of(self), *callable_fault("redact", self.redact)]

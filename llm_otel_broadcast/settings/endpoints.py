@@ -49,18 +49,14 @@ def redact_url(url: str) -> str:
         host = f"[{host}]" if ":" in host else host
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        return _redact_malformed(url)
+        scheme, separator, rest = url.partition("://")
+        # Nothing is shown of a text that is no URL where user information cannot be told from the rest.
+        if not separator or "@" in rest:
+            return "***"
+        return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"
     if not parts.scheme or not host:
         return url.rpartition("@")[2].partition("?")[0]
     return urlunsplit(SplitResult(parts.scheme, f"{host}{port}", parts.path, "", ""))
-
-
-def _redact_malformed(url: str) -> str:
-    """Return what may be shown of a text that is no URL: nothing where user information cannot be told from the rest."""
-    scheme, separator, rest = url.partition("://")
-    if not separator or "@" in rest:
-        return "***"
-    return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"
 
 
 def endpoint_faults(endpoint: object) -> list[str]:

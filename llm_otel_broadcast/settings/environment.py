@@ -60,21 +60,19 @@ def read_variables(environ: Mapping[str, str]) -> dict[str, object]:
     for variable in variables():
         # An empty variable counts as unset, as in OpenTelemetry's specification.
         text = environ.get(variable.name, "").strip()
-        if text:
-            values[variable.option] = _value(variable, text)
+        if not text:
+            continue
+        value: object = None
+        try:
+            value = variable.kind.read(text)
+            faults = variable.kind.faults(variable.option, value)
+        except ConfigError as wrong:
+            faults = list(wrong.faults)
+        except ValueError as reason:
+            faults = [str(reason)]
+        error = ConfigError([f"{variable.name}: {in_text(fault)}" for fault in faults]) if faults else None
+        values[variable.option] = error or value
     return values
-
-
-def _value(variable: Variable, text: str) -> object:
-    try:
-        value = variable.kind.read(text)
-    except ConfigError as wrong:
-        faults = list(wrong.faults)
-    except ValueError as reason:
-        faults = [str(reason)]
-    else:
-        faults = variable.kind.faults(variable.option, value)
-    return ConfigError([f"{variable.name}: {in_text(fault)}" for fault in faults]) if faults else value
 
 
 def misspelt(environ: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -100,7 +100,8 @@ def read_file(path: Path, environ: Mapping[str, str]) -> FileSettings:
         ConfigError: listing every fault with file, table, field and fix.
     """
     content = parse(read_text(path), path)
-    faults = [*_unknown(content, _TOP, str(path), _misplaced), *_truth_faults(content, path)]
+    faults = [*_unknown(content, _TOP, str(path), None)]
+    faults += [f"{path}: {in_text(fault)}" for fault in TRUTH.faults("enabled", content.get("enabled", True))]
     defaults, default_faults = _defaults(content.get("defaults", {}), path)
     faults += default_faults
     reader = _Destinations(path, environ, defaults)
@@ -108,6 +109,8 @@ def read_file(path: Path, environ: Mapping[str, str]) -> FileSettings:
     faults += reader.faults
     if faults:
         raise ConfigError(faults)
+    # Only a secret that others can read is worth a warning: a variable's name is none.
+    is_exposed = any(map(holds_plain_secrets, reader.tables)) and readable_by_others(path)
     return FileSettings(
         path=path,
         enabled=content.get("enabled", True),
@@ -115,7 +118,7 @@ def read_file(path: Path, environ: Mapping[str, str]) -> FileSettings:
         destinations=tuple(reader.destinations),
         tables=tuple(reader.tables),
         missing=reader.missing,
-        warnings=_warnings(path, reader.tables),
+        warnings=(f"{path} holds secrets and other users can read it: chmod 600 {path}",) if is_exposed else (),
     )
 
 
@@ -125,9 +128,11 @@ def read_text(path: Path) -> str:
     Raises:
         ConfigError: it cannot be read, or is no text.
     """
+    # A named pipe must not make the program wait for a writer.
+    nonblocking = getattr(os, "O_NONBLOCK", 0)
     try:
         # `Path.open` takes no opener.
-        with open(path, "rb", opener=_open_nonblocking) as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | nonblocking)) as file:
             # A directory, a device or a pipe, through a link perhaps.
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ConfigError([f"{path}: it is no ordinary file"])
@@ -143,11 +148,6 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError([f"{path}: line {line} is not UTF-8: save the file in that encoding"]) from None
-
-
-def _open_nonblocking(name: str, flags: int) -> int:
-    """Open a file; a named pipe must not make the program wait for a writer."""
-    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse(text: str, path: Path) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def _make(
 ) -> tuple[Destination, tuple[str, ...]]:
     """Return the destination, and the variables that are missing: then it is off, without those headers."""
     # All faults of a table at once: a user mends the file in one go.
-    faults = _unknown(table, tuple(kinds_of(Destination)), label, _not_here)
+    faults = _unknown(table, tuple(kinds_of(Destination)), label, Destination)
     # An endpoint is shown in logs and errors, so no secret may get into it.
     if isinstance(table.get("endpoint"), str) and "${" in str(table["endpoint"]):
         faults.append(f"{label}: endpoint: ${{...}} is read in the values of headers only")
@@ -223,15 +223,12 @@ def _make(
         # A missing variable turns off one destination; the others of a shared file still work.
         destination = Destination(**({**values, "enabled": False} if missing else values))  # type: ignore[arg-type]
     except ConfigError as wrong_fields:
-        faults += [f"{label}: {in_text(_without_label(fault))}" for fault in wrong_fields.faults]
+        # The message already names the table: the label that `Destination` gives a fault comes off.
+        plain_faults = [re.sub(r'\Adestination(?: ".*?")?: ', "", fault) for fault in wrong_fields.faults]
+        faults += [f"{label}: {in_text(fault)}" for fault in plain_faults]
     if faults:
         raise ConfigError(faults)
     return destination, missing
-
-
-def _without_label(fault: str) -> str:
-    """Return a fault without the label of `Destination`: the message already names the table."""
-    return re.sub(r'\Adestination(?: ".*?")?: ', "", fault)
 
 
 class _Destinations:
@@ -251,22 +248,20 @@ class _Destinations:
             self.faults.append(f"{self._path}: destinations must be tables, each under a line [[{TABLES}]]")
             return
         for position, table in enumerate(tables):
-            self._take_one(position, table)
+            label = f"{self._path}: {called(table, position)}"
+            try:
+                destination, missing = _make(table, self._environ, label, self._defaults)
+            except ConfigError as wrong:
+                self.faults += wrong.faults
+                continue
+            self.destinations.append(destination)
+            self.tables.append(table)
+            # A destination that is off anyway needs no variable.
+            if missing and table.get("enabled", True) is True:
+                self.missing[destination.name] = missing
         names = [destination.name for destination in self.destinations]
         twice = sorted({name for name in names if names.count(name) > 1})
         self.faults += [f'{self._path}: [[{TABLES}]] "{name}" is there twice: give each its own name' for name in twice]
-
-    def _take_one(self, position: int, table: Mapping[str, object]) -> None:
-        label = f"{self._path}: {called(table, position)}"
-        try:
-            destination, missing = _make(table, self._environ, label, self._defaults)
-        except ConfigError as wrong:
-            self.faults += wrong.faults
-            return
-        self.destinations.append(destination)
-        self.tables.append(table)
-        if missing and table.get("enabled", True) is True:
-            self.missing[destination.name] = missing
 
 
 def called(table: Mapping[str, object], position: int) -> str:
@@ -281,75 +276,41 @@ def _defaults(table: object, path: Path) -> tuple[dict[str, object], list[str]]:
         return {}, [f"{path}: defaults must be a table, under a line [defaults]"]
     kinds = {**kinds_of(Destination), **kinds_of(Options)}
     values = {name: value for name, value in table.items() if name in default_names()}
-    faults = _unknown(table, default_names(), label, _not_a_default)
+    faults = _unknown(table, default_names(), label, Options)
     faults += [
         f"{label}: {in_text(fault)}" for name, value in values.items() for fault in kinds[name].faults(name, value)
     ]
     return values, faults
 
 
-def _truth_faults(content: Mapping[str, object], path: Path) -> list[str]:
-    return [f"{path}: {in_text(fault)}" for fault in TRUTH.faults("enabled", content.get("enabled", True))]
-
-
 def _unknown(
-    table: Mapping[str, object], known_keys: tuple[str, ...], label: str, other_place: Callable[[str], str]
+    table: Mapping[str, object], known_keys: tuple[str, ...], label: str, settings_type: type | None
 ) -> list[str]:
+    """Return a fault for each key that is not known in a table, whose keys set fields of this type."""
     return [
-        f'{label}: "{shown_name(name)}" {_instead(name, known_keys, other_place)}'
+        f'{label}: "{shown_name(name)}" {_advice(name, known_keys, settings_type)}'
         for name in table
         if name not in known_keys
     ]
 
 
-def _instead(name: str, known_keys: tuple[str, ...], other_place: Callable[[str], str]) -> str:
-    """Return the advice about an unknown key."""
-    advice = other_place(name)
-    if advice:
-        return advice
-    likely_key = nearest_name(name, known_keys)
-    return (
-        f'is no setting: did you mean "{likely_key}"?'
-        if likely_key
-        else f"is no setting: there are {', '.join(known_keys)}"
-    )
-
-
-def _misplaced(name: str) -> str:
+def _advice(name: str, known_keys: tuple[str, ...], settings_type: type | None) -> str:
+    """Return what is to be done about an unknown key: where it belongs, or what was meant."""
     if name in default_names():
         return "belongs under [defaults]"
-    return _of_a_destination(name)
-
-
-def _not_a_default(name: str) -> str:
+    # Before the fields of a destination, as each has a switch of that name too.
     if name == "enabled":
         return "stands at the top of the file, above [defaults]"
-    return _of_a_destination(name) or _only_code(Options, name)
-
-
-def _not_here(name: str) -> str:
-    if name in default_names():
-        return "belongs under [defaults]"
-    return _only_code(Destination, name)
-
-
-def _of_a_destination(name: str) -> str:
-    return f"belongs to one destination, under [[{TABLES}]]" if name in kinds_of(Destination) else ""
-
-
-def _only_code(settings_type: type, name: str) -> str:
+    if name in kinds_of(Destination):
+        return f"belongs to one destination, under [[{TABLES}]]"
     if settings_type is Options and name in _NOT_FOR_FILES:
         return f"is about this file: give it to instrument(), or set {_VARIABLES}{name.upper()}"
-    is_object = name in {option.name for option in fields(settings_type)} - kinds_of(settings_type).keys() - {
-        "from_environment"
-    }
-    return "is a Python object, which only code can give" if is_object else ""
-
-
-def _warnings(path: Path, tables: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
-    if any(map(holds_plain_secrets, tables)) and readable_by_others(path):
-        return (f"{path} holds secrets and other users can read it: chmod 600 {path}",)
-    return ()
+    all_names = {option.name for option in fields(settings_type)} if settings_type else set()
+    if settings_type and name in all_names - kinds_of(settings_type).keys() - {"from_environment"}:
+        return "is a Python object, which only code can give"
+    likely_key = nearest_name(name, known_keys)
+    guess = f'did you mean "{likely_key}"?' if likely_key else f"there are {', '.join(known_keys)}"
+    return f"is no setting: {guess}"
 
 
 def readable_by_others(path: Path) -> bool:

@@ -120,10 +120,6 @@ def header_fault(name: object, value: object) -> str | None:
         # A number is no secret, and seeing it helps: a missing pair of quotes is the usual cause.
         number = f" {value}" if isinstance(value, int | float) else ""
         return f'header "{printable_name}" must be a string, got {type(value).__name__}{number}'
-    return _value_fault(printable_name, value)
-
-
-def _value_fault(printable_name: str, value: str) -> str | None:
     # A line break would add headers of the value's own (header injection).
     if any(char in value for char in "\r\n\0"):
         return f'header "{printable_name}" has a line break in its value: remove it'

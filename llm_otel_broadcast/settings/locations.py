@@ -53,7 +53,7 @@ class Lookup:
     """The absolute paths where a program looks for its file, computed once, as it may change directories."""
 
     places: tuple[Path, ...]
-    named: bool
+    is_named: bool
 
     def stamp(self) -> Stamp | None:
         """Return the file in use, None when there is none. Reads nothing."""
@@ -62,14 +62,14 @@ class Lookup:
             with suppress(OSError, ValueError):
                 status = path.stat()
                 # A file that the user names is trusted: only one that is found in the current directory can be another's trap.
-                if self.named or not _distrust(path, status):
+                if self.is_named or not _distrust(path, status):
                     return Stamp(path, status.st_mtime_ns, status.st_size, status.st_ino)
         return None
 
     def refusals(self) -> tuple[str, ...]:
         """Return a message for each file that is ignored before the one in use, with the reason."""
         lines = []
-        for path in () if self.named else self.places:
+        for path in () if self.is_named else self.places:
             with suppress(OSError, ValueError):
                 reason = _distrust(path, path.stat())
                 if not reason:
@@ -80,7 +80,7 @@ class Lookup:
 
 def missing(lookup: Lookup) -> ConfigError | None:
     """Return the error of naming a file that is not there."""
-    if not (lookup.named and lookup.places):
+    if not (lookup.is_named and lookup.places):
         return None
     return ConfigError([f"{lookup.places[0]}: {CONFIG} names this file, but it is not there"])
 

@@ -44,32 +44,32 @@ def read_destinations(text: str) -> list[Destination]:
     entries = read_json(text)
     if not isinstance(entries, list):
         raise ValueError(f"it must be a JSON array of objects, got {_json_kind(entries)}")  # noqa: TRY004  # a wrong text
-    destinations, faults = [], []
+    field_kinds = kinds_of(Destination)
+    destinations: list[Destination] = []
+    faults: list[str] = []
     for position, entry in enumerate(entries):
+        label = f"entry {position + 1}"
+        if not isinstance(entry, dict):
+            faults.append(
+                f'{label}: it must be an object such as {{"endpoint": "https://..."}}, got {_json_kind(entry)}'
+            )
+            continue
+        # Unknown names are listed before the constructor sees them: its TypeError would name only the first.
+        unknown = [name for name in entry if name not in field_kinds]
+        faults += [
+            f"{label}: '{shown_name(name)}' is no field of a destination{nearest(name, field_kinds)}: "
+            f"there are {', '.join(field_kinds)}"
+            for name in unknown
+        ]
+        if unknown:
+            continue
         try:
-            destinations.append(_destination(entry))
+            destinations.append(Destination(**entry))
         except ConfigError as error:
-            faults += [f"entry {position + 1}: {fault}" for fault in error.faults]
+            faults += [f"{label}: {fault}" for fault in error.faults]
     if faults:
         raise ConfigError(faults)
     return destinations
-
-
-def _destination(entry: object) -> Destination:
-    if not isinstance(entry, dict):
-        raise ConfigError([f'it must be an object such as {{"endpoint": "https://..."}}, got {_json_kind(entry)}'])
-    field_kinds = kinds_of(Destination)
-    # Unknown names are listed before the constructor sees them: its TypeError would name only the first.
-    unknown = [name for name in entry if name not in field_kinds]
-    if unknown:
-        field_names = ", ".join(field_kinds)
-        raise ConfigError(
-            [
-                f"'{shown_name(name)}' is no field of a destination{nearest(name, field_kinds)}: there are {field_names}"
-                for name in unknown
-            ]
-        )
-    return Destination(**entry)
 
 
 def _json_kind(value: object) -> str:
@@ -91,16 +91,18 @@ def _destination_faults(_: str, destinations: Sequence[object]) -> list[str]:
     return faults
 
 
-def _mapping_faults(name: str, value: object) -> list[str]:
-    if isinstance(value, Mapping):
-        return []
-    return [f'{name} must be a mapping such as {{"environment": "staging"}}, got {type(value).__name__}']
-
-
 _DESTINATIONS: Final = Kind(
     _destination_faults, read_destinations, "a JSON array of objects with `Destination`'s fields"
 )
-_MAPPING: Final = Kind(_mapping_faults, read_mapping, MAPPING_WRITTEN)
+_MAPPING: Final = Kind(
+    lambda name, value: (
+        []
+        if isinstance(value, Mapping)
+        else [f'{name} must be a mapping such as {{"environment": "staging"}}, got {type(value).__name__}']
+    ),
+    read_mapping,
+    MAPPING_WRITTEN,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from llm_otel_broadcast.settings.destination import Destination
@@ -78,14 +78,26 @@ def destination_from(environ: Mapping[str, str]) -> AmbientDestination:
         variables.warn("ENDPOINT", f"{'; '.join(faults)}. Nothing is sent there")
         return AmbientDestination(warnings=tuple(variables.warnings))
     protocol = variables.text("PROTOCOL").lower()
+    encoding = _encoding(variables, protocol)
+    # One entry that is written wrongly takes no other with it.
+    headers, header_faults = read_entries(variables.text("HEADERS"))
+    for fault in header_faults:
+        variables.warn("HEADERS", f"{fault}; this entry is left out")
+    compression = variables.text("COMPRESSION").lower()
+    if compression not in ("", "none", "gzip"):
+        variables.warn("COMPRESSION", f'"{compression}" is not sent from here: gzip or none; nothing is compressed')
+    timeout, certificate = _timeout(variables), _file(variables, "CERTIFICATE")
+    client_certificate, client_key = _client_files(variables)
     try:
         destination = Destination(
             endpoint=_endpoint(variables, is_grpc=protocol == "grpc"),
-            encoding=_encoding(variables, protocol),
-            headers=_headers(variables),
-            compression=_compression(variables),
-            timeout=_timeout(variables),
-            **_files(variables),
+            encoding=encoding,
+            headers=headers,
+            compression="gzip" if compression == "gzip" else "none",
+            timeout=timeout,
+            certificate=certificate,
+            client_certificate=client_certificate,
+            client_key=client_key,
         )
     except ConfigError as wrong:
         variables.warnings += [f"{variables.name('ENDPOINT')}: {fault}" for fault in wrong.faults]
@@ -130,20 +142,6 @@ def _encoding(variables: _Variables, protocol: str) -> Literal["auto", "json", "
     return _ENCODINGS.get(protocol, "auto")
 
 
-def _headers(variables: _Variables) -> dict[str, str]:
-    headers, faults = read_entries(variables.text("HEADERS"))
-    for fault in faults:
-        variables.warn("HEADERS", f"{fault}; this entry is left out")
-    return headers
-
-
-def _compression(variables: _Variables) -> Literal["none", "gzip"]:
-    text = variables.text("COMPRESSION").lower()
-    if text not in ("", "none", "gzip"):
-        variables.warn("COMPRESSION", f'"{text}" is not sent from here: gzip or none; nothing is compressed')
-    return "gzip" if text == "gzip" else "none"
-
-
 def _timeout(variables: _Variables) -> float:
     text = variables.text("TIMEOUT")
     if not text:
@@ -163,29 +161,27 @@ def _timeout(variables: _Variables) -> float:
     return _DEFAULT_TIMEOUT_S
 
 
-def _files(variables: _Variables) -> dict[str, Any]:
-    """Return the files that are there; a client's certificate and its key only together."""
-    files = _file(variables, "CERTIFICATE")
-    client: dict[str, Any] = {}
-    missing = False
-    for option in ("CLIENT_CERTIFICATE", "CLIENT_KEY"):
-        file = _file(variables, option)
-        missing |= bool(variables.text(option)) and not file
-        client |= file
+def _client_files(variables: _Variables) -> tuple[str | None, str | None]:
+    """Return a client's certificate and its key, if they are there: only both together, unless one file holds both."""
+    options = ("CLIENT_CERTIFICATE", "CLIENT_KEY")
+    certificate, key = (_file(variables, option) for option in options)
     # Half of a client certificate would fail at each connection.
-    if "client_key" in client and "client_certificate" not in client and not missing:
+    if any(variables.text(option) and file is None for option, file in zip(options, (certificate, key), strict=True)):
+        return None, None
+    if key is not None and certificate is None:
         variables.warn(
             "CLIENT_KEY", "it needs the certificate that it is the key of, in ..._CLIENT_CERTIFICATE; left out"
         )
-    return files | (client if "client_certificate" in client and not missing else {})
+        return None, None
+    return certificate, key
 
 
-def _file(variables: _Variables, option: str) -> dict[str, Any]:
+def _file(variables: _Variables, option: str) -> str | None:
     text = variables.text(option)
     if not text:
-        return {}
+        return None
     if not FILE_OR_NONE.faults(option, text):
-        return {option.lower(): text}
+        return text
     instead = "the system's authorities count" if option == "CERTIFICATE" else "no client certificate is shown"
     variables.warn(option, f'"{text}": there is no such file; {instead}')
-    return {}
+    return None

@@ -250,21 +250,16 @@ def _destinations_of_list(settings: Mapping[str, Setting]) -> tuple[Destination,
     )
 
 
-def _headers_fault(headers: Setting, file: FileSettings) -> str:
-    """Return the fault of headers, which may hold a key, for whatever destination a file in the current directory names."""
-    endpoint = "endpoint" if headers.origin == "headers" else variable_of("endpoint")
-    return (
-        f"{headers.origin} is given without an endpoint, and {file.path} names where to send: "
-        f"give {endpoint} too, or put the headers into the file"
-    )
-
-
 def _destinations_of_file(settings: Mapping[str, Setting], file: FileSettings) -> tuple[Destination, ...]:
     """Return the file's destinations, which have `[defaults]` already. Fields from stronger sources complete the only one."""
     stronger = {name: setting for name, setting in settings.items() if name in SHORTHAND and not setting.is_file}
     single_fields = {name: setting for name, setting in stronger.items() if is_about_one(name)}
     if "headers" in single_fields:
-        raise ConfigError([_headers_fault(single_fields["headers"], file)])
+        # They may hold a key: not for whatever destination a file in the current directory names.
+        origin = single_fields["headers"].origin
+        endpoint = "endpoint" if origin == "headers" else variable_of("endpoint")
+        fault = f"{origin} is given without an endpoint, and {file.path} names where to send"
+        raise ConfigError([f"{fault}: give {endpoint} too, or put the headers into the file"])
     completing = single_fields if len(file.destinations) == 1 else {}
     destinations = _destinations_of_list(
         {

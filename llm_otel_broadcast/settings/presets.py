@@ -56,7 +56,13 @@ class Preset:
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """What the user gives, in the order of asking."""
-        return tuple(_parameter(name, text) for name, text in self.asks.items())
+        parameters = []
+        # The notation keeps a backend on one line of the table below.
+        for name, text in self.asks.items():
+            prompt, _, default = text.removeprefix("?").partition(" = ")
+            optional = "" if text.startswith("?") else None
+            parameters.append(Parameter(name, prompt, default or optional, name in _SECRETS))
+        return tuple(parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +73,6 @@ class Parameter:
     prompt: str
     default: str | None
     secret: bool
-
-
-def _parameter(name: str, text: str) -> Parameter:
-    # The notation keeps a backend on one line of the table below.
-    prompt, _, default = text.removeprefix("?").partition(" = ")
-    optional = "" if text.startswith("?") else None
-    return Parameter(name, prompt, default or optional, name in _SECRETS)
 
 
 _LOCAL: Final = {"host": "host, host:port or URL = localhost"}
@@ -144,10 +143,17 @@ def table_of(name: str, user_values: Mapping[str, Any], field_names: Collection[
         raise ConfigError([f'preset "{name}": {fault}' for fault in faults])
     table: dict[str, Any] = {"name": name, "endpoint": _endpoint(preset, values)}
     table |= {"encoding": preset.encoding, "compression": preset.compression} | fields
-    preset_headers = {
-        key: header for key, text in preset.headers.items() if (header := _header(text, values)) is not None
-    }
-    return table | {"headers": {**preset_headers, **fields.get("headers", {})}}
+    headers = {}
+    for key, text in preset.headers.items():
+        # An optional value that is not given leaves no empty `Bearer ` behind.
+        if any(not values[value_name] for value_name in names_in(text)):
+            continue
+        headers[key] = _filled(text, values, quoted=False)
+        # Basic authentication carries user and password in base64 (RFC 7617).
+        if text.startswith(_BASIC):
+            credentials = headers[key].removeprefix(_BASIC).encode()
+            headers[key] = _BASIC + base64.b64encode(credentials).decode("ascii")
+    return table | {"headers": {**headers, **fields.get("headers", {})}}
 
 
 def _values(
@@ -233,17 +239,6 @@ def _filled(text: str, values: Mapping[str, str], *, quoted: bool) -> str:
     return text.format_map({key: quote(value, safe=":[]") if quoted else value for key, value in values.items()})
 
 
-def _header(text: str, values: Mapping[str, str]) -> str | None:
-    """Return a header's value, None when what it is made of is not given."""
-    # An optional value that is not given leaves no empty `Bearer ` behind.
-    if any(not values[name] for name in names_in(text)):
-        return None
-    header = _filled(text, values, quoted=False)
-    if not text.startswith(_BASIC):
-        return header
-    return _BASIC + base64.b64encode(header.removeprefix(_BASIC).encode()).decode("ascii")
-
-
 def takes_no_reference(preset: Preset, name: str) -> bool:
     """Return whether a value is encoded into a header, so that `${VARIABLE}` cannot stand for it in the settings file."""
     return any(text.startswith(_BASIC) and name in names_in(text) for text in preset.headers.values())
@@ -251,7 +246,8 @@ def takes_no_reference(preset: Preset, name: str) -> bool:
 
 def where_to_look(endpoint: str | None, name: str, trace_id: str) -> str | None:
     """Return the page of a trace, if the endpoint of a destination (or its name, where several backends have that one) tells the backend."""
-    matching = [(preset, match) for preset in _ALL if (match := _pattern(preset).match(endpoint or ""))]
+    patterns = [(preset, _PLACEHOLDER.sub(r"(?P<\1>[^/]+?)", re.escape(preset.endpoint))) for preset in _ALL]
+    matching = [(preset, match) for preset, pattern in patterns if (match := re.fullmatch(pattern, endpoint or ""))]
     # Jaeger, Tempo and the Collector share one endpoint; the destination's name tells them apart.
     if len(matching) > 1:
         matching = [(preset, match) for preset, match in matching if preset.name in name.lower()]
@@ -259,7 +255,3 @@ def where_to_look(endpoint: str | None, name: str, trace_id: str) -> str | None:
         return None
     preset, match = matching[0]
     return preset.look.format_map({**match.groupdict(), "trace_id": trace_id})
-
-
-def _pattern(preset: Preset) -> re.Pattern[str]:
-    return re.compile(_PLACEHOLDER.sub(r"(?P<\1>[^/]+?)", re.escape(preset.endpoint)) + r"\Z")

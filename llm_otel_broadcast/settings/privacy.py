@@ -38,7 +38,7 @@ def callable_fault(name: str, value: object) -> list[str]:
     return [] if value is None or callable(value) else [f"{name} must be a function, got {type(value).__name__}"]
 
 
-def _either(own: Any, common: Any) -> Any:
+def _either(own: object, common: object) -> object:
     return own or common
 
 

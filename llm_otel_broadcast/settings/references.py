@@ -51,7 +51,9 @@ def expanded(
             )
         # With a variable missing the header would be sent with a hole in it, and the key refused: it is left out.
         elif not unset:
-            expanded_headers[name] = _REFERENCE.sub(lambda match: _value(match, environ), value)
+            expanded_headers[name] = _REFERENCE.sub(
+                lambda match: "${" if match[1] is None else environ[match[1]], value
+            )
     return expanded_headers, tuple(missing), faults
 
 
@@ -66,24 +68,19 @@ def _is_reference(match: re.Match[str]) -> bool:
     return match[1] is not None and match[2] is not None and bool(_NAME.match(match[1]))
 
 
-def _value(match: re.Match[str], environ: Mapping[str, str]) -> str:
-    return "${" if match[1] is None else environ[match[1]]
-
-
 def holds_plain_secrets(table: Mapping[str, object]) -> bool:
     """Return whether a destination's table holds a secret itself, not as a variable. What a header is for is told by its name."""
+    endpoint = table.get("endpoint")
+    try:
+        has_password = isinstance(endpoint, str) and "@" in urlsplit(endpoint).netloc
+    except ValueError:
+        # No URL at all: that is a fault, which is reported elsewhere.
+        has_password = False
     headers = table.get("headers")
     pairs = headers.items() if isinstance(headers, Mapping) else ()
-    return _has_password(table.get("endpoint")) or any(
+    return has_password or any(
         isinstance(value, str)
         and not references(value)
         and bool(_SECRET_NAME.search(name) or not _PLAIN_NAME.search(name))
         for name, value in pairs
     )
-
-
-def _has_password(endpoint: object) -> bool:
-    try:
-        return isinstance(endpoint, str) and "@" in urlsplit(endpoint).netloc
-    except ValueError:
-        return False

@@ -80,7 +80,7 @@ def _key_faults(name: str, value: object) -> list[str]:
     return faults
 
 
-def plain_keys(value: Mapping[str, Any]) -> dict[str, list[str]]:
+def plain_keys(value: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Return checked `api_keys` as plain data, digests in lower case."""
     lists = {
         list_name: [entry.lower() if is_digest(entry) else entry for entry in value.get(list_name) or ()]
@@ -100,23 +100,23 @@ def _rule_faults(name: str, value: object) -> list[str]:
     groups = value.get("groups") or ()
     if not _listed(groups):
         return [*faults, f"{name}.groups must be a list, got {type(groups).__name__}"]
-    return faults + [
-        fault for index, group in enumerate(groups) for fault in _group_faults(f"{name}.groups[{index}]", group)
-    ]
-
-
-def _group_faults(path: str, group: object) -> list[str]:
-    if not isinstance(group, Mapping):
-        return [f'{path} must be a mapping such as {{"logic": "and", "rules": [...]}}, got {type(group).__name__}']
-    faults = _unknown_key_faults(path, group, ("logic", "rules"))
-    if group.get("logic", "and") not in _LOGIC:
-        faults.append(f'{path}.logic must be "and" or "or", got {group["logic"]!r}')
-    rules = group.get("rules") or ()
-    if not _listed(rules):
-        return [*faults, f"{path}.rules must be a list, got {type(rules).__name__}"]
-    return faults + [
-        fault for index, rule in enumerate(rules) for fault in _rule_entry_faults(f"{path}.rules[{index}]", rule)
-    ]
+    # Every fault of every group: a user mends all of them in one go.
+    for group_index, group in enumerate(groups):
+        path = f"{name}.groups[{group_index}]"
+        if not isinstance(group, Mapping):
+            example = '{"logic": "and", "rules": [...]}'
+            faults.append(f"{path} must be a mapping such as {example}, got {type(group).__name__}")
+            continue
+        faults += _unknown_key_faults(path, group, ("logic", "rules"))
+        if group.get("logic", "and") not in _LOGIC:
+            faults.append(f'{path}.logic must be "and" or "or", got {group["logic"]!r}')
+        rules = group.get("rules") or ()
+        if not _listed(rules):
+            faults.append(f"{path}.rules must be a list, got {type(rules).__name__}")
+            continue
+        for index, rule in enumerate(rules):
+            faults += _rule_entry_faults(f"{path}.rules[{index}]", rule)
+    return faults
 
 
 def _rule_entry_faults(path: str, rule: object) -> list[str]:
@@ -126,22 +126,16 @@ def _rule_entry_faults(path: str, rule: object) -> list[str]:
     for key, words in (("field", FIELDS), ("operator", OPERATORS)):
         if rule.get(key) not in words:
             faults.append(f"{path}.{key} must be one of {', '.join(words)}, got {rule.get(key)!r}")
-    return faults or _value_faults(path, rule["operator"], rule.get("value"))
-
-
-def _value_faults(path: str, operator: str, value: object) -> list[str]:
-    if operator in EXISTENCE:
-        return []
+    operator, value = rule.get("operator"), rule.get("value")
+    if faults or operator in EXISTENCE:
+        return faults
+    # To Python True is the number 1.
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return [f"{path}.value must be a text or a number for {operator}, got {value!r}"]
     if operator in COMPARISONS and number_of(value) is None:
         return [f"{path}.value must be a number for {operator}, got {value!r}"]
-    if operator == "regex":
-        return _regex_faults(path, str(value))
-    return []
-
-
-def _regex_faults(path: str, pattern: str) -> list[str]:
+    if operator != "regex":
+        return []
     # Python's `re` has no time limit: a pattern such as (a+)+$ could hold up a lane for ever.
     try:
         import regex
@@ -149,10 +143,10 @@ def _regex_faults(path: str, pattern: str) -> list[str]:
         return [f"{path}.operator regex needs the package `regex`: pip install regex, or use contains"]
     try:
         # Users are promised Python's syntax, and `regex` does the matching: both must take the pattern.
-        re.compile(pattern)
-        regex.compile(pattern)
+        re.compile(str(value))
+        regex.compile(str(value))
     except (re.error, regex.error, RecursionError, OverflowError) as error:
-        return [f"{path}.value {pattern!r} is not a regular expression of Python's: {error}"]
+        return [f"{path}.value {str(value)!r} is not a regular expression of Python's: {error}"]
     return []
 
 

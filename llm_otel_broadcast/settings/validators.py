@@ -60,7 +60,7 @@ def faults_of(settings: object) -> list[str]:
     return [fault for name, kind in kinds.items() for fault in kind.faults(name, getattr(settings, name))]
 
 
-def _unless(holds: Callable[[Any], bool], says: str) -> Callable[[str, Any], list[str]]:
+def _unless(holds: Callable[[object], bool], says: str) -> Callable[[str, object], list[str]]:
     return lambda name, value: [] if holds(value) else [f"{name} must be {says}, got {value!r}"]
 
 
@@ -88,18 +88,16 @@ def _read_truth(text: str) -> object:
     return _TRUTHS.get(text.lower(), text)
 
 
-def _read_number(text: str) -> object:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _reader_of(number_type: type[float | int]) -> Callable[[str], object]:
+    """Return what reads a number of this type; any other text stays as it is, so that the check can name it."""
 
+    def read(text: str) -> object:
+        try:
+            return number_type(text)
+        except ValueError:
+            return text
 
-def _read_whole(text: str) -> object:
-    try:
-        return int(text)
-    except ValueError:
-        return text
+    return read
 
 
 def _is_number(value: object, kinds: type | tuple[type, ...], least: float, most: float) -> bool:
@@ -110,20 +108,22 @@ def _is_number(value: object, kinds: type | tuple[type, ...], least: float, most
 def seconds(least: float) -> Kind:
     """Return the kind of a time that somebody waits."""
     says = f"a number of seconds from {least:g} to {_MAX_SECONDS}"
-    return Kind(_unless(lambda value: _is_number(value, (int, float), least, _MAX_SECONDS), says), _read_number, says)
+    return Kind(
+        _unless(lambda value: _is_number(value, (int, float), least, _MAX_SECONDS), says), _reader_of(float), says
+    )
 
 
 def share(least: float) -> Kind:
     """Return the kind of a share of something, up to all of it."""
     says = f"a number from {least:g} to 1"
-    return Kind(_unless(lambda value: _is_number(value, (int, float), least, 1), says), _read_number, says)
+    return Kind(_unless(lambda value: _is_number(value, (int, float), least, 1), says), _reader_of(float), says)
 
 
 def whole(what: str, least: int, most: int = sys.maxsize) -> Kind:
     """Return the kind of a whole number of something."""
     bounds = f", at least {least}" if most == sys.maxsize else f" from {least} to {most}"
     says = f"a whole number of {what}{bounds}"
-    return Kind(_unless(lambda value: _is_number(value, int, least, most), says), _read_whole, says)
+    return Kind(_unless(lambda value: _is_number(value, int, least, most), says), _reader_of(int), says)
 
 
 def choice(*words: str) -> Kind:
@@ -164,16 +164,16 @@ def _file_faults(name: str, value: object) -> list[str]:
 FILE_OR_NONE: Final = Kind(_file_faults, str, "the path of a file")
 
 
-def _is_texts(value: object) -> bool:
-    return (
-        isinstance(value, Sequence)
-        and not isinstance(value, str | bytes)
-        and all(isinstance(item, str) and item for item in value)
-    )
-
-
 TEXTS: Final = Kind(
-    _unless(_is_texts, 'a list of texts such as ["tenant"]'),
+    _unless(
+        # To Python a text is a sequence of texts as well.
+        lambda value: (
+            isinstance(value, Sequence)
+            and not isinstance(value, str | bytes)
+            and all(isinstance(item, str) and item for item in value)
+        ),
+        'a list of texts such as ["tenant"]',
+    ),
     lambda text: [item.strip() for item in text.split(",") if item.strip()],
     "`key,key`",
 )

@@ -78,7 +78,7 @@ def test_whatever_is_put_is_read_back_as_the_same_destinations(file, changes, be
     expected = {made.name: made for made in file.load({}).destinations}
     for name, table in changes:
         if table is not None:
-            file.put(name, table)
+            file.save(name, table)
             expected[name] = Destination(**{**table, "name": name})
         elif name in expected:
             file.remove(name)
@@ -91,9 +91,9 @@ def test_whatever_is_put_is_read_back_as_the_same_destinations(file, changes, be
 
 def test_what_a_person_wrote_stays_as_it_is_where_nothing_changes(file):
     file.path.write_text(WRITTEN)
-    file.put("one", {"endpoint": "http://one", "headers": {"A": "1", "B": "3"}})
+    file.save("one", {"endpoint": "http://one", "headers": {"A": "1", "B": "3"}})
     assert file.path.read_text() == WRITTEN.replace("B = '2'", 'B = "3"')
-    file.put("two:4318", {"endpoint": "http://two:4318", "timeout": 50})
+    file.save("two:4318", {"endpoint": "http://two:4318", "timeout": 50})
     assert said(file)["destinations"][1] == {"name": "two:4318", "endpoint": "http://two:4318", "timeout": 50}
     assert "timeout = 5_0\n" in file.path.read_text()
     file.enable(False)
@@ -106,8 +106,8 @@ def test_what_a_person_wrote_stays_as_it_is_where_nothing_changes(file):
 
 
 def test_a_new_file_says_what_it_is_and_has_one_table_each(file):
-    file.put("axiom", {"endpoint": "https://a", "headers": {"Authorization": "Bearer ${TOKEN}"}, "timeout": None})
-    file.put("b", {"endpoint": "http://b", "enabled": False})
+    file.save("axiom", {"endpoint": "https://a", "headers": {"Authorization": "Bearer ${TOKEN}"}, "timeout": None})
+    file.save("b", {"endpoint": "http://b", "enabled": False})
     assert file.path.read_text() == (
         "# Where llm_otel_broadcast sends traces. A secret may stay in the environment:\n"
         '# headers = { Authorization = "Bearer ${AXIOM_TOKEN}" }\n\n'
@@ -119,8 +119,8 @@ def test_a_new_file_says_what_it_is_and_has_one_table_each(file):
 
 def test_destinations_written_as_an_array_can_be_changed_too(file):
     file.path.write_text('destinations = [{endpoint = "http://one"}]  # short\n')
-    file.put("two", {"endpoint": "http://two", "headers": {"A": "1"}})
-    file.put("one", {"endpoint": "http://one", "enabled": False})
+    file.save("two", {"endpoint": "http://two", "headers": {"A": "1"}})
+    file.save("one", {"endpoint": "http://one", "enabled": False})
     assert file.names() == ["one", "two"]
     assert file.path.read_text().endswith("]  # short\n")
     file.remove("one")
@@ -129,7 +129,7 @@ def test_destinations_written_as_an_array_can_be_changed_too(file):
 
 def test_line_ends_of_windows_stay(file):
     file.path.write_bytes(WRITTEN.replace("\n", "\r\n").encode())
-    file.put("one", {"endpoint": "http://other"})
+    file.save("one", {"endpoint": "http://other"})
     text = file.path.read_bytes()
     assert text.count(b"\r\n") >= text.count(b"\n") - 1
     assert file.table("one")["endpoint"] == "http://other"
@@ -137,7 +137,7 @@ def test_line_ends_of_windows_stay(file):
 
 def test_a_destination_is_made_as_it_would_send(file):
     file.path.write_text("[defaults]\nencoding = 'json'\n")
-    file.put("axiom", {"endpoint": "https://a", "headers": {"Authorization": "Bearer ${TOKEN}"}})
+    file.save("axiom", {"endpoint": "https://a", "headers": {"Authorization": "Bearer ${TOKEN}"}})
     made = file.destination("axiom", {"TOKEN": "t"})
     assert (made.headers, made.encoding, made.name) == ({"Authorization": "Bearer t"}, "json", "axiom")
     assert file.table("axiom")["headers"] == {"Authorization": "Bearer ${TOKEN}"}
@@ -151,8 +151,8 @@ def test_a_destination_is_made_as_it_would_send(file):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda file: file.put("x", {"endpoint": "x"}), '[[destinations]] "x": endpoint "x" needs http://'),
-        (lambda file: file.put("x", {"endpont": "http://x"}), '"endpont" is no setting: did you mean "endpoint"?'),
+        (lambda file: file.save("x", {"endpoint": "x"}), '[[destinations]] "x": endpoint "x" needs http://'),
+        (lambda file: file.save("x", {"endpont": "http://x"}), '"endpont" is no setting: did you mean "endpoint"?'),
         (lambda file: file.remove("x"), 'there is no destination "x" (there: "one", "two:4318")'),
         (lambda file: file.table("x"), 'there is no destination "x" (there: "one", "two:4318")'),
     ],
@@ -174,7 +174,7 @@ def test_a_broken_file_is_not_overwritten(file):
 
 def test_a_table_that_is_wrong_can_be_removed_or_put_right(file):
     file.path.write_text('[[destinations]]\nname = "x"\nendpont = "http://x"\n')
-    file.put("x", {"endpoint": "http://x"})
+    file.save("x", {"endpoint": "http://x"})
     assert file.table("x") == {"name": "x", "endpoint": "http://x"}
     file.path.write_text('[[destinations]]\nname = "x"\nendpont = "http://x"\n')
     file.remove("x")
@@ -185,7 +185,7 @@ def test_what_tomlkit_would_get_wrong_is_not_written(file, monkeypatch):
     file.path.write_text(WRITTEN)
     monkeypatch.setattr(store_room, "_appended", lambda document, _table: document.as_string())
     with pytest.raises(ConfigError, match="written in a way that cannot be changed here: edit it"):
-        file.put("new", {"endpoint": "http://new"})
+        file.save("new", {"endpoint": "http://new"})
     assert file.path.read_text() == WRITTEN
 
 
@@ -194,7 +194,7 @@ def test_the_file_is_for_its_owners_eyes_only_and_so_is_a_new_directory(tmp_path
     before = os.umask(0)
     try:
         file = SettingsFile(tmp_path / "new" / "settings.toml")
-        file.put("x", {"endpoint": "http://x"})
+        file.save("x", {"endpoint": "http://x"})
     finally:
         os.umask(before)
     assert (file.path.stat().st_mode & 0o777, file.path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
@@ -242,7 +242,7 @@ file = SettingsFile(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(15):
-    file.put(f"{sys.argv[2]} {number}", {"endpoint": "http://x"})
+    file.save(f"{sys.argv[2]} {number}", {"endpoint": "http://x"})
 """
 
 
@@ -274,7 +274,7 @@ def test_writers_in_several_processes_lose_nothing_and_a_reader_never_sees_half_
 
 
 def test_writers_in_several_threads_lose_nothing(file):
-    threads = [threading.Thread(target=file.put, args=(f"{number}", {"endpoint": "http://x"})) for number in range(10)]
+    threads = [threading.Thread(target=file.save, args=(f"{number}", {"endpoint": "http://x"})) for number in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -337,12 +337,12 @@ def test_the_file_to_write_is_the_one_in_use_else_the_named_else_the_users(tmp_p
     monkeypatch.chdir(tmp_path)
     environ = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "xdg"), "LOCALAPPDATA": str(tmp_path / "xdg")}
     user = tmp_path / "xdg" / "llm-otel-broadcast" / FILE_NAME
-    assert SettingsFile.found(environ).path == user
-    assert SettingsFile.found({**environ, CONFIG: "named.toml"}).path == tmp_path / "named.toml"
+    assert SettingsFile.in_use_or_new(environ).path == user
+    assert SettingsFile.in_use_or_new({**environ, CONFIG: "named.toml"}).path == tmp_path / "named.toml"
     Path(FILE_NAME).write_text("")
-    assert SettingsFile.found(environ).path == tmp_path / FILE_NAME
+    assert SettingsFile.in_use_or_new(environ).path == tmp_path / FILE_NAME
     with pytest.raises(ConfigError, match="set LLM_OTEL_BROADCAST_CONFIG to the path of one"):
-        SettingsFile.found({CONFIG: os.devnull})
+        SettingsFile.in_use_or_new({CONFIG: os.devnull})
 
 
 def test_without_tomlkit_the_fix_is_named(file, monkeypatch):

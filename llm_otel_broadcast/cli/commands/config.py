@@ -56,7 +56,7 @@ def _switch(name: str | None, *, enabled: bool, as_json: bool) -> None:
             file.enable(enabled)
         else:
             # The whole table is written: headers and all else of it stay as they are.
-            file.put(name, {**file.table(name), "enabled": enabled})
+            file.save(name, {**file.table(name), "enabled": enabled})
     if as_json:
         say_json({"ok": True, "file": str(file.path), "destination": name, "enabled": enabled})
         return

@@ -65,7 +65,9 @@ def add(*, name: str, preset: str | None, values: tuple[str, ...], untested: boo
         file = settings_file()
         # Adding is not replacing: a name twice is more often a slip than a wish.
         if name in file.names():
-            raise ConfigError([f'{file.where(name)} is there already: llm-otel-broadcast destinations edit "{name}"'])
+            raise ConfigError(
+                [f'{file.label_of(name)} is there already: llm-otel-broadcast destinations edit "{name}"']
+            )
         table = _described(preset, read_values(values, "--param"), stated_fields(options), asks=interaction.asks)
         _save(file, name, table, interaction, untested=untested)
 
@@ -157,7 +159,7 @@ def _save(file: SettingsFile, name: str, table: Table, interaction: Interaction,
     if untested:
         # Variables of the environment may be set only where the program runs: for the check they count as set.
         file.make(name, table, AllSet(), label)
-        file.put(name, table)
+        file.save(name, table)
         if interaction.as_json:
             say_json({"name": name, "file": str(file.path), "saved": True, "tested": False})
         else:
@@ -174,7 +176,7 @@ def _save(file: SettingsFile, name: str, table: Table, interaction: Interaction,
     report = attempt.report
     if report.ok:
         # Only what took a real span is written: a typing error shows now and not as missing traces.
-        file.put(name, attempt.table)
+        file.save(name, attempt.table)
         remember(file.path, attempt.destination, ok=True, message=report.message, environ=os.environ)
     if interaction.as_json:
         say_json(

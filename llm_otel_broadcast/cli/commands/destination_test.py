@@ -69,7 +69,7 @@ def _test_destination_of_file(name: str, changes: Table, interaction: Interactio
     accepted = {key: value for key, value in attempt.table.items() if described.get(key) != value}
     if accepted and attempt.report.ok:
         # The changes were for this test only: what is saved is the file's own table with the suggestion.
-        file.put(name, {**table, **accepted})
+        file.save(name, {**table, **accepted})
         if not interaction.as_json:
             click.echo(f"  saved in {file.path}")
     if not changes:

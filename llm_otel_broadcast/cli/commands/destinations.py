@@ -111,7 +111,7 @@ def import_(*, source: Path, dry_run: bool, replace: bool, as_json: bool) -> Non
         for entry in entries:
             # Without a table: a kind that takes no OTLP, which is only reported.
             if entry.table is not None and not dry_run:
-                file.put(entry.name, entry.table)
+                file.save(entry.name, entry.table)
     imported = [entry for entry in entries if entry.table is not None]
     if as_json:
         say_json(

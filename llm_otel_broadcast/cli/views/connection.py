@@ -46,10 +46,12 @@ class StepLines:
         grid.add_column(overflow="fold")
         # A `try` that fails is no fault of the destination: it only was no way out.
         failed_style, detail_style = ("yellow", "dim") if step.name == "try" else ("red", "red")
+        duration = f"{step.seconds * 1000:.0f} ms" if step.seconds < 1 else f"{step.seconds:.1f} s"
         grid.add_row(
             Text(mark(self.console, ok=step.ok), "green" if step.ok else failed_style),
             step.name,
-            Text(_time(step.seconds), "dim"),
+            # A look-up in the system's cache takes microseconds; "0 ms" would look like a step that was left out.
+            Text("<1 ms" if step.seconds < _MILLISECOND_S else duration, "dim"),
             Text(_as_options(step.detail), "" if step.ok else detail_style),
         )
         self.console.print(grid)
@@ -81,13 +83,6 @@ def _as_options(text: str) -> str:
     """Return a text that names fields as Python's arguments (`certificate=`) with the options of the command line."""
     # The advice comes from `test_connection()`, which programs call too: "give it as certificate=" helps nobody in a shell.
     return _ARGUMENT.sub(lambda match: f"--{match[1].replace('_', '-')}", text)
-
-
-def _time(seconds: float) -> str:
-    # A look-up in the system's cache takes microseconds; "0 ms" would look like a step that was left out.
-    if seconds < _MILLISECOND_S:
-        return "<1 ms"
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def shown_suggestion(suggestion: Mapping[str, object]) -> dict[str, object]:

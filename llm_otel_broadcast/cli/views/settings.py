@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -65,7 +64,7 @@ def remarks(file: FileSettings) -> Iterable[str]:
 def _test_result(last: LastTest | None) -> Text:
     if last is None:
         return Text("never", "dim")
-    age = time.time() - last.at
+    age = time.time() - last.tested_at
     units = ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min"))
     ago = next((f"{int(age // seconds)} {name} ago" for seconds, name in units if age >= seconds), "just now")
     return Text(f"{'passed' if last.ok else 'failed'} {ago}", "green" if last.ok else "red")
@@ -80,7 +79,7 @@ def destination_json(file: FileSettings, position: int) -> dict[str, object]:
         "name": destination.name,
         **{name: field.value for name, field in fields.items()},
         "missing_variables": list(file.missing.get(destination.name, ())),
-        "last_test": asdict(last) if last else None,
+        "last_test": last.as_json() if last else None,
     }
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from llm_otel_broadcast.delivery.ledger import UNANSWERED, DestinationStatus
+from llm_otel_broadcast.delivery.ledger import UNANSWERED
 from llm_otel_broadcast.runtime.runs import Status
 
 
@@ -19,6 +17,7 @@ def status_table(status: Status) -> Group:
     table.add_column("destination", overflow="fold")
     for name in ("produced", "delivered", "retried", "dropped", "queued"):
         table.add_column(name, justify="right")
+    problems = []
     for lane in status.destinations:
         dropped = sum(lane.dropped.values())
         table.add_row(
@@ -29,18 +28,13 @@ def status_table(status: Status) -> Group:
             Text(str(dropped), "red" if dropped else ""),
             str(lane.queued_records),
         )
-    problems = [Text(line, "red") for lane in status.destinations for line in _problems(lane)]
-    return Group(table, "", *problems) if problems else Group(table)
-
-
-def _problems(lane: DestinationStatus) -> Iterable[str]:
-    if lane.dropped:
         # What was sent and not answered may be there: "dropped" would be a claim that nobody can make.
         reasons = [f"{count} {reason}" for reason, count in lane.dropped.items() if reason != UNANSWERED]
         if reasons:
-            yield f"{lane.name}: dropped {', '.join(reasons)}"
+            problems.append(f"{lane.name}: dropped {', '.join(reasons)}")
         if UNANSWERED in lane.dropped:
-            yield f"{lane.name}: no answer for {lane.dropped[UNANSWERED]} in time; they may have arrived"
-    # An error that has been made good by a retry is no news.
-    if lane.last_error and (lane.dropped or lane.queued_records):
-        yield f"{lane.name}: {lane.last_error}"
+            problems.append(f"{lane.name}: no answer for {lane.dropped[UNANSWERED]} in time; they may have arrived")
+        # An error that has been made good by a retry is no news.
+        if lane.last_error and (lane.dropped or lane.queued_records):
+            problems.append(f"{lane.name}: {lane.last_error}")
+    return Group(table, "", *(Text(line, "red") for line in problems)) if problems else Group(table)

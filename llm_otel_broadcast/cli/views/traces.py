@@ -30,33 +30,27 @@ class Line:
 
 
 def trace_trees(traces: Mapping[str, Sequence[ReceivedSpan]]) -> Iterable[Tree]:
-    """Return one tree for each trace, oldest first."""
-    return (_tree(trace_id, spans) for trace_id, spans in traces.items())
-
-
-def _tree(trace_id: str, spans: Sequence[ReceivedSpan]) -> Tree:
-    tree = Tree(_heading(trace_id, spans), guide_style="dim")
-    # A parent that is not here is a span of the app, or of a service before it: its children are at the top.
-    span_ids = {span.span_id for span in spans}
-    children: dict[str, list[ReceivedSpan]] = {}
-    for span in sorted(spans, key=lambda span: span.start_ns):
-        children.setdefault(span.parent_span_id if span.parent_span_id in span_ids else "", []).append(span)
-    # A stack of our own: a trace of a thousand spans in each other is no reason for a RecursionError.
-    open_branches = [(tree, "")]
-    while open_branches:
-        branch, parent = open_branches.pop()
-        open_branches += [(branch.add(_line(span)), span.span_id) for span in children.get(parent, ())]
-    return tree
-
-
-def _heading(trace_id: str, spans: Sequence[ReceivedSpan]) -> Line:
-    # Session, user and metadata are the same on all spans of a trace.
-    attributes = spans[0].attributes
-    labels = {"user.id": "user", "session.id": "session"}
-    parts = [f"{label} {attributes[key]}" for key, label in labels.items() if key in attributes]
-    prefix = "trace.metadata."
-    parts += [f"{key.removeprefix(prefix)}={value}" for key, value in attributes.items() if key.startswith(prefix)]
-    return Line([Text(f"trace {trace_id}", "dim"), *(Text(part, "cyan") for part in parts)])
+    """Yield one tree for each trace, oldest first."""
+    for trace_id, spans in traces.items():
+        # Session, user and metadata are the same on all spans of a trace.
+        attributes = spans[0].attributes
+        labels = {"user.id": "user", "session.id": "session"}
+        parts = [f"{label} {attributes[key]}" for key, label in labels.items() if key in attributes]
+        prefix = "trace.metadata."
+        parts += [f"{key.removeprefix(prefix)}={value}" for key, value in attributes.items() if key.startswith(prefix)]
+        heading = Line([Text(f"trace {trace_id}", "dim"), *(Text(part, "cyan") for part in parts)])
+        tree = Tree(heading, guide_style="dim")
+        # A parent that is not here is a span of the app, or of a service before it: its children are at the top.
+        span_ids = {span.span_id for span in spans}
+        children: dict[str, list[ReceivedSpan]] = {}
+        for span in sorted(spans, key=lambda span: span.start_ns):
+            children.setdefault(span.parent_span_id if span.parent_span_id in span_ids else "", []).append(span)
+        # A stack of our own: a trace of a thousand spans in each other is no reason for a RecursionError.
+        open_branches = [(tree, "")]
+        while open_branches:
+            branch, parent = open_branches.pop()
+            open_branches += [(branch.add(_line(span)), span.span_id) for span in children.get(parent, ())]
+        yield tree
 
 
 def _line(span: ReceivedSpan) -> Line:
@@ -65,13 +59,16 @@ def _line(span: ReceivedSpan) -> Line:
         return Line([Text(span.name, "bold"), Text(_seconds(span.duration_s), "yellow")])
     model = _text(span, "gen_ai.response.model") or _text(span, "gen_ai.request.model")
     first_chunk_s = span.attributes.get("gen_ai.response.time_to_first_chunk")
+    cost = span.attributes.get("gen_ai.usage.total_cost")
+    # A cost that the API has stated and one from a list of prices must not look the same.
+    estimated = " (estimated)" if _text(span, "gen_ai.usage.cost.source") == "estimated" else ""
     error = (_text(span, "error.type"), _text(span, "http.response.status_code"))
     facts = [
         (span.name, "bold red" if failed else "bold"),
         # Most spans have the model in their name; one that the caller has named has not.
         ("" if model in span.name else model, "magenta"),
         (_tokens(span), "blue"),
-        (_cost(span), "green"),
+        (f"${cost:.6f}{estimated}" if isinstance(cost, float) else "", "green"),
         (_seconds(span.duration_s), "yellow"),
         (f"first chunk after {_seconds(first_chunk_s)}" if isinstance(first_chunk_s, float) else "", "yellow"),
         (" ".join(filter(None, error)) if failed else "", "bold red"),
@@ -92,15 +89,6 @@ def _tokens(span: ReceivedSpan) -> str:
     cached = span.attributes.get("gen_ai.usage.cache_read.input_tokens")
     note = f" ({cached} cached)" if cached else ""
     return f"{input_tokens} in{note}, {output_tokens} out"
-
-
-def _cost(span: ReceivedSpan) -> str:
-    cost = span.attributes.get("gen_ai.usage.total_cost")
-    if not isinstance(cost, float):
-        return ""
-    # A cost that the API has stated and one from a list of prices must not look the same.
-    estimated = " (estimated)" if _text(span, "gen_ai.usage.cost.source") == "estimated" else ""
-    return f"${cost:.6f}{estimated}"
 
 
 def _seconds(seconds: float) -> str:

@@ -6,12 +6,13 @@ Needs `tomlkit`, of the extra `cli`.
 from __future__ import annotations
 
 import os
+import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.file import (
@@ -29,9 +30,12 @@ from llm_otel_broadcast.settings.references import AllSet
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
+    from tomlkit.items import Item
 
     from llm_otel_broadcast.settings.destination import Destination
 
+# A parsed file, or tomlkit's document of one: both can be changed in the same way.
+_Content: TypeAlias = MutableMapping[str, Any]
 _LOCK_TIMEOUT_S: Final = 10.0
 _LOCK_INTERVAL_S: Final = 0.05
 _NEW: Final = """\
@@ -45,7 +49,7 @@ enabled = true
 class SettingsFile:
     """The settings file as the command line changes it. Each change is one transaction, and on disk when it returns.
 
-    `SettingsFile.found(os.environ)` is the file in use, else the one to be made. `put("axiom", {"endpoint": ..., "headers":
+    `SettingsFile.in_use_or_new(os.environ)` is the file in use, else the one to be made. `save("axiom", {"endpoint": ..., "headers":
     {...}})` adds or replaces a table: keys that are left out go. `table("axiom")` is what it says, as it stands there
     (`${...}` unexpanded); `destination("axiom")` is what that makes.
 
@@ -56,7 +60,7 @@ class SettingsFile:
         self.path = path
 
     @classmethod
-    def found(cls, environ: Mapping[str, str]) -> SettingsFile:
+    def in_use_or_new(cls, environ: Mapping[str, str]) -> SettingsFile:
         """Return the file in use, else the one that `$LLM_OTEL_BROADCAST_CONFIG` names, else the user's."""
         lookup = look(environ)
         if not lookup.places:
@@ -97,18 +101,18 @@ class SettingsFile:
 
     def make(self, name: str, table: Mapping[str, object], environ: Mapping[str, str], label: str = "") -> Destination:
         """Return what a table would make if it stood in the file under that name; `label`: its name in messages, if another."""
-        defaults: Any = parse(read_text(self.path), self.path).get("defaults", {}) if self.exists else {}
-        return make_destination({**table, "name": name}, environ, label or self.where(name), defaults)
+        defaults = parse(read_text(self.path), self.path).get("defaults", {}) if self.exists else {}
+        return make_destination({**table, "name": name}, environ, label or self.label_of(name), defaults)
 
-    def where(self, name: str) -> str:
+    def label_of(self, name: str) -> str:
         """Return the label of a destination of this file in messages."""
         return f'{self.path}: [[{TABLES}]] "{name}"'
 
-    def put(self, name: str, table: Mapping[str, object]) -> None:
+    def save(self, name: str, table: Mapping[str, object]) -> None:
         """Add a destination, or replace its table; keys that are None are left out."""
         new_table: dict[str, object] = {"name": name}
         new_table |= {key: _simple(value) for key, value in table.items() if key != "name" and value is not None}
-        make_destination(new_table, AllSet(), self.where(name))
+        make_destination(new_table, AllSet(), self.label_of(name))
 
         def change(document: TOMLDocument) -> str:
             position = _position(document, name)
@@ -117,7 +121,7 @@ class SettingsFile:
             _update(document[TABLES][position], new_table)
             return document.as_string()
 
-        def expect(content: dict[str, Any]) -> None:
+        def expect(content: _Content) -> None:
             position = _position(content, name)
             tables = content.setdefault(TABLES, [])
             if position is None:
@@ -130,7 +134,7 @@ class SettingsFile:
     def remove(self, name: str) -> None:
         """Take a destination out."""
 
-        def expect(content: Any) -> None:
+        def expect(content: _Content) -> None:
             position = _position(content, name)
             if position is None:
                 raise self._no_such(name, [name_of(table) for table in content.get(TABLES, [])])
@@ -147,7 +151,7 @@ class SettingsFile:
     def enable(self, enabled: bool) -> None:
         """Switch broadcasting on or off."""
 
-        def expect(content: Any) -> None:
+        def expect(content: _Content) -> None:
             content["enabled"] = enabled
 
         def change(document: TOMLDocument) -> str:
@@ -163,12 +167,16 @@ class SettingsFile:
         listed = ", ".join(f'"{existing}"' for existing in names) if names else "none"
         return ConfigError([f'{self.path}: there is no destination "{name}" (there: {listed})'])
 
-    def _change(self, change: Callable[[TOMLDocument], str], expect: Callable[[dict[str, Any]], None]) -> None:
+    def _change(self, change: Callable[[TOMLDocument], str], expect: Callable[[_Content], None]) -> None:
         """Read, change and write while no other writer does.
 
         `expect` makes the same change to the parsed content: only a text with exactly that content replaces the file.
         """
-        tomlkit = _tomlkit()
+        try:
+            import tomlkit
+        except ModuleNotFoundError:
+            advice = "pip install 'llm-otel-broadcast[cli]'"
+            raise ConfigError([f"changing the settings file needs tomlkit: {advice}"]) from None
         # Replacing the link itself would turn it into a file.
         path = Path(os.path.realpath(self.path))
         try:
@@ -179,30 +187,18 @@ class SettingsFile:
                 expected = parse(text, self.path)
                 expect(expected)
                 new_text = change(tomlkit.parse(text))
+                written: object = None
                 # tomlkit's text is read by the standard parser first, as that is what programs will read it with.
-                if _meaning(new_text) != expected:
+                with suppress(tomllib.TOMLDecodeError):
+                    written = tomllib.loads(new_text)
+                if written != expected:
                     raise ConfigError([f"{self.path}: it is written in a way that cannot be changed here: edit it"])
                 replace_file(path, new_text)
         except OSError as error:
             raise ConfigError([f"{self.path}: it cannot be written ({error.strerror})"]) from None
 
 
-def _meaning(text: str) -> object:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return None
-
-
-def _tomlkit() -> Any:
-    try:
-        import tomlkit
-    except ModuleNotFoundError:
-        raise ConfigError(["changing the settings file needs tomlkit: pip install 'llm-otel-broadcast[cli]'"]) from None
-    return tomlkit
-
-
-def _position(content: Mapping[str, Any], name: str) -> int | None:
+def _position(content: _Content, name: str) -> int | None:
     """Return which of the destinations' tables has this name."""
     names = [name_of(table) for table in content.get(TABLES, ())]
     return names.index(name) if name in names else None
@@ -222,20 +218,23 @@ def _appended(document: TOMLDocument, table: Mapping[str, object]) -> str:
     return "\n".join([*([old_text, ""] if old_text else ()), *lines, ""])
 
 
-def _update(old_table: Any, table: Mapping[str, object]) -> None:
+def _update(old_table: MutableMapping[str, Any], table: Mapping[str, object]) -> None:
     """Change what differs: the rest keeps its comments, order and way of writing."""
     for key in [key for key in old_table if key not in table]:
         del old_table[key]
     for key, value in table.items():
-        if key in old_table and _plain(old_table[key]) == value:
+        old_value = old_table.get(key)
+        # tomlkit's values carry their text: only what they stand for is compared.
+        plain_value = old_value.unwrap() if old_value is not None and hasattr(old_value, "unwrap") else old_value
+        if key in old_table and plain_value == value:
             continue
-        if isinstance(value, Mapping) and key in old_table and isinstance(old_table[key], Mapping):
-            _update(old_table[key], value)
+        if isinstance(value, Mapping) and isinstance(old_value, MutableMapping):
+            _update(old_value, value)
         else:
             old_table[key] = _item(value)
 
 
-def _item(value: object) -> Any:
+def _item(value: object) -> Item:
     """Return the value as TOML on one line."""
     import tomlkit
 
@@ -261,10 +260,6 @@ def _simple(value: object) -> object:
     return value
 
 
-def _plain(value: Any) -> Any:
-    return value.unwrap() if hasattr(value, "unwrap") else value
-
-
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the one lock that writers of this file share; wait for it for a bounded time.
@@ -276,9 +271,16 @@ def _locked(path: Path) -> Iterator[None]:
         ConfigError: another writer does not let go.
     """
     lock = path.with_name(f".{path.name}.lock")
-    if os.name == "nt":
-        with _locked_on_windows(lock):
-            yield
+    if sys.platform == "win32":
+        import msvcrt
+
+        with lock.open("a+b") as file:
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+            try:
+                yield
+            finally:
+                file.seek(0)
+                msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
         return
     handle = _lock_file(lock, time.monotonic() + _LOCK_TIMEOUT_S)
     try:
@@ -304,9 +306,10 @@ def _lock_file(lock: Path, deadline: float) -> int:
             ) from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(lock, handle):
+            if os.path.samestat(lock.stat(), os.fstat(handle)):
                 return handle
-        except BlockingIOError:
+        # Held by another writer, or taken away by one.
+        except (BlockingIOError, FileNotFoundError):
             pass
         except OSError:
             # Some network file systems lock nothing.
@@ -315,25 +318,3 @@ def _lock_file(lock: Path, deadline: float) -> int:
         if time.monotonic() > deadline:
             raise ConfigError([f"{lock} is held by another program that changes the settings file: try again later"])
         time.sleep(_LOCK_INTERVAL_S)
-
-
-def _is_at(path: Path, handle: int) -> bool:
-    """Return whether a path still leads to an open file."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(handle))
-    except FileNotFoundError:
-        return False
-
-
-@contextmanager
-def _locked_on_windows(path: Path) -> Iterator[None]:
-    import msvcrt
-
-    library: Any = msvcrt
-    with path.open("a+b") as file:
-        library.locking(file.fileno(), library.LK_LOCK, 1)
-        try:
-            yield
-        finally:
-            file.seek(0)
-            library.locking(file.fileno(), library.LK_UNLCK, 1)

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +28,11 @@ class LastTest:
 
     ok: bool
     message: str
-    at: float
+    tested_at: float
+
+    def as_json(self) -> dict[str, object]:
+        """Return the result as scripts read it and as it is stored."""
+        return {"ok": self.ok, "message": self.message, "at": self.tested_at}
 
 
 def remember(file: Path, destination: Destination, *, ok: bool, message: str, environ: Mapping[str, str]) -> None:
@@ -40,7 +44,7 @@ def remember(file: Path, destination: Destination, *, ok: bool, message: str, en
     key = _key(file, destination)
     # The newest result stands last: the oldest ones go when there are too many.
     results.pop(key, None)
-    results[key] = asdict(LastTest(ok, message, time.time()))
+    results[key] = LastTest(ok, message, time.time()).as_json()
     newest = dict(list(results.items())[-_MAX_DESTINATIONS:])
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from llm_otel_broadcast.settings.destination import Destination
@@ -91,11 +91,12 @@ def read_export(text: str, used_names: Collection[str]) -> list[Imported]:
     return destinations
 
 
-def _import(entry: Mapping[str, Any], used_names: Collection[str]) -> Imported:
+def _import(entry: Mapping[str, object], used_names: Collection[str]) -> Imported:
     service, config = str(entry["type"]), entry.get("config")
     config = config if isinstance(config, dict) else {}
-    name = entry["name"] if isinstance(entry.get("name"), str) and entry["name"] else ""
+    stated_name = entry.get("name")
     endpoint = config.get("url") if service == "webhook" else config.get("endpoint")
+    name = stated_name if isinstance(stated_name, str) else ""
     name = name or name_of({"endpoint": endpoint}) or service
     why_not = _why_not(service, config, endpoint, name)
     if why_not:
@@ -118,7 +119,7 @@ def _import(entry: Mapping[str, Any], used_names: Collection[str]) -> Imported:
     return Imported(name, table, notes=tuple(notes))
 
 
-def _why_not(kind: str, config: Mapping[str, Any], endpoint: object, label: str) -> str:
+def _why_not(kind: str, config: Mapping[str, object], endpoint: object, label: str) -> str:
     if endpoint and (kind in _BY_ENDPOINT or str(endpoint).rstrip("/").endswith(TRACES_PATH)):
         method = str(config.get("method") or "POST").upper()
         return "" if method == "POST" else f"it wants {method}, and OTLP is sent by POST"
@@ -150,7 +151,7 @@ def _endpoint(kind: str, endpoint: object, notes: list[str]) -> object:
 
 
 def _take_credentials(
-    kind: str, label: str, config: Mapping[str, Any], table: dict[str, object], notes: list[str]
+    kind: str, label: str, config: Mapping[str, object], table: dict[str, object], notes: list[str]
 ) -> None:
     """Take over the key of a kind whose header is known; name every other key that the config has and we do not."""
     other_keys = [name for name in config if name not in _CONFIG and config[name]]
@@ -185,12 +186,20 @@ def _headers(label: str, headers: object, notes: list[str]) -> object:
     return converted
 
 
-def _settings(entry: Mapping[str, Any], notes: list[str]) -> dict[str, object]:
+def _settings(entry: Mapping[str, object], notes: list[str]) -> dict[str, object]:
     """Return the settings that both sides have; one that would send less than we can say leaves the destination off."""
     field_names = kinds_of(Destination)
     shared = {name: entry[name] for name in _SAME if entry.get(name) is not None}
     settings: dict[str, object] = {name: value for name, value in shared.items() if name in field_names}
-    lost = _restrictions(entry)
+    # What may keep traces back there and cannot here; of a key that is not known, that is taken for granted.
+    lost = []
+    for name, value in entry.items():
+        if name in (*_SAME, *_DESCRIPTIVE) or name.startswith(_OPT_IN) or not value:
+            continue
+        if name != "regions":
+            lost.append(shown_name(name))
+        elif not isinstance(value, list) or _UNRESTRICTED not in value:
+            lost.append(f"regions ({', '.join(map(str, value)) if isinstance(value, list) else value})")
     if lost:
         settings["enabled"] = False
         notes.append(f"it is off, for {' and '.join(lost)} cannot be taken over: enable it when that is settled")
@@ -203,16 +212,3 @@ def _settings(entry: Mapping[str, Any], notes: list[str]) -> dict[str, object]:
     if settings.get("privacy_mode") is False:
         del settings["privacy_mode"]
     return settings
-
-
-def _restrictions(entry: Mapping[str, Any]) -> list[str]:
-    """Return what may keep traces back there and cannot here; of a key that is not known, that is taken for granted."""
-    lost = []
-    for name, value in entry.items():
-        if name in (*_SAME, *_DESCRIPTIVE) or name.startswith(_OPT_IN) or not value:
-            continue
-        if name != "regions":
-            lost.append(shown_name(name))
-        elif not isinstance(value, list) or _UNRESTRICTED not in value:
-            lost.append(f"regions ({', '.join(map(str, value)) if isinstance(value, list) else value})")
-    return lost

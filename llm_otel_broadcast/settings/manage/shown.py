@@ -13,7 +13,7 @@ from llm_otel_broadcast.settings.environment import disabling, notices, stated_d
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.locations import look
 from llm_otel_broadcast.settings.options import Options
-from llm_otel_broadcast.settings.precedence import FileResult, ResolvedSettings, Setting, read_file_at, resolve_settings
+from llm_otel_broadcast.settings.precedence import ResolvedSettings, Setting, read_file_at, resolve_settings
 from llm_otel_broadcast.settings.references import references
 from llm_otel_broadcast.settings.validators import kinds_of
 
@@ -71,7 +71,11 @@ def effective(environ: Mapping[str, str]) -> Effective:
     file = None if file_result is None or isinstance(file_result, ConfigError) else file_result
     try:
         resolved = resolve_settings({}, environ, file_result)
-        off = _turned_off(environ, file_result)
+        variable = disabling(environ)
+        off = f"{variable}={environ[variable].strip()}" if variable else None
+        # A variable that says false wins over the file.
+        if not variable and file is not None and not file.enabled and stated_disabled(environ) is not False:
+            off = f"{file.path}: enabled = false"
     except ConfigError as wrong:
         return Effective(path, faults=wrong.faults)
     origins = {
@@ -88,15 +92,6 @@ def effective(environ: Mapping[str, str]) -> Effective:
     return Effective(path, off, options, _destinations(resolved, resolved.file), warnings)
 
 
-def _turned_off(environ: Mapping[str, str], file: FileResult) -> str | None:
-    variable = disabling(environ)
-    if variable:
-        return f"{variable}={environ[variable].strip()}"
-    if file is None or isinstance(file, ConfigError) or file.enabled or stated_disabled(environ) is False:
-        return None
-    return f"{file.path}: enabled = false"
-
-
 def _destinations(resolved: ResolvedSettings, file: FileSettings | None) -> tuple[ShownDestination, ...]:
     destinations = resolved.options.destinations
     listed = resolved.provenance.get("destinations")
@@ -107,24 +102,17 @@ def _destinations(resolved: ResolvedSettings, file: FileSettings | None) -> tupl
         )
     origins = {name: destination.origin for name, destination in resolved.provenance.items() if name in SHORTHAND}
     common_origin = listed.origin if listed else _OTLP if resolved.options.from_environment else None
-    return tuple(
-        ShownDestination(
-            destination.name,
-            _fields(
-                destination, (dict.fromkeys(_stated(destination), common_origin) if common_origin else {}) | origins
-            ),
-        )
-        for destination in destinations
-    )
-
-
-def _stated(destination: Destination) -> list[str]:
-    """Return the fields of a destination that are not as they are by default."""
-    return [
-        field.name
-        for field in fields(destination)
-        if getattr(destination, field.name) != field.default and (field.name != "headers" or destination.headers)
-    ]
+    shown_destinations = []
+    for destination in destinations:
+        # Which fields were given cannot be told any more: those that are not as they are by default.
+        stated = [
+            field.name
+            for field in fields(destination)
+            if getattr(destination, field.name) != field.default and (field.name != "headers" or destination.headers)
+        ]
+        common_origins = dict.fromkeys(stated, common_origin) if common_origin else {}
+        shown_destinations.append(ShownDestination(destination.name, _fields(destination, common_origins | origins)))
+    return tuple(shown_destinations)
 
 
 def show(
