@@ -95,7 +95,17 @@ class Plan:
         return urlunsplit(parts._replace(path="/v1/traces") if parts.path in ("", "/") else parts)
 
     def _faults(self) -> Iterator[str]:
-        yield from self._number_faults()
+        ranges: tuple[tuple[str, float, float, float], ...] = (
+            ("--rate", self.rate, 0.001, 1_000_000),
+            ("--size", self.size, 100, 100_000_000),
+            ("--outage", self.outage, 1, 7 * 86_400),
+            ("--keep", self.keep, 0.01, 100),
+            ("--longest", self.longest, 1, 86_400),
+        )
+        for name, value, lowest, highest in ranges:
+            # So written, NaN is out of range too.
+            if not lowest <= value <= highest:
+                yield f"{name} must be from {lowest:g} to {highest:,}, got {value:g}"
         if self.role in SENDING_ROLES:
             yield from url_faults(self.to)
         if self.role == "balancer":
@@ -114,19 +124,6 @@ class Plan:
             if not _TOPIC.match(self.topic):
                 yield f'--topic "{self.topic}" is not a name that Kafka allows'
         yield from self._name_faults()
-
-    def _number_faults(self) -> Iterator[str]:
-        ranges: tuple[tuple[str, float, float, float], ...] = (
-            ("--rate", self.rate, 0.001, 1_000_000),
-            ("--size", self.size, 100, 100_000_000),
-            ("--outage", self.outage, 1, 7 * 86_400),
-            ("--keep", self.keep, 0.01, 100),
-            ("--longest", self.longest, 1, 86_400),
-        )
-        for name, value, lowest, highest in ranges:
-            # So written, NaN is out of range too.
-            if not lowest <= value <= highest:
-                yield f"{name} must be from {lowest:g} to {highest:,}, got {value:g}"
 
     def _name_faults(self) -> Iterator[str]:
         for header, variable in self.headers.items():

@@ -19,6 +19,7 @@ _SHARED_LIST_CHARACTERS: Final = 256
 """A list whose elements can have this many each is cut in all of them, like an object."""
 _MAX_MARK_CHARACTERS: Final = 256
 _MAX_ESCAPE_CHARACTERS: Final = 6
+_CONTENT_KEYS: Final = frozenset({"parts", "content"})
 # `json` would write NaN, which is not JSON
 encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
@@ -58,7 +59,8 @@ def cut(value: Json, room: int) -> Json:
     if isinstance(value, dict):
         return _cut_object(value, room)
     if isinstance(value, list):
-        return _cut_messages(value, room) if _are_messages(value) else _cut_list(value, room)
+        are_messages = all(isinstance(item, dict) and "role" in item and item.keys() & _CONTENT_KEYS for item in value)
+        return _cut_messages(value, room) if are_messages else _cut_list(value, room)
     return None
 
 
@@ -136,10 +138,6 @@ def _omitted(rest: list[Json], member: str) -> int:
     return len(rest) - 1 + earlier if isinstance(earlier, int) else len(rest)
 
 
-def _are_messages(items: list[Json]) -> bool:
-    return all(isinstance(item, dict) and "role" in item and ("parts" in item or "content" in item) for item in items)
-
-
 def _cut_messages(messages: list[Json], room: int) -> list[Json]:
     """Keep the first message and the newest; between them one says how many are left out.
 
@@ -163,13 +161,11 @@ def _cut_messages(messages: list[Json], room: int) -> list[Json]:
         newest.append(message)
         room -= size + 1
     omitted = len(messages) - 1 - len(newest)
-    marker = [_message_marker(omitted, has_parts="parts" in messages[0])] if omitted else []
-    return [first, *marker, *reversed(newest)]
-
-
-def _message_marker(omitted: int, *, has_parts: bool) -> dict[str, Json]:
+    if not omitted:
+        return [first, *reversed(newest)]
     text = f"[truncated: {omitted} message{'' if omitted == 1 else 's'} left out here]"
-    if not has_parts:
-        return {"role": "system", "content": text}
-    part = {"type": "text", "content": text, "truncated": {"omitted_items": omitted}}
-    return {"role": "system", "parts": [part]}
+    marker: Json = {"role": "system", "content": text}
+    if "parts" in messages[0]:
+        part = {"type": "text", "content": text, "truncated": {"omitted_items": omitted}}
+        marker = {"role": "system", "parts": [part]}
+    return [first, marker, *reversed(newest)]

@@ -78,16 +78,14 @@ def _parts_of(value: object, limit: int) -> int | None:
 
 def _state(item: object) -> list[object]:
     """Return what an object holds: its members, those a model does not know, and what stands in slots."""
-    names = [name for kind in type(item).__mro__ for name in _slots_of(kind)]
+    names: list[str] = []
+    for kind in type(item).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        names.extend((slots,) if isinstance(slots, str) else slots if isinstance(slots, tuple | list) else ())
     # `object.__getattribute__`: a class of the program's own may do anything when asked
-    slots = [or_else(lambda name=name: object.__getattribute__(item, name), None) for name in names]  # type: ignore[misc]
+    in_slots = [or_else(lambda name=name: object.__getattribute__(item, name), None) for name in names]  # type: ignore[misc]
     members = or_else(lambda: object.__getattribute__(item, "__dict__"), None)
-    return [part for part in (members, *slots) if part is not None]
-
-
-def _slots_of(kind: type) -> tuple[str, ...]:
-    slots = kind.__dict__.get("__slots__", ())
-    return (slots,) if isinstance(slots, str) else tuple(slots) if isinstance(slots, tuple | list) else ()
+    return [part for part in (members, *in_slots) if part is not None]
 
 
 def plain(value: object, budget: Budget | None = None) -> Json:

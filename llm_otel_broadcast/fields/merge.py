@@ -64,21 +64,18 @@ def merge(trace_object: TraceObject | None, session_id: object, user: object, ou
     if parent:
         texts["trace_id"] = texts.get("trace_id") or parent[0]
         texts["parent_span_id"] = texts.get("parent_span_id") or parent[1]
-    return Fields(**texts, private=private, metadata=_metadata(merged))
+    # what is no key of ours, its names as text, its lists and objects copied: the caller may go on changing them;
+    # by the exact type, as a subclass may have a `copy` that does anything: the host's thread runs this
+    metadata = {
+        key if type(key) is str else as_text(key) or "": value.copy() if type(value) in _CONTAINERS else value  # type: ignore[attr-defined]
+        for key, value in merged.items()
+    }
+    return Fields(**texts, private=private, metadata=metadata)
 
 
 def has_ids(trace_object: TraceObject | None) -> bool:
     """Return whether a source says which trace or span it belongs to."""
     return trace_object is not None and any(as_text(trace_object.get(key)) for key in ID_KEYS)
-
-
-def _metadata(members: dict[Any, Any]) -> dict[str, object]:
-    """Return what is no key of ours, its names as text, its lists and objects copied: the caller may go on changing them."""
-    # by the exact type, as a subclass may have a `copy` that does anything: the host's thread runs this
-    return {
-        key if type(key) is str else as_text(key) or "": value.copy() if type(value) in _CONTAINERS else value
-        for key, value in members.items()
-    }
 
 
 def as_text(value: object) -> str | None:

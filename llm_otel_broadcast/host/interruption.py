@@ -7,7 +7,6 @@ rq). Such an exception belongs to the host and has to reach it.
 
 from __future__ import annotations
 
-from types import FrameType
 from typing import Final
 
 _PACKAGE: Final = __name__.partition(".")[0]
@@ -19,7 +18,13 @@ def is_from_signal_handler(error: BaseException) -> bool:
     while trace is not None:
         interrupted = trace.tb_frame
         trace = trace.tb_next
-        if trace is not None and _is_handler(trace.tb_frame, interrupted):
+        if trace is None:
+            break
+        # Python calls a signal handler with a number and the interrupted frame.
+        values: list[object] = []
+        for value in trace.tb_frame.f_locals.values():
+            values.extend(value if type(value) is tuple else (value,))
+        if any(value is interrupted for value in values) and any(isinstance(value, int) for value in values):
             return True
     return False
 
@@ -35,11 +40,3 @@ def is_from_timer(error: BaseException) -> bool:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] == _PACKAGE
-
-
-def _is_handler(frame: FrameType, interrupted: FrameType) -> bool:
-    """Return whether Python called the frame's function as a signal handler: with a number and the interrupted frame."""
-    values: list[object] = []
-    for value in frame.f_locals.values():
-        values.extend(value if type(value) is tuple else (value,))
-    return any(value is interrupted for value in values) and any(isinstance(value, int) for value in values)

@@ -54,7 +54,21 @@ class TraceMiddleware:
         self._questions = Questions(app, trace_name, user, metadata)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = self._request_of(scope) if sinks.all and scope["type"] == "http" else None
+        request: RequestContext | None = None
+        if sinks.all and scope["type"] == "http":
+            with _BEGINNING:
+                raw = scope.get("headers") or ()
+                route = partial(asgi_route, scope, dict(scope), self.app)
+                request = RequestContext(
+                    request=scope,
+                    # one middleware around another may get a copy of the scope, with the same list of headers
+                    identity=raw or scope,
+                    headers=_Headers(raw),
+                    questions=self._questions,
+                    name=RequestName(str(scope.get("method")), route, self._questions.trace_name, scope),
+                    # OpenTelemetry's instrumentations keep their span nowhere in the ASGI scope, but have it current
+                    server_span=lambda: None,
+                )
         if request is None:
             await self.app(scope, receive, send)
             return
@@ -67,22 +81,6 @@ class TraceMiddleware:
             raise
         request.leave()
         request.close()
-
-    def _request_of(self, scope: Scope) -> RequestContext | None:
-        with _BEGINNING:
-            raw = scope.get("headers") or ()
-            route = partial(asgi_route, scope, dict(scope), self.app)
-            return RequestContext(
-                request=scope,
-                # one middleware around another may get a copy of the scope, with the same list of headers
-                identity=raw or scope,
-                headers=_Headers(raw),
-                questions=self._questions,
-                name=RequestName(str(scope.get("method")), route, self._questions.trace_name, scope),
-                # OpenTelemetry's instrumentations keep their span nowhere in the ASGI scope, but have it current
-                server_span=lambda: None,
-            )
-        return None
 
 
 class _Headers:

@@ -102,13 +102,9 @@ class RequestName:
 
     def __str__(self) -> str:
         if self._name is None and self.has_begun:
-            self._name = self._find()
+            # the program's own name comes before the route
+            if self._question is not None:
+                self._name = as_text(result_of("trace_name", partial(answer, self._question, self._request)))
+            if self._name is None and (route := or_else(self._route, None)):
+                self._name = f"{self._method} {route}"
         return self._name or self._method
-
-    def _find(self) -> str | None:
-        if self._question is not None:
-            name = as_text(result_of("trace_name", partial(answer, self._question, self._request)))
-            if name:
-                return name
-        route = or_else(self._route, None)
-        return f"{self._method} {route}" if route else None

@@ -114,7 +114,10 @@ class RequestContext:
         # a late name, even where it is fixed: its span is never to be the one root of its name in a trace
         self._spans = ContextSpans(self.scope, own_fields, late_name=own_fields["trace_name"], needs_generations=True)
         below = self._parent_context
-        inside = _without_remote_span(below) if app_traces and below is not outside else below
+        inside = below
+        # the caller's span is hidden: were it current, the app's own instrumentation would take it for one of its own process
+        if app_traces and below is not outside and _span_in(below).is_remote:
+            inside = trace.set_span_in_context(trace.INVALID_SPAN, below)
         self._attachment = Attachment(self.scope, otel_context.set_value(REQUEST, self.scope, inside))
         self._is_opened = not app_traces
         if self._is_opened:
@@ -192,7 +195,13 @@ class RequestContext:
         span = _span_in(self._parent_context)
         if span.is_valid and not span.is_remote:
             return self._parent_context
-        app_span = or_else(self._server_span, None) or _enclosing(trace.get_current_span())
+        app_span = or_else(self._server_span, None)
+        if app_span is None:
+            app_span = trace.get_current_span()
+            # a span of the call itself, which another instrumentation made, is passed over
+            if getattr(app_span, "kind", None) in _KINDS_OF_CALLS:
+                parent = getattr(app_span, "parent", None)
+                app_span = trace.INVALID_SPAN if parent is None else trace.NonRecordingSpan(parent)
         if not app_span.get_span_context().is_valid:
             return self._parent_context
         return trace.set_span_in_context(app_span, self._parent_context)
@@ -211,18 +220,5 @@ class RequestContext:
             add_fields(self.scope, {"user": user})
 
 
-def _without_remote_span(context: Context) -> Context:
-    """Hide the caller's span: were it current, the app's own instrumentation would take it for one of its own process."""
-    return trace.set_span_in_context(trace.INVALID_SPAN, context) if _span_in(context).is_remote else context
-
-
 def _span_in(context: Context) -> trace.SpanContext:
     return trace.get_current_span(context).get_span_context()
-
-
-def _enclosing(span: trace.Span) -> trace.Span:
-    """Return the span around a call; one of the call itself, which another instrumentation made, is passed over."""
-    if getattr(span, "kind", None) not in _KINDS_OF_CALLS:
-        return span
-    parent = getattr(span, "parent", None)
-    return trace.NonRecordingSpan(parent) if parent is not None else trace.INVALID_SPAN

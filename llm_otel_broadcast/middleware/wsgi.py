@@ -57,7 +57,16 @@ class TraceMiddleware:
         if not sinks.all:
             return self.app(environ, start_response)
         route = WsgiRoute(environ, start_response)
-        request = self._request_of(environ, route)
+        request: RequestContext | None = None
+        with _BEGINNING:
+            request = RequestContext(
+                request=environ,
+                identity=None,
+                headers=_Headers(environ),
+                questions=self._questions,
+                name=RequestName(str(environ.get("REQUEST_METHOD")), route, self._questions.trace_name, environ),
+                server_span=partial(_server_span, environ),
+            )
         if request is None:
             return self.app(environ, start_response)
         request.enter()
@@ -68,28 +77,13 @@ class TraceMiddleware:
             request.close(error)
             raise
         request.leave()
-        if _is_made(body, environ.get("wsgi.file_wrapper")):
+        wrapper = environ.get("wsgi.file_wrapper")
+        # The body is produced already, or is a file: servers know these by their type (a `wsgi.file_wrapper` may go out by
+        # `sendfile`), and no code of the app's runs any more
+        if type(body) in (list, tuple) or (isinstance(wrapper, type) and isinstance(body, wrapper)):
             request.close()
             return body
         return (_SizedBody if isinstance(body, Sized) else _Body)(body, request)
-
-    def _request_of(self, environ: Environ, route: WsgiRoute) -> RequestContext | None:
-        with _BEGINNING:
-            return RequestContext(
-                request=environ,
-                identity=None,
-                headers=_Headers(environ),
-                questions=self._questions,
-                name=RequestName(str(environ.get("REQUEST_METHOD")), route, self._questions.trace_name, environ),
-                server_span=partial(_server_span, environ),
-            )
-        return None
-
-
-def _is_made(body: object, file_wrapper: object) -> bool:
-    """Return whether a body is produced already, or is a file."""
-    # servers know these by their type (a `wsgi.file_wrapper` may go out by `sendfile`), and no code of the app's runs any more
-    return type(body) in (list, tuple) or (isinstance(file_wrapper, type) and isinstance(body, file_wrapper))
 
 
 class _Body:

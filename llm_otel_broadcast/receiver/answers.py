@@ -24,13 +24,11 @@ def failure(message: str, content_type: str) -> bytes:
     if not content_type.startswith(PROTOBUF):
         return json.dumps({"code": _INVALID_ARGUMENT, "message": message}).encode()
     text = message.encode()
-    return bytes([_CODE_FIELD, _INVALID_ARGUMENT, _MESSAGE_FIELD]) + _varint(len(text)) + text
-
-
-def _varint(number: int) -> bytes:
-    octets = bytearray()
-    while number > 0x7F:  # noqa: PLR2004  # seven bits per octet
-        octets.append(number & 0x7F | 0x80)
-        number >>= 7
-    octets.append(number)
-    return bytes(octets)
+    length = len(text)
+    status = bytearray([_CODE_FIELD, _INVALID_ARGUMENT, _MESSAGE_FIELD])
+    # Protobuf's lengths: the lowest seven bits first, the eighth says that more follow.
+    while length > 0x7F:  # noqa: PLR2004  # seven bits per octet
+        status.append(length & 0x7F | 0x80)
+        length >>= 7
+    status.append(length)
+    return bytes(status) + text

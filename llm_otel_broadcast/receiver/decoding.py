@@ -140,26 +140,23 @@ def _resource_spans(value: object, path: str) -> Iterator[ReceivedSpan]:
     resource_path = f"{path}.resource"
     resource = _object(fields.get("resource", {}), resource_path, {"attributes", "droppedAttributesCount"})
     attributes = _attributes(resource, resource_path)
-    for inner, scope_path in _items(fields, "scopeSpans", path):
-        yield from _scope_spans(inner, scope_path, attributes)
-
-
-def _scope_spans(value: object, path: str, resource: _Fields) -> Iterator[ReceivedSpan]:
-    fields = _object(value, path, {"scope", "spans", "schemaUrl"})
-    _text(fields, "schemaUrl", path)
-    scope_path = f"{path}.scope"
-    keys = {"name", "version", "attributes", "droppedAttributesCount"}
-    scope = _object(fields.get("scope", {}), scope_path, keys)
-    _attributes(scope, scope_path)
-    name, version = _text(scope, "name", scope_path), _text(scope, "version", scope_path)
-    for inner, span_path in _items(fields, "spans", path):
-        yield _span(inner, span_path, resource, (name, version))
+    for group, group_path in _items(fields, "scopeSpans", path):
+        scope_fields = _object(group, group_path, {"scope", "spans", "schemaUrl"})
+        _text(scope_fields, "schemaUrl", group_path)
+        scope_path = f"{group_path}.scope"
+        keys = {"name", "version", "attributes", "droppedAttributesCount"}
+        scope = _object(scope_fields.get("scope", {}), scope_path, keys)
+        _attributes(scope, scope_path)
+        name, version = _text(scope, "name", scope_path), _text(scope, "version", scope_path)
+        for inner, span_path in _items(scope_fields, "spans", group_path):
+            yield _span(inner, span_path, attributes, (name, version))
 
 
 _SPAN_REQUIRED: Final = ("traceId", "spanId", "name", "startTimeUnixNano", "endTimeUnixNano")
 _SPAN_COUNTS: Final = ("flags", "droppedEventsCount", "droppedLinksCount")
 _SPAN_OTHERS: Final = ("parentSpanId", "traceState", "kind", "status", "events", "links")
 _SPAN_KEYS: Final = {*_SPAN_REQUIRED, *_SPAN_COUNTS, *_SPAN_OTHERS, "attributes", "droppedAttributesCount"}
+_LINK_KEYS: Final = {"traceId", "spanId", "traceState", "flags", "attributes", "droppedAttributesCount"}
 
 
 def _span(value: object, path: str, resource: _Fields, scope: tuple[str, str]) -> ReceivedSpan:
@@ -168,8 +165,13 @@ def _span(value: object, path: str, resource: _Fields, scope: tuple[str, str]) -
     for key in _SPAN_COUNTS:
         _small(fields, key, path, _MAX_UINT32)
     _text(fields, "traceState", path)
-    for link, link_path in _items(fields, "links", path):
-        _check_link(link, link_path)
+    for inner, link_path in _items(fields, "links", path):
+        link = _object(inner, link_path, _LINK_KEYS, ("traceId", "spanId"))
+        _identifier(link, "traceId", link_path, _TRACE_ID_BYTES)
+        _identifier(link, "spanId", link_path, _SPAN_ID_BYTES)
+        _text(link, "traceState", link_path)
+        _small(link, "flags", link_path, _MAX_UINT32)
+        _attributes(link, link_path)
     status_path = f"{path}.status"
     status = _object(fields.get("status", {}), status_path, {"code", "message"})
     return ReceivedSpan(
@@ -198,16 +200,6 @@ def _event(value: object, path: str) -> ReceivedEvent:
     fields = _object(value, path, keys, ("timeUnixNano", "name"))
     time_ns = _decimal(fields["timeUnixNano"], f"{path}.timeUnixNano", 0, _MAX_UINT64)
     return ReceivedEvent(_text(fields, "name", path), time_ns, _attributes(fields, path))
-
-
-def _check_link(value: object, path: str) -> None:
-    keys = {"traceId", "spanId", "traceState", "flags", "attributes", "droppedAttributesCount"}
-    fields = _object(value, path, keys, ("traceId", "spanId"))
-    _identifier(fields, "traceId", path, _TRACE_ID_BYTES)
-    _identifier(fields, "spanId", path, _SPAN_ID_BYTES)
-    _text(fields, "traceState", path)
-    _small(fields, "flags", path, _MAX_UINT32)
-    _attributes(fields, path)
 
 
 def _attributes(fields: _Fields, path: str) -> _Fields:
@@ -256,10 +248,6 @@ def _truth(value: object, path: str) -> bool:
     return value
 
 
-def _integer(value: object, path: str) -> int:
-    return _decimal(value, path, -_MAX_INT64 - 1, _MAX_INT64)
-
-
 def _double(value: object, path: str) -> float:
     if isinstance(value, str) and value in _NON_FINITE:
         return _NON_FINITE[value]
@@ -286,7 +274,7 @@ def _octets(value: object, path: str) -> bytes:
 _SCALARS: Final[dict[str, Callable[[object, str], object]]] = {
     "stringValue": _checked_text,
     "boolValue": _truth,
-    "intValue": _integer,
+    "intValue": lambda value, path: _decimal(value, path, -_MAX_INT64 - 1, _MAX_INT64),
     "doubleValue": _double,
     "bytesValue": _octets,
 }

@@ -171,7 +171,12 @@ class OtlpReceiver:
         with self._noting:
             self._requests.add(request)
             scripted = self._script.popleft() if self._script else None
-        self._hold(0.0 if scripted is None else scripted.delay)
+        hang = self.hang
+        # Two events cannot be awaited at once; a short poll keeps `stop` quick.
+        while hang is not None and not self._stopping.is_set() and not hang.wait(0.02):
+            pass
+        if scripted is not None and scripted.delay:
+            self._stopping.wait(scripted.delay)
         if self._stopping.is_set():
             return Reply(503, close=True)
         try:
@@ -183,14 +188,6 @@ class OtlpReceiver:
             answer = Reply(200, body=success(content_type))
         # A scripted reply is given also where the request could not be stored: a backend that fails may have read nothing.
         return answer if scripted is None else scripted
-
-    def _hold(self, delay: float) -> None:
-        hang = self.hang
-        # Two events cannot be awaited at once; a short poll keeps `stop` quick.
-        while hang is not None and not self._stopping.is_set() and not hang.wait(0.02):
-            pass
-        if delay:
-            self._stopping.wait(delay)
 
     def _accept(self, request: ReceivedRequest, fault: _RefusedError | None) -> list[ReceivedSpan]:
         if request.path != PATH:

@@ -105,11 +105,7 @@ class TraceStore:
                     return spans
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
-                    raise TimeoutError(_shortfall(condition, spans, timeout))
+                    subject = f"{condition} spans" if isinstance(condition, int) else "the awaited spans"
+                    names = ", ".join(repr(span.name) for span in spans[-20:]) or "nothing"
+                    raise TimeoutError(f"waited {timeout:g} s for {subject}; {len(spans)} arrived: {names}")
                 self._changed.wait(remaining)
-
-
-def _shortfall(condition: object, spans: list[ReceivedSpan], timeout: float) -> str:
-    subject = f"{condition} spans" if isinstance(condition, int) else "the awaited spans"
-    names = ", ".join(repr(span.name) for span in spans[-20:]) or "nothing"
-    return f"waited {timeout:g} s for {subject}; {len(spans)} arrived: {names}"

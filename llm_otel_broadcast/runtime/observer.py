@@ -97,7 +97,12 @@ class CallObserver:
             narrow(record)
         if self._key_watch.asks:
             with _KEY:
-                self._note_key(record, library, instance, arguments)
+                # the key itself is not kept, only which of those that destinations ask for it is
+                key = library.key_of(instance, arguments, has_ended=False)
+                if key is None:
+                    record.late_key = partial(library.key_of, instance, {}, has_ended=True)
+                else:
+                    record.api_keys = self._key_watch.names_of(key)
         request_fields = NO_REQUEST_FIELDS
         with _FIELDS:
             request_fields = library.read_fields(instance, arguments)
@@ -115,16 +120,6 @@ class CallObserver:
                 link_gateway=options.link_gateway,
             )
         return library.request_usage(record, arguments) if options.request_stream_usage else arguments
-
-    def _note_key(
-        self, record: Generation, library: ClientLibrary, instance: object, arguments: dict[str, Any]
-    ) -> None:
-        """Note which of the keys that destinations ask for the call is made with; the key itself is not kept."""
-        key = library.key_of(instance, arguments, has_ended=False)
-        if key is None:
-            record.late_key = partial(library.key_of, instance, {}, has_ended=True)
-        else:
-            record.api_keys = self._key_watch.names_of(key)
 
     def _merge_fields(self, record: Generation, request_fields: RequestFields) -> None:
         """Merge the call's own fields with those around it."""
@@ -254,14 +249,6 @@ class CallObserver:
             narrow(record)
         self._broadcaster.put_generation(record)
 
-    def _end_app_spans(self, record: Generation, spans: tuple[trace.Span, ...]) -> None:
-        """End the courtesy spans, or have that wait for what is still to be read."""
-        waits = record.pending is not None and not self._broadcaster.stopped
-        if waits and self._late_spans.take(record, spans):
-            self._broadcaster.put_late(record)
-        else:
-            self._app_spans.end(record, spans)
-
     def settled(self, record: Generation) -> None:
         """End the courtesy spans of a record that has been read after its end."""
         self._late_spans.end(record)
@@ -279,7 +266,12 @@ class CallObserver:
         try:
             if spans:
                 with _COURTESY:
-                    self._end_app_spans(record, spans)
+                    waits = record.pending is not None and not self._broadcaster.stopped
+                    # what is still to be read may belong on them
+                    if waits and self._late_spans.take(record, spans):
+                        self._broadcaster.put_late(record)
+                    else:
+                        self._app_spans.end(record, spans)
         finally:
             last.hand_over(record)
         for enclosing_span in record.enclosing_spans:

@@ -56,15 +56,11 @@ def deliver_rest() -> None:
 def _at_exit() -> None:
     deliver_rest()
     if getattr(sys, "last_type", None) is KeyboardInterrupt:
-        _stay_interrupted()
-
-
-def _stay_interrupted() -> None:
-    """Have a program that was interrupted end by SIGINT, as its shell expects."""
-    # CPython forgets the interrupt when code is compiled from text before the end, as for each named tuple or dataclass that
-    # our threads import (`run_eval_code_obj` in Python/pythonrun.c). Code that ends by an interrupt restores it.
-    with suppress(KeyboardInterrupt):
-        exec("raise KeyboardInterrupt")  # noqa: S102
+        # A program that was interrupted is to end by SIGINT, as its shell expects. CPython forgets the interrupt when code is
+        # compiled from text before the end, as for each named tuple or dataclass that our threads import (`run_eval_code_obj`
+        # in Python/pythonrun.c). Code that ends by an interrupt restores it.
+        with suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")  # noqa: S102
 
 
 def _deliver_before_leaving() -> None:
@@ -113,17 +109,15 @@ def _leaving(original: Callable[..., object]) -> Callable[..., object]:
     @functools.wraps(original)
     def leave(*args: object, **kwargs: object) -> object:
         try:
-            if original.__name__ != "raise_signal" or _ends_the_process(args):
+            # Of the signals that a program raises against itself, one that ends it.
+            is_sigterm = args[:1] == (signal.SIGTERM,) and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+            if original.__name__ != "raise_signal" or is_sigterm:
                 _deliver_before_leaving()
         finally:
             result = original(*args, **kwargs)
         return result
 
     return leave
-
-
-def _ends_the_process(args: tuple[object, ...]) -> bool:
-    return args[:1] == (signal.SIGTERM,) and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 class _Replacements:

@@ -89,7 +89,9 @@ class SettingsSource:
                 self._stop(registry.newest if self._covers is None else None)
             else:
                 self._install(options)
-            if self._can_change():
+            # Where a change of the file could matter.
+            is_fixed = self._stamp is None and names_destination(self._environ, self._arguments)
+            if self._lookup.places and not is_fixed:
                 watcher.follow((*watcher.sources, self))
         # Where nothing is recorded no record will ever start the thread.
         if self.run is None:
@@ -117,12 +119,6 @@ class SettingsSource:
         if run is not None and registry.is_active(run):
             registry.release(run)
             _retire(run)
-
-    def _can_change(self) -> bool:
-        """Return whether a change of the file could matter."""
-        if self._stamp is None and names_destination(self._environ, self._arguments):
-            return False
-        return bool(self._lookup.places)
 
     def _is_off(self, file: FileResult) -> bool:
         if file is None or isinstance(file, ConfigError) or file.enabled:

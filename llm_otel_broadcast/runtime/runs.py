@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -199,9 +199,16 @@ class Registry:
 
     def status(self, current: Sequence[Run], replaced: Sequence[Run]) -> Status:
         """Return the figures of runs: all of the current ones, of the replaced ones what still waits."""
+        # A lane that the next run has adopted is among the figures of that run.
+        backlogs = (
+            figures
+            for run in replaced
+            for lane, figures in zip(run.broadcaster.lanes, run.broadcaster.status(), strict=True)
+            if figures.queued_records and lane in run.broadcaster.workers
+        )
         return Status(
             instrumented=any(self.is_active(run) for run in current),
-            destinations=(*(books for run in current for books in run.broadcaster.status()), *_backlogs(replaced)),
+            destinations=(*(books for run in current for books in run.broadcaster.status()), *backlogs),
             internal_errors=dict(errors),
         )
 
@@ -212,15 +219,6 @@ class Registry:
         open_streams.clear()
         for run in self.running:
             run.broadcaster.after_fork()
-
-
-def _backlogs(replaced: Sequence[Run]) -> Iterator[DestinationStatus]:
-    """Yield the figures of those destinations of replaced settings for which something still waits."""
-    for run in replaced:
-        for lane, figures in zip(run.broadcaster.lanes, run.broadcaster.status(), strict=True):
-            # A lane that the next run has adopted is among the figures of that run.
-            if figures.queued_records and lane in run.broadcaster.workers:
-                yield figures
 
 
 registry: Final = Registry()

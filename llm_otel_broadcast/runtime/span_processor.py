@@ -89,19 +89,17 @@ class BroadcastSpanProcessor(SpanProcessor):
             attributes = span.attributes or {}
             is_sent = self._open and (self._all_spans or is_genai(attributes))
             # Our own spans are of calls that we deliver ourselves.
-            if is_sent and getattr(span.instrumentation_scope, "name", None) != SCOPE_NAME:
-                self._take(span, attributes, mark)
-
-    def _take(self, span: ReadableSpan, attributes: Mapping[str, object], mark: Mark) -> None:
-        shared_run = registry.delivering
-        run = shared_run if self._own is None else self._own
-        is_ours = mark.is_ours and is_genai(attributes)
-        if run is None or (is_ours and self._own is None):
-            return
-        # The call was recorded for the destinations of `instrument()`: the same address does not get it twice.
-        elsewhere = shared_run.endpoints if is_ours and shared_run is not None else frozenset()
-        observer = run.observer
-        run.broadcaster.put_span(ForeignSpan(span, attributes, mark.context_fields, observer.fields_of, elsewhere))
+            if not is_sent or getattr(span.instrumentation_scope, "name", None) == SCOPE_NAME:
+                return
+            shared_run = registry.delivering
+            run = shared_run if self._own is None else self._own
+            is_ours = mark.is_ours and is_genai(attributes)
+            if run is None or (is_ours and self._own is None):
+                return
+            # The call was recorded for the destinations of `instrument()`: the same address does not get it twice.
+            elsewhere = shared_run.endpoints if is_ours and shared_run is not None else frozenset()
+            fields_of = run.observer.fields_of
+            run.broadcaster.put_span(ForeignSpan(span, attributes, mark.context_fields, fields_of, elsewhere))
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Send everything queued so far, for at most `timeout_millis` milliseconds.

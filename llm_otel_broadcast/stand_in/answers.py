@@ -183,8 +183,15 @@ def _deltas(message: Json) -> Iterator[Json]:
     for name in ("reasoning", "content", "refusal"):
         for piece in pieces(message.get(name) or ""):
             yield {name: piece}
-    if message.get("audio"):
-        yield from _audio_deltas(message["audio"])
+    if audio := message.get("audio"):
+        # The way it streams: the id, the words, the data in pieces, the time until which the API keeps it.
+        yield {"audio": {"id": audio["id"]}}
+        for piece in pieces(audio["transcript"]):
+            yield {"audio": {"transcript": piece}}
+        data = audio["data"]
+        for start in range(0, len(data), _AUDIO_CHUNK_CHARACTERS):
+            yield {"audio": {"data": data[start : start + _AUDIO_CHUNK_CHARACTERS]}}
+        yield {"audio": {"expires_at": CREATED}}
     if message.get("images"):
         yield {"images": message["images"]}
     for index, call in enumerate(message.get("tool_calls") or ()):
@@ -193,17 +200,6 @@ def _deltas(message: Json) -> Iterator[Json]:
         yield {"tool_calls": [{**call, "index": index, "function": {"name": function["name"], "arguments": ""}}]}
         for piece in pieces(function["arguments"]):
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
-
-
-def _audio_deltas(audio: Json) -> Iterator[Json]:
-    """Yield audio the way it streams: the id, the words, the data in pieces, the time until which the API keeps it."""
-    yield {"audio": {"id": audio["id"]}}
-    for piece in pieces(audio["transcript"]):
-        yield {"audio": {"transcript": piece}}
-    data = audio["data"]
-    for start in range(0, len(data), _AUDIO_CHUNK_CHARACTERS):
-        yield {"audio": {"data": data[start : start + _AUDIO_CHUNK_CHARACTERS]}}
-    yield {"audio": {"expires_at": CREATED}}
 
 
 def pieces(text: str) -> list[str]:

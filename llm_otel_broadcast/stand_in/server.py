@@ -170,8 +170,18 @@ class _Handler(BaseHTTPRequestHandler):
         stand_in.wait(answer.delay)
         if answer.events is None:
             self._send_body(answer)
+            return
+        self._head(answer, Content_Type="text/event-stream", Transfer_Encoding="chunked")
+        for event in answer.events:
+            # Chunked, as a stream has no length that could be known.
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
+            # Each event by itself, as the APIs send: time to the first chunk is measured.
+            self.wfile.flush()
+            stand_in.wait(answer.pause)
+        if answer.cut:
+            self._cut()
         else:
-            self._send_events(answer, answer.events)
+            self.wfile.write(b"0\r\n\r\n")
 
     def _head(self, answer: Answer, **headers: str) -> None:
         self.send_response(answer.status)
@@ -185,19 +195,6 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._head(answer, Content_Type="application/json", Content_Length=str(len(answer.body)))
         self.wfile.write(answer.body)
-
-    def _send_events(self, answer: Answer, events: tuple[bytes, ...]) -> None:
-        self._head(answer, Content_Type="text/event-stream", Transfer_Encoding="chunked")
-        for event in events:
-            # Chunked, as a stream has no length that could be known.
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
-            # Each event by itself, as the APIs send: time to the first chunk is measured.
-            self.wfile.flush()
-            self.server.stand_in.wait(answer.pause)
-        if answer.cut:
-            self._cut()
-        else:
-            self.wfile.write(b"0\r\n\r\n")
 
     def _cut(self) -> None:
         self.close_connection = True

@@ -179,7 +179,10 @@ class ContextSpans:
                 # the clock may have been set back
                 now_ns = max(now_ns, enclosing_span.latest_end_ns, enclosing_span.start_ns)
                 enclosing_span.end_ns = now_ns
-                enclosing_span.failure = _failure(enclosing_span, error)
+                # a generator that is closed early has not failed
+                if error is not None and not isinstance(error, GeneratorExit):
+                    text = "" if enclosing_span.hides_error_text else or_else(lambda: str(error), "")
+                    enclosing_span.failure = Failure(type(error).__qualname__, text)
                 (self._end or self.hand_over)(enclosing_span)
 
     def hand_over(self, enclosing_span: EnclosingSpan) -> None:
@@ -197,10 +200,3 @@ class ContextSpans:
             if last not in listeners:
                 listeners.append(last)
         return tuple(listeners)
-
-
-def _failure(enclosing_span: EnclosingSpan, error: BaseException | None) -> Failure | None:
-    # a generator that is closed early has not failed
-    if error is None or isinstance(error, GeneratorExit):
-        return None
-    return Failure(type(error).__qualname__, "" if enclosing_span.hides_error_text else or_else(lambda: str(error), ""))

@@ -178,20 +178,27 @@ class Facts:
             record.messages = [{"role": "user", "parts": [{"type": "text", "content": text}]}]
         if self.pieces and "outputs" not in record.unwanted:
             choice = record.choices[0] if record.choices else Choice()
-            choice.content = _joined(self.pieces)
+            # texts one after the other; anything else is JSON
+            texts = [piece for piece in self.pieces if isinstance(piece, str)]
+            if len(texts) == len(self.pieces):
+                choice.content = "".join(texts)
+            else:
+                choice.content = bounded_json(self.pieces[0] if len(self.pieces) == 1 else list(self.pieces))[0]
             record.choices = [choice]
 
 
 def _content_of(record: Generation) -> Content:
     """Return what `_fill` has kept, which is neutral content already."""
     inputs = [message for message in record.messages or () if isinstance(message, dict)]
-    return Content(inputs=inputs, outputs=[_message(choice) for choice in record.choices])
-
-
-def _message(choice: Choice) -> dict[str, object]:
-    parts = [{"type": "text", "content": choice.content}] if choice.content else []
-    finish = {"finish_reason": choice.finish_reason} if choice.finish_reason else {}
-    return {"role": choice.role, "parts": parts, **finish}
+    outputs: list[dict[str, object]] = [
+        {
+            "role": choice.role,
+            "parts": [{"type": "text", "content": choice.content}] if choice.content else [],
+            **({"finish_reason": choice.finish_reason} if choice.finish_reason else {}),
+        }
+        for choice in record.choices
+    ]
+    return Content(inputs=inputs, outputs=outputs)
 
 
 def report(scope: Scope, reported: ReportedFacts) -> None:
@@ -221,10 +228,3 @@ def shallow(value: object) -> object:
 
 def _size(value: object) -> int:
     return len(value) if isinstance(value, str | bytes) else _CHARACTERS_OF_OTHERS
-
-
-def _joined(pieces: Sequence[object]) -> str:
-    texts = [piece for piece in pieces if isinstance(piece, str)]
-    if len(texts) == len(pieces):
-        return "".join(texts)
-    return bounded_json(pieces[0] if len(pieces) == 1 else list(pieces))[0]

@@ -150,11 +150,8 @@ def traced_generation(function: Any = None, /, *, capture: Sequence[str] | None 
     Raises:
         TypeError: `capture` or a field's function names an argument that there is not.
     """
-    decorate = partial(_decorate, capture=capture, fields=fields)
-    return decorate if function is None else decorate(function)
-
-
-def _decorate(function: Any, *, capture: Sequence[str] | None, fields: Mapping[str, object]) -> Any:
+    if function is None:
+        return partial(traced_generation, capture=capture, **fields)
     plain = function.__func__ if isinstance(function, staticmethod | classmethod) else function
     # a `functools.partial` or a callable object has its type's name
     name = str(getattr(plain, "__qualname__", type(plain).__qualname__))
@@ -212,18 +209,15 @@ class _Arguments:
         bound.apply_defaults()
         for key, (function, names) in self._functions.items():
             passed = bound.arguments if names is None else {name: bound.arguments[name] for name in names}
-            fields[key] = self._result_of(key, partial(function, **passed))
+            # one that fails leaves its field out, and is logged once
+            name = f"{key}= of @traced_generation on {self._name}"
+            fields[key] = Callback(name, partial(function, **passed), "what it should say is left out", prefix="")()[1]
         if not wants_content:
             return fields, None
         captured = self._capture
         if captured is None:
             captured = tuple(name for name in bound.arguments if name not in _SELVES)
         return fields, {name: shallow(bound.arguments[name]) for name in captured}
-
-    def _result_of(self, key: str, function: Callable[[], object]) -> object:
-        """Return what a function of the program's returns, None if it fails."""
-        name = f"{key}= of @traced_generation on {self._name}"
-        return Callback(name, function, "what it should say is left out", prefix="")()[1]
 
 
 def _arguments_of(function: Callable[..., object], parameters: frozenset[str]) -> tuple[str, ...] | None:

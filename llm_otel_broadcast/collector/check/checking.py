@@ -5,7 +5,6 @@ Syntax, names of components and their limits are not checked here but by the Col
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from llm_otel_broadcast.collector.check import endpoints, secrets, whole_traces
@@ -32,7 +31,12 @@ def check(text: str, role: Role | None = None) -> list[Finding]:
         # All that follows is about pipelines: without one "nothing wrong" would be said of a file that does nothing.
         report.error(config.find("service") or config, "service.pipelines", "is missing or empty: nothing would run")
     _check_memory_limiters(config, report)
-    _check_unused_components(config, report)
+    # The Collector takes a component that nothing refers to without a word.
+    for section in _PARTS:
+        names = {name for _, pipeline in config.items("service", "pipelines") for name, _ in pipeline.names(section)}
+        for name, node in config.items(section):
+            if name not in names:
+                report.warning(node, f"{section}.{name}", "is defined but in no pipeline")
     _check_extensions(config, report)
     whole_traces.check(config, report)
     endpoints.check(config, report, agent=role == "agent")
@@ -61,19 +65,18 @@ def _check_memory_limiters(config: Node, report: Report) -> None:
             )
 
 
-def _check_unused_components(config: Node, report: Report) -> None:
-    # The Collector takes a component that nothing refers to without a word.
-    for section in _PARTS:
-        names = {name for _, pipeline in config.items("service", "pipelines") for name, _ in pipeline.names(section)}
-        for name, node in config.items(section):
-            if name not in names:
-                report.warning(node, f"{section}.{name}", "is defined but in no pipeline")
-
-
 def _check_extensions(config: Node, report: Report) -> None:
     # `validate` does not look for extensions that components name: only the start fails for want of them.
     running = {name for name, _ in config.names("service", "extensions")}
-    references = list(_extension_references(config))
+    # Storage of queues, authenticators.
+    suffixes = (".sending_queue.storage", ".auth.authenticator")
+    references = [
+        (str(node.value), node, path)
+        for section in _PARTS
+        for name, component in config.items(section)
+        for path, node in walk(component, f"{section}.{name}")
+        if path.endswith((*suffixes, f"receivers.{name}.storage")) and node.value
+    ]
     for name, node in config.items("extensions"):
         if name not in running and name not in (reference for reference, _, _ in references):
             report.warning(
@@ -84,13 +87,3 @@ def _check_extensions(config: Node, report: Report) -> None:
             report.error(node, path, f'names the extension "{name}", which is not defined under extensions')
         elif name not in running:
             report.error(node, path, f'names the extension "{name}", which is not listed in service.extensions')
-
-
-def _extension_references(config: Node) -> Iterator[tuple[str, Node, str]]:
-    """Yield the extensions that other components name: storage of queues, authenticators."""
-    for section in _PARTS:
-        for name, component in config.items(section):
-            suffixes = (".sending_queue.storage", ".auth.authenticator", f"receivers.{name}.storage")
-            for path, node in walk(component, f"{section}.{name}"):
-                if path.endswith(suffixes) and node.value:
-                    yield str(node.value), node, path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from llm_otel_broadcast.collector.check.findings import Report
 from llm_otel_broadcast.collector.check.yaml_tree import VARIABLE, Node, kind_of
@@ -62,8 +62,10 @@ def _check_http(node: Node, path: str, report: Report) -> None:
     for key, endpoint in (("endpoint", base), ("traces_endpoint", traces)):
         if endpoint is None or not endpoint.value or VARIABLE.match(str(endpoint.value)):
             continue
-        url = _split(_known_part(endpoint.value))
-        if url is None:
+        try:
+            url = urlsplit(_known_part(endpoint.value))
+            port = url.port
+        except ValueError:
             continue
         # The exporter adds the path to `endpoint` and to nothing else: with it already there a backend answers 404.
         if key == "endpoint" and url.path.rstrip("/").endswith("/v1/traces") and traces is None:
@@ -74,19 +76,10 @@ def _check_http(node: Node, path: str, report: Report) -> None:
         if key == "traces_endpoint" and url.path in ("", "/"):
             report.warning(endpoint, f"{path}.{key}", "is used as it is and has no path: usually /v1/traces")
         # A gRPC server breaks off a connection that speaks HTTP/1.1, and the exporter's error does not say why.
-        if url.port == _GRPC_PORT:
+        if port == _GRPC_PORT:
             report.warning(
                 endpoint, f"{path}.{key}", f"{_GRPC_PORT} is the port of OTLP over gRPC; HTTP is {_HTTP_PORT}"
             )
-
-
-def _split(text: str) -> SplitResult | None:
-    try:
-        url = urlsplit(text)
-        _ = url.port
-    except ValueError:
-        return None
-    return url
 
 
 def _check_listeners(node: Node, path: str, report: Report) -> None:

@@ -113,6 +113,8 @@ class _Reader:
     open: set[int] = field(default_factory=set)
 
     def read(self, source: yaml.Node, depth: int = 0) -> Node:
+        import yaml
+
         line = source.start_mark.line + 1
         if id(source) in self.nodes:
             return self.nodes[id(source)]
@@ -121,19 +123,15 @@ class _Reader:
         if depth > _MAX_DEPTH:
             raise UnreadableError("nested too deeply", line)
         self.open.add(id(source))
-        node = self._node(source, line, depth)
+        if isinstance(source, yaml.MappingNode):
+            node = Node(line, entries=self._entries(source, depth))
+        elif isinstance(source, yaml.SequenceNode):
+            node = Node(line, elements=tuple(self.read(element, depth + 1) for element in source.value))
+        else:
+            node = Node(line, value=self._scalar(source))
         self.open.discard(id(source))
         self.nodes[id(source)] = node
         return node
-
-    def _node(self, source: yaml.Node, line: int, depth: int) -> Node:
-        import yaml
-
-        if isinstance(source, yaml.MappingNode):
-            return Node(line, entries=self._entries(source, depth))
-        if isinstance(source, yaml.SequenceNode):
-            return Node(line, elements=tuple(self.read(element, depth + 1) for element in source.value))
-        return Node(line, value=self._scalar(source))
 
     def _entries(self, source: yaml.Node, depth: int) -> dict[str, Node]:
         entries: dict[str, Node] = {}
