@@ -66,7 +66,19 @@ class ForeignRendering:
         if self._endpoint in record.sent_to or is_ours:
             return LeftOut("recorded")
         own = _own_attributes(record.fields)
-        reason = self._reason_against(replace(span, attributes={**own, **span.attributes}), inference=inference)
+        attributes = {**own, **span.attributes}
+        sent = self._traces.get(span.trace_id)
+        # An agent or a tool has no model that a rule could ask for: it goes where the generations of its trace go.
+        if sent is not None and not inference:
+            reason = None if sent else "with_its_trace"
+        else:
+            # Whole sessions are kept or left out, without a session whole traces.
+            session = session_of(attributes) or f"{span.trace_id:032x}"
+            failed = span.status_code == STATUS_ERROR
+            reason = self._selection.reason_against(Candidate(session, failed, NOTHING, facts_of(attributes)))
+        # One generation that is sent takes what is left of its trace with it.
+        if inference:
+            self._traces[span.trace_id] = reason is None or bool(sent)
         if reason is not None:
             return LeftOut(reason)
         # A scope of the program may be private, whatever the destination is.
@@ -87,22 +99,6 @@ class ForeignRendering:
     def withheld(self) -> int:
         """Number of values of other instrumentations' spans withheld from the destination, as they may be content."""
         return self._span_privacy.withheld
-
-    def _reason_against(self, span: SpanData, *, inference: bool) -> str | None:
-        session = session_of(span.attributes)
-        sent = self._traces.get(span.trace_id)
-        # An agent or a tool has no model that a rule could ask for: it goes where the generations of its trace go.
-        if sent is not None and not inference:
-            return None if sent else "with_its_trace"
-        # Whole sessions are kept or left out, without a session whole traces.
-        candidate = Candidate(
-            session or f"{span.trace_id:032x}", span.status_code == STATUS_ERROR, NOTHING, facts_of(span.attributes)
-        )
-        reason = self._selection.reason_against(candidate)
-        # One generation that is sent takes what is left of its trace with it.
-        if inference:
-            self._traces[span.trace_id] = reason is None or bool(sent)
-        return reason
 
 
 def _operation_of(span: SpanData) -> str:

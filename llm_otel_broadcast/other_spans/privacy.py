@@ -134,11 +134,20 @@ class SpanPrivacy:
         attributes = {**own, **self._narrowed(span.attributes)}
         if view is None:
             return replace(span, attributes=self._cut(attributes))
+        events = []
+        for event in span.events:
+            part = content_of_event(event.name)
+            # An event that is all of one part is withheld whole; of any other each attribute is looked at.
+            if part is None:
+                events.append(replace(event, attributes=self._viewed(event.attributes, view)))
+            elif not view.hides & _BLOCKING[part]:
+                redacted = {key: _redacted(value, view) for key, value in event.attributes.items()}
+                events.append(replace(event, attributes=redacted))
         return replace(
             span,
             attributes=self._cut(self._viewed(attributes, view)),
             status_message=view.error_text(span.status_message) if span.status_message else "",
-            events=tuple(event for original in span.events if (event := self._event(original, view)) is not None),
+            events=tuple(events),
             links=tuple(replace(link, attributes=self._viewed(link.attributes, view)) for link in span.links),
         )
 
@@ -159,14 +168,6 @@ class SpanPrivacy:
             if isinstance(table, dict) and not all(map(self._privacy.lets, table)):
                 allowed[key] = _json({name: value for name, value in table.items() if self._privacy.lets(name)})
         return allowed
-
-    def _event(self, event: Event, view: View) -> Event | None:
-        part = content_of_event(event.name)
-        if part is not None and view.hides & _BLOCKING[part]:
-            return None
-        if part is None:
-            return replace(event, attributes=self._viewed(event.attributes, view))
-        return replace(event, attributes={key: _redacted(value, view) for key, value in event.attributes.items()})
 
     def _viewed(self, attributes: Mapping[str, AttributeValue], view: View) -> _Attributes:
         sent: _Attributes = {}

@@ -141,7 +141,7 @@ def table_of(name: str, user_values: Mapping[str, Any], field_names: Collection[
     ]
     if faults:
         raise ConfigError([f'preset "{name}": {fault}' for fault in faults])
-    table: dict[str, Any] = {"name": name, "endpoint": _endpoint(preset, values)}
+    table: dict[str, object] = {"name": name, "endpoint": _endpoint(preset, values)}
     table |= {"encoding": preset.encoding, "compression": preset.compression} | fields
     headers = {}
     for key, text in preset.headers.items():

@@ -55,7 +55,7 @@ def _in_both(own: Sequence[str] | None, common: Sequence[str] | None) -> tuple[s
 
 
 # A call site can add privacy to every destination but never take any away.
-_TIGHTENING: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+_TIGHTENING: Final[Mapping[str, Callable[[Any, Any], object]]] = {
     "privacy_mode": _either,
     "hide": _both,
     "hash_user": _either,

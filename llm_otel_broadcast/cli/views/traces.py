@@ -59,6 +59,12 @@ def _line(span: ReceivedSpan) -> Line:
         return Line([Text(span.name, "bold"), Text(_seconds(span.duration_s), "yellow")])
     model = _text(span, "gen_ai.response.model") or _text(span, "gen_ai.request.model")
     first_chunk_s = span.attributes.get("gen_ai.response.time_to_first_chunk")
+    input_tokens = span.attributes.get("gen_ai.usage.input_tokens")
+    output_tokens = span.attributes.get("gen_ai.usage.output_tokens")
+    # Cached tokens are part of the input tokens, not besides them.
+    cached = span.attributes.get("gen_ai.usage.cache_read.input_tokens")
+    note = f" ({cached} cached)" if cached else ""
+    tokens = f"{input_tokens} in{note}, {output_tokens} out"
     cost = span.attributes.get("gen_ai.usage.total_cost")
     # A cost that the API has stated and one from a list of prices must not look the same.
     estimated = " (estimated)" if _text(span, "gen_ai.usage.cost.source") == "estimated" else ""
@@ -67,7 +73,7 @@ def _line(span: ReceivedSpan) -> Line:
         (span.name, "bold red" if failed else "bold"),
         # Most spans have the model in their name; one that the caller has named has not.
         ("" if model in span.name else model, "magenta"),
-        (_tokens(span), "blue"),
+        ("" if input_tokens is None and output_tokens is None else tokens, "blue"),
         (f"${cost:.6f}{estimated}" if isinstance(cost, float) else "", "green"),
         (_seconds(span.duration_s), "yellow"),
         (f"first chunk after {_seconds(first_chunk_s)}" if isinstance(first_chunk_s, float) else "", "yellow"),
@@ -78,17 +84,6 @@ def _line(span: ReceivedSpan) -> Line:
 
 def _text(span: ReceivedSpan, key: str) -> str:
     return str(span.attributes.get(key, ""))
-
-
-def _tokens(span: ReceivedSpan) -> str:
-    input_tokens = span.attributes.get("gen_ai.usage.input_tokens")
-    output_tokens = span.attributes.get("gen_ai.usage.output_tokens")
-    if input_tokens is None and output_tokens is None:
-        return ""
-    # Cached tokens are part of the input tokens, not besides them.
-    cached = span.attributes.get("gen_ai.usage.cache_read.input_tokens")
-    note = f" ({cached} cached)" if cached else ""
-    return f"{input_tokens} in{note}, {output_tokens} out"
 
 
 def _seconds(seconds: float) -> str:
