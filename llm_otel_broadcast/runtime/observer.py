@@ -5,7 +5,6 @@ At the start: who answers, fields, ids, the app's span and the context. At the e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -23,7 +22,7 @@ from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.privacy import narrow
 from llm_otel_broadcast.delivery.selection import KeyWatch
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
-from llm_otel_broadcast.fields.merge import has_ids, merge, over
+from llm_otel_broadcast.fields.merge import TraceObject, has_ids, merge, over
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.generation import Generation
@@ -164,9 +163,7 @@ class CallObserver:
             return None
         return trace.set_span_in_context(bare(record.trace_id, record.span_id))
 
-    def enclosing_span_opened(
-        self, enclosing_span: EnclosingSpan, context_fields: Mapping[Any, Any]
-    ) -> trace.Span | None:
+    def enclosing_span_opened(self, enclosing_span: EnclosingSpan, context_fields: TraceObject) -> trace.Span | None:
         """Start an enclosing span's courtesy span; return what is to be current below it (DESIGN, section 2.2)."""
         enclosing_span.fields = self._enclosing_fields(context_fields)
         # a span for calls only may come to nothing: the app's traces are not to have that
@@ -182,7 +179,7 @@ class CallObserver:
             return None
         return bare(enclosing_span.trace_id, enclosing_span.span_id)
 
-    def enclosing_span_closed(self, enclosing_span: EnclosingSpan, context_fields: Mapping[Any, Any]) -> None:
+    def enclosing_span_closed(self, enclosing_span: EnclosingSpan, context_fields: TraceObject) -> None:
         """End an enclosing span's courtesy span; hand it over when it is whole.
 
         Args:
@@ -196,7 +193,7 @@ class CallObserver:
         enclosing_span.call_on_complete()
 
     def reported(
-        self, record: Generation, context_fields: Mapping[Any, Any], enclosing_span: EnclosingSpan | None = None
+        self, record: Generation, context_fields: TraceObject, enclosing_span: EnclosingSpan | None = None
     ) -> None:
         """Take a generation that the program itself reports; `enclosing_span`: the span that it turns out to be."""
         fields = self._enclosing_fields(context_fields)
@@ -216,9 +213,9 @@ class CallObserver:
                 self._app_spans.end(record, spans)
         self.closed(record)
 
-    def around(self, context_fields: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    def around(self, context_fields: TraceObject) -> TraceObject:
         """Return the fields that surround a call: of the program's contexts, over the baggage, over `trace_defaults`."""
-        outer: Mapping[Any, Any] = self._defaults
+        outer: TraceObject = self._defaults
         if self._options.baggage_metadata:
             entries = {key: baggage.get_baggage(key) for key in self._options.baggage_metadata}
             outer = {**outer, **{key: value for key, value in entries.items() if value is not None}}
@@ -231,10 +228,10 @@ class CallObserver:
         """Whether the app has a tracer provider."""
         return self._app_spans.provider() is not None
 
-    def _enclosing_fields(self, context_fields: Mapping[Any, Any]) -> Fields:
+    def _enclosing_fields(self, context_fields: TraceObject) -> Fields:
         return merge(None, None, None, self.around(context_fields))
 
-    def fields_of(self, context_fields: Mapping[Any, Any] | None) -> Fields:
+    def fields_of(self, context_fields: TraceObject | None) -> Fields:
         """Return the fields of another instrumentation's span. Called in the background, where no baggage is current."""
         return merge(None, None, None, over(self._defaults, context_fields) if context_fields else self._defaults)
 
