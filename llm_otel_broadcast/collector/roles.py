@@ -68,17 +68,8 @@ spike_limit_mib: {sizing.spike_mib(role.memory)}"""
     # First of all processors, or it could not refuse anything in time.
     processors = {"memory_limiter": memory_limiter, **role.processors}
     extensions = _extensions(plan, role.disk)
-    head = [
-        role.summary,
-        f"For otelcol-contrib {OLDEST_VERSION} or newer. Made by:",
-        f"  {command}",
-        f"Peak: {load.rate:g} generations/s of {load.size:,} bytes: {load.spans:g} spans/s, {amount(load.bytes)}/s before compression.",
-        # The heap limit of Go's runtime lies below the memory limiter's, so that garbage goes before requests are refused.
-        f"Give the process {role.memory + 64:,} MiB of memory and GOMEMLIMIT={role.memory * 4 // 5}MiB"
-        + (f", and the directory of its queue {amount(sizing.disk_bytes(role.disk))} of disk." if role.disk else "."),
-    ]
     sections = [
-        "".join(f"# {line}\n" for line in head),
+        _head(load, role, command),
         _section("extensions", extensions),
         _section("receivers", role.receivers),
         _section("processors", processors),
@@ -94,6 +85,20 @@ service:
 """,
     ]
     return "\n".join(sections)
+
+
+def _head(load: Load, role: _RoleConfig, command: str) -> str:
+    """Return the comment that the file begins with."""
+    lines = [
+        role.summary,
+        f"For otelcol-contrib {OLDEST_VERSION} or newer. Made by:",
+        f"  {command}",
+        f"Peak: {load.rate:g} generations/s of {load.size:,} bytes: {load.spans:g} spans/s, {amount(load.bytes)}/s before compression.",
+        # The heap limit of Go's runtime lies below the memory limiter's, so that garbage goes before requests are refused.
+        f"Give the process {role.memory + 64:,} MiB of memory and GOMEMLIMIT={role.memory * 4 // 5}MiB"
+        + (f", and the directory of its queue {amount(sizing.disk_bytes(role.disk))} of disk." if role.disk else "."),
+    ]
+    return "".join(f"# {line}\n" for line in lines)
 
 
 def _agent(plan: Plan, load: Load) -> _RoleConfig:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry import context as otel_context
 
 # The API has the key under a private name only. Without it our own requests would be traced by others, no worse.
-_KEY: Final[Any] = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
+_KEY: Final[str | None] = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 from llm_otel_broadcast.fields.merge import as_text
 from llm_otel_broadcast.host.guard import Callback, or_else
@@ -13,7 +13,7 @@ from llm_otel_broadcast.host.guard import Callback, or_else
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
 
 # `Any`: the ASGI scope or the WSGI environ, as the middleware's own signature says
-Question: TypeAlias = Callable[[Any], object]
+Question: TypeAlias = Callable[..., object]
 """A function of the program's that is asked about a request: of its ASGI scope, or its WSGI environ."""
 
 

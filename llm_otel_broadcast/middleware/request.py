@@ -98,8 +98,7 @@ class RequestContext:
         # reentrant: a function of the program's may make a call itself
         self._lock = threading.RLock()
         self._is_completing = False
-        self._wants_user = questions.user is not None
-        self._wants_metadata = questions.metadata is not None
+        self._wants_user, self._wants_metadata = questions.user is not None, questions.metadata is not None
         own_fields: dict[str, object] = {"trace_name": questions.fixed_name or name}
         outer, outside = surroundings(identity)
         app_traces = any(sink.app_traces for sink in sinks.all[:1])
@@ -113,11 +112,10 @@ class RequestContext:
         self.scope = Scope(dict(own_fields), outer, call, request=identity, outside=outside)
         # a late name, even where it is fixed: its span is never to be the one root of its name in a trace
         self._spans = ContextSpans(self.scope, own_fields, late_name=own_fields["trace_name"], needs_generations=True)
-        below = self._parent_context
-        inside = below
+        inside = self._parent_context
         # the caller's span is hidden: were it current, the app's own instrumentation would take it for one of its own process
-        if app_traces and below is not outside and _span_in(below).is_remote:
-            inside = trace.set_span_in_context(trace.INVALID_SPAN, below)
+        if app_traces and inside is not outside and _span_in(inside).is_remote:
+            inside = trace.set_span_in_context(trace.INVALID_SPAN, inside)
         self._attachment = Attachment(self.scope, otel_context.set_value(REQUEST, self.scope, inside))
         self._is_opened = not app_traces
         if self._is_opened:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final, Protocol
 
 from llm_otel_broadcast.host.guard import or_else
 
@@ -12,6 +12,18 @@ from llm_otel_broadcast.host.guard import or_else
 _MAX_LAYERS: Final = 30
 _ROUTING_KEYS: Final = frozenset({"endpoint", "fastapi", "path_params", "route", "router"})
 """What Starlette and FastAPI write into a scope when they look for a route."""
+
+
+class _Match(Protocol):
+    """How far a route fits a request; a member of an enumeration of Starlette's."""
+
+    name: str
+
+
+class _Route(Protocol):
+    """A route of Starlette's or FastAPI's; their classes are told apart by their attributes alone."""
+
+    def matches(self, scope: dict[str, object], /) -> tuple[_Match, Mapping[str, object]]: ...
 
 
 def asgi_route(scope: Mapping[str, object], initial_scope: Mapping[str, object], app: object) -> str | None:
@@ -43,8 +55,7 @@ def asgi_route(scope: Mapping[str, object], initial_scope: Mapping[str, object],
     return _django_route(str(scope.get("path", "")).removeprefix(str(scope.get("root_path", ""))))
 
 
-# `Any`: routes and applications are the frameworks' objects, told apart by their attributes alone
-def _routes_of(app: Any) -> Any:
+def _routes_of(app: object) -> Iterable[_Route] | None:
     """Return an application's routes; other middleware may be put around it."""
     for _ in range(_MAX_LAYERS):
         routes = getattr(app, "routes", None)
@@ -54,7 +65,7 @@ def _routes_of(app: Any) -> Any:
     return None
 
 
-def _path(routes: Iterable[Any], scope: dict[str, object]) -> str | None:
+def _path(routes: Iterable[_Route], scope: dict[str, object]) -> str | None:
     for route in _flat(routes):
         match, child_scope = route.matches(scope)
         if match.name == "FULL":
@@ -63,7 +74,7 @@ def _path(routes: Iterable[Any], scope: dict[str, object]) -> str | None:
     return None
 
 
-def _flat(routes: Iterable[Any]) -> Iterator[Any]:
+def _flat(routes: Iterable[_Route]) -> Iterator[_Route]:
     """Return routes with those of included routers, which FastAPI keeps as they are since 0.137."""
     for route in routes:
         contexts = getattr(route, "effective_route_contexts", None)

@@ -96,7 +96,7 @@ class _Body:
         self._closed = False
 
     # of `__dict__`: copying makes a body without any attribute, and would ask for `_body` forever
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self.__dict__["_body"], name)
 
     def __iter__(self) -> Iterator[bytes]:

@@ -17,7 +17,6 @@ from llm_otel_broadcast.delivery.privacy import allows_content, unwanted_by_all
 from llm_otel_broadcast.delivery.recorder import Recorder
 from llm_otel_broadcast.delivery.seams import LaneParts, RecordReader
 from llm_otel_broadcast.delivery.selection import KeyWatch, Selection
-from llm_otel_broadcast.delivery.sent_spans import SentSpans
 from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.host.logs import logger
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
@@ -35,6 +34,12 @@ _METRICS_DELAY_S: Final = 1.0
 _METRICS_MAX_BYTES: Final = 16 * 1024 * 1024
 _LATE_DELAY_S: Final = 0.25
 """How long an app's span waits for its caller to parse, at most; then the body is read for it."""
+
+_NOWHERE: Final = (
+    "there is nowhere to send traces to: pass endpoint=... to instrument(), give `run --endpoint URL`, set "
+    "LLM_OTEL_BROADCAST_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, add a destination to the settings file "
+    "(llm-otel-broadcast destinations add), or set up an OpenTelemetry tracer provider"
+)
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.record.span_data import Attributes, SpanData
@@ -59,10 +64,7 @@ def assemble(
         covers: see `Run`.
         source: see `Run`.
     """
-    lanes = [destination for destination in options.destinations if destination.enabled]
-    # A destination that is down must not use up the memory of the others.
-    share = options.max_queue_bytes // max(1, len(lanes))
-    adopted = _unchanged_lanes(options, previous) if previous else {}
+    enabled = _enabled(options)
     # A destination from `OTEL_EXPORTER_OTLP_*` is where the app's own SDK exports to: each call would arrive there twice.
     app_spans = AppSpans(
         mode=False if options.app_spans == "auto" and options.from_environment else options.app_spans,
@@ -71,88 +73,73 @@ def assemble(
         describe=_describe,
         conclude=_concluder(options),
         render_enclosing_span=_enclosing_span_renderer(options),
-        alone=not lanes,
+        alone=not enabled,
         joins=options.join_app_traces,
     )
-    late_spans = LateSpans(app_spans.end)
-    app_metrics = AppMetrics(__version__)
+    late_spans, app_metrics = LateSpans(app_spans.end), AppMetrics(__version__)
     announcer = Announcer(options.on_generation) if options.on_generation else None
-    broadcaster = Broadcaster(
-        [
-            adopted.get(destination.name)
-            or Lane(
-                destination.name,
-                destination.batch_delay,
-                share,
-                _parts_maker(destination, options, app_spans, keeps, announcer),
-                _sent_spans_of_replaced_lane(destination, previous),
-                closes=destination.exporter is not None,
-            )
-            for destination in lanes
-        ],
-        metrics=Recorder(
-            "metrics", _METRICS_DELAY_S, _METRICS_MAX_BYTES, lambda: _metrics_reader(app_metrics, options)
-        ),
-        late=Recorder(
-            "app spans",
-            _LATE_DELAY_S,
-            sys.maxsize,
-            lambda: RecordReader(late_spans.note_read, late_spans.end_read, late_spans.close),
-        ),
-        on_start=beside,
+    adopted, lanes = _lanes_for(
+        options, previous, lambda destination: _parts_maker(destination, options, app_spans, keeps, announcer)
     )
-    # There may be more destinations than before, or fewer.
-    for lane in adopted.values():
-        lane.max_bytes = share
+    broadcaster = _broadcaster(lanes, late_spans, app_metrics, options, beside)
     # Destinations that are all turned off are there on purpose.
-    if not lanes and app_spans.provider() is None and not options.destinations:
-        logger.warning(
-            "there is nowhere to send traces to: pass endpoint=... to instrument(), give `run --endpoint URL`, set "
-            "LLM_OTEL_BROADCAST_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, add a destination to the settings file "
-            "(llm-otel-broadcast destinations add), or set up an OpenTelemetry tracer provider"
-        )
+    if not enabled and app_spans.provider() is None and not options.destinations:
+        logger.warning(_NOWHERE)
     observer = CallObserver(
         options,
         broadcaster,
         app_spans,
         late_spans,
         app_metrics,
-        unwanted=_unwanted(options, lanes),
-        key_watch=KeyWatch(lanes),
+        unwanted=_unwanted(options, enabled),
+        key_watch=KeyWatch(enabled),
     )
-    return Run(options, observer, broadcaster, tuple(adopted.values()), covers, source)
+    return Run(options, observer, broadcaster, adopted, covers, source)
 
 
-def _lanes_by_name(run: Run) -> dict[str, tuple[Destination, Lane]]:
-    """Return a run's lanes with their destinations, by name."""
-    enabled = [destination for destination in run.options.destinations if destination.enabled]
-    pairs = zip(enabled, run.broadcaster.lanes, strict=True)
-    return {destination.name: (destination, lane) for destination, lane in pairs}
+def _enabled(options: Options) -> list[Destination]:
+    return [destination for destination in options.destinations if destination.enabled]
 
 
-def _unchanged_lanes(options: Options, previous: Run) -> dict[str, Lane]:
-    """Return the lanes of those destinations for which nothing changes: queue, connection and books stay."""
-    # All other options are part of what each lane renders and sends.
-    if previous.broadcaster.stopped or replace(previous.options, destinations=()) != replace(options, destinations=()):
-        return {}
-    lanes = _lanes_by_name(previous)
-    destinations = [destination for destination in options.destinations if destination.enabled]
-    pairs = [(destination, *lanes[destination.name]) for destination in destinations if destination.name in lanes]
-    return {
-        destination.name: lane
-        for destination, previous_destination, lane in pairs
-        if previous_destination == destination
-    }
+def _lanes_for(
+    options: Options, previous: Run | None, parts_maker_of: Callable[[Destination], Callable[[], LaneParts]]
+) -> tuple[tuple[Lane, ...], list[Lane]]:
+    """Return the lanes that a run adopts from the previous one, and all that it has.
 
-
-def _sent_spans_of_replaced_lane(destination: Destination, previous: Run | None) -> SentSpans | None:
-    """Return what the replaced lane has noted of the same address: a root that is there is not sent once more."""
-    replaced, lane = _lanes_by_name(previous).get(destination.name, (None, None)) if previous else (None, None)
-    return (
-        lane.sent_spans
-        if lane is not None and replaced is not None and replaced.endpoint == destination.endpoint
-        else None
-    )
+    Adopted are those of destinations for which nothing changes: queue, connection and books stay.
+    """
+    destinations = _enabled(options)
+    # A destination that is down must not use up the memory of the others.
+    share = options.max_queue_bytes // max(1, len(destinations))
+    replaced: dict[str, tuple[Destination, Lane]] = {}
+    adopts = False
+    if previous is not None:
+        pairs = zip(_enabled(previous.options), previous.broadcaster.lanes, strict=True)
+        replaced = {destination.name: (destination, lane) for destination, lane in pairs}
+        # All other options are part of what each lane renders and sends.
+        is_same = replace(previous.options, destinations=()) == replace(options, destinations=())
+        adopts = is_same and not previous.broadcaster.stopped
+    adopted: list[Lane] = []
+    lanes: list[Lane] = []
+    for destination in destinations:
+        replaced_destination, lane = replaced.get(destination.name, (None, None))
+        if adopts and lane is not None and replaced_destination == destination:
+            # There may be more destinations than before, or fewer.
+            lane.max_bytes = share
+            adopted.append(lane)
+        else:
+            # What the replaced lane has noted of the same address: a root that is there is not sent once more.
+            is_same_address = replaced_destination is not None and replaced_destination.endpoint == destination.endpoint
+            lane = Lane(
+                destination.name,
+                destination.batch_delay,
+                share,
+                parts_maker_of(destination),
+                lane.sent_spans if lane is not None and is_same_address else None,
+                closes=destination.exporter is not None,
+            )
+        lanes.append(lane)
+    return tuple(adopted), lanes
 
 
 def parts_for(destination: Destination) -> LaneParts:
@@ -169,6 +156,31 @@ def parts_for(destination: Destination) -> LaneParts:
         joins=False,
     )
     return _parts_maker(destination, options, app_spans, lambda _: True, None)()
+
+
+def _broadcaster(
+    lanes: list[Lane],
+    late_spans: LateSpans,
+    app_metrics: AppMetrics,
+    options: Options,
+    on_start: Callable[[], None] | None,
+) -> Broadcaster:
+    def metrics_reader() -> RecordReader:
+        # On the recorder's thread, as on a lane's: this imports the prices.
+        cost_of = _cost_reader(options)
+        return RecordReader(lambda record: app_metrics.record(record, cost_of(record)))
+
+    return Broadcaster(
+        lanes,
+        metrics=Recorder("metrics", _METRICS_DELAY_S, _METRICS_MAX_BYTES, metrics_reader),
+        late=Recorder(
+            "app spans",
+            _LATE_DELAY_S,
+            sys.maxsize,
+            lambda: RecordReader(late_spans.note_read, late_spans.end_read, late_spans.close),
+        ),
+        on_start=on_start,
+    )
 
 
 def _unwanted(options: Options, lanes: Sequence[Destination]) -> frozenset[str]:
@@ -255,8 +267,3 @@ def _parts_maker(
         )
 
     return make
-
-
-def _metrics_reader(app_metrics: AppMetrics, options: Options) -> RecordReader:
-    cost_of = _cost_reader(options)
-    return RecordReader(lambda record: app_metrics.record(record, cost_of(record)))

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType, ModuleType
-from typing import Any, Final
+from typing import Final
 
 from llm_otel_broadcast.clients.streams import end_open_streams, open_streams
 from llm_otel_broadcast.host.forks import begin_anew_in_child
@@ -179,7 +179,7 @@ def _watch_multiprocessing(*, in_child: bool = False) -> None:
     """
     # They leave by `os._exit`, without what their parents have registered with `atexit`. What is registered with
     # `register_after_fork` runs only in a fork that turns out to be a child of multiprocessing.
-    util: Any = sys.modules.get("multiprocessing.util")
+    util = sys.modules.get("multiprocessing.util")
     if util is None:
         return
 

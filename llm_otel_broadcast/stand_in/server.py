@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from llm_otel_broadcast.receiver.loopback import LoopbackServer
@@ -132,7 +132,7 @@ class _Server(LoopbackServer):
         self.stand_in = stand_in
         super().__init__(address, _Handler)
 
-    def get_request(self) -> tuple[socket.socket, Any]:
+    def get_request(self) -> tuple[socket.socket, object]:
         self.stand_in.connections += 1
         return super().get_request()
 

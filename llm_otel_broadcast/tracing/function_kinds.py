@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from functools import wraps
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, cast
@@ -59,7 +59,7 @@ class Steps:
             raise
 
 
-StepsMaker: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Steps]
+StepsMaker: TypeAlias = Callable[[tuple[object, ...], dict[str, object]], Steps]
 """Makes the steps of one call from its arguments."""
 
 
@@ -168,7 +168,7 @@ def _plain(function: Callable[..., object], steps_of: StepsMaker) -> Callable[..
     return call
 
 
-def _coroutine(function: Callable[..., Any], steps_of: StepsMaker) -> Callable[..., object]:
+def _coroutine(function: Callable[..., Awaitable[object]], steps_of: StepsMaker) -> Callable[..., object]:
     async def call(*args: object, **kwargs: object) -> object:
         with _WholeCall(steps_of(args, kwargs)) as whole:
             whole.result = await function(*args, **kwargs)

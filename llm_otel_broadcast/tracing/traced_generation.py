@@ -134,7 +134,9 @@ def traced_generation(
 ) -> Callable[[Function], Function]: ...
 
 
-def traced_generation(function: Any = None, /, *, capture: Sequence[str] | None = None, **fields: Any) -> Any:
+def traced_generation(
+    function: Function | None = None, /, *, capture: Sequence[str] | None = None, **fields: object
+) -> Function | Callable[[Function], Function]:
     """Trace a function, coroutine function, generator or asynchronous generator; with or without parentheses.
 
     LLM calls inside become its generation spans and take `generation_name`; the function's own span, called `span_name` or by
