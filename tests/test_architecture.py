@@ -1,4 +1,4 @@
-"""The rules of the rooms (DESIGN, section 5), read from the source itself."""
+"""The rules of the rooms, read from the source itself."""
 
 from __future__ import annotations
 

@@ -103,7 +103,6 @@ def test_a_destination_that_is_no_longer_wanted_is_in_the_status_until_nothing_w
 
 
 def test_a_stream_open_at_the_end_of_the_process_is_delivered_as_abandoned(stand_in, receiver):
-    """pains.md, P36."""
     done = run(
         stand_in,
         receiver.endpoint,
@@ -130,7 +129,7 @@ def test_a_stream_open_while_settings_change_ends_under_the_new_ones(client, rec
 
 
 def test_threads_start_with_the_first_call(stand_in, receiver):
-    """pains.md, P12: nothing before the fork of a preloading server."""
+    """Nothing before the fork of a preloading server."""
     import threading
 
     before = threading.active_count()

@@ -1,4 +1,4 @@
-"""The courtesy span: a standard span in the app's own tracer provider, if the app has one (DESIGN, section 2.3)."""
+"""The courtesy span: a standard span in the app's own tracer provider, if the app has one."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class AppSpans:
             or bool(fields.trace_id or fields.parent_span_id)
             or any(enclosing_span.ignores_current_span for enclosing_span in record.enclosing_spans)
         )
-        # stated ids are for what is broadcast: the courtesy span stays in the app's own trace (DESIGN, section 3)
+        # stated ids are for what is broadcast: the courtesy span stays in the app's own trace
         if explicit and not self._alone:
             span = tracer.start_span(
                 record.name,

@@ -11,7 +11,7 @@ from typing import Final
 from llm_otel_broadcast.record.generation import Generation
 
 CUT: Final = "[truncated]"
-"""Stands for the middle of a text (OpenRouter's Broadcast marks it so: spec, section 8)."""
+"""Stands for the middle of a text (OpenRouter's Broadcast marks it so)."""
 _MIN_SHARE_CHARACTERS: Final = 256
 
 

@@ -1,6 +1,6 @@
 """One watched call, from its arguments to its end: sync and async, plain, streamed and raw.
 
-Reads the request and the answer, never changes either (but for our own trace fields in the request body, DESIGN section 3),
+Reads the request and the answer, never changes either (but for our own trace fields in the request body),
 and never lets an error of ours reach the caller.
 """
 

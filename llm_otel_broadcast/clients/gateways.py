@@ -1,6 +1,6 @@
 """What gateways state of a call outside its answer: in headers, in the envelope of an error, in OpenRouter's metadata.
 
-OpenRouter (spec, sections 10.2 and 10.5) and Azure's model router, which may stand behind a host that nobody knows. Of other
+OpenRouter and Azure's model router, which may stand behind a host that nobody knows. Of other
 servers no header is looked at but the client's own count of its retries.
 """
 

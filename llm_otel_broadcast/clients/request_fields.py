@@ -1,4 +1,4 @@
-"""The trace fields in a call's own request: what of them goes out (DESIGN, section 3), whatever library it is made with."""
+"""The trace fields in a call's own request: what of them goes out, whatever library it is made with."""
 
 from __future__ import annotations
 

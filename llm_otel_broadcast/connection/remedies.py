@@ -56,7 +56,7 @@ def remedies(destination: Destination, answer: Answer) -> Iterator[Remedy]:
     says_so = status == _BAD_REQUEST and "https" in answer.excerpt.lower()
     if parts.scheme == "http" and (says_so or parts.port == _HTTPS_PORT):
         yield Remedy({"endpoint": _secured(endpoint)})
-    # Some receivers take gzip for a broken body, and one answers 500 (backends.md).
+    # Some receivers take gzip for a broken body, and one answers 500.
     if destination.compression == "gzip" and status in _UNPACKED:
         yield Remedy({"compression": "none"})
     if status in _WRONG_CONTENT and not (destination.encoding == "auto" and status == _UNSUPPORTED):

@@ -21,7 +21,7 @@ _LATE_LOG_S: Final = 0.1
 
 
 class Broadcaster:
-    """All lanes of one `instrument()`. Threads start with the first record, never before (pains.md, P12).
+    """All lanes of one `instrument()`. Threads start with the first record, never before.
 
     Args:
         lanes: the destinations'.

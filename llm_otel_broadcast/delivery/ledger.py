@@ -144,7 +144,7 @@ class Books:
             self._log(logging.INFO, "works again")
 
     def failed(self, message: str, consequence: str, error: BaseException | None = None) -> None:
-        """Note a failure of the destination and log the first since it last worked (pains.md, P48)."""
+        """Note a failure of the destination and log the first since it last worked."""
         self.last_error = message
         self.log_drops()
         if self.failing:

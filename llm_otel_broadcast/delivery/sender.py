@@ -161,7 +161,7 @@ class Sender:
             self._give_up(items, "retries_exhausted" if answer.kind == "retry" else answer.kind, answer.message)
 
     def _divide(self, parts: LaneParts, items: list[Item]) -> None:
-        """Send a batch that is too large in two halves: one record over the limit takes no neighbour along (pains, P40)."""
+        """Send a batch that is too large in two halves: one record over the limit takes no neighbour along."""
         middle = len(items) // 2
         self._deliver(parts, items[:middle])
         self._deliver(parts, items[middle:])

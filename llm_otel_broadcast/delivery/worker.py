@@ -137,7 +137,7 @@ class Worker(ABC):
         if waiting == BATCH_RECORDS:
             self._bell.put("full")
         if waiting >= _CROWDED_RECORDS and not waiting % _YIELD_EVERY_RECORDS and not self._books.failing:
-            # A host that computes without pause starves our thread of the GIL (performance, case 9).
+            # A host that computes without pause starves our thread of the GIL.
             time.sleep(_YIELD_S)
 
     def start(self) -> None:
@@ -204,7 +204,7 @@ class Worker(ABC):
         self._stopping.set()
         # The thread may be waiting for records, and has to see that it is to end.
         self.hurry()
-        # Not for longer than the deadline: a request that hangs is left to the daemon thread (pains.md, P35).
+        # Not for longer than the deadline: a request that hangs is left to the daemon thread.
         self._thread.join(deadline)
         queue = self._queue
         with queue.locked():

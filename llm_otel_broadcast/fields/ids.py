@@ -1,4 +1,4 @@
-"""Trace and span ids: made up, or derived from the caller's text the way OpenRouter derives them (spec, section 4.1)."""
+"""Trace and span ids: made up, or derived from the caller's text the way OpenRouter derives them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def new_span_id() -> int:
 
 
 def derive_trace_id(text: str) -> int:
-    """Return the trace id that a caller's text stands for (DESIGN, section 3).
+    """Return the trace id that a caller's text stands for.
 
     32 hex digits, or a UUID with dashes, are the id itself; any other text gives the first 128 bits of its SHA-256. The
     all-zero id is invalid in OpenTelemetry and is hashed too.

@@ -1,4 +1,4 @@
-"""Cutting plain JSON values to a length the way OpenRouter's Broadcast does (spec, section 8), under our own marker's name.
+"""Cutting plain JSON values to a length the way OpenRouter's Broadcast does, under our own marker's name.
 
 Texts keep both ends, objects every key with an equal share, messages the first and the newest; other lists their first elements.
 """

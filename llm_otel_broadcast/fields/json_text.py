@@ -48,7 +48,7 @@ class Budget:
 
 
 def short_repr(value: object) -> str:
-    """Return the `repr` of a value that cannot be serialised, cut at 256 characters (DESIGN, section 3)."""
+    """Return the `repr` of a value that cannot be serialised, cut at 256 characters."""
     # the repr of a list or a dataclass is made whole, in one go that lets no other thread run
     if _parts_of(value, _MAX_REPR_NODES) is None:
         return f"<{type(value).__name__}>"
@@ -186,7 +186,7 @@ def bounded_json(value: object, limit: int = MAX_CHARACTERS) -> tuple[str, bool]
 
     Messages lose those between the first and the newest, and a message says how many; other lists end in
     `{"truncated":{"omitted_items":N}}`, objects that lose keys in `"truncated":{"omitted_keys":N}`; a text has `[truncated]` in its
-    middle: the markers of OpenRouter's Broadcast (spec, section 8) without its name.
+    middle: the markers of OpenRouter's Broadcast without its name.
     """
     # a part takes two characters at least
     budget = Budget(nodes=min(_MAX_NODES, 2 * limit))

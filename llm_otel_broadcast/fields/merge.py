@@ -1,4 +1,4 @@
-"""Merging the sources of a call's fields, strongest first, into one `Fields` (DESIGN, section 3)."""
+"""Merging the sources of a call's fields, strongest first, into one `Fields`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The caller's own keys of `trace` as span attributes `trace.metadata.*` (DESIGN, section 3). Never raises."""
+"""The caller's own keys of `trace` as span attributes `trace.metadata.*`. Never raises."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ _NO_METADATA: Final[Mapping[str, object]] = MappingProxyType({})
 
 # Not a frozen dataclass, which takes three times as long to make: this is done on the host's thread, at each call.
 class Fields(NamedTuple):
-    """What the caller said about the call, merged and checked (DESIGN, section 3). Empty text never occurs: absent is None."""
+    """What the caller said about the call, merged and checked. Empty text never occurs: absent is None."""
 
     trace_id: str | None = None
     parent_span_id: str | None = None

@@ -150,7 +150,7 @@ class CallObserver:
                 overlap.claim(record, current)
 
     def opened(self, record: Generation) -> otel_context.Context | None:
-        """Place the record and return the context that is current during the call (DESIGN, section 2.2)."""
+        """Place the record and return the context that is current during the call."""
         if not record.span_id:
             self._place_record(record, trace.get_current_span())
         for enclosing_span in record.enclosing_spans:
@@ -164,7 +164,7 @@ class CallObserver:
         return trace.set_span_in_context(bare(record.trace_id, record.span_id))
 
     def enclosing_span_opened(self, enclosing_span: EnclosingSpan, context_fields: TraceObject) -> trace.Span | None:
-        """Start an enclosing span's courtesy span; return what is to be current below it (DESIGN, section 2.2)."""
+        """Start an enclosing span's courtesy span; return what is to be current below it."""
         enclosing_span.fields = self._enclosing_fields(context_fields)
         # a span for calls only may come to nothing: the app's traces are not to have that
         if not enclosing_span.needs_generations:

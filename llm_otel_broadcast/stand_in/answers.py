@@ -143,7 +143,7 @@ def stream(
 
 
 def mid_stream_error(text: str, problem: str, *, model: str = "openai/gpt-4o", code: int = 502) -> Answer:
-    """Return a stream that breaks off the way OpenRouter reports it (spec, section 10.3)."""
+    """Return a stream that breaks off the way OpenRouter reports it."""
     head = _head("chat.completion.chunk", model)
     events = [event({**head, "choices": [_chunk_choice(0, delta, None)]}) for delta in _deltas(message(text))]
     failure = {

@@ -126,7 +126,7 @@ class ContextSpans:
         trace_name = as_text(self._own_fields.get("trace_name"))
         if is_detached:
             # A default `trace_name` alone opens nothing: it names the roots of the calls inside. A stated parent stands in for
-            # a root (DESIGN, section 3).
+            # a root.
             if (trace_name or span_name) and fields.trace_name and not fields.parent_span_id:
                 names.append((fields.trace_name, True))
         elif trace_name:
@@ -140,7 +140,7 @@ class ContextSpans:
         scope = self._scope
         trace_id, parent = above
         span_id = new_span_id()
-        # an id that other processes can derive (DESIGN, section 3); the second context of that name needs another
+        # an id that other processes can derive; the second context of that name needs another
         if is_root and self._late_name is None and roots.claim(trace_id, name, parent, scope.start_ns):
             span_id = root_span_id(trace_id, name)
         enclosing_span = EnclosingSpan(name, trace_id, span_id, parent, scope.start_ns, opener=Opener.CONTEXT)

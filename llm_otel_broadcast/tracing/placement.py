@@ -1,4 +1,4 @@
-"""Where a generation hangs: trace id, parent and the root and intermediate spans above it (DESIGN, section 3)."""
+"""Where a generation hangs: trace id, parent and the root and intermediate spans above it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def assign_ids(
     fields = record.fields
     trace_id, parent = anchor or parent_ids(fields, current)
     enclosing_spans = context_spans
-    # a stated parent stands in for a root (DESIGN, section 3)
+    # a stated parent stands in for a root
     if fields.trace_name and not fields.parent_span_id and not context_spans:
         root = roots.root(trace_id, fields.trace_name, parent, record.start_ns)
         enclosing_spans, parent = (root,), root.span_id

@@ -83,7 +83,7 @@ class DecoratedCall:
 
     def take_result(self, value: object) -> None:
         """Take what the function returned."""
-        # what nobody may have is not even referenced (DESIGN, section 2.5)
+        # what nobody may have is not even referenced
         if self._wants_content:
             with _RESULT:
                 self.facts.take_result(value)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter
 
-# Before compression. Backends refuse larger requests, and the small spans of a batch are lost with it (pains.md, P40).
+# Before compression. Backends refuse larger requests, and the small spans of a batch are lost with it.
 MAX_BODY_BYTES: Final = 4_000_000
 _CONTENT_TYPES: Final = {"json": "application/json", "protobuf": "application/x-protobuf"}
 _OTHER: Final[dict[Encoding, Encoding]] = {"json": "protobuf", "protobuf": "json"}

@@ -66,7 +66,7 @@ def test_vectors_go_nowhere(way, stand_in, receiver, instrumented, arrived):
 
 
 def test_vectors_are_not_even_referenced():
-    """pains P42: the whole response dumped."""
+    """The whole response dumped."""
 
     class Vector(list):
         pass

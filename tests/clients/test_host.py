@@ -1,4 +1,4 @@
-"""The host comes first (DESIGN, section 6): whatever happens to us, the call is as it would be without us."""
+"""The host comes first: whatever happens to us, the call is as it would be without us."""
 
 from __future__ import annotations
 

@@ -224,7 +224,6 @@ EVENTS = {
 
 @pytest.mark.parametrize("content", [True, False])
 def test_what_nobody_may_have_is_not_even_referenced(operation, content):
-    """DESIGN, section 2.5."""
     reader = reader_of(operation)
     record = Generation(reader.operation)
     reader.read_request(record, {**OPERATIONS[operation], **ASKED[operation]}, content=content)

@@ -30,9 +30,7 @@ def test_a_private_destination_gets_no_content_while_the_other_does(stand_in, re
         assert SECRET in receiver.store.spans()[0].attributes["gen_ai.output.messages"]
         assert not [request for request in private.requests if b"launch" in request.body]
         (span,) = private.store.spans()
-        assert span.attributes["gen_ai.request.tools.names"] == [
-            "look_up"
-        ]  # Privacy Mode keeps tool information (spec, 3.1)
+        assert span.attributes["gen_ai.request.tools.names"] == ["look_up"]  # Privacy Mode keeps tool information
 
 
 def test_a_private_span_keeps_everything_else(stand_in, instrumented, arrived):

@@ -246,7 +246,7 @@ def test_an_incomplete_response_says_why(stand_in, instrumented, arrived, detail
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_failed_response_is_an_error_with_the_providers_code(kind, stand_in, instrumented, arrived, streamed):
-    """pains.md: `response.failed` ends as OK."""
+    """`response.failed` ends as OK."""
     answer = responses.streamed if streamed else responses.whole
     problem = {"code": "server_error", "message": "The model broke."}
     stand_in.script(answer(responses.text("Once"), status="failed", error=problem))

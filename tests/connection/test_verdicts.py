@@ -1,4 +1,4 @@
-"""The table of codes as measured on real backends (backends.md, sections 0 and 3): what each means, and what is offered."""
+"""The table of codes as measured on real backends: what each means, and what is offered."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def names(receiver):
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_no_request_has_more_than_4_mb(receiver, encoding):
-    """pains.md, P40: batches by bytes, not only by number."""
+    """Batches by bytes, not only by number."""
     with running(receiver.endpoint, encoding=encoding, started=False) as lane:
         for number in range(60):
             lane.enqueue(large(200_000, f"{number:02}"))
@@ -66,7 +66,7 @@ def test_no_request_has_more_than_512_generations(receiver):
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_batch_that_is_too_large_is_halved_down_to_the_one_that_is(receiver, encoding, caplog):
-    """pains.md, P40: 413 took a whole batch along."""
+    """413 took a whole batch along."""
     receiver.script(Reply(413), Reply(413), Reply(413))
     with running(receiver.endpoint, encoding=encoding, started=False) as lane:
         for name in ("a", "b", "c", "d"):

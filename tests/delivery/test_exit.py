@@ -101,7 +101,6 @@ def ended(tmp_path_factory):
 
 @pytest.mark.parametrize("name", LIVE)
 def test_a_program_with_one_call_delivers_it_however_it_ends(ended, name):
-    """pains.md, P36."""
     told, arrived = ended
     usual, code, seconds, errors = told[name]
     assert code == usual
@@ -114,7 +113,7 @@ def test_a_program_with_one_call_delivers_it_however_it_ends(ended, name):
 
 @pytest.mark.parametrize("name", DEAD)
 def test_dead_destinations_hold_the_end_up_for_no_longer_than_exit_timeout(ended, name):
-    """pains.md, P35: one refuses, one hangs, one drips, and the live one gets what it should."""
+    """One refuses, one hangs, one drips, and the live one gets what it should."""
     told, arrived = ended
     usual, code, seconds, errors = told[name]
     assert code == usual

@@ -48,7 +48,7 @@ def arrived(receiver):
 
 
 def test_what_was_queued_is_sent_by_the_parent_alone(tmp_path, stand_in, receiver):
-    """pains.md, P38. The grandchild ends by itself, without a flush."""
+    """The grandchild ends by itself, without a flush."""
     told = run(
         tmp_path,
         stand_in,

@@ -33,7 +33,7 @@ def said(caplog, level=logging.WARNING):
 
 
 def test_an_outage_is_said_once_and_its_end_too(caplog):
-    """pains.md, P48: a collector that is down flooded the log."""
+    """A collector that is down flooded the log."""
     receiver = OtlpReceiver()
     receiver.start()
     receiver.stop()

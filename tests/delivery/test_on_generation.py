@@ -196,7 +196,6 @@ CASES = [
 @pytest.mark.parametrize("form", ["plain", "stream", "raw"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_no_destination_may_have_is_not_even_referenced(stand_in, kept, kind, form, asked, left):
-    """DESIGN, section 2.5."""
     held = kept(*asked)
     stand_in.script((stream if form == "stream" else completion)(message("canary-answer")))
     if form == "raw":

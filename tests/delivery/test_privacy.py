@@ -78,7 +78,7 @@ def test_what_is_said_in_a_call(stand_in, bodies, kind, streamed):
 
 
 def test_what_an_api_says_when_it_refuses(stand_in, bodies):
-    """pains.md, P52: error texts quote prompts."""
+    """Error texts quote prompts."""
     stand_in.script(error(400, "cannot answer canary-error", code="bad"))
     with pytest.raises(openai.BadRequestError):
         chat("sync", stand_in.base_url, **ASKED)

@@ -31,7 +31,6 @@ def within(seconds, work):
 
 
 def test_at_the_bound_the_oldest_are_dropped_counted_and_said_once(receiver, caplog):
-    """pains.md, P45."""
     receiver.hang = threading.Event()
     with running(receiver.endpoint, max_bytes=100_000) as lane:
         lane.enqueue(record("in flight"))
@@ -58,7 +57,7 @@ def test_a_record_over_the_bound_is_dropped_and_counted(receiver):
 
 
 def test_memory_stays_bounded_with_a_dead_destination():
-    """pains.md, P25: here 100 MB of answers meet a bound of one."""
+    """Here 100 MB of answers meet a bound of one."""
     with running(refusing(), max_bytes=1_000_000, delay=lambda *_: 30.0) as lane:
         lane.enqueue(record())
         until(lambda: lane.status().last_error)

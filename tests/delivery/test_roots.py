@@ -1,4 +1,4 @@
-"""A destination gets a root span together with the first generation below it that it takes (DESIGN, section 3)."""
+"""A destination gets a root span together with the first generation below it that it takes."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_a_name_is_kept():
 
 
 def test_an_inline_image_is_described_not_carried():
-    """pains.md: base64 images blow up spans."""
+    """Base64 images blow up spans."""
     data = "A" * 4_000
     (part,) = parts([{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}])
     assert part == {"type": "blob", "modality": "image", "mime_type": "image/png", "stripped": True, "bytes": 3_000}

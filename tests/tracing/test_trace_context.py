@@ -249,7 +249,6 @@ def test_nothing_is_current_after_the_block(instrumented):
 
 
 def test_a_block_left_in_another_task_leaves_no_word_in_the_log(instrumented, caplog):
-    """pains.md, P4."""
     instrumented()
 
     async def crossed() -> None:

@@ -129,7 +129,6 @@ def test_a_generators_first_value_is_its_first_chunk_and_its_pieces_its_answer(i
 
 
 def test_an_async_generator_lives_until_it_is_exhausted_and_is_current_only_inside(stand_in, instrumented, arrived):
-    """pains.md, P22."""
     instrumented()
 
     @traced_generation(generation_name="Story")

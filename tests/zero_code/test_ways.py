@@ -1,4 +1,4 @@
-"""Every way to start a program is traced, and so is everything that it starts itself (pains.md, P38 and P39)."""
+"""Every way to start a program is traced, and so is everything that it starts itself."""
 
 from __future__ import annotations
 

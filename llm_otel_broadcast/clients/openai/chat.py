@@ -174,7 +174,7 @@ class ChatFold:
             self._usage = usage
         if "openrouter_metadata" in members:
             note_routing(record, members["openrouter_metadata"])
-        # Status 200 and an error in the middle of the stream (spec, section 10.3).
+        # Status 200 and an error in the middle of the stream.
         note_error(record, members)
 
     def _add_choice(self, piece: object, position: int) -> None:

@@ -1,4 +1,4 @@
-"""What OpenRouter and other servers add to an answer: reasons, reasoning (spec, sections 10.2 and 10.3), errors with status 200."""
+"""What OpenRouter and other servers add to an answer: reasons, reasoning, errors with status 200."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _is_empty(value: object) -> bool:
 
 
 def note_broken_choice(record: Generation, choices: Iterable[Any] = ()) -> None:
-    """Take a choice that ended in `error`: the provider broke off (spec, section 10.3). Of `choices`, one may say why."""
+    """Take a choice that ended in `error`: the provider broke off. Of `choices`, one may say why."""
     if record.failure is not None or not any(choice.finish_reason == "error" for choice in record.choices):
         return
     for choice in choices:
