@@ -156,6 +156,7 @@ _SPAN_REQUIRED: Final = ("traceId", "spanId", "name", "startTimeUnixNano", "endT
 _SPAN_COUNTS: Final = ("flags", "droppedEventsCount", "droppedLinksCount")
 _SPAN_OTHERS: Final = ("parentSpanId", "traceState", "kind", "status", "events", "links")
 _SPAN_KEYS: Final = {*_SPAN_REQUIRED, *_SPAN_COUNTS, *_SPAN_OTHERS, "attributes", "droppedAttributesCount"}
+_EVENT_KEYS: Final = {"timeUnixNano", "name", "attributes", "droppedAttributesCount"}
 _LINK_KEYS: Final = {"traceId", "spanId", "traceState", "flags", "attributes", "droppedAttributesCount"}
 
 
@@ -172,6 +173,11 @@ def _span(value: object, path: str, resource: _Fields, scope: tuple[str, str]) -
         _text(link, "traceState", link_path)
         _small(link, "flags", link_path, _MAX_UINT32)
         _attributes(link, link_path)
+    events: list[ReceivedEvent] = []
+    for inner, event_path in _items(fields, "events", path):
+        event = _object(inner, event_path, _EVENT_KEYS, ("timeUnixNano", "name"))
+        time_ns = _decimal(event["timeUnixNano"], f"{event_path}.timeUnixNano", 0, _MAX_UINT64)
+        events.append(ReceivedEvent(_text(event, "name", event_path), time_ns, _attributes(event, event_path)))
     status_path = f"{path}.status"
     status = _object(fields.get("status", {}), status_path, {"code", "message"})
     return ReceivedSpan(
@@ -188,18 +194,11 @@ def _span(value: object, path: str, resource: _Fields, scope: tuple[str, str]) -
         attributes=_attributes(fields, path),
         status_code=_small(status, "code", status_path, _MAX_STATUS),
         status_message=_text(status, "message", status_path),
-        events=tuple(_event(inner, event_path) for inner, event_path in _items(fields, "events", path)),
+        events=tuple(events),
         resource=resource,
         scope_name=scope[0],
         scope_version=scope[1],
     )
-
-
-def _event(value: object, path: str) -> ReceivedEvent:
-    keys = {"timeUnixNano", "name", "attributes", "droppedAttributesCount"}
-    fields = _object(value, path, keys, ("timeUnixNano", "name"))
-    time_ns = _decimal(fields["timeUnixNano"], f"{path}.timeUnixNano", 0, _MAX_UINT64)
-    return ReceivedEvent(_text(fields, "name", path), time_ns, _attributes(fields, path))
 
 
 def _attributes(fields: _Fields, path: str) -> _Fields:

@@ -17,7 +17,7 @@ from llm_otel_broadcast.app.other_tracers import overlap
 from llm_otel_broadcast.app.spans import AppSpans, bare
 from llm_otel_broadcast.clients.answer_texts import limit_answer
 from llm_otel_broadcast.clients.library import ClientLibrary
-from llm_otel_broadcast.clients.request_fields import NO_REQUEST_FIELDS, RequestFields, forward_fields
+from llm_otel_broadcast.clients.request_fields import NO_REQUEST_FIELDS, forward_fields
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.privacy import narrow
 from llm_otel_broadcast.delivery.selection import KeyWatch
@@ -106,7 +106,12 @@ class CallObserver:
         request_fields = NO_REQUEST_FIELDS
         with _FIELDS:
             request_fields = library.read_fields(instance, arguments)
-            self._merge_fields(record, request_fields)
+            scope = current_scope()
+            call_trace, session_id, user, _ = request_fields
+            record.fields = merge(call_trace, session_id, user, self.around(scope.context_fields if scope else {}))
+            record.in_scope = scope is not None and bool(scope.enclosing_spans) and not has_ids(call_trace)
+            if scope is not None and record.fields.private:
+                scope.hide_errors()
         if options.link_gateway:
             # before the arguments are written: its ids go out with the request
             self._place_record(record, trace.get_current_span())
@@ -120,15 +125,6 @@ class CallObserver:
                 link_gateway=options.link_gateway,
             )
         return library.request_usage(record, arguments) if options.request_stream_usage else arguments
-
-    def _merge_fields(self, record: Generation, request_fields: RequestFields) -> None:
-        """Merge the call's own fields with those around it."""
-        scope = current_scope()
-        call_trace, session_id, user, _ = request_fields
-        record.fields = merge(call_trace, session_id, user, self.around(scope.context_fields if scope else {}))
-        record.in_scope = scope is not None and bool(scope.enclosing_spans) and not has_ids(call_trace)
-        if scope is not None and record.fields.private:
-            scope.hide_errors()
 
     def _place_record(self, record: Generation, current: trace.Span) -> None:
         """Give the record its ids, its parent and its courtesy spans."""
