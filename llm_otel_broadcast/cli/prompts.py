@@ -63,7 +63,7 @@ def ask_parameters(
             written into the file as a reference.
     """
     values = dict(stated)
-    missing = []
+    needed_options = []
     for parameter in preset.parameters:
         if parameter.name in values or parameter.name in needless:
             continue
@@ -78,9 +78,9 @@ def ask_parameters(
             values[parameter.name] = answer.strip()
         # All that is missing at once, so that a script is right after one try.
         elif parameter.default is None:
-            missing.append(f"--param {parameter.name}=... ({parameter.prompt})")
-    if missing:
-        raise click.UsageError(f'preset "{preset.name}" needs {", ".join(missing)}')
+            needed_options.append(f"--param {parameter.name}=... ({parameter.prompt})")
+    if needed_options:
+        raise click.UsageError(f'preset "{preset.name}" needs {", ".join(needed_options)}')
     for name, value in values.items():
         # Langfuse's two keys become one Basic header in base64: nothing could be put in the place of a reference there.
         if _REFERENCE.search(value) and takes_no_reference(preset, name):

@@ -112,12 +112,12 @@ def _plain(value: object, above: tuple[int, ...], depth: int, budget: Budget) ->
     if id(value) in above or depth >= _MAX_DEPTH:
         return "<cycle>" if id(value) in above else "<nested too deep>"
     # by identity: `==` of the program's objects may do anything, and equal values are no cycle
-    inside = (*above, id(value))
+    enclosing_ids = (*above, id(value))
     members = _members(value, budget)
     if members is not None:
-        return _plain_object(value, members, inside, budget)
+        return _plain_object(value, members, enclosing_ids, budget)
     if isinstance(value, list | tuple | set | frozenset):
-        return _plain_list(value, inside, budget)
+        return _plain_list(value, enclosing_ids, budget)
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>"
     # a repr costs what its parts cost: a list of a thousand large objects must not escape the budget
@@ -127,24 +127,24 @@ def _plain(value: object, above: tuple[int, ...], depth: int, budget: Budget) ->
 
 
 def _plain_object(
-    value: object, members: Iterable[tuple[object, object]], inside: tuple[int, ...], budget: Budget
+    value: object, members: Iterable[tuple[object, object]], enclosing_ids: tuple[int, ...], budget: Budget
 ) -> dict[str, Json]:
     json_object: dict[str, Json] = {}
     for count, (key, item) in enumerate(members):
         if budget.nodes <= 0:
             json_object["truncated"] = {"omitted_keys": len(value) - count} if isinstance(value, Mapping) else {}
             break
-        json_object[_key(key, budget)] = _plain(item, inside, len(inside), budget)
+        json_object[_key(key, budget)] = _plain(item, enclosing_ids, len(enclosing_ids), budget)
     return json_object
 
 
-def _plain_list(value: Collection[object], inside: tuple[int, ...], budget: Budget) -> list[Json]:
+def _plain_list(value: Collection[object], enclosing_ids: tuple[int, ...], budget: Budget) -> list[Json]:
     json_list: list[Json] = []
     # a copy first: another thread may change the list meanwhile
     for item in list(islice(value, max(budget.nodes, 0) + 1)):
         if budget.nodes <= 0:
             break
-        json_list.append(_plain(item, inside, len(inside), budget))
+        json_list.append(_plain(item, enclosing_ids, len(enclosing_ids), budget))
     omitted = len(value) - len(json_list)
     return [*json_list, {"truncated": {"omitted_items": omitted}}] if omitted > 0 else json_list
 

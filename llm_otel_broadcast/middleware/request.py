@@ -101,7 +101,7 @@ class RequestContext:
         self._wants_user, self._wants_metadata = questions.user is not None, questions.metadata is not None
         own_fields: dict[str, object] = {"trace_name": questions.fixed_name or name}
         outer, outside = surroundings(identity)
-        app_traces = any(sink.app_traces for sink in sinks.all[:1])
+        app_traces = (sink := sinks.primary) is not None and sink.app_traces
         self._parent_context = outside
         with _HEADERS:
             own_fields["session_id"] = next(iter(headers.all("x-session-id")), None) or None
@@ -112,11 +112,11 @@ class RequestContext:
         self.scope = Scope(dict(own_fields), outer, call, request=identity, outside=outside)
         # a late name, even where it is fixed: its span is never to be the one root of its name in a trace
         self._spans = ContextSpans(self.scope, own_fields, late_name=own_fields["trace_name"], needs_generations=True)
-        inside = self._parent_context
+        base_context = self._parent_context
         # the caller's span is hidden: were it current, the app's own instrumentation would take it for one of its own process
-        if app_traces and inside is not outside and _span_in(inside).is_remote:
-            inside = trace.set_span_in_context(trace.INVALID_SPAN, inside)
-        self._attachment = Attachment(self.scope, otel_context.set_value(REQUEST, self.scope, inside))
+        if app_traces and base_context is not outside and _span_in(base_context).is_remote:
+            base_context = trace.set_span_in_context(trace.INVALID_SPAN, base_context)
+        self._attachment = Attachment(self.scope, otel_context.set_value(REQUEST, self.scope, base_context))
         self._is_opened = not app_traces
         if self._is_opened:
             self._open_in(self._parent_context)

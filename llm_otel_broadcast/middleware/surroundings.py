@@ -29,7 +29,9 @@ def surroundings(request: object) -> tuple[Scope | None, Context]:
     while scope is not None:
         if scope.is_over or _is_of_another(scope, request):
             outer = scope.outer
-            if scope.outside is not None and (context is scope.inside or has_span_of(context, scope.inside)):
+            if scope.outside is not None and (
+                context is scope.attached_context or has_span_of(context, scope.attached_context)
+            ):
                 context = scope.outside
         scope = scope.outer
     earlier = _request_of(context)

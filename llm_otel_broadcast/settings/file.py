@@ -43,7 +43,7 @@ class FileSettings:
         defaults: options of `instrument()`.
         destinations: one for each table, in order.
         tables: the tables themselves, in the same order, without `[defaults]`.
-        missing: unset environment variables in a destination's headers, by its name; such a destination is off.
+        unset_variables: unset environment variables in a destination's headers, by its name; such a destination is off.
         warnings: messages about what is allowed but risky; `notices` adds those about missing variables.
     """
 
@@ -52,7 +52,7 @@ class FileSettings:
     defaults: Mapping[str, object] = field(default_factory=dict)
     destinations: tuple[Destination, ...] = ()
     tables: tuple[Mapping[str, object], ...] = field(default=(), repr=False)
-    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unset_variables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     def only(self, wanted_names: Sequence[str]) -> FileSettings:
@@ -80,9 +80,9 @@ class FileSettings:
     def notices(self, in_use: Iterable[Destination]) -> tuple[str, ...]:
         """Return the messages that a program with these destinations should log."""
         off = [
-            f'{self.path}: [[{TABLES}]] "{destination.name}" is off: {says_missing(self.missing[destination.name])}'
+            f'{self.path}: [[{TABLES}]] "{destination.name}" is off: {says_missing(self.unset_variables[destination.name])}'
             for destination in in_use
-            if destination.name in self.missing and destination in self.destinations
+            if destination.name in self.unset_variables and destination in self.destinations
         ]
         return (*off, *self.warnings)
 
@@ -117,7 +117,7 @@ def read_file(path: Path, environ: Mapping[str, str]) -> FileSettings:
         defaults=defaults,
         destinations=tuple(reader.destinations),
         tables=tuple(reader.tables),
-        missing=reader.missing,
+        unset_variables=reader.unset_variables,
         warnings=(f"{path} holds secrets and other users can read it: chmod 600 {path}",) if is_exposed else (),
     )
 
@@ -191,9 +191,9 @@ def make_destination(
     Raises:
         ConfigError: listing every fault, missing variables included.
     """
-    destination, missing = _make(table, environ, label, defaults or {})
-    if missing:
-        raise ConfigError([f"{label}: {says_missing(missing)}"])
+    destination, unset_variables = _make(table, environ, label, defaults or {})
+    if unset_variables:
+        raise ConfigError([f"{label}: {says_missing(unset_variables)}"])
     return destination
 
 
@@ -214,21 +214,21 @@ def _make(
         faults.append(f"{label}: endpoint: ${{...}} is read in the values of headers only")
     values = {name: value for name, value in defaults.items() if name in SHORTHAND}
     values |= {name: value for name, value in table.items() if name in kinds_of(Destination)}
-    missing: tuple[str, ...] = ()
+    unset_variables: tuple[str, ...] = ()
     if isinstance(table.get("headers"), Mapping):
-        headers, missing, reference_faults = expanded(table["headers"], environ)  # type: ignore[arg-type]
+        headers, unset_variables, reference_faults = expanded(table["headers"], environ)  # type: ignore[arg-type]
         values["headers"] = headers
         faults += [f"{label}: {fault}" for fault in reference_faults]
     try:
         # A missing variable turns off one destination; the others of a shared file still work.
-        destination = Destination(**({**values, "enabled": False} if missing else values))  # type: ignore[arg-type]
+        destination = Destination(**({**values, "enabled": False} if unset_variables else values))  # type: ignore[arg-type]
     except ConfigError as wrong_fields:
         # The message already names the table: the label that `Destination` gives a fault comes off.
         plain_faults = [re.sub(r'\Adestination(?: ".*?")?: ', "", fault) for fault in wrong_fields.faults]
         faults += [f"{label}: {in_text(fault)}" for fault in plain_faults]
     if faults:
         raise ConfigError(faults)
-    return destination, missing
+    return destination, unset_variables
 
 
 class _Destinations:
@@ -240,7 +240,7 @@ class _Destinations:
         self._defaults = defaults
         self.destinations: list[Destination] = []
         self.tables: list[Mapping[str, object]] = []
-        self.missing: dict[str, tuple[str, ...]] = {}
+        self.unset_variables: dict[str, tuple[str, ...]] = {}
         self.faults: list[str] = []
 
     def take(self, tables: object) -> None:
@@ -250,15 +250,15 @@ class _Destinations:
         for position, table in enumerate(tables):
             label = f"{self._path}: {called(table, position)}"
             try:
-                destination, missing = _make(table, self._environ, label, self._defaults)
+                destination, unset_variables = _make(table, self._environ, label, self._defaults)
             except ConfigError as wrong:
                 self.faults += wrong.faults
                 continue
             self.destinations.append(destination)
             self.tables.append(table)
             # A destination that is off anyway needs no variable.
-            if missing and table.get("enabled", True) is True:
-                self.missing[destination.name] = missing
+            if unset_variables and table.get("enabled", True) is True:
+                self.unset_variables[destination.name] = unset_variables
         names = [destination.name for destination in self.destinations]
         twice = sorted({name for name in names if names.count(name) > 1})
         self.faults += [f'{self._path}: [[{TABLES}]] "{name}" is there twice: give each its own name' for name in twice]

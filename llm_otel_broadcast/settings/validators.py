@@ -119,10 +119,10 @@ def share(least: float) -> Kind:
     return Kind(_unless(lambda value: _is_number(value, (int, float), least, 1), says), _reader_of(float), says)
 
 
-def whole(what: str, least: int, most: int = sys.maxsize) -> Kind:
+def whole(unit: str, least: int, most: int = sys.maxsize) -> Kind:
     """Return the kind of a whole number of something."""
     bounds = f", at least {least}" if most == sys.maxsize else f" from {least} to {most}"
-    says = f"a whole number of {what}{bounds}"
+    says = f"a whole number of {unit}{bounds}"
     return Kind(_unless(lambda value: _is_number(value, int, least, most), says), _reader_of(int), says)
 
 

@@ -17,17 +17,17 @@ class Attachment:
         context: the context; None: the one that is current when it is entered.
         span: the span to be current in that context; None: the context's own.
         outside: while it is entered: the context that was current before.
-        inside: while it is entered: the context that is attached; None: there was no need to attach one.
+        attached_context: while it is entered: the context that is attached; None: there was no need to attach one.
     """
 
-    __slots__ = ("_previous_scope", "context", "inside", "outside", "scope", "span")
+    __slots__ = ("_previous_scope", "attached_context", "context", "outside", "scope", "span")
 
     def __init__(self, scope: Scope | None, context: Context | None = None, span: trace.Span | None = None) -> None:
         self.scope = scope
         self.context = context
         self.span = span
         self.outside: Context | None = None
-        self.inside: Context | None = None
+        self.attached_context: Context | None = None
         self._previous_scope: Scope | None = None
 
     def enter(self) -> None:
@@ -36,13 +36,13 @@ class Attachment:
         try:
             set_innermost_scope(self.scope)
             self.outside = outside = otel_context.get_current()
-            inside = outside if self.context is None else self.context
+            attached_context = outside if self.context is None else self.context
             if self.span is not None:
-                inside = trace.set_span_in_context(self.span, inside)
+                attached_context = trace.set_span_in_context(self.span, attached_context)
             # attaching is not free, and a scope without a span of its own has nothing to attach
-            if inside is not outside:
-                self.inside = inside
-                otel_context.attach(inside)
+            if attached_context is not outside:
+                self.attached_context = attached_context
+                otel_context.attach(attached_context)
         # a signal handler has raised: nobody will leave what was not entered
         except BaseException:
             self.leave()
@@ -53,20 +53,20 @@ class Attachment:
         # by identity: tasks and generators that take turns leave in any order
         if innermost_scope() is self.scope:
             set_innermost_scope(self._previous_scope)
-        inside, outside = self.inside, self.outside
-        if inside is not None and outside is not None:
+        attached_context, outside = self.attached_context, self.outside
+        if attached_context is not None and outside is not None:
             current = otel_context.get_current()
-            if current is inside:
+            if current is attached_context:
                 # no detach: a token is good only in the task that got it, a generator may be resumed in another, and then
                 # OpenTelemetry logs "Failed to detach context" (opentelemetry-python#2606, langfuse#9198)
                 otel_context.attach(outside)
-            elif has_span_of(current, inside):
+            elif has_span_of(current, attached_context):
                 # the program left something of its own behind: that stays, our span does not
                 otel_context.attach(trace.set_span_in_context(trace.get_current_span(outside), current))
-        self.inside = self.outside = self._previous_scope = None
+        self.attached_context = self.outside = self._previous_scope = None
 
 
-def has_span_of(context: Context, inside: Context | None) -> bool:
+def has_span_of(context: Context, attached_context: Context | None) -> bool:
     """Return whether the span that is current in a context is the one that a scope made current."""
-    span = None if inside is None else trace.get_current_span(inside)
+    span = None if attached_context is None else trace.get_current_span(attached_context)
     return span is not None and span is not trace.INVALID_SPAN and trace.get_current_span(context) is span

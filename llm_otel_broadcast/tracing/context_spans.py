@@ -116,7 +116,8 @@ class ContextSpans:
 
     def _fields(self) -> Fields:
         context_fields: TraceObject = self._scope.context_fields
-        for sink in sinks.all[:1]:
+        sink = sinks.primary
+        if sink is not None:
             context_fields = sink.around(context_fields)
         return merge(None, None, None, context_fields)
 
@@ -151,7 +152,8 @@ class ContextSpans:
         enclosing_span.fields = self._fields()
         self.opened = (*self.opened, enclosing_span)
         scope.enclosing_spans = (*scope.enclosing_spans, enclosing_span)
-        for sink in sinks.all[:1]:
+        sink = sinks.primary
+        if sink is not None:
             # a courtesy span goes below what is current: for the step that is the root
             with trace.use_span(self.current_span) if self.current_span else nullcontext():
                 app_span = sink.enclosing_span_opened(enclosing_span, scope.context_fields)

@@ -45,4 +45,4 @@ class OpenContext:
         attachment = self._attachment
         attachment.enter()
         # a web request that begins in this context by mistake finds its way out with these
-        self.scope.outside, self.scope.inside = attachment.outside, attachment.inside
+        self.scope.outside, self.scope.attached_context = attachment.outside, attachment.attached_context

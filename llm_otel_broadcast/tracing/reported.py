@@ -214,7 +214,8 @@ def report(scope: Scope, reported: ReportedFacts) -> None:
         trace_id, parent = scope.anchor(current_span_ids()) if scope.enclosing_spans else scope.parent_ids
         # only its ids and times are taken: it is the generation, and no span of its own
         own_span = EnclosingSpan("", trace_id or new_trace_id(), new_span_id(), parent, scope.start_ns, time.time_ns())
-        for sink in sinks.all[:1]:
+        sink = sinks.primary
+        if sink is not None:
             for enclosing_span in scope.enclosing_spans:
                 enclosing_span.generations += 1
             record = facts.generation(own_span, scope.enclosing_spans, content=sink.wants_content)

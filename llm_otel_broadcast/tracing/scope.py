@@ -60,6 +60,13 @@ class Sinks:
     def __init__(self) -> None:
         self.all: tuple[Sink, ...] = ()
 
+    @property
+    def primary(self) -> Sink | None:
+        """The sink that makes courtesy spans, None where there are no sinks."""
+        # Read once: another thread may change the settings between two looks.
+        sinks = self.all
+        return sinks[0] if sinks else None
+
 
 sinks: Final = Sinks()
 
@@ -80,7 +87,7 @@ class Scope:
         complete: finds out what could not be known at the beginning. Called when something is about to hang below.
         is_over: the context has ended, though tasks that began in it may go on.
         outside: OpenTelemetry's context before the scope was entered.
-        inside: OpenTelemetry's context that was attached for it.
+        attached_context: OpenTelemetry's context that was attached for it.
         request: what tells the web request that it belongs to from others.
     """
 
@@ -94,7 +101,7 @@ class Scope:
     complete: Callable[[], None] | None = None
     is_over: bool = False
     outside: Context | None = None
-    inside: Context | None = None
+    attached_context: Context | None = None
     request: object = None
 
     def hide_errors(self) -> None:
@@ -139,7 +146,8 @@ def current_scope() -> Scope | None:
 def current_span_ids() -> SpanIds | None:
     """Return trace and span id of the app's current span, None where there is none or none is to be joined."""
     # `join_app_traces=False` (the newest settings decide): what is sent has ids of its own
-    if not all(sink.joins for sink in sinks.all[:1]):
+    sink = sinks.primary
+    if sink is not None and not sink.joins:
         return None
     current = trace.get_current_span().get_span_context()
     return (current.trace_id, current.span_id) if current.is_valid else None

@@ -164,7 +164,7 @@ def system_bundle() -> str | None:
     return next((file for file in files if os.path.isfile(file)), None)  # noqa: PTH113
 
 
-def _load(load: Callable[[str], object], what: str, file: str, key: str = "") -> None:
+def _load(load: Callable[[str], object], file_purpose: str, file: str, key: str = "") -> None:
     try:
         load(_path(file))
     except ssl.SSLError as error:
@@ -177,9 +177,9 @@ def _load(load: Callable[[str], object], what: str, file: str, key: str = "") ->
             why = "client_key is the key of another certificate"
         elif "-----BEGIN" not in text:
             why = "it is not in PEM format (-----BEGIN CERTIFICATE-----)"
-        raise UnusableFileError(f'{what} "{file}" cannot be used: {why}') from None
+        raise UnusableFileError(f'{file_purpose} "{file}" cannot be used: {why}') from None
     except OSError as error:
-        raise UnusableFileError(f'{what} "{file}" cannot be read: {error.strerror}') from None
+        raise UnusableFileError(f'{file_purpose} "{file}" cannot be read: {error.strerror}') from None
 
 
 def _path(file: str) -> str:

@@ -91,7 +91,7 @@ def test_everything_that_a_file_can_say(path):
         encoding="json",
         timeout=7.5,
     )
-    assert (said.missing, said.notices(said.destinations)) == ({}, ())
+    assert (said.unset_variables, said.notices(said.destinations)) == ({}, ())
 
 
 def test_an_empty_file_says_nothing(path):
@@ -128,7 +128,7 @@ def test_a_variable_that_is_missing_turns_one_destination_off_and_leaves_the_oth
 
 
 def test_what_is_off_anyway_misses_no_variable(path):
-    assert read(path, ONE + 'enabled = false\nheaders = { A = "${NOT_THERE}" }\n').missing == {}
+    assert read(path, ONE + 'enabled = false\nheaders = { A = "${NOT_THERE}" }\n').unset_variables == {}
 
 
 ONE = '[[destinations]]\nname = "axiom"\nendpoint = "http://x"\n'

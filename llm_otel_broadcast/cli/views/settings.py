@@ -39,8 +39,8 @@ def destination_table(file: FileSettings) -> Table:
         table.add_column(name, overflow="fold")
     for destination in file.destinations:
         # Off for want of a variable is a fault, off by `enabled = false` is as it was meant.
-        off = Text("off", "red" if destination.name in file.missing else "yellow")
-        enabled = Text("on", "green") if destination.enabled and destination.name not in file.missing else off
+        off = Text("off", "red" if destination.name in file.unset_variables else "yellow")
+        enabled = Text("on", "green") if destination.enabled and destination.name not in file.unset_variables else off
         table.add_row(
             Text(destination.name, "bold"),
             enabled,
@@ -55,8 +55,8 @@ def destination_table(file: FileSettings) -> Table:
 
 def remarks(file: FileSettings) -> Iterable[str]:
     """Yield what keeps destinations from sending, a line each."""
-    for name, missing in file.missing.items():
-        yield f'"{name}" is off: {", ".join(missing)} not set in the environment'
+    for name, unset_variables in file.unset_variables.items():
+        yield f'"{name}" is off: {", ".join(unset_variables)} not set in the environment'
     if not file.enabled:
         yield "broadcasting is off altogether: llm-otel-broadcast enable"
 
@@ -78,7 +78,7 @@ def destination_json(file: FileSettings, position: int) -> dict[str, object]:
     return {
         "name": destination.name,
         **{name: field.value for name, field in fields.items()},
-        "missing_variables": list(file.missing.get(destination.name, ())),
+        "missing_variables": list(file.unset_variables.get(destination.name, ())),
         "last_test": last.as_json() if last else None,
     }
 
@@ -112,8 +112,8 @@ def effective_lines(settings: Effective) -> Group:
 def _destination(destination: ShownDestination, path: str) -> Group:
     is_on = destination.fields["enabled"].value is True
     state = Text(" on", "green") if is_on else Text(" off", "yellow")
-    if destination.missing:
-        state = Text(f" off: {', '.join(destination.missing)} not set", "red")
+    if destination.unset_variables:
+        state = Text(f" off: {', '.join(destination.unset_variables)} not set", "red")
     head = Text.assemble("destination ", (destination.name, "bold"), state)
     return _settings(head, {name: field for name, field in destination.fields.items() if name != "enabled"}, path)
 
@@ -161,7 +161,7 @@ def effective_json(settings: Effective) -> dict[str, object]:
         "destinations": [
             {
                 "name": destination.name,
-                "missing_variables": list(destination.missing),
+                "missing_variables": list(destination.unset_variables),
                 **{name: field._asdict() for name, field in destination.fields.items()},
             }
             for destination in settings.destinations

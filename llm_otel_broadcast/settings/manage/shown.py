@@ -38,7 +38,7 @@ class ShownDestination:
 
     name: str
     fields: Mapping[str, Shown]
-    missing: tuple[str, ...] = ()
+    unset_variables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +130,13 @@ def show(
         if name in SHORTHAND and not setting.is_file
     }
     values = _fields(destination, origins)
-    missing = file.missing.get(destination.name, ())
+    unset_variables = file.unset_variables.get(destination.name, ())
     # From the table, not from the destination: there `${VARIABLE}` is replaced by its value already.
     if origins.get("headers") == label:
         values["headers"] = Shown(hidden_headers(table["headers"]), label)
-    if missing:
-        values["enabled"] = Shown(value=False, origin=f"{', '.join(missing)} not set")
-    return ShownDestination(destination.name, values, missing)
+    if unset_variables:
+        values["enabled"] = Shown(value=False, origin=f"{', '.join(unset_variables)} not set")
+    return ShownDestination(destination.name, values, unset_variables)
 
 
 def _fields(destination: Destination, origins: Mapping[str, str]) -> dict[str, Shown]:
