@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
@@ -98,6 +99,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
     max_content_chars: int | None = None,
     max_queue_bytes: int | None = None,
     exit_timeout: float | None = None,
+    spool: str | PathLike[str] | Mapping[str, object] | None = None,
     to: Sequence[str] | None = None,
     strict: bool | None = None,
     **destination: Unpack[DestinationFields],
@@ -135,15 +137,18 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
         max_content_chars: maximum length of one content attribute; a cut one stays valid JSON and is marked. Default:
             1,000,000.
         max_queue_bytes: memory in bytes for records that wait, all destinations together. Default: 64 MiB.
-        exit_timeout: maximum time in seconds that the process waits for delivery at its end. Default: 3.
+        exit_timeout: maximum time in seconds that the process waits for delivery at its end. Default: 2.5.
+        spool: a directory on disk. What a destination does not take, there and then or before the process ends, is kept there, encoded as
+            it would go out, and sent by whichever process is next. `{"directory": ..., "max_bytes": ..., "max_age": ...}` bounds it;
+            by default it has 512 MiB, and keeps a week (in seconds). Default: none.
         to: names of destinations in the settings file: only these are used. Default: all of them.
         strict: True: a faulty settings file raises. Default: it is one logged error, as several programs share the file;
             nothing is recorded until it is corrected.
         **destination: the fields of one `Destination`, which documents each. Where to: `endpoint` (traces URL of an OTLP/HTTP
             backend), `headers`, or `exporter`. How: `encoding`, `compression`, `timeout` (seconds), `certificate`,
-            `client_certificate`, `client_key`, `dialect`. Which generations: `sampling_rate`, `errors_always`, `api_keys`,
+            `client_certificate`, `client_key`, `dialect`, `durable` (with `spool`: it survives a kill of the process). Which generations: `sampling_rate`, `errors_always`, `api_keys`,
             `filter_rules`. What is withheld: `privacy_mode`, `hide`, `redact`, `metadata_allow`, `metadata_deny`, `hash_user`;
-            these six count for each of `destinations` too, in addition to its own.
+            these six and `durable` count for each of `destinations` too, in addition to its own.
 
     Returns:
         A handle: `flush`, `shutdown`, `status`; also a context manager.
@@ -174,6 +179,7 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
         "max_content_chars": max_content_chars,
         "max_queue_bytes": max_queue_bytes,
         "exit_timeout": exit_timeout,
+        "spool": spool,
         "to": to,
         "strict": strict,
     }

@@ -24,7 +24,7 @@ ORDER = (
     {"fields"},
     {"tracing", "settings"},
     {"clients", "dialects", "wire"},
-    {"app"},
+    {"app", "spool"},
     {"delivery"},
     {"other_spans"},
     {"runtime"},
@@ -39,6 +39,7 @@ STRANGERS = {
     "dialects": {"settings", "tracing"},
     "middleware": {"clients", "dialects", "wire", "app", "delivery", "other_spans", "runtime", "instrumentation"},
     "wire": {"tracing"},
+    "spool": {"fields", "tracing", "settings", "clients", "dialects"},
     "clients": {"settings"},
 }
 """Rooms above it in the list that a room has nothing to do with all the same."""

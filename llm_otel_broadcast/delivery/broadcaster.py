@@ -120,6 +120,11 @@ class Broadcaster:
         finally:
             self._starting = False
 
+    def start_early(self) -> None:
+        """Start what does not wait for the first record: sending what lies in the spool, and what is to be durable."""
+        for lane in self.lanes:
+            lane.start_early()
+
     def hand_over(self, lanes: Sequence[Lane]) -> None:
         """Leave lanes to another broadcaster, which has taken them: this one no longer stops them."""
         self.workers = tuple(worker for worker in self.workers if worker not in lanes)

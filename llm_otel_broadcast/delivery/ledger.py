@@ -21,14 +21,15 @@ from llm_otel_broadcast.wire.exchange import Answer
 
 @dataclass(frozen=True, slots=True)
 class DestinationStatus:
-    """One destination's books: produced = delivered + dropped + left out + queued.
+    """One destination's books: produced = delivered + dropped + left out + queued + spooled.
 
     Records are generations, spans of `trace_context` and of `BroadcastSpanProcessor`; bytes are an estimate of what they hold in
     memory. Of what is `dropped`, `unanswered` may have arrived: its request was out when sending ended. `left_out` counts what the
     destination does not ask for: `api_key`, `filtered` (its rules), `rule_timeout` (a regex rule that could not be decided in time),
     `sampled`; and of other instrumentations' spans those of calls that are `recorded` already, and those that are out `with_its_trace`. `withheld` counts
     the values (attributes, events, names, status texts) of such spans that a destination in privacy mode was not sent, because they
-    are not known to be free of content.
+    are not known to be free of content. `spooled` records have left the queue for the spool, where there is one: they are sent by this
+    process, or by whichever is next. `recovered` counts those of other processes that this one has sent; they are not `produced` here.
     """
 
     name: str
@@ -42,6 +43,8 @@ class DestinationStatus:
     last_success: float | None
     left_out: Mapping[str, int] = field(default_factory=dict)
     withheld: int = 0
+    spooled: int = 0
+    recovered: int = 0
 
     def __str__(self) -> str:
         figures = [f"{self.produced} produced", f"{self.delivered} delivered"]
@@ -49,6 +52,8 @@ class DestinationStatus:
         figures += [f"{count} left out ({reason})" for reason, count in self.left_out.items()]
         figures += [f"{self.withheld} values withheld"] if self.withheld else []
         figures += [f"{self.queued_records} queued"] if self.queued_records else []
+        figures += [f"{self.spooled} spooled"] if self.spooled else []
+        figures += [f"{self.recovered} recovered"] if self.recovered else []
         figures += [f"{self.retried} retried"] if self.retried else []
         error = f"; last error: {self.last_error}" if self.last_error else ""
         return f"{self.name}: {', '.join(figures)}{error}"
@@ -63,7 +68,7 @@ class Books:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.produced = self.delivered = self.retried = 0
+        self.produced = self.delivered = self.retried = self.spooled = self.recovered = 0
         self.dropped: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         self.last_error: str | None = None
@@ -88,6 +93,8 @@ class Books:
             last_success=self.last_success,
             left_out=dict(self.left_out),
             withheld=withheld,
+            spooled=self.spooled,
+            recovered=self.recovered,
         )
 
     def drop(self, reason: str, count: int, message: str = "", *, is_logged: bool = False) -> None:

@@ -20,17 +20,13 @@ from llm_otel_broadcast.fields.metadata import attribute_of
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.span_data import SpanData
+from llm_otel_broadcast.record.span_data import CONTENT_CUT, CONTENT_LEFT_OUT, CONTENT_TOO_LARGE, SpanData
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 from llm_otel_broadcast.record.usage import Cost
 from llm_otel_broadcast.settings.destination import Destination
 
 _MAX_KEY_CHARS: Final = 256
 _MIN_CONTENT_CHARS: Final = 4_096
-# The attribute of a span whose content a destination found too large, and its values.
-_TOO_LARGE: Final = "llm_otel_broadcast.content.too_large"
-_CUT: Final = "cut"
-_LEFT_OUT: Final = "left_out"
 
 
 class Rendering:
@@ -138,17 +134,17 @@ def shrink(spans: list[SpanData], render: Callable[[int], list[SpanData]]) -> li
     """
     # Half of the longest text: a body is mostly that, and two tries have to do.
     half = max((len(value) for value in spans[0].attributes.values() if isinstance(value, str)), default=0) // 2
-    limits = ((half, _CUT),) if half >= _MIN_CONTENT_CHARS else ()
-    for max_chars, mark in (*limits, (0, _LEFT_OUT)):
+    limits = ((half, CONTENT_CUT),) if half >= _MIN_CONTENT_CHARS else ()
+    for max_chars, mark in (*limits, (0, CONTENT_LEFT_OUT)):
         smaller = render(max_chars)
         if _length(smaller) < _length(spans):
-            first = replace(smaller[0], attributes={**smaller[0].attributes, _TOO_LARGE: mark})
+            first = replace(smaller[0], attributes={**smaller[0].attributes, CONTENT_TOO_LARGE: mark})
             return [first, *smaller[1:]]
     return None
 
 
 def _length(spans: list[SpanData]) -> int:
     """Return how much text spans have, nearly: a mark of ours does not count."""
-    texts = (value for span in spans for key, value in span.attributes.items() if key != _TOO_LARGE)
+    texts = (value for span in spans for key, value in span.attributes.items() if key != CONTENT_TOO_LARGE)
     events = (value for span in spans for event in span.events for value in event.attributes.values())
     return sum(len(str(value)) for value in (*texts, *events)) + sum(len(span.status_message) for span in spans)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from llm_otel_broadcast.delivery.backoff import Backoff
 from llm_otel_broadcast.delivery.queue import RecordQueue
@@ -46,6 +46,13 @@ def post(transport: AnyTransport, body: AnyBody, spans: Sequence[SpanData]) -> E
     return Exchange(body, answer)
 
 
+class BodyTaker(Protocol):
+    """Takes requests over that somebody else posts."""
+
+    def take(self, body: AnyBody, records: int) -> None:
+        """Take a request with so many records over; it counts as spooled."""
+
+
 class Sender:
     """Sends the batches of one lane to its destination.
 
@@ -56,6 +63,7 @@ class Sender:
         sent_spans: the enclosing spans that the destination has.
         stopping: set when the lane is to end: nothing is sent any more.
         hurried: set by a flush.
+        outbox: takes the encoded requests, where there is a spool; None: they are posted here.
     """
 
     def __init__(
@@ -66,6 +74,7 @@ class Sender:
         sent_spans: SentSpans,
         stopping: threading.Event,
         hurried: threading.Event,
+        outbox: BodyTaker | None = None,
     ) -> None:
         self._queue = queue
         self._watch = watch
@@ -74,6 +83,7 @@ class Sender:
         self._sent_spans = sent_spans
         self._stopping = stopping
         self._hurried = hurried
+        self._outbox = outbox
         self._backoff = Backoff()
         self.parts: LaneParts | None = None
         self.is_sending = False
@@ -85,11 +95,7 @@ class Sender:
         Raises:
             ReplacedError: another thread has gone on with the batch.
         """
-        if self.parts is None:
-            # A fork at this moment would leave the child a module half imported, whose lock nobody gives back.
-            with importing:
-                self.parts = self._make_parts()
-        parts = self.parts
+        parts = self.working_parts()
 
         def render(item: Item) -> Unsent | None:
             # One odd record must not take its neighbours along.
@@ -98,6 +104,14 @@ class Sender:
         ready = self._watch.render_each(batch, render)
         if ready:
             self._deliver(parts, ready)
+
+    def working_parts(self) -> LaneParts:
+        """Return what rendering and sending need, made at its first use."""
+        # A fork at this moment would leave the child a module half imported, whose lock nobody gives back.
+        with importing:
+            if self.parts is None:
+                self.parts = self._make_parts()
+            return self.parts
 
     # -- rendering --------------------------------------------------------------------------------------------------
 
@@ -134,7 +148,7 @@ class Sender:
 
     def _deliver(self, parts: LaneParts, items: list[Item]) -> None:
         """Send rendered records in as many requests as it takes, and account for them."""
-        if self._stopping.is_set():
+        if self._stopping.is_set() and self._outbox is None:
             self._give_up(items, "stopped", "")
             return
         # Once a request, also where several of its records are below one root; and looked up anew for each half of a batch.
@@ -144,6 +158,15 @@ class Sender:
             body = parts.transport.encode(spans, divisible=len(items) > 1)
         except OversizedError:
             self._divide(parts, items)
+            return
+        if self._outbox is not None:
+            with self._queue.locked():
+                if self._queue.is_closed:
+                    return
+                self._queue.account(items)
+            self._outbox.take(body, len(items))
+            # It is on its way, whoever delivers it.
+            self._sent_spans.remember(enclosing_spans)
             return
         answer = self._post_until_answered(parts, body, spans, len(items))
         if answer is None:
@@ -263,7 +286,8 @@ class Sender:
 
     def close(self) -> None:
         """Close connections and exporters; an error of theirs is noted."""
-        if self.parts is None:
+        # With an outbox, who posts closes.
+        if self.parts is None or self._outbox is not None:
             return
 
         def note(error: BaseException) -> None:

@@ -23,6 +23,10 @@ STATUS_OK: Final = 1
 STATUS_ERROR: Final = 2
 
 SCOPE_NAME: Final = "llm_otel_broadcast"
+CONTENT_TOO_LARGE: Final = "llm_otel_broadcast.content.too_large"
+"""The attribute of a span whose content a destination found too large; its values are the next two."""
+CONTENT_CUT: Final = "cut"
+CONTENT_LEFT_OUT: Final = "left_out"
 
 
 @dataclass(frozen=True, slots=True)

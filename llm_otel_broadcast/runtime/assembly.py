@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from llm_otel_broadcast.app.late_spans import LateSpans
@@ -26,8 +27,10 @@ from llm_otel_broadcast.record.usage import Cost
 from llm_otel_broadcast.runtime.observer import CallObserver
 from llm_otel_broadcast.runtime.runs import Run
 from llm_otel_broadcast.settings.destination import Destination
+from llm_otel_broadcast.settings.endpoints import redact_url
 from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.settings.privacy import PARTS
+from llm_otel_broadcast.settings.spool import SpoolSettings
 from llm_otel_broadcast.version import __version__
 
 _METRICS_DELAY_S: Final = 1.0
@@ -43,6 +46,7 @@ _NOWHERE: Final = (
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.record.span_data import Attributes, SpanData
+    from llm_otel_broadcast.spool.shelf import Shelf
 
 
 def assemble(
@@ -137,13 +141,35 @@ def _lanes_for(
                 parts_maker_of(destination),
                 lane.sent_spans if lane is not None and is_same_address else None,
                 closes=destination.exporter is not None,
+                shelf=shelf_for(destination, options),
+                is_durable=destination.durable,
             )
         lanes.append(lane)
     return tuple(adopted), lanes
 
 
+def shelf_for(destination: Destination, options: Options) -> Shelf | None:
+    """Return a destination's part of the spool; None: there is no spool, or it sends through an exporter, which encodes by itself."""
+    settings = options.spool
+    # `Options` has brought it into its full form.
+    if not isinstance(settings, SpoolSettings) or destination.endpoint is None:
+        return None
+    # Only with a spool: this imports SQLite, which not every Python has.
+    try:
+        from llm_otel_broadcast.spool.shelf import Shelf
+        from llm_otel_broadcast.spool.store import store_at
+    except ImportError as error:
+        logger.warning("there is no spool, as this Python cannot use SQLite (%s)", error.name)
+        return None
+    store = store_at(Path(settings.directory), settings.max_bytes, settings.max_age)
+    endpoint, headers = destination.endpoint, destination.headers
+    return Shelf(store, destination.name, endpoint, redact_url(endpoint), headers, destination.timeout)
+
+
 def parts_for(destination: Destination) -> LaneParts:
     """Return what a lane renders and sends with, for a test of the destination. An exporter is not shut down."""
+    # A test has no spool.
+    destination = replace(destination, durable=False)
     options = Options(destinations=(destination,))
     app_spans = AppSpans(
         mode=False,

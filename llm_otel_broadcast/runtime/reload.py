@@ -145,6 +145,7 @@ class SettingsSource:
         )
         replaced = registry.install(run, previous)
         self.run = run
+        run.broadcaster.start_early()
         if replaced is not None:
             replaced.broadcaster.hand_over(run.adopted_lanes)
             _retire(replaced)

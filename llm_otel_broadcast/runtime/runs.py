@@ -79,8 +79,8 @@ class Run:
 
     @property
     def has_records(self) -> bool:
-        """Whether a record waits for delivery."""
-        return any(destination.queued_records for destination in self.broadcaster.status())
+        """Whether a record waits for delivery, or to be put into the spool."""
+        return any(destination.queued_records or destination.spooled for destination in self.broadcaster.status())
 
     def has_exporter(self, exporter: object) -> bool:
         """Return whether one of its destinations sends through this exporter."""

@@ -64,6 +64,7 @@ class DestinationFields(TypedDict, total=False):
     metadata_allow: Sequence[str] | None
     metadata_deny: Sequence[str] | None
     hash_user: bool | None
+    durable: bool | None
     dialect: str | None
     exporter: SpanExporter | None
 
@@ -105,6 +106,7 @@ class Destination:
         metadata_allow: the only keys of the metadata that are sent, `*` standing for anything; default: all.
         metadata_deny: keys of the metadata that are not sent, likewise.
         hash_user: True sends the sha256 of `user.id` instead.
+        durable: True, with `instrument(spool=...)`: everything is on disk within a second of the end of its call, before it is sent.
         dialect: names of the attributes: `semconv`, OpenTelemetry's GenAI conventions.
         exporter: an OpenTelemetry `SpanExporter` to use instead of `endpoint`, as configured by you.
 
@@ -133,6 +135,7 @@ class Destination:
     metadata_allow: Sequence[str] | None = field(default=None, metadata=is_a(TEXTS_OR_NONE))
     metadata_deny: Sequence[str] = field(default=(), metadata=is_a(TEXTS))
     hash_user: bool = field(default=False, metadata=is_a(TRUTH))
+    durable: bool = field(default=False, metadata=is_a(TRUTH))
     dialect: str = field(default="semconv", metadata=is_a(_DIALECT))
     exporter: SpanExporter | None = field(default=None, repr=False, metadata=is_a(None))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import shown_name
 from llm_otel_broadcast.settings.privacy import callable_fault
+from llm_otel_broadcast.settings.spool import SPOOL, SpoolSettings, plain_spool
 from llm_otel_broadcast.settings.validators import (
     MAPPING_WRITTEN,
     TEXT_OR_NONE,
@@ -128,7 +130,8 @@ class Options:
     estimate_cost: bool = field(default=True, metadata=is_a(TRUTH))
     max_content_chars: int = field(default=1_000_000, metadata=is_a(whole("characters", 256, 10_000_000)))
     max_queue_bytes: int = field(default=64 * 1024 * 1024, metadata=is_a(whole("bytes", 1024 * 1024)))
-    exit_timeout: float = field(default=3.0, metadata=is_a(seconds(0)))
+    exit_timeout: float = field(default=2.5, metadata=is_a(seconds(0)))
+    spool: str | PathLike[str] | Mapping[str, object] | SpoolSettings | None = field(default=None, metadata=is_a(SPOOL))
     to: Sequence[str] = field(default=(), metadata=is_a(TEXTS))
     strict: bool = field(default=False, metadata=is_a(TRUTH))
     on_generation: Callable[[Any], object] | None = None
@@ -141,5 +144,15 @@ class Options:
             faults.append(
                 f"tracer_provider must be an OpenTelemetry TracerProvider, got {type(self.tracer_provider).__name__}"
             )
+        durable = [
+            destination.name
+            for destination in self.destinations
+            if isinstance(destination, Destination) and destination.durable
+        ]
+        if durable and self.spool is None:
+            faults.append(
+                f'destination "{durable[0]}": durable needs spool=DIRECTORY, which keeps everything until it has arrived'
+            )
         if faults:
             raise ConfigError(faults)
+        object.__setattr__(self, "spool", plain_spool(self.spool))

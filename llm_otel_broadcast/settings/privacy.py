@@ -1,4 +1,4 @@
-"""The privacy settings. Values that count for all destinations only ever add to a destination's own."""
+"""The privacy settings, and how values that count for all destinations join a destination's own: they only ever add."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ _TIGHTENING: Final[Mapping[str, Callable[[Any, Any], object]]] = {
     "redact": _either,
     "metadata_allow": _in_both,
     "metadata_deny": _both,
+    "durable": _either,
 }
 FOR_ALL: Final = frozenset(_TIGHTENING)
 """Options that count for every destination, whoever names it."""

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from llm_otel_broadcast import Destination
@@ -14,6 +15,8 @@ from llm_otel_broadcast.delivery.ledger import DestinationStatus
 from llm_otel_broadcast.delivery.seams import LaneParts
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.spool.shelf import Shelf
+from llm_otel_broadcast.spool.store import SpoolStore
 from llm_otel_broadcast.wire.transport import make_transport
 from tests.support.spans import enclosing_span_data, generation_span
 
@@ -59,6 +62,8 @@ def running(
     batch_delay: float = 0.0,
     max_bytes: int = 64_000_000,
     started: bool = True,
+    shelf: Shelf | None = None,
+    durable: bool = False,
     **more: Any,
 ) -> Iterator[Lane]:
     """Run a lane to an endpoint (`more` goes to its `Destination`) or with a transport of the test's own."""
@@ -68,7 +73,7 @@ def running(
             return parts(transport, delay)
         return parts(make_transport(Destination(endpoint=endpoint, **more), "1", "tests", lambda: None), delay)
 
-    lane = Lane("backend", batch_delay, max_bytes, make)
+    lane = Lane("backend", batch_delay, max_bytes, make, shelf=shelf, is_durable=durable)
     if started:
         lane.start()
     try:
@@ -77,10 +82,16 @@ def running(
         lane.stop(time.monotonic() + 0.1)
 
 
+def shelf_at(directory: Path, endpoint: str, *, timeout_s: float = 10.0, **bounds: Any) -> Shelf:
+    """Return an owner's part of a spool, through a connection of its own as another process has one."""
+    store = SpoolStore(directory, bounds.get("max_bytes", 64_000_000), bounds.get("max_age_s", 3600.0))
+    return Shelf(store, "backend", endpoint, endpoint, bounds.get("headers", {}), timeout_s)
+
+
 def flushed(lane: Lane, timeout: float = 5.0) -> bool:
     return lane.wait(lane.hurry(), time.monotonic() + timeout)
 
 
 def balanced(books: DestinationStatus) -> bool:
-    known = books.delivered + sum(books.dropped.values()) + sum(books.left_out.values()) + books.queued_records
-    return books.produced == known
+    lost = sum(books.dropped.values()) + sum(books.left_out.values())
+    return books.produced == books.delivered + lost + books.queued_records + books.spooled
