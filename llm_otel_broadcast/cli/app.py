@@ -17,6 +17,7 @@ from llm_otel_broadcast.cli.commands.destination_test import test
 from llm_otel_broadcast.cli.commands.destinations import destinations
 from llm_otel_broadcast.cli.commands.presets import presets
 from llm_otel_broadcast.cli.commands.run import run
+from llm_otel_broadcast.cli.commands.spool import spool
 from llm_otel_broadcast.cli.commands.test_trace import send_test_trace
 from llm_otel_broadcast.cli.settings_file import config_option, use_settings_file
 from llm_otel_broadcast.version import __version__
@@ -36,7 +37,7 @@ def cli(config: str | None) -> None:
     use_settings_file(config)
 
 
-for command in (collector_config, demo, run, config, enable, disable, destinations, send_test_trace):
+for command in (collector_config, demo, run, config, enable, disable, destinations, spool, send_test_trace):
     cli.add_command(command)
 for command in (add, edit, test, presets):
     destinations.add_command(command)

@@ -11,6 +11,7 @@ import logging
 import sqlite3
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,12 @@ MAX_LEASE_S: Final = 7_300.0
 """A request has up to an hour (`timeout`) for connecting, and as long for the rest."""
 _MAX_PAUSE_S: Final = 3_660.0
 _TIDY_INTERVAL_S: Final = 10.0
+# What is logged of losses that nobody in this process counts. What somebody has cleared needs no warning.
+_LOSSES: Final = {
+    "spool_expired": "they waited for longer than max_age",
+    "spool_full": "there was no room within max_bytes",
+    "spool_damaged": "they were damaged on disk",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,21 +281,17 @@ class SpoolStore:
 
     def _tell(self, lost: Sequence[tuple[str, str, int]]) -> None:
         # Not in the transaction: who listens has locks of its own.
-        strangers = 0
+        strangers: Counter[str] = Counter()
         for owner, reason, records in lost:
             listener = self._listeners.get(owner)
             if listener is None:
-                strangers += records
+                strangers[reason] += records
             else:
                 listener(reason, records)
-        if strangers:
-            log(
-                logging.WARNING,
-                "the spool in %s: %d record(s) of other processes dropped, too old or over its %d bytes",
-                self.path.parent,
-                strangers,
-                self.max_bytes,
-            )
+        for reason, records in strangers.items():
+            if text := _LOSSES.get(reason):
+                what = f"{records} record(s) of other processes dropped: {text}"
+                log(logging.WARNING, "the spool in %s: %s", self.path.parent, what)
 
 
 def _insert(
