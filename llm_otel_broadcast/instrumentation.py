@@ -41,8 +41,10 @@ class Handle:
     def flush(self, timeout: float = 10.0) -> bool:
         """Send everything recorded so far; wait at most `timeout` seconds for all destinations side by side.
 
+        With a spool it does not wait for a destination that fails, once everything is on disk.
+
         Returns:
-            True when everything has been delivered, False when time ran out or something was lost meanwhile.
+            True when everything has been delivered, False when time ran out, something was lost meanwhile, or waits on disk.
         """
         return flush_all([run.broadcaster for run in self._runs()], timeout)
 

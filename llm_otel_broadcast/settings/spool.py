@@ -71,5 +71,5 @@ def plain_spool(value: Any) -> SpoolSettings | None:
     directory = Path(parts.pop("directory"))
     # Of a user without a home the path stays as it is, and what is wrong with it is logged at its first use.
     with suppress(RuntimeError):
-        directory = directory.expanduser()
-    return SpoolSettings(directory=str(directory.absolute()), **parts)
+        directory = directory.expanduser().absolute()
+    return SpoolSettings(directory=str(directory), **parts)

@@ -29,6 +29,8 @@ def prepare_directory(directory: Path) -> None:
         SpoolError: it is not ours alone.
         OSError: it cannot be made.
     """
+    if not directory.is_absolute():
+        raise SpoolError(f"there is no home directory for {directory}: name an absolute path")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     entry = directory.lstat()
     if not stat.S_ISDIR(entry.st_mode):

@@ -84,8 +84,8 @@ class SpoolFile:
         self._unlogged: deque[tuple[int, str]] = deque()
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Hold the file for writing; what is done is undone if it fails.
+    def transaction(self, *, writes: bool = True) -> Iterator[sqlite3.Connection]:
+        """Hold the file for writing, or for one look (`writes=False`); what is done is undone if it fails.
 
         Raises:
             SpoolError: the file cannot be used now.
@@ -98,7 +98,7 @@ class SpoolFile:
                     raise SpoolError("this process was forked while its parent wrote to the spool")
                 try:
                     connection = self._open()
-                    connection.execute("BEGIN IMMEDIATE")
+                    connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
                     try:
                         yield connection
                         connection.execute("COMMIT")
@@ -106,7 +106,7 @@ class SpoolFile:
                         with suppress(sqlite3.Error):
                             connection.execute("ROLLBACK")
                         raise
-                except (sqlite3.Error, OSError, SpoolError) as error:
+                except (sqlite3.Error, OSError, SpoolError, UnicodeError) as error:
                     raise self._unusable(error) from None
                 self._note_usable()
         finally:
@@ -117,7 +117,7 @@ class SpoolFile:
     def salt(self) -> bytes:
         """Return a random text that the file has of its own."""
         if self._connection is None or not self._is_same_file():
-            with self.transaction():
+            with self.transaction(writes=False):
                 # Opening it reads the salt.
                 pass
         return self._salt
@@ -178,14 +178,15 @@ class SpoolFile:
         connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         connection.execute("COMMIT")
 
-    def _unusable(self, error: sqlite3.Error | OSError | SpoolError) -> SpoolError:
+    def _unusable(self, error: sqlite3.Error | OSError | SpoolError | UnicodeError) -> SpoolError:
         """Note why the file cannot be used, and that once for the log; move it aside where it is damaged."""
         if time.monotonic() < self._not_before:
             return SpoolError(self._fault)
         full_code = getattr(error, "sqlite_errorcode", 0)
         # The low byte is the kind of error, the rest says more of it.
         code = full_code & 0xFF
-        is_damaged = code in _DAMAGED_CODES or full_code in _DAMAGED_CODES
+        # Where names in the file are no text any more, the `sqlite3` module fails to read them.
+        is_damaged = code in _DAMAGED_CODES or full_code in _DAMAGED_CODES or isinstance(error, UnicodeError)
         is_first = not self._fault
         self._not_before = time.monotonic() + _RETRY_AFTER_S
         self.close()

@@ -181,15 +181,16 @@ class SpoolStore:
                 ).fetchone()
                 if row is None:
                     break
-                if zlib.crc32(row[7]) == row[6]:
-                    stored = StoredBody(row[0], row[1], row[2], Body(row[7], row[3], row[4], row[5]))
+                number, owner, records, spans, encoding, compression, checksum, content = row
+                if isinstance(content, bytes) and checksum == _checksum(records, spans, encoding, compression, content):
+                    stored = StoredBody(number, owner, records, Body(content, spans, encoding, compression))
                     connection.execute(
                         "UPDATE bodies SET claimed_until = ?, claimant = ? WHERE id = ?",
-                        (now + min(lease_s, MAX_LEASE_S), claimant, row[0]),
+                        (now + min(lease_s, MAX_LEASE_S), claimant, number),
                     )
                 else:
-                    connection.execute("DELETE FROM bodies WHERE id = ?", (row[0],))
-                    lost.append((row[1], "spool_damaged", row[2]))
+                    connection.execute("DELETE FROM bodies WHERE id = ?", (number,))
+                    lost.append((owner, "spool_damaged", records if isinstance(records, int) else 1))
         self._tell(lost)
         return stored
 
@@ -241,7 +242,7 @@ class SpoolStore:
 
     def backlogs(self) -> list[Backlog]:
         """Return what waits, by destination."""
-        with self._file.transaction() as connection:
+        with self._file.transaction(writes=False) as connection:
             rows = connection.execute(
                 "SELECT destination, coalesce(name, ''), coalesce(endpoint, ''), count(*), sum(records), sum(bytes), min(created) "
                 "FROM bodies LEFT JOIN destinations ON identity = destination GROUP BY destination ORDER BY min(id)"
@@ -250,14 +251,14 @@ class SpoolStore:
 
     def count(self, identity: str) -> int:
         """Return how many bodies wait for a destination."""
-        with self._file.transaction() as connection:
+        with self._file.transaction(writes=False) as connection:
             return int(
                 connection.execute("SELECT count(*) FROM bodies WHERE destination = ?", (identity,)).fetchone()[0]
             )
 
     def count_of(self, owner: str) -> int:
         """Return how many bodies of an owner wait, or are being sent."""
-        with self._file.transaction() as connection:
+        with self._file.transaction(writes=False) as connection:
             return int(connection.execute("SELECT count(*) FROM bodies WHERE owner = ?", (owner,)).fetchone()[0])
 
     def clear(self, identity: str) -> int:
@@ -294,6 +295,11 @@ class SpoolStore:
                 log(logging.WARNING, "the spool in %s: %s", self.path.parent, what)
 
 
+def _checksum(records: object, spans: object, encoding: object, compression: object, content: bytes) -> int:
+    """Return what tells whether the disk gives back what it was given."""
+    return zlib.crc32(content, zlib.crc32(f"{records!r} {spans!r} {encoding!r} {compression!r}".encode()))
+
+
 def _insert(
     connection: sqlite3.Connection,
     identity: str,
@@ -315,7 +321,7 @@ def _insert(
         "claimed_until": created + lease_s if lease_s else 0.0,
         "claimant": owner if lease_s else "",
         "bytes": len(body.content),
-        "crc": zlib.crc32(body.content),
+        "crc": _checksum(records, body.spans, body.encoding, body.compression, body.content),
         "content": body.content,
     }
     columns = f"{', '.join(row)}) VALUES (:{', :'.join(row)}"

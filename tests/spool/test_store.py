@@ -191,6 +191,13 @@ def test_a_directory_that_others_may_write_to_is_refused_with_a_way_out(opened, 
         opened().add("d", "owner", body(), 1)
 
 
+def test_without_a_home_directory_nothing_is_made_in_the_current_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpoolError, match="absolute path"):
+        SpoolStore(Path("~/spool"), 1_000, DAY_S).add("d", "owner", body(), 1)
+    assert not list(tmp_path.iterdir())
+
+
 def damage_page(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[100:4096] = b"\xff" * 3996
@@ -250,14 +257,36 @@ def test_a_spool_that_was_removed_is_made_anew(opened, tmp_path):
     assert contents(opened()) == ["new"]
 
 
+def test_a_directory_that_cannot_be_made_is_said_once(tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    store = SpoolStore(tmp_path / "file" / "spool", 1_000, DAY_S)
+    for _ in range(2):
+        with pytest.raises(SpoolError, match="Not a directory"):
+            store.add("d", "owner", body(), 1)
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_directory_that_cannot_be_written_to_is_said_once(tmp_path, caplog):
+def test_a_directory_that_is_for_reading_only_is_said_once(tmp_path, caplog):
     tmp_path.chmod(0o500)
     store = SpoolStore(tmp_path / "spool", 1_000, DAY_S)
     for _ in range(2):
         with pytest.raises(SpoolError, match="Permission denied"):
             store.add("d", "owner", body(), 1)
     assert len(caplog.records) == 1
+
+
+def test_a_file_that_became_one_for_reading_only_is_said_once_and_so_is_its_end(opened, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    store = opened()
+    store.add("d", "owner", body(), 1)
+    store._file._connection.execute("PRAGMA query_only = ON")
+    for _ in range(2):
+        with pytest.raises(SpoolError, match="may not be written to"):
+            store.add("d", "owner", body(), 1)
+    monkeypatch.setattr(store._file, "_not_before", 0.0)
+    store.add("d", "owner", body(), 1)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
 def test_a_full_disk_is_said_once_and_so_is_its_end(opened, caplog, monkeypatch):
