@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from llm_otel_broadcast.delivery.ledger import UNANSWERED
 from llm_otel_broadcast.delivery.queue import RecordQueue
 from llm_otel_broadcast.host.logs import own
 from llm_otel_broadcast.spool.directory import SpoolError
@@ -35,6 +36,7 @@ class Pending:
         stored: its place on disk; None: it is in memory alone.
         is_own: its records are of this lane.
         is_storing: somebody puts it on disk, or has.
+        is_settled: its records are counted as delivered or dropped.
         failed_since: when it failed first (monotonic); 0: it has not.
     """
 
@@ -43,6 +45,7 @@ class Pending:
     stored: StoredBody | None = None
     is_own: bool = True
     is_storing: bool = False
+    is_settled: bool = False
     failed_since: float = 0.0
 
 
@@ -92,7 +95,7 @@ class Outbox:
     def store(self, pending: Pending) -> bool:
         """Put a body on disk, once; False: the disk cannot be used."""
         with self._queue.locked():
-            if pending.is_storing:
+            if pending.is_storing or pending.is_settled:
                 return True
             pending.is_storing = True
         try:
@@ -119,8 +122,8 @@ class Outbox:
             room = self._queue.max_bytes - self._queue.size()[1]
             while len(self._memory) > 1 and self._bytes() > room:
                 oldest = self._memory.popleft()
-                self._books.spooled -= oldest.records
-                self._books.drop("queue_full", oldest.records)
+                if self.settle(oldest):
+                    self._books.drop("queue_full", oldest.records)
         self._books.log_drops()
 
     @property
@@ -145,7 +148,8 @@ class Outbox:
     def save(self, deadline: float) -> None:
         """Put on disk what is in memory, until the deadline (monotonic). What that does not take is counted as dropped."""
         with self._queue.locked():
-            rest = [pending for pending in (self._in_hand, *self._memory) if pending and pending.stored is None]
+            in_hand = self._in_hand
+            rest = [pending for pending in (in_hand, *self._memory) if pending and pending.stored is None]
             self._memory.clear()
         if not rest:
             return
@@ -164,11 +168,18 @@ class Outbox:
             # No thread can be started any more: the interpreter ends.
             store()
         with self._queue.locked():
-            lost = [pending for pending in rest if pending.stored is None]
-            for pending in lost:
-                self._books.spooled -= pending.records
-                self._books.drop("stopped", pending.records)
+            for pending in rest:
+                if pending.stored is None and self.settle(pending):
+                    self._books.drop(UNANSWERED if pending is in_hand else "stopped", pending.records)
         self._books.log_drops()
+
+    def settle(self, pending: Pending) -> bool:
+        """Take a body's records out of what is spooled, once; False: that has been done, or they are not of this lane. Under the lock."""
+        if pending.is_settled or not pending.is_own:
+            return False
+        pending.is_settled = True
+        self._books.spooled -= pending.records
+        return True
 
     def _note_loss(self, reason: str, records: int) -> None:
         """Note that the spool has removed what lay there too long, or had no room for."""

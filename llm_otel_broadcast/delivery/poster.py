@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from queue import Empty
 from typing import Final
 
@@ -131,8 +130,11 @@ class Poster:
             if pending is not None:
                 self._try(pending)
                 continue
-            with suppress(Empty):
+            try:
                 bell.get(timeout=self._pause_s())
+            except Empty:
+                # Another process may have left something meanwhile.
+                self._outbox.has_backlog = True
             while not bell.empty():
                 bell.get()
 
@@ -233,10 +235,9 @@ class Poster:
     def _succeed(self, pending: Pending, answer: Answer) -> None:
         self._outbox.remove(pending)
         with self._queue.locked():
-            if pending.is_own:
-                self._books.spooled -= pending.records
+            if self._outbox.settle(pending):
                 self._books.note_sent(pending.records, answer)
-            else:
+            elif not pending.is_own:
                 self._books.recovered += pending.records
         self._books.succeeded()
         self._books.log_drops()
@@ -249,8 +250,8 @@ class Poster:
             return
         is_failure = not self._books.failing
         with self._queue.locked():
-            self._books.spooled -= pending.records
-            self._books.drop(reason or answer.kind, pending.records, answer.message, is_logged=is_failure)
+            if self._outbox.settle(pending):
+                self._books.drop(reason or answer.kind, pending.records, answer.message, is_logged=is_failure)
         if is_failure:
             self._books.failed(answer.message, f"{pending.records} generation(s) lost", answer.error)
         self._books.log_drops()

@@ -12,6 +12,7 @@ from llm_otel_broadcast.receiver import OtlpReceiver, Reply
 from llm_otel_broadcast.spool.directory import SpoolError
 from llm_otel_broadcast.spool.store import SpoolStore
 from llm_otel_broadcast.wire import retry
+from llm_otel_broadcast.wire.exchange import Body
 from tests.support.broken_backends import answers, backend, hangs
 from tests.support.deadlines import until
 from tests.support.lanes import balanced, flushed, record, running, shelf_at
@@ -95,6 +96,16 @@ def test_another_process_sends_what_one_has_left(nowhere, spool):
         assert names(receiver) == ["chat left"]
         # they are not its own
         assert (lane.status().produced, lane.status().delivered, balanced(lane.status())) == (0, 0, True)
+
+
+def test_a_process_that_has_nothing_to_send_looks_now_and_then_for_what_others_left(receiver, spool, monkeypatch):
+    monkeypatch.setattr(poster, "_LOOK_INTERVAL_S", 0.05)
+    with running(receiver.endpoint, shelf=shelf_at(spool, receiver.endpoint)) as lane:
+        lane.enqueue(record("own"))
+        assert flushed(lane)
+        time.sleep(0.2)
+        shelf_at(spool, receiver.endpoint).add(Body(receiver.requests[0].body, 1, "json"), 1)
+        until(lambda: lane.status().recovered == 1)
 
 
 def test_nobody_sends_it_who_has_another_key(receiver, spool, nowhere):
