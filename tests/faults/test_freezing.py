@@ -17,7 +17,7 @@ from tests.support.stand_in.server import StandIn
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
 
 TIMEOUT_S = 1.5
-LONGER_S = 2.0
+LONGER_S = 1.7
 FLUSH_S = 20.0
 HANGS = Fault("hangs", broken_backends.hangs)
 
@@ -52,7 +52,7 @@ def freeze_for_longer_than_the_timeout():
 
 
 def test_what_was_queued_when_it_froze_is_sent_by_one_flush(instrumented_program, destination):
-    program = instrumented_program(batch_delay=60.0, timeout=1.0)
+    program = instrumented_program(batch_delay=60.0, timeout=TIMEOUT_S)
     program.run("call", model="before")
     with program.frozen():
         freeze_for_longer_than_the_timeout()
