@@ -166,6 +166,38 @@ def test_redact_that_blocks_each_time_stops_neither_the_destination_nor_leaks_a_
     free.set()
 
 
+def test_a_message_that_blocks_costs_its_record_alone_and_that_is_said(
+    instrumented, stand_in, receiver, monkeypatch, caplog
+):
+    monkeypatch.setattr(watch, "_TIMEOUT_S", 0.2)
+    asked, free = threading.Event(), threading.Event()
+
+    class Message(dict):
+        """Reads itself from somewhere, which does not answer our thread."""
+
+        def items(self):
+            if threading.current_thread() is not threading.main_thread():
+                asked.set()
+                free.wait(30)
+            return super().items()
+
+        def get(self, *args):
+            self.items()
+            return super().get(*args)
+
+    handle = instrumented()
+    chat("sync", stand_in.base_url, model="blocked", messages=[Message(role="user", content="Hello")])
+    assert asked.wait(10)
+    time.sleep(0.3)
+    chat("sync", stand_in.base_url, model="free")
+    assert until(lambda: names(receiver) == ["chat free"], 10)
+    free.set()
+    until(lambda: not handle.status().destinations[0].queued_records)
+    (books,) = handle.status().destinations
+    assert (books.dropped, books.delivered) == ({"unreadable": 1}, 1)
+    assert "blocks while a record is rendered" in caplog.text
+
+
 def test_on_generation_that_blocks_adds_nothing_and_holds_up_nobody(
     both, stand_in, receiver, other, monkeypatch, caplog
 ):
