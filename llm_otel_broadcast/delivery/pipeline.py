@@ -10,7 +10,8 @@ from typing import Final
 
 from llm_otel_broadcast.delivery.facts import content_for, content_of, enclosing_facts_of, error_text_for, facts_of
 from llm_otel_broadcast.delivery.on_generation import Announcer
-from llm_otel_broadcast.delivery.privacy import Privacy, WithheldError, allows_content
+from llm_otel_broadcast.delivery.privacy import Privacy, allows_content
+from llm_otel_broadcast.delivery.redaction import WithheldError
 from llm_otel_broadcast.delivery.rule_values import rule_values_of
 from llm_otel_broadcast.delivery.seams import LeftOut
 from llm_otel_broadcast.delivery.selection import Candidate, Selection
@@ -90,9 +91,9 @@ class Rendering:
     ) -> list[SpanData]:
         sent_content = None
         if max_chars and allows_content(record, privacy_mode=self._destination.privacy_mode):
-            view = self._privacy.view(record.operation)
             # Where the program's function fails, the span goes without content rather than unredacted.
             with suppress(WithheldError):
+                view = self._privacy.view(record.operation, record.span_id)
                 sent_content = content_for(record, content(), view, max_chars)
         facts = facts_of(record, self._privacy.fields(record.fields))
         span = self._dialect.generation_span(facts, sent_content, cost)
@@ -113,7 +114,7 @@ class Rendering:
         error_text = None
         if self._capture_content and not self._destination.privacy_mode and not fields.private:
             with suppress(WithheldError):
-                error_text = error_text_for(enclosing_span.failure, self._privacy.view(""))
+                error_text = error_text_for(enclosing_span.failure, self._privacy.view("", enclosing_span.span_id))
         facts = enclosing_facts_of(enclosing_span, self._privacy.fields(fields))
         return self._dialect.enclosing_span(facts, error_text)
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Final
 
-from llm_otel_broadcast.host.guard import Callback
-from llm_otel_broadcast.host.suppression import untraced
+from llm_otel_broadcast.delivery.redaction import Redaction, WithheldError
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.media import Part
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
@@ -31,10 +31,6 @@ _MESSAGE_FACTS: Final = frozenset({"role", "finish_reason"})
 _PART_FACTS: Final = frozenset({"type", "modality", "mime_type", "id", "status"})
 _NAMED_TYPES: Final = frozenset({"tool_call", "server_tool_call"})
 """Types of parts whose name is a tool's, which is no content."""
-
-
-class WithheldError(Exception):
-    """The function that redacts has failed: the content is not sent."""
 
 
 def allows_content(record: Generation, *, privacy_mode: bool) -> bool:
@@ -91,18 +87,30 @@ class Privacy:
         self._hide = frozenset(destination.hide)
         self._allow, self._deny = destination.metadata_allow, destination.metadata_deny
         self._hash_user = destination.hash_user
-        self._redact = None
+        self._redaction = None
         if destination.redact is not None:
-            consequence = "the content is left out, the span is sent"
-            self._redact = Callback(f'redact of destination "{destination.name}"', destination.redact, consequence)
+            self._redaction = Redaction(destination.name, destination.redact)
 
-    def view(self, operation: str) -> View | None:
-        """Return what content of a record of this operation has to pass through, None when it may be sent as it is."""
+    def view(self, operation: str, span_id: int) -> View | None:
+        """Return what content of a record has to pass through, None when it may be sent as it is.
+
+        Args:
+            operation: of the record; "" where it has none.
+            span_id: of the record.
+
+        Raises:
+            WithheldError: the function that redacts blocks at this record; no content may be sent.
+        """
         hide = self._hide
         # What is embedded stands among the inputs, where only the operation tells it from a question.
         if operation == "embeddings" and "embeddings" in hide:
             hide |= {"inputs"}
-        return View(hide, self._redact) if hide or self._redact else None
+        redaction = self._redaction
+        if redaction is None:
+            return View(hide, None) if hide else None
+        if redaction.is_blocked(span_id):
+            raise WithheldError
+        return View(hide, partial(redaction.apply, span_id=span_id))
 
     def fields(self, fields: Fields) -> Fields:
         """Return what of the fields may be sent."""
@@ -139,7 +147,7 @@ def hash_of(user: str) -> str:
 class View:
     """What content passes through on its way to one destination, as neutral parts; texts wherever they are in them."""
 
-    def __init__(self, hide: frozenset[str], redact: Callback | None) -> None:
+    def __init__(self, hide: frozenset[str], redact: Callable[[str], str] | None) -> None:
         self.hides = hide
         self._redact = redact
         self._changes = redact is not None or "urls" in hide
@@ -224,16 +232,7 @@ class View:
         """
         if "urls" in self.hides:
             text = _URL.sub(_HIDDEN_URL, text)
-        if self._redact is None:
-            return text
-        # A model may do the redacting: its calls are not to be traced, or they would be redacted in turn.
-        with untraced():
-            has_returned, redacted = self._redact(text)
-        if has_returned and isinstance(redacted, str):
-            return str(redacted)
-        if has_returned:
-            self._redact.fail(f"it returned {type(redacted).__name__}, not text")
-        raise WithheldError
+        return text if self._redact is None else self._redact(text)
 
 
 def _is_image(value: object) -> bool:

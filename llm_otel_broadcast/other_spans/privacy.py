@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from llm_otel_broadcast.delivery.privacy import SYSTEM_ROLES, Privacy, View, WithheldError, hash_of
+from llm_otel_broadcast.delivery.privacy import SYSTEM_ROLES, Privacy, View, hash_of
+from llm_otel_broadcast.delivery.redaction import WithheldError
 from llm_otel_broadcast.fields.json_cut import CUT
 from llm_otel_broadcast.fields.json_text import bounded_json
 from llm_otel_broadcast.other_spans.allow_list import SPAN_NAME_WORDS, is_harmless, is_identifier
@@ -86,7 +87,7 @@ class SpanPrivacy:
         # A redacting function that fails raises WithheldError: the span is sent without content, not left out.
         if content:
             try:
-                return self._viewed_span(span, own, self._privacy.view(operation))
+                return self._viewed_span(span, own, self._privacy.view(operation, span.span_id))
             except WithheldError:
                 pass
         return self._private_span(span, own)

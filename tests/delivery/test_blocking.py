@@ -113,7 +113,7 @@ def test_the_destination_that_was_blocked_goes_on_without_the_object_and_sends_n
     assert all(destination.delivered == 4 for destination in handle.status().destinations)
 
 
-def test_a_function_that_blocks_costs_its_record_alone_and_that_is_said(
+def test_redact_that_blocks_costs_the_content_of_its_record_alone_and_that_is_said(
     instrumented, stand_in, receiver, monkeypatch, caplog
 ):
     monkeypatch.setattr(watch, "_TIMEOUT_S", 0.2)
@@ -125,11 +125,71 @@ def test_a_function_that_blocks_costs_its_record_alone_and_that_is_said(
             free.wait(30)
         return text
 
-    handle = instrumented(redact=redact)
+    handle = instrumented(redact=redact, name="backend")
     chat("sync", stand_in.base_url, model="blocked", messages=[{"role": "user", "content": "Hello"}])
     assert asked.wait(10)
     time.sleep(0.3)
     chat("sync", stand_in.base_url, model="free", messages=[{"role": "user", "content": "Bye"}])
+    assert handle.flush(10)
+    free.set()
+    blocked, other = sorted(receiver.store.spans(), key=lambda span: span.name)
+    assert (blocked.name, other.name) == ("chat blocked", "chat free")
+    assert "gen_ai.input.messages" not in blocked.attributes
+    assert blocked.attributes["gen_ai.request.model"] == "blocked"
+    assert "Bye" in other.attributes["gen_ai.input.messages"]
+    (books,) = handle.status().destinations
+    assert (books.dropped, books.delivered) == ({}, 2)
+    assert handle.status().internal_errors == {'redact of destination "backend"': 1}
+    assert "failed (it blocks): the content is left out, the span is sent" in caplog.text
+
+
+def test_redact_that_blocks_each_time_stops_neither_the_destination_nor_leaks_a_text(
+    instrumented, stand_in, receiver, monkeypatch
+):
+    """Each time costs a thread: after a few the function is not called until one of its calls has ended."""
+    monkeypatch.setattr(watch, "_TIMEOUT_S", 0.05)
+    free = threading.Event()
+    calls = []
+
+    def redact(text):
+        calls.append(text)
+        free.wait(30)
+        return text
+
+    handle = instrumented(redact=redact)
+    for number in range(8):
+        chat("sync", stand_in.base_url, model=f"m-{number}", messages=[{"role": "user", "content": "secret"}])
+        assert handle.flush(10)
+    assert len(calls) == 4
+    assert len(receiver.store.spans()) == handle.status().destinations[0].delivered == 8
+    assert "secret" not in repr(receiver.store.spans())
+    free.set()
+
+
+def test_a_message_that_blocks_costs_its_record_alone_and_that_is_said(
+    instrumented, stand_in, receiver, monkeypatch, caplog
+):
+    monkeypatch.setattr(watch, "_TIMEOUT_S", 0.2)
+    asked, free = threading.Event(), threading.Event()
+
+    class Message(dict):
+        """Reads itself from somewhere, which does not answer our thread."""
+
+        def items(self):
+            if threading.current_thread() is not threading.main_thread():
+                asked.set()
+                free.wait(30)
+            return super().items()
+
+        def get(self, *args):
+            self.items()
+            return super().get(*args)
+
+    handle = instrumented()
+    chat("sync", stand_in.base_url, model="blocked", messages=[Message(role="user", content="Hello")])
+    assert asked.wait(10)
+    time.sleep(0.3)
+    chat("sync", stand_in.base_url, model="free")
     assert until(lambda: names(receiver) == ["chat free"], 10)
     free.set()
     until(lambda: not handle.status().destinations[0].queued_records)

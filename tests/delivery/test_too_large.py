@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import llm_otel_broadcast
 from llm_otel_broadcast import BroadcastSpanProcessor, Destination
+from llm_otel_broadcast.receiver.decoding import decode_json, decode_protobuf
 from llm_otel_broadcast.record.span_data import SpanData
 from tests.support.foreign_spans import SEMCONV
 from tests.support.scripted_backends import Backend, serving
@@ -91,6 +92,24 @@ def test_what_does_not_even_fit_without_is_counted_and_its_neighbours_arrive(cli
         handle.flush(5.0)
         books = handle.status().destinations[0]
         assert (books.delivered, books.dropped) == (2, {"too_large": 1})
+
+
+@pytest.mark.parametrize("encoding", ["json", "protobuf"])
+def test_of_a_batch_of_all_sizes_each_span_arrives_once_and_is_whole_where_it_fits(client, encoding):
+    """Halving goes down to single spans, and only those that are too large by themselves are cut."""
+    limit = 60_000
+    sizes = [100, 200_000, 3_000, 90_000, 100, 20_000, 400_000, 100]
+    with limited(limit, encoding=encoding, batch_delay=1.0) as (running, handle):
+        for number, size in enumerate(sizes):
+            client.chat.completions.create(model=f"m-{number}", messages=[{"role": "user", "content": "x" * size}])
+        assert handle.flush(20.0)
+        books = handle.status().destinations[0]
+        assert (books.delivered, books.dropped) == (len(sizes), {})
+    decode = decode_json if encoding == "json" else decode_protobuf
+    taken = [span for request in running.requests if len(request.body) <= limit for span in decode(request.body)]
+    assert sorted(span.name for span in taken) == [f"chat m-{number}" for number in range(len(sizes))]
+    marks = {span.name: span.attributes.get(MARK) for span in taken}
+    assert marks == {f"chat m-{number}": "cut" if size > limit else None for number, size in enumerate(sizes)}
 
 
 def test_in_privacy_mode_nothing_is_tried_that_makes_it_no_smaller(client):

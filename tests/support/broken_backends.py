@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-Conduct = Callable[["Backend", socket.socket], None]
+Conduct = Callable[["Backend", socket.socket], bool | None]
+"""What happens to a request; True: it was answered properly, and the connection may be used again."""
 
 
 @dataclass
@@ -25,18 +26,29 @@ class Backend:
 
     def read(self, connection: socket.socket) -> bool:
         """Read one request; False: the client has gone."""
-        data = b""
-        while b"\r\n\r\n" not in data:
-            piece = connection.recv(65536)
-            if not piece:
-                return False
-            data += piece
-        head, _, body = data.partition(b"\r\n\r\n")
-        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-        while len(body) < length:
-            body += connection.recv(65536)
+        body = receive_body(connection)
+        if body is None:
+            return False
         self.requests.append(body)
         return True
+
+
+def receive_body(connection: socket.socket) -> bytes | None:
+    """Return the body of the next request; None: the client has gone."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(65536)
+        if not piece:
+            return None
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    while len(body) < length:
+        piece = connection.recv(65536)
+        if not piece:
+            return None
+        body += piece
+    return body
 
 
 @contextmanager
@@ -79,13 +91,13 @@ def answers_once(seen: Backend, connection: socket.socket) -> None:
     if seen.read(connection):
         connection.sendall(OK)
         connection.recv(1)
-        _reset(connection)
+        reset(connection)
 
 
 def resets_in_the_answer(seen: Backend, connection: socket.socket) -> None:
     seen.read(connection)
     connection.sendall(OK[:40])
-    _reset(connection)
+    reset(connection)
 
 
 def breaks_off_in_the_body(seen: Backend, connection: socket.socket) -> None:
@@ -95,7 +107,7 @@ def breaks_off_in_the_body(seen: Backend, connection: socket.socket) -> None:
 
 def resets_before_the_answer(seen: Backend, connection: socket.socket) -> None:
     seen.read(connection)
-    _reset(connection)
+    reset(connection)
 
 
 def breaks_off_in_the_status_line(seen: Backend, connection: socket.socket) -> None:
@@ -155,5 +167,6 @@ def refusing() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}/v1/traces"
 
 
-def _reset(connection: socket.socket) -> None:
+def reset(connection: socket.socket) -> None:
+    """Have the end of the connection be a reset."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
