@@ -78,6 +78,7 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     end_open_streams()
     llm_otel_broadcast.shutdown(0.2)
     guard.errors.clear()
+    guard.reminders.clear()
     overlap.clear()
     roots.clear()
 
