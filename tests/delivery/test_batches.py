@@ -10,7 +10,8 @@ from llm_otel_broadcast.receiver import Reply
 from llm_otel_broadcast.record.generation import Choice
 from llm_otel_broadcast.wire.exchange import Answer, Body
 from llm_otel_broadcast.wire.transport import MAX_BODY_BYTES
-from tests.support.lanes import balanced, flushed, record, root, running
+from tests.support.books import balanced
+from tests.support.lanes import flushed, record, root, running
 
 OK = Answer("ok", 200, "", None, 0)
 ENCODINGS = ("json", "protobuf")

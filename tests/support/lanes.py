@@ -10,11 +10,11 @@ from typing import Any
 
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.delivery.lane import Lane
-from llm_otel_broadcast.delivery.ledger import DestinationStatus
 from llm_otel_broadcast.delivery.seams import LaneParts
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.wire.transport import make_transport
+from tests.support.books import assert_balanced
 from tests.support.spans import enclosing_span_data, generation_span
 
 _numbers = itertools.count(1)
@@ -61,7 +61,7 @@ def running(
     started: bool = True,
     **more: Any,
 ) -> Iterator[Lane]:
-    """Run a lane to an endpoint (`more` goes to its `Destination`) or with a transport of the test's own."""
+    """Run a lane to an endpoint (`more` goes to its `Destination`) or with a transport of the test's own; its books balance."""
 
     def make() -> LaneParts:
         if transport is not None:
@@ -75,12 +75,8 @@ def running(
         yield lane
     finally:
         lane.stop(time.monotonic() + 0.1)
+    assert_balanced(lane.status())
 
 
 def flushed(lane: Lane, timeout: float = 5.0) -> bool:
     return lane.wait(lane.hurry(), time.monotonic() + timeout)
-
-
-def balanced(books: DestinationStatus) -> bool:
-    known = books.delivered + sum(books.dropped.values()) + sum(books.left_out.values()) + books.queued_records
-    return books.produced == known
