@@ -18,10 +18,12 @@ from llm_otel_broadcast.clients.streams import end_open_streams
 from llm_otel_broadcast.host import guard
 from llm_otel_broadcast.host.logs import drain
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan
+from llm_otel_broadcast.runtime.runs import registry
 from llm_otel_broadcast.settings.destination import SHORTHAND
 from llm_otel_broadcast.settings.environment import DISABLED, variables
 from llm_otel_broadcast.settings.locations import CONFIG
 from llm_otel_broadcast.tracing.placement import roots
+from tests.support.books import assert_balanced
 from tests.support.stand_in.server import StandIn
 
 NAMED = (
@@ -65,7 +67,7 @@ def _installed(name: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Our own errors are raised in tests, the environment names no destination, and each test ends uninstrumented."""
+    """Our own errors are raised in tests, the environment names no destination, and each test ends uninstrumented with balanced books."""
     monkeypatch.setattr(guard, "raise_again", True)
     of_files = ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")
     for name in ("ENDPOINT", "TRACES_ENDPOINT", "HEADERS", "TRACES_HEADERS", *of_files):
@@ -77,9 +79,13 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     end_open_streams()
     llm_otel_broadcast.shutdown(0.2)
+    # Whatever the test did: no record is nowhere.
+    assert_balanced(llm_otel_broadcast.status())
     guard.errors.clear()
+    guard.reminders.clear()
     overlap.clear()
     roots.clear()
+    registry.ended_totals.clear()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import Final, cast
 from opentelemetry import metrics
 from opentelemetry.metrics import Counter, Histogram, MeterProvider
 
+from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.span_data import SCOPE_NAME
 from llm_otel_broadcast.record.usage import Cost
@@ -52,7 +53,8 @@ class AppMetrics:
         self._histograms: dict[str, Histogram] = {}
         self._cost: Counter | None = None
 
-    def provider(self) -> MeterProvider | None:
+    @staticmethod
+    def provider() -> MeterProvider | None:
         """Return the app's meter provider, None while it has none. Never makes the API load one."""
         # The API's own variable: its function loads a provider when the environment names one, and costs more.
         current: object = getattr(sys.modules.get(_API), "_METER_PROVIDER", _UNKNOWN)
@@ -70,7 +72,9 @@ class AppMetrics:
         if provider is None:
             return
         if provider is not self._provider:
-            self._make_instruments(provider)
+            # The provider's locks, which a child that is forked meanwhile would find held for good.
+            with importing:
+                self._make_instruments(provider)
         stated = {
             "gen_ai.operation.name": record.operation,
             "gen_ai.provider.name": record.server.provider or None,

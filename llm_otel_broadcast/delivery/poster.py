@@ -209,7 +209,8 @@ class Poster:
             return
         place = "on disk" if is_stored else "in memory"
         self._books.failed(
-            answer.message, f"what is recorded waits {place} until it works, your calls are not affected"
+            answer.message,
+            f"{self._books.spooled} generation(s) wait {place} until it works, your calls are not affected",
         )
         with self._queue.locked():
             self._books.retried += pending.records
@@ -248,12 +249,13 @@ class Poster:
             text = 'destination "%s": %d record(s) from the spool dropped (%s)'
             log(logging.WARNING, text, self._name, pending.records, answer.message or answer.kind)
             return
+        reason = reason or answer.kind
         is_failure = not self._books.failing
         with self._queue.locked():
             if self._outbox.settle(pending):
-                self._books.drop(reason or answer.kind, pending.records, answer.message, is_logged=is_failure)
+                self._books.drop(reason, pending.records, answer.message, is_logged=is_failure)
         if is_failure:
-            self._books.failed(answer.message, f"{pending.records} generation(s) lost", answer.error)
+            self._books.failed(answer.message, error=answer.error, reason=reason)
         self._books.log_drops()
 
 

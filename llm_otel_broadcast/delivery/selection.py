@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import operator
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypedDict, cast
 
 from llm_otel_broadcast.host.logs import log
+from llm_otel_broadcast.host.reminders import Reminder
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.rules import is_digest, number_of
 
@@ -31,7 +33,7 @@ _DIGEST_RANGE: Final = 2**64
 _REGEX_TIMEOUT_S: Final = 0.25
 _TIMEOUT_TEXT: Final = (
     'destination "%s": the regex rule on `%s` took longer than %s s and was stopped. What it cannot decide is not sent there '
-    "(left out as rule_timeout). Simplify the expression. Said once; status() counts further ones."
+    "(left out as rule_timeout). Simplify the expression. status() counts further ones."
 )
 
 
@@ -80,7 +82,7 @@ class Selection:
         keys = destination.api_keys or {}
         self._included, self._excluded = frozenset(keys.get("include", ())), frozenset(keys.get("exclude", ()))
         self._groups = groups_of(destination.filter_rules)
-        self._has_logged_timeout = False
+        self._timeout_reminder = Reminder()
         self.fields = frozenset(rule["field"] for group in self._groups for rule in group["rules"])
 
     def reason_against(self, candidate: Candidate) -> str | None:
@@ -100,8 +102,7 @@ class Selection:
         if self._groups and not any(
             (all if group["logic"] == "and" else any)(map(holds, group["rules"])) for group in self._groups
         ):
-            if timeouts and not self._has_logged_timeout:
-                self._has_logged_timeout = True
+            if timeouts and self._timeout_reminder.occurs(time.monotonic()):
                 log(logging.WARNING, _TIMEOUT_TEXT, self._name, timeouts[0], _REGEX_TIMEOUT_S)
             return "rule_timeout" if timeouts else "filtered"
         # Last, so that a sample is one of what the rules let through.

@@ -222,7 +222,10 @@ class Sender:
                 is_last, pause_s = True, remaining_s
                 backoff.shorten(pause_s)
             pause = f"{pause_s:.1f} s" if pause_s < _EXACT_BELOW_S else f"{pause_s:.0f} s"
-            self._books.failed(answer.message, f"trying again in {pause}, your calls are not affected")
+            self._books.failed(
+                answer.message,
+                f"{self._queue.pending()} generation(s) wait, trying again in {pause}, your calls are not affected",
+            )
             self._wait_for_turn()
             if self._stopping.is_set():
                 return None
@@ -268,7 +271,7 @@ class Sender:
             self._queue.account(items)
             self._books.drop(reason, len(items), message, is_logged=is_failure)
         if is_failure:
-            self._books.failed(message, f"{len(items)} generation(s) lost", error)
+            self._books.failed(message, error=error, reason=reason)
         self._books.log_drops()
 
     # -- flushing and closing ---------------------------------------------------------------------------------------

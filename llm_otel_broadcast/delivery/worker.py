@@ -196,6 +196,8 @@ class Worker(ABC):
         self.wait(self.hurry(), deadline)
         if self._closes or self._queue.pending():
             self.stop(deadline)
+        else:
+            self._books.log_drops(is_last=True)
 
     def stop(self, deadline: float) -> None:
         """Send what is queued until the deadline (monotonic); count the rest as dropped."""
@@ -214,7 +216,7 @@ class Worker(ABC):
             for reason, count in (("stopped", waiting + in_flight - unanswered), (UNANSWERED, unanswered)):
                 if count:
                     self._books.drop(reason, count)
-        self._books.log_drops()
+        self._books.log_drops(is_last=True)
 
     def after_fork(self) -> None:
         """In a child: the queue's content stays with the parent, the thread is not there, the books begin anew."""

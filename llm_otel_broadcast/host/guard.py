@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from llm_otel_broadcast.host.interruption import is_from_signal_handler, is_from_timer
 from llm_otel_broadcast.host.logs import is_own_thread, log
+from llm_otel_broadcast.host.reminders import Reminder
 
 errors: Counter[str] = Counter()
 """How many errors were stopped, by what we were doing; for a `Callback`, by its name."""
+reminders: defaultdict[str, Reminder] = defaultdict(Reminder)
+"""When the log is to have them again."""
 
 Value = TypeVar("Value")
 Argument = TypeVar("Argument")
@@ -67,18 +71,16 @@ class Guard:
     def _stops(self, error: BaseException) -> bool:
         if raise_again or not _stays_here(error) or (is_from_timer(error) and not is_own_thread()):
             return False
-        errors[self._activity] += 1
-        if errors[self._activity] == 1:
-            text = (
-                "llm_otel_broadcast failed while %s (%s). Your call is not affected; its trace may be incomplete. "
-                "Said once; please report it."
-            )
-            _warn(text, self._activity, type(error).__name__, error=error)
+        text = (
+            "llm_otel_broadcast failed while %s (%s). Your call is not affected; its trace may be incomplete. "
+            "Please report it. status() counts further ones."
+        )
+        _count(self._activity, text, self._activity, type(error).__name__, error=error)
         return True
 
 
 class Callback:
-    """A function of the program's that we call. Its errors stop here: counted, and logged at the first one.
+    """A function of the program's that we call. Its errors stop here: counted, and logged now and then.
 
     Args:
         name: what the program knows the function by; its errors are counted under it.
@@ -106,15 +108,16 @@ class Callback:
             return False, None
 
     def fail(self, reason: str, error: BaseException | None = None) -> None:
-        """Count a failure and log the first one, without the error's text, which may quote content."""
-        errors[self._name] += 1
-        if errors[self._name] == 1:
-            text = "%s%s failed (%s): %s. Said once; status() counts further ones."
-            _warn(text, self._prefix, self._name, reason, self._consequence, error=error)
+        """Count a failure; log it at first, and now and then while it goes on."""
+        text = "%s%s failed (%s): %s. status() counts further ones."
+        _count(self._name, text, self._prefix, self._name, reason, self._consequence, error=error)
 
 
-def _warn(text: str, *args: object, error: BaseException | None) -> None:
-    """Log a failure with its traceback, but without the error's text."""
+def _count(name: str, text: str, *args: object, error: BaseException | None) -> None:
+    """Count an error, and log it where a line is due: with its traceback, without its text, which may quote content."""
+    errors[name] += 1
+    if not reminders[name].occurs(time.monotonic()):
+        return
     trace = None if error is None else (type(error), without_text(error), error.__traceback__)
     log(logging.WARNING, text, *args, exc_info=trace)
 

@@ -16,7 +16,7 @@ from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.on_generation import Announcer
 from llm_otel_broadcast.delivery.privacy import allows_content, unwanted_by_all
 from llm_otel_broadcast.delivery.recorder import Recorder
-from llm_otel_broadcast.delivery.seams import LaneParts, RecordReader
+from llm_otel_broadcast.delivery.seams import LaneParts, LeftOut, RecordReader
 from llm_otel_broadcast.delivery.selection import KeyWatch, Selection
 from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.host.logs import logger
@@ -45,6 +45,7 @@ _NOWHERE: Final = (
 )
 
 if TYPE_CHECKING:
+    from llm_otel_broadcast.other_spans.foreign_span import ForeignSpan
     from llm_otel_broadcast.record.span_data import Attributes, SpanData
     from llm_otel_broadcast.spool.shelf import Shelf
 
@@ -271,11 +272,18 @@ def _parts_maker(
 ) -> Callable[[], LaneParts]:
     def make() -> LaneParts:
         """Import everything heavy: this runs on the lane's thread."""
+        from llm_otel_broadcast.runtime.books_metrics import books_metrics
         from llm_otel_broadcast.runtime.rendering import RecordRendering
         from llm_otel_broadcast.wire import retry
         from llm_otel_broadcast.wire.transport import make_transport
 
         rendering = RecordRendering(destination, options, announcer, _cost_reader(options))
+
+        def render(record: Generation | ForeignSpan) -> list[SpanData] | LeftOut:
+            # At each record, as the app may set its meter provider at any time.
+            books_metrics.register()
+            return rendering.render(record)
+
         return LaneParts(
             transport=make_transport(
                 destination,
@@ -284,7 +292,7 @@ def _parts_maker(
                 app_spans.provider,
                 keep=lambda: keeps(destination.exporter),
             ),
-            render=rendering.render,
+            render=render,
             enclosing_span=rendering.enclosing_span,
             delay=retry.delay,
             chooses=rendering.chooses,

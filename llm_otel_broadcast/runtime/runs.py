@@ -16,8 +16,12 @@ from llm_otel_broadcast.delivery.ledger import DestinationStatus
 from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.guard import errors
 from llm_otel_broadcast.runtime.observer import CallObserver
+from llm_otel_broadcast.runtime.totals import Totals, add_books
 from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.tracing.scope import sinks
+
+# A program that makes a destination for each of its tenants has as many names.
+_MAX_ENDED_NAMES: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,7 @@ class Registry:
         newest: the newest run for all clients; it stays for `flush()` and `status()` when it no longer records.
         for_clients: the runs for single clients.
         running: every run that may still have something to deliver.
+        ended_totals: the figures of the lanes of runs that have been forgotten, by destination.
     """
 
     def __init__(self) -> None:
@@ -112,6 +117,7 @@ class Registry:
         self.newest: Run | None = None
         self.for_clients: tuple[Run, ...] = ()
         self.running: tuple[Run, ...] = ()
+        self.ended_totals: Totals = {}
 
     def add(self, run: Run) -> None:
         """Have a run delivered at the end of the process; it watches no calls."""
@@ -167,7 +173,25 @@ class Registry:
     def forget(self, run: Run) -> None:
         """Take a run off that has delivered everything."""
         with self.lock:
+            if run not in self.running:
+                return
             self.running = tuple(other for other in self.running if other is not run)
+            adopted = self._running_lanes()
+            add_books(self.ended_totals, (lane for lane in run.broadcaster.lanes if lane not in adopted))
+            while len(self.ended_totals) > _MAX_ENDED_NAMES:
+                del self.ended_totals[next(iter(self.ended_totals))]
+
+    def _running_lanes(self) -> set[Lane]:
+        """Return the lanes of all runs; one that a run has adopted is in the run before it as well."""
+        return {lane for run in self.running for lane in run.broadcaster.lanes}
+
+    def totals(self) -> Totals:
+        """Return the figures by destination since the process began: of all runs, those included that have ended."""
+        with self.lock:
+            lanes = self._running_lanes()
+            totals = {name: figures.copy() for name, figures in self.ended_totals.items()}
+        add_books(totals, lanes)
+        return totals
 
     def has_exporter(self, exporter: object) -> bool:
         """Return whether a run that goes on sends through this exporter."""
@@ -215,6 +239,7 @@ class Registry:
     def begin_anew(self) -> None:
         """In a child process: queues, threads and streams are the parent's."""
         self.lock = threading.RLock()
+        self.ended_totals = {}
         # The parent ends the records of its streams; the child's end would end them once more.
         open_streams.clear()
         for run in self.running:

@@ -38,7 +38,9 @@ _BY_STATUS: Final = {
     413: Advice("the request is too large for it", "it takes no request of this size, though it is a single span"),
     422: Advice("a header is missing or wrong"),
     # A batch is sent again after these, and the log says when; a probe is not.
-    429: Advice(None, "too many requests at the moment: try again later"),
+    429: Advice(
+        "it takes no more at the moment: sampling_rate= sends less", "too many requests at the moment: try again later"
+    ),
     500: Advice(None, "an error inside it"),
     502: Advice(None, "the server behind it does not work at the moment"),
     503: Advice(None, "it does not work at the moment, or a header is missing"),

@@ -15,7 +15,7 @@ from llm_otel_broadcast.wire.advice import SUCCESS, batch_advice
 from llm_otel_broadcast.wire.answers import is_otlp, is_page, partial_success, text_of
 from llm_otel_broadcast.wire.connection import Connection, Response
 from llm_otel_broadcast.wire.exchange import Answer, Kind
-from llm_otel_broadcast.wire.network_errors import cause, is_proxy_login, reason_of
+from llm_otel_broadcast.wire.network_errors import advice_on, cause, is_proxy_login, reason_of
 from llm_otel_broadcast.wire.proxies import Proxy, proxy_for
 from llm_otel_broadcast.wire.retry import RETRYABLE, asked_pause
 from llm_otel_broadcast.wire.tls import Certificates
@@ -70,7 +70,9 @@ class HttpSender:
             # While new files cannot be used the former ones are; where TLS fails then, the reason is the new files.
             problem = self._certificates.problem
             reason = self._excerpt(reason_of(error if problem is None or cause(error, SSLError) is None else problem))
-            return Answer("retry", None, f"{self._address} cannot be reached ({reason})", None, 0, reason, error=error)
+            advice = advice_on(error)
+            message = f"{self._address} cannot be reached ({reason})" + (f": {advice}" if advice else "")
+            return Answer("retry", None, message, None, 0, reason, error=error)
         return self._judge(response, content_type)
 
     def _judge(self, response: Response, content_type: str) -> Answer:

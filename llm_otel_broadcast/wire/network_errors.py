@@ -47,6 +47,12 @@ _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (zlib.error, "it is not packed as it says"),
     (HTTPException, "it does not speak HTTP"),
 )
+# What can be done, where the reason does not say it.
+_ADVICE: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (socket.gaierror, "is the host name right?"),
+    (ConnectionRefusedError, "does it run, and is the port right?"),
+    (TimeoutError, "is a firewall in between, or does it need a longer timeout=?"),
+)
 
 
 def reason_of(error: BaseException) -> str:
@@ -70,6 +76,13 @@ def reason_of(error: BaseException) -> str:
         if cause(error, kind):
             return _HTTP2_ONLY if kind is BadStatusLine and is_http2(error) else reason
     return getattr(error, "strerror", None) or type(error).__name__
+
+
+def advice_on(error: BaseException) -> str:
+    """Say what can be done about an error; empty where its reason says it, or nothing can."""
+    if cause(error, ProxyError) or cause(error, ssl.SSLError):
+        return ""
+    return next((advice for kind, advice in _ADVICE if cause(error, kind)), "")
 
 
 def is_proxy_login(status: int) -> bool:

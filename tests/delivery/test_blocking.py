@@ -15,9 +15,9 @@ from llm_otel_broadcast import Destination, trace_context
 from llm_otel_broadcast.delivery import on_generation, watch
 from llm_otel_broadcast.host import blocked_objects
 from llm_otel_broadcast.receiver import OtlpReceiver
+from tests.support.books import balanced
 from tests.support.client_calls import chat
 from tests.support.deadlines import until
-from tests.support.lanes import balanced
 
 PLACEHOLDER = "<Stuck: not read, it blocks>"
 

@@ -13,8 +13,8 @@ from llm_otel_broadcast import Destination, trace_context
 from llm_otel_broadcast.delivery.selection import is_sampled
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.stand_in.answers import completion, error, message, usage_of
+from tests.support.books import balanced
 from tests.support.client_calls import KINDS, MESSAGES, chat
-from tests.support.lanes import balanced
 from tests.support.operations import OPERATIONS, call
 
 KEY = "sk-canary-0123456789abcdef"

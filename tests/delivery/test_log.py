@@ -1,4 +1,4 @@
-"""What is said of delivery: one warning for each change of state, and never a secret."""
+"""What is said of delivery: when a problem begins, now and then while it lasts, and when it is over; never a secret."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from llm_otel_broadcast.wire import retry
 from tests.support import broken_backends
 from tests.support.broken_backends import backend, refusing
 from tests.support.client_calls import chat
+from tests.support.clocks import Clock
 from tests.support.deadlines import until
 from tests.support.lanes import flushed, record, running
 
@@ -38,6 +39,7 @@ def test_an_outage_is_said_once_and_its_end_too(caplog):
     receiver.start()
     receiver.stop()
     with running(receiver.endpoint) as lane:
+        clock = lane._books.clock = Clock()
         for outage in (1, 2):
             for _ in range(3):
                 lane.enqueue(record())
@@ -45,32 +47,72 @@ def test_an_outage_is_said_once_and_its_end_too(caplog):
             assert len(said(caplog)) == outage
             assert receiver.endpoint in said(caplog)[-1]
             assert "connection refused" in said(caplog)[-1]
+            assert "generation(s) wait, trying again in 0.0 s, your calls are not affected" in said(caplog)[-1]
+            clock.seconds += 200
             with receiver:
                 assert flushed(lane)
                 assert [text for text in said(caplog, logging.INFO) if "works again" in text] == [
-                    'destination "backend": works again'
+                    'destination "backend": works again after 3 min 20 s: 3 generation(s) that waited are delivered late'
                 ] * outage
+            clock.seconds += 200
             lane._books.retried = 0
     assert not [record for record in caplog.records if record.exc_info]
 
 
+def test_an_outage_that_lasts_is_said_again_with_how_long_it_has(receiver, caplog):
+    clock = Clock()
+
+    def delay_that_takes_40_s(*_):
+        clock.seconds += 40
+        return 0.01
+
+    receiver.script(*[Reply(503)] * 4)
+    with running(receiver.endpoint, delay=delay_that_takes_40_s) as lane:
+        lane._books.clock = clock
+        lane.enqueue(record())
+        assert flushed(lane)
+    first, again = said(caplog)
+    assert "still" not in first
+    assert "still failing after 1 min 20 s, 3 times: http://127.0.0.1" in again
+    assert "answered 503" in again
+    assert any("works again after 2 min 0 s" in text for text in said(caplog, logging.INFO))
+
+
+def test_a_destination_that_fails_now_and_then_does_not_flood_the_log(receiver, caplog):
+    with running(receiver.endpoint) as lane:
+        clock = lane._books.clock = Clock()
+        for _ in range(10):
+            receiver.script(Reply(503))
+            lane.enqueue(record())
+            assert flushed(lane)
+            clock.seconds += 10
+        assert lane.status().retried == 10
+    assert ["503" in text for text in said(caplog)] == [True, True]
+    assert len([text for text in said(caplog, logging.INFO) if "works again" in text]) == 2
+
+
 def test_a_second_outage_tells_its_losses_again(receiver, caplog):
     with running(receiver.endpoint) as lane:
-        for losses in (1, 2):
+        clock = lane._books.clock = Clock()
+        for _ in (1, 2):
             receiver.script(*[Reply(401, body=b"no such key")] * 3)
             for _ in range(3):
                 lane.enqueue(record())
                 flushed(lane)
             lane.enqueue(record())
             assert flushed(lane)
-            assert len(said(caplog)) == losses
-    assert "1 generation(s) lost" in said(caplog)[0]
-    assert "no such key" in said(caplog)[0]
+            clock.seconds += 200
+    refused, summary, refused_again, second_summary = said(caplog)
+    assert "no such key" in refused
+    assert refused.endswith("1 generation(s) lost")
+    assert summary.endswith("1 generation(s) that waited are delivered late, 3 dropped (refused: 3)")
+    assert (refused_again, second_summary) == (refused, summary)
 
 
 def test_what_is_dropped_in_an_outage_is_said_once_besides(receiver, caplog, monkeypatch):
     monkeypatch.setattr(sender, "_MAX_RETRY_S", 0.1)
     with running(receiver.endpoint, delay=lambda *_: 61.0) as lane:
+        clock = lane._books.clock = Clock()
         for _ in range(2):
             caplog.clear()
             receiver.script(*[Reply(503)] * 6)
@@ -79,10 +121,26 @@ def test_what_is_dropped_in_an_outage_is_said_once_besides(receiver, caplog, mon
                 flushed(lane)
             outage, dropped = said(caplog)
             assert "trying again in 0.1 s, your calls are not affected" in outage
-            assert "1 generation(s) dropped (retries_exhausted" in dropped
+            assert "generation(s) dropped (retries_exhausted" in dropped
             lane.enqueue(record())
             assert flushed(lane)
+            clock.seconds += 200
         assert lane.status().dropped == {"retries_exhausted": 6}
+
+
+def test_what_is_dropped_is_said_again_and_at_the_end_without_a_success_in_between(caplog):
+    """The first drop of a reason was the only one that the log ever had."""
+    with running(refusing(), max_bytes=10_000) as lane:
+        clock = lane._books.clock = Clock()
+        for wait_s in (0, 30, 40, 30):
+            clock.seconds += wait_s
+            lane.enqueue(record(size=20_000))
+            # the lane's thread logs what the caller's counted
+            lane._books.log_drops()
+    first, again, last = (text for text in said(caplog) if "too_large" in text)
+    assert "1 generation(s) dropped (too_large); lower max_content_chars=" in first
+    assert "2 more generation(s) dropped (too_large), 3 in all" in again
+    assert "1 more generation(s) dropped (too_large), 4 in all" in last
 
 
 def test_each_destination_speaks_for_itself(stand_in, receiver, caplog):
@@ -135,8 +193,8 @@ def secretive(endpoint, **more):
 
 
 def told(handle, caplog, capfd):
+    until(lambda: handle.status().destinations[0].last_error)
     text = caplog.text + repr(handle.status()) + "".join(capfd.readouterr())
-    assert handle.status().destinations[0].last_error
     return [canary for canary in CANARIES if canary in text]
 
 

@@ -17,9 +17,10 @@ from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.wire.exchange import Answer
 from tests.delivery.test_batches import Faulty
 from tests.support import broken_backends
+from tests.support.books import balanced
 from tests.support.broken_backends import backend, refusing
 from tests.support.deadlines import until
-from tests.support.lanes import balanced, flushed, parts, record, running
+from tests.support.lanes import flushed, parts, record, running
 
 
 def within(seconds, work):

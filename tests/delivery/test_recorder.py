@@ -10,8 +10,9 @@ from llm_otel_broadcast.delivery import watch, worker
 from llm_otel_broadcast.delivery.recorder import Recorder
 from llm_otel_broadcast.delivery.seams import RecordReader
 from llm_otel_broadcast.host.deferred import Deferred
+from tests.support.books import balanced
 from tests.support.deadlines import until
-from tests.support.lanes import balanced, flushed, record, running
+from tests.support.lanes import flushed, record, running
 
 
 def books_of(recorder):

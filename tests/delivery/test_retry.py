@@ -13,9 +13,10 @@ from llm_otel_broadcast.receiver import OtlpReceiver, Reply
 from llm_otel_broadcast.wire import retry
 from llm_otel_broadcast.wire.exchange import Answer, Body
 from tests.support import broken_backends
+from tests.support.books import balanced
 from tests.support.broken_backends import backend
 from tests.support.deadlines import until
-from tests.support.lanes import balanced, flushed, record, running
+from tests.support.lanes import flushed, record, running
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])

@@ -13,9 +13,10 @@ from llm_otel_broadcast.spool.directory import SpoolError
 from llm_otel_broadcast.spool.store import SpoolStore
 from llm_otel_broadcast.wire import retry
 from llm_otel_broadcast.wire.exchange import Body
+from tests.support.books import balanced
 from tests.support.broken_backends import answers, backend, hangs
 from tests.support.deadlines import until
-from tests.support.lanes import balanced, flushed, record, running, shelf_at
+from tests.support.lanes import flushed, record, running, shelf_at
 
 
 @pytest.fixture
@@ -272,7 +273,7 @@ def test_the_log_says_where_what_is_recorded_waits(nowhere, spool, caplog):
     with running(nowhere, shelf=shelf_at(spool, nowhere)) as lane:
         lane.enqueue(record())
         flushed(lane)
-    assert "waits on disk" in caplog.text
+    assert "wait on disk" in caplog.text
 
 
 def test_a_backlog_leaves_the_destination_room_for_what_is_new(spool, receiver, nowhere):

@@ -7,7 +7,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from llm_otel_broadcast import BroadcastSpanProcessor, Destination, instrument
-from tests.support.lanes import balanced
+from tests.support.books import balanced
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ import llm_otel_broadcast
 from llm_otel_broadcast import BroadcastSpanProcessor, ConfigError, instrument, trace_context
 from llm_otel_broadcast.app.other_tracers import overlap
 from llm_otel_broadcast.receiver.server import Reply
+from tests.support.books import balanced
 from tests.support.broken_backends import refusing
 from tests.support.client_calls import MESSAGES
 from tests.support.deadlines import until
 from tests.support.foreign_spans import SEMCONV
-from tests.support.lanes import balanced
 
 
 def test_a_wrong_setting_is_refused_where_it_is_given():

@@ -11,13 +11,13 @@ from typing import Any
 
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.delivery.lane import Lane
-from llm_otel_broadcast.delivery.ledger import DestinationStatus
 from llm_otel_broadcast.delivery.seams import LaneParts
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.spool.shelf import Shelf
 from llm_otel_broadcast.spool.store import SpoolStore
 from llm_otel_broadcast.wire.transport import make_transport
+from tests.support.books import assert_balanced
 from tests.support.spans import enclosing_span_data, generation_span
 
 _numbers = itertools.count(1)
@@ -66,7 +66,7 @@ def running(
     durable: bool = False,
     **more: Any,
 ) -> Iterator[Lane]:
-    """Run a lane to an endpoint (`more` goes to its `Destination`) or with a transport of the test's own."""
+    """Run a lane to an endpoint (`more` goes to its `Destination`) or with a transport of the test's own; its books balance."""
 
     def make() -> LaneParts:
         if transport is not None:
@@ -80,6 +80,7 @@ def running(
         yield lane
     finally:
         lane.stop(time.monotonic() + 0.1)
+    assert_balanced(lane.status())
 
 
 def shelf_at(directory: Path, endpoint: str, *, timeout_s: float = 10.0, **bounds: Any) -> Shelf:
@@ -90,8 +91,3 @@ def shelf_at(directory: Path, endpoint: str, *, timeout_s: float = 10.0, **bound
 
 def flushed(lane: Lane, timeout: float = 5.0) -> bool:
     return lane.wait(lane.hurry(), time.monotonic() + timeout)
-
-
-def balanced(books: DestinationStatus) -> bool:
-    lost = sum(books.dropped.values()) + sum(books.left_out.values())
-    return books.produced == books.delivered + lost + books.queued_records + books.spooled

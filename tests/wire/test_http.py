@@ -148,7 +148,10 @@ def test_nobody_there_is_tried_again_and_named():
     answer = made.send(BODY, "application/json", 1.0)
     made.close()
     assert answer.kind == "retry"
-    assert f"127.0.0.1:{port}/v1/traces cannot be reached (connection refused)" in answer.message
+    assert (
+        f"127.0.0.1:{port}/v1/traces cannot be reached (connection refused): does it run, and is the port right?"
+        in (answer.message)
+    )
     assert "secret" not in answer.message
     assert "pw" not in answer.message
 
