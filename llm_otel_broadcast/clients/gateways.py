@@ -32,6 +32,7 @@ _SERVED_MODEL: Final = "x-ms-served-model"
 _AZURE: Final = "azure.ai.openai"
 _MAX_ATTEMPTS: Final = 64
 _MAX_STAGES: Final = 32
+_MAX_LATENCY_MS: Final = 86_400_000
 _MAX_ENVELOPE_BYTES: Final = 1_000_000
 _STREAM_READER: Final = "__stream__"
 """The client's generator that turns events into chunks, and raises where one has an `error`."""
@@ -85,6 +86,9 @@ def note_routing(record: Generation, metadata: Any) -> None:
             provider=text_of(attempt.get("provider")) or "unknown",
             model=text_of(attempt.get("model")),
             status=status if isinstance(status := attempt.get("status"), int | str) else None,
+            latency_ms=float(latency)
+            if isinstance(latency := attempt.get("latency"), int | float) and 0 <= latency < _MAX_LATENCY_MS
+            else None,
         )
         for attempt in attempts
     ] or record.attempts

@@ -53,11 +53,13 @@ class ServerCall:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of OpenRouter's at a provider; only its order is known, not when it was."""
+    """One try of OpenRouter's at a provider, in their order; when it was is known only where its latency is."""
 
     provider: str
     model: str | None = None
     status: int | str | None = None
+    latency_ms: float | None = None
+    """Until the provider's headers came, in milliseconds."""
 
 
 @dataclass(slots=True)
@@ -114,6 +116,7 @@ class GenerationFacts:
         "first_chunk_ns",
         "generation_id",
         "operation",
+        "outer_parent_span_id",
         "parameters",
         "parent_span_id",
         "request_model",
@@ -143,6 +146,8 @@ class GenerationFacts:
     trace_id: int
     span_id: int
     parent_span_id: int
+    outer_parent_span_id: int
+    """The span above all enclosing spans, for a backend that is sent none of these; 0: none."""
     fields: Fields
     server: Server
     request_model: str | None
@@ -179,6 +184,14 @@ class GenerationFacts:
         if self.fields.generation_name:
             return self.fields.generation_name
         return f"{self.operation} {self.request_model}" if self.request_model else self.operation
+
+    @property
+    def gateway_id(self) -> str | None:
+        """OpenRouter's id of the generation, from the header, or of chat completions from the body; None: there is none."""
+        if not self.server.is_openrouter:
+            return None
+        stated = self.generation_id or self.response_id
+        return stated if stated is not None and stated.startswith("gen-") else None
 
 
 class Generation(GenerationFacts):
@@ -288,6 +301,17 @@ class Generation(GenerationFacts):
         """How much of the answer's texts was left out, because it was more."""
         self.pending: LateReading | None = None
         """What is left to read (a raw response's body)."""
+
+    # Known by the enclosing spans, so that it costs nothing where nobody asks: only `delivery.facts` does.
+    @property
+    def outer_parent_span_id(self) -> int:  # type: ignore[override]
+        """Return the parent, or where that is an enclosing span, the parent of the outermost one."""
+        above = {enclosing_span.span_id: enclosing_span.parent_span_id for enclosing_span in self.enclosing_spans}
+        parent = self.parent_span_id
+        # Each is looked up once, so that ids which a caller has stated in a circle end, too.
+        while parent in above:
+            parent = above.pop(parent)
+        return parent
 
     @property
     def wants_answer(self) -> bool:
