@@ -49,6 +49,10 @@ class Dialect(Protocol):
         """Return spans of the tries that a gateway made for a generation; none unless overridden."""
         return ()
 
+    def connection_test_span(self, span: SpanData) -> SpanData:
+        """Return the span that a connection is tested with: this one, unless overridden."""
+        return span
+
     def enclosing_span(self, facts: EnclosingSpanFacts, error_text: str | None) -> SpanData | None:  # noqa: ARG002
         """Return the span of a root or intermediate span; None, unless overridden: the backend gets none.
 

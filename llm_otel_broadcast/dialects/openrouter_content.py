@@ -66,10 +66,9 @@ def _message(neutral: Part, *, are_normalized: bool) -> Part:
     """Return a chat message of a neutral one."""
     parts = neutral.get("parts")
     if not isinstance(parts, list):
-        return neutral
-    omitted = next((part["truncated"] for part in parts if isinstance(part, dict) and "truncated" in part), None)
-    if omitted is not None and len(parts) == 1:
-        return {"openrouter_truncated": omitted}
+        return _marked(neutral)
+    if len(parts) == 1 and isinstance(parts[0], dict) and "truncated" in parts[0]:
+        return _marked({"truncated": parts[0]["truncated"]})
     form = neutral.get(FORM) or {}
     results = [part for part in parts if _type_of(part) in ("tool_call_response", "server_tool_call_response")]
     if results:
@@ -94,7 +93,9 @@ def _said(neutral: Part, parts: list[Any], form: Mapping[str, Any], *, are_norma
     contents = [part for part in parts if _type_of(part) not in ("reasoning", "refusal", "tool_call")]
     texts = [part.get("content") for part in contents if _type_of(part) == "text"]
     stated = form.get("content")
-    if len(texts) < len(contents) or len(texts) > 1 or stated == "parts" or are_normalized:
+    is_item = FORM not in neutral and parts and not contents
+    if len(texts) < len(contents) or len(texts) > 1 or stated == "parts" or are_normalized or is_item:
+        # Also of an item of `/responses`, which is a call and no message: a list of nothing.
         members["content"] = [_content_part(part) for part in contents]
     elif stated is None or texts:
         members["content"] = texts[0] if texts else ""
@@ -103,7 +104,12 @@ def _said(neutral: Part, parts: list[Any], form: Mapping[str, Any], *, are_norma
     reasoning = _joined(parts, "reasoning")
     refusal = _joined(parts, "refusal")
     calls = [_call(part) for part in parts if _type_of(part) == "tool_call"]
-    members |= {"reasoning": reasoning} if reasoning else {}
+    # Under the name that it was sent by. Broadcast leaves `reasoning_details` out.
+    names = form.get("order") or ("reasoning",)
+    name = next((name for name in ("reasoning", "reasoning_content") if name in names), None)
+    if name is None and "reasoning_details" not in names:
+        name = "reasoning"
+    members |= {name: reasoning} if reasoning and name else {}
     members |= {"refusal": refusal} if refusal else {}
     return members | ({"tool_calls": calls} if calls else {})
 
@@ -116,7 +122,12 @@ def _content_part(part: object) -> object:
         return {"type": "text", "text": part.get("content"), **form}
     if part.get("type") == "uri" and part.get("modality") == "image":
         return {"type": "image_url", "image_url": {"url": part.get("uri")}, **form}
-    return {name: value for name, value in part.items() if name != FORM}
+    return _marked({name: value for name, value in part.items() if name != FORM})
+
+
+def _marked(value: Part) -> Part:
+    """Return a value with the mark of what was left out under Broadcast's name."""
+    return {"openrouter_truncated" if name == "truncated" else name: member for name, member in value.items()}
 
 
 def _text_parts(text: object) -> list[Part]:

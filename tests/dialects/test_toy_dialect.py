@@ -268,7 +268,7 @@ def test_a_dialect_that_fails_loses_only_that_record(stand_in, client, receiver,
 
 def test_a_registered_dialect_is_one_of_the_choices(toy):
     assert Destination(endpoint="http://127.0.0.1:4318", dialect="toy").dialect == "toy"
-    with pytest.raises(ConfigError, match='dialect must be "semconv", .*"toy", got \'other\''):
+    with pytest.raises(ConfigError, match=r'dialect must be "semconv", .*"toy", got \'other\''):
         Destination(endpoint="http://127.0.0.1:4318", dialect="other")
 
 
