@@ -141,7 +141,8 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
             nothing is recorded until it is corrected.
         **destination: the fields of one `Destination`, which documents each. Where to: `endpoint` (traces URL of an OTLP/HTTP
             backend), `headers`, or `exporter`. How: `encoding`, `compression`, `timeout` (seconds), `certificate`,
-            `client_certificate`, `client_key`, `dialect`, `ids`. Which generations: `sampling_rate`, `errors_always`, `api_keys`,
+            `client_certificate`, `client_key`, `dialect`, `ids`,
+            `generation_metadata`. Which generations: `sampling_rate`, `errors_always`, `api_keys`,
             `filter_rules`. What is withheld: `privacy_mode`, `hide`, `redact`, `metadata_allow`, `metadata_deny`, `hash_user`;
             these six count for each of `destinations` too, in addition to its own.
 

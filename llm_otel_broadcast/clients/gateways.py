@@ -86,9 +86,7 @@ def note_routing(record: Generation, metadata: Any) -> None:
             provider=text_of(attempt.get("provider")) or "unknown",
             model=text_of(attempt.get("model")),
             status=status if isinstance(status := attempt.get("status"), int | str) else None,
-            latency_ms=float(latency)
-            if isinstance(latency := attempt.get("latency"), int | float) and 0 <= latency < _MAX_LATENCY_MS
-            else None,
+            latency_ms=_milliseconds(attempt.get("latency")),
         )
         for attempt in attempts
     ] or record.attempts
@@ -99,6 +97,13 @@ def note_routing(record: Generation, metadata: Any) -> None:
         routing_strategy=text_of(stated.get("strategy")),
         routing_pipeline=[name for name in names if name] or None,
     )
+
+
+def _milliseconds(value: object) -> float | None:
+    """Return a time that a server states, None where it is none: not a number, or no time that a call can take."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if 0 <= value < _MAX_LATENCY_MS else None
 
 
 def _read_envelope(record: Generation, response: Any) -> None:

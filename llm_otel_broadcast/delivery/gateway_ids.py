@@ -21,8 +21,7 @@ def take_gateway_ids(facts: GenerationFacts, record: Generation, *, sends_enclos
         sends_enclosing_spans: the destination is sent the spans above, which have our trace id.
     """
     generation_id = facts.gateway_id
-    # A span of the app's, ours or another instrumentation's, has been given our ids.
-    if generation_id is None or record.app_spans or record.traced_below:
+    if generation_id is None or record.is_in_app_traces or record.traced_below:
         return
     facts.span_id = derive_span_id(generation_id)
     is_together = any(

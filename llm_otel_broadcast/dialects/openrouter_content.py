@@ -74,7 +74,7 @@ def _message(neutral: Part, *, are_normalized: bool) -> Part:
     if results:
         members: Part = {
             "role": neutral.get("role"),
-            "content": _result(results[0]),
+            "content": _result(results[0], form.get("content")),
             "tool_call_id": results[0].get("id"),
         }
     else:
@@ -134,14 +134,16 @@ def _text_parts(text: object) -> list[Part]:
     return [{"type": "text", "text": text}]
 
 
-def _result(part: Part) -> object:
-    """Return what a tool returned, as the list that it was, else as text."""
+def _result(part: Part, stated: object) -> object:
+    """Return what a tool returned, as the list that it was, else as text; `stated`: whether it was one (`FORM`)."""
     form = part.get(FORM) or {}
     if isinstance(form.get("parts"), list):
         return [_content_part(inner) for inner in form["parts"]]
     response = part.get("response", part.get("server_tool_call_response"))
     if isinstance(response, list):
         return [_content_part(inner) for inner in response]
+    if isinstance(response, str) and stated == "parts":
+        return _text_parts(response)
     return response if response is None or isinstance(response, str) else encoder.encode(response)
 
 

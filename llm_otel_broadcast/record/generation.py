@@ -208,6 +208,7 @@ class Generation(GenerationFacts):
         "hides_usage_chunk",
         "in_scope",
         "instructions",
+        "is_in_app_traces",
         "is_in_totals",
         "is_measured",
         "late_key",
@@ -282,6 +283,8 @@ class Generation(GenerationFacts):
         self.first_chunk_ns = None
         self.chunk_times: list[int] | None = None
         """When each chunk came (`perf_counter_ns`), noted only where metrics are wanted."""
+        self.is_in_app_traces = False
+        """The app's traces have a span of it, by the record's ids."""
         self.traced_below = False
         """Another instrumentation below ours makes the app's span of this call."""
         self.in_scope = False

@@ -71,6 +71,7 @@ class DestinationFields(TypedDict, total=False):
     hash_user: bool | None
     dialect: str | None
     ids: Ids | None
+    generation_metadata: Collection[str] | None
     exporter: SpanExporter | None
 
 
