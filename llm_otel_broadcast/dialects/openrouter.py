@@ -80,7 +80,7 @@ class OpenRouterDialect(Dialect):
         attributes |= {f"gen_ai.{name}": text for name, text in texts.items()}
         attributes |= _details(facts)
         attributes |= _service(facts)
-        events = () if failure is None or content is None else (_exception(error_text, end_ns),)
+        events = () if failure is None or error_text is None else (_exception(error_text, end_ns),)
         truncated = _truncated(attributes, content)
         attributes |= {f"{key}.truncated": True for key in truncated}
         if truncated:
@@ -266,12 +266,15 @@ def _generation_id(facts: GenerationFacts) -> str | None:
 
 
 def _error_text(failure: Failure | None, content: Content | None) -> str | None:
-    if failure is None or content is None:
+    if failure is None:
         return None
-    return _DISCONNECTED if failure.type == ABANDONED else content.error_text
+    # Words of Broadcast's own, which quote nothing.
+    if failure.type == ABANDONED:
+        return _DISCONNECTED
+    return content.error_text if content is not None else None
 
 
-def _exception(error_text: str | None, time_ns: int) -> Event:
+def _exception(error_text: str, time_ns: int) -> Event:
     attributes = {"exception.type": "Error"} | ({"exception.message": error_text} if error_text else {})
     return Event("exception", time_ns, attributes)
 

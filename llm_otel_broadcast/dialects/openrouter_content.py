@@ -48,8 +48,10 @@ def _messages(facts: GenerationFacts, content: Content) -> list[Part]:
     # Seen of `/responses`: a good answer's messages come as lists of parts, those of a failed one as they were sent.
     are_normalized = is_responses and facts.failure is None
     instructions = [part.get("content") for part in content.system]
+    # What OpenRouter calls the instructions of `/responses`; of other APIs they stand apart as the system's.
+    role = "developer" if is_responses else "system"
     messages: list[Part] = [
-        {"role": "developer", "content": _text_parts(text) if are_normalized else text} for text in instructions
+        {"role": role, "content": _text_parts(text) if are_normalized else text} for text in instructions
     ]
     for neutral in content.inputs:
         message = _message(neutral, are_normalized=are_normalized)
@@ -69,7 +71,7 @@ def _message(neutral: Part, *, are_normalized: bool) -> Part:
         return _marked(neutral)
     if len(parts) == 1 and isinstance(parts[0], dict) and "truncated" in parts[0]:
         return _marked({"truncated": parts[0]["truncated"]})
-    form = neutral.get(FORM) or {}
+    form = _form_of(neutral)
     results = [part for part in parts if _type_of(part) in ("tool_call_response", "server_tool_call_response")]
     if results:
         members: Part = {
@@ -114,10 +116,16 @@ def _said(neutral: Part, parts: list[Any], form: Mapping[str, Any], *, are_norma
     return members | ({"tool_calls": calls} if calls else {})
 
 
+def _form_of(value: Part) -> Mapping[str, Any]:
+    # A server's own part may have a member of that name.
+    form = value.get(FORM)
+    return form if isinstance(form, dict) else {}
+
+
 def _content_part(part: object) -> object:
     if not isinstance(part, dict):
         return part
-    form = part.get(FORM) or {}
+    form = _form_of(part)
     if part.get("type") == "text":
         return {"type": "text", "text": part.get("content"), **form}
     if part.get("type") == "uri" and part.get("modality") == "image":
@@ -134,9 +142,13 @@ def _text_parts(text: object) -> list[Part]:
     return [{"type": "text", "text": text}]
 
 
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else _text_parts(value)
+
+
 def _result(part: Part, stated: object) -> object:
     """Return what a tool returned, as the list that it was, else as text; `stated`: whether it was one (`FORM`)."""
-    form = part.get(FORM) or {}
+    form = _form_of(part)
     if isinstance(form.get("parts"), list):
         return [_content_part(inner) for inner in form["parts"]]
     response = part.get("response", part.get("server_tool_call_response"))
@@ -151,8 +163,8 @@ def _join(last: Part, message: Part) -> None:
     """Add an item to the assistant's turn that it belongs to."""
     for name in ("content", "tool_calls"):
         earlier, later = last.get(name), message.get(name)
-        if isinstance(earlier, list) and isinstance(later, list):
-            last[name] = [*earlier, *later]
+        if earlier and later:
+            last[name] = [*_listed(earlier), *_listed(later)]
         elif later:
             last[name] = later
     if "reasoning" in message:
@@ -174,7 +186,7 @@ def _call(part: Part, index: int | None = None) -> Part:
 def _arguments_text(part: Part, arguments: object) -> str:
     if isinstance(arguments, str):
         return arguments
-    is_spaced = (part.get(FORM) or {}).get("is_spaced")
+    is_spaced = _form_of(part).get("is_spaced")
     return _spaced_encoder.encode(arguments) if is_spaced else encoder.encode(arguments)
 
 

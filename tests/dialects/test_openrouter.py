@@ -7,12 +7,19 @@ import json
 
 import openai
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.sdk.trace import TracerProvider
 
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination, trace_context
+from llm_otel_broadcast.clients.openai.messages import content_of
+from llm_otel_broadcast.delivery.facts import content_for, facts_of
+from llm_otel_broadcast.delivery.privacy import View
 from llm_otel_broadcast.dialects.openrouter import OPENROUTER
-from llm_otel_broadcast.record.generation import Attempt, Choice, GenerationFacts
+from llm_otel_broadcast.record.content import FORM
+from llm_otel_broadcast.record.failure import Failure
+from llm_otel_broadcast.record.generation import Attempt, Choice, Generation, GenerationFacts, ToolCall
 from llm_otel_broadcast.record.server import Server
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS
 from llm_otel_broadcast.record.usage import Cost, Usage
@@ -22,6 +29,29 @@ from tests.support.spans import spans_in
 
 MODEL = "openai/gpt-4o"
 ASKED = [{"role": "user", "content": "Hi"}]
+NAMES = (
+    "arguments",
+    "cache_control",
+    "call_id",
+    "content",
+    "function",
+    "id",
+    "image_url",
+    "is_error",
+    "name",
+    "output",
+    "parts",
+    "reasoning",
+    "reasoning_details",
+    "refusal",
+    "role",
+    "text",
+    "tool_call_id",
+    "tool_calls",
+    "truncated",
+    "type",
+)
+"""Members of messages, and of their parts."""
 SERVICE = "trace.metadata.openrouter."
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
 
@@ -171,6 +201,13 @@ class TestMessages:
         (span,) = sent(messages=[sent_message])
         (shown,) = prompt_of(span)
         assert list(shown.items()) == list(sent_message.items())
+
+    def test_a_callers_own_member_is_not_taken_for_ours(self, sent):
+        odd = {"type": "odd", "api_form": {"parts": ["x"]}, "text_form": 1}
+        (span,) = sent(messages=[{"role": "user", "content": [odd, {"type": "text", "text": "Hi", "api_form": "x"}]}])
+        assert [shown["content"] for shown in prompt_of(span)] == [
+            [{"type": "odd", "text_form": 1}, {"type": "text", "text": "Hi"}]
+        ]
 
     def test_media_are_described(self, sent):
         url = "data:image/png;base64,iVBORw0KGgo="
@@ -540,3 +577,31 @@ def test_the_scope_states_no_version_in_any_encoding(sent, encoding):
     (span,) = sent(completion(message("Ho"), model=MODEL), settings={"encoding": encoding})
     assert (span.scope_name, span.scope_version) == ("openrouter", "")
     assert span.resource["service.name"] == "openrouter"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(
+    messages=st.lists(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=6) | JSON, max_size=4),
+    api=st.sampled_from(["chat_completions", "responses", None]),
+    failed=st.booleans(),
+    hidden=st.sets(st.sampled_from(sorted(HIDDEN))),
+    max_chars=st.sampled_from([200, 1_000_000]),
+)
+def test_whatever_a_request_holds_the_texts_are_json(messages, api, failed, hidden, max_chars):
+    record = Generation("chat", api)
+    record.messages, record.wants_content = messages, True
+    record.choices = [Choice(content="Ho", tool_calls=[ToolCall("c", "f", json.dumps(value)) for value in messages])]
+    record.failure = Failure("error") if failed else None
+    record.end()
+    content = content_for(record, content_of(record), View(frozenset(hidden), None), max_chars, with_form=True)
+    span = OPENROUTER.generation_span(facts_of(record, record.fields), content, None)
+    for key in ("gen_ai.prompt", "gen_ai.completion"):
+        if key in span.attributes:
+            assert isinstance(json.loads(span.attributes[key]), dict)
+            assert FORM not in span.attributes[key]

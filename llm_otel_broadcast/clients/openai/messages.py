@@ -30,7 +30,7 @@ from llm_otel_broadcast.clients.openai.responses.item_types import (
 )
 from llm_otel_broadcast.fields.json_text import Budget, plain
 from llm_otel_broadcast.record import media
-from llm_otel_broadcast.record.content import Content, without_form
+from llm_otel_broadcast.record.content import FORM, Content, without_form
 from llm_otel_broadcast.record.generation import Generation, ServerCall
 from llm_otel_broadcast.record.media import Part
 
@@ -125,8 +125,9 @@ def _item(item_type: str, item: Mapping[str, Any]) -> Part | None:
         images = [media.image(str(image_data), image_type)] if image_data else []
         return {"role": "assistant", "parts": [call, *images]}
     # An item of a type that is newer than this file, as it is.
-    members = {name: _described(value) for name, value in item.items() if name not in ("role", "encrypted_content")}
-    return {"role": item.get("role") or "user", "parts": [{**members, "type": item_type}]}
+    omitted = ("role", "encrypted_content", FORM)
+    members = {name: _described(value) for name, value in item.items() if name not in omitted}
+    return {"role": _role_of(item), "parts": [{**members, "type": item_type}]}
 
 
 def _waiting_call(item_type: str, item: Mapping[str, Any], identity: object) -> Part:
@@ -161,7 +162,7 @@ def _details(item: Mapping[str, Any], omitted: frozenset[str]) -> dict[str, Any]
 def _message(message: Any) -> Part:
     if not isinstance(message, Mapping):
         return {"role": "user", "parts": [text_part(message)]}
-    role = message.get("role") or "user"
+    role = _role_of(message)
     content = message.get("content")
     # The reasoning that is sent back, once: gateways give the same text under several names.
     texts = (_text_within(message.get(name)) for name in _REASONING)
@@ -197,6 +198,12 @@ def _message(message: Any) -> Part:
             parts.append(tool_call_part(None, function_call.get("name"), function_call.get("arguments")))
     name = {"name": message["name"]} if message.get("name") else {}
     return {"role": role, "parts": parts, **name, **message_form(message)}
+
+
+def _role_of(message: Mapping[str, Any]) -> str:
+    role = message.get("role")
+    # A caller may put anything there, and privacy goes by it.
+    return role if role and isinstance(role, str) else "user"
 
 
 def _parts(content: Any) -> list[Part]:
@@ -274,7 +281,7 @@ def _described(value: Any) -> Any:
     # Anthropic's way, which gateways take too.
     if value.get("type") == "base64" and isinstance(data, str):
         return media.inline(str(value.get("media_type") or "application/octet-stream"), media.base64_size(data))
-    return {key: _described(item) for key, item in value.items()}
+    return {key: _described(item) for key, item in value.items() if key != FORM}
 
 
 def _flat(content: Any) -> Any:
