@@ -32,6 +32,7 @@ _SERVED_MODEL: Final = "x-ms-served-model"
 _AZURE: Final = "azure.ai.openai"
 _MAX_ATTEMPTS: Final = 64
 _MAX_STAGES: Final = 32
+_MAX_LATENCY_MS: Final = 86_400_000
 _MAX_ENVELOPE_BYTES: Final = 1_000_000
 _STREAM_READER: Final = "__stream__"
 """The client's generator that turns events into chunks, and raises where one has an `error`."""
@@ -85,6 +86,7 @@ def note_routing(record: Generation, metadata: Any) -> None:
             provider=text_of(attempt.get("provider")) or "unknown",
             model=text_of(attempt.get("model")),
             status=status if isinstance(status := attempt.get("status"), int | str) else None,
+            latency_ms=_milliseconds(attempt.get("latency")),
         )
         for attempt in attempts
     ] or record.attempts
@@ -95,6 +97,13 @@ def note_routing(record: Generation, metadata: Any) -> None:
         routing_strategy=text_of(stated.get("strategy")),
         routing_pipeline=[name for name in names if name] or None,
     )
+
+
+def _milliseconds(value: object) -> float | None:
+    """Return a time that a server states, None where it is none: not a number, or no time that a call can take."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if 0 <= value < _MAX_LATENCY_MS else None
 
 
 def _read_envelope(record: Generation, response: Any) -> None:

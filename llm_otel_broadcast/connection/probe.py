@@ -16,6 +16,7 @@ from llm_otel_broadcast.connection.report import Step, StepError, timed
 from llm_otel_broadcast.connection.time_limit import within
 from llm_otel_broadcast.connection.verdict import describe_acceptance, describe_refusal, is_taken, summarize_refusal
 from llm_otel_broadcast.delivery.sender import Exchange, post
+from llm_otel_broadcast.dialects import DIALECTS
 from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.span_data import KIND_INTERNAL, SpanData
 from llm_otel_broadcast.settings.destination import Destination
@@ -58,7 +59,7 @@ def probe_span() -> SpanData:
 
 def probe(destination: Destination) -> Probed:
     """Send one span as all spans are sent there, and return what became of it."""
-    span = probe_span()
+    span = DIALECTS[destination.dialect]().connection_test_span(probe_span())
     trace_id = f"{span.trace_id:032x}"
     transport = make_transport(destination, __version__, None, lambda: None, keep=lambda: True)
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from llm_otel_broadcast.delivery.privacy import View
 from llm_otel_broadcast.fields.json_text import MAX_CHARACTERS, cut_plain
-from llm_otel_broadcast.record.content import Content, ContentPart
+from llm_otel_broadcast.record.content import Content, ContentPart, without_form
 from llm_otel_broadcast.record.enclosing_facts import EnclosingSpanFacts
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
@@ -20,6 +20,7 @@ from llm_otel_broadcast.record.media import Part
 from llm_otel_broadcast.record.trace_fields import Fields
 
 _NO_CONTENT: Final = Content()
+_WITH_FORM: Final = frozenset({"inputs", "outputs"})
 
 
 def facts_of(record: Generation, fields: Fields) -> GenerationFacts:
@@ -59,7 +60,12 @@ def content_of(record: Generation) -> Content:
 
 
 def content_for(
-    record: Generation, content: Content, view: View | None = None, max_chars: int = MAX_CHARACTERS
+    record: Generation,
+    content: Content,
+    view: View | None = None,
+    max_chars: int = MAX_CHARACTERS,
+    *,
+    with_form: bool = False,
 ) -> Content:
     """Return what is sent of a record's content.
 
@@ -68,6 +74,7 @@ def content_for(
         content: all of it.
         view: what it has to pass through; None: it is sent as it is.
         max_chars: characters of JSON that each of its parts may take.
+        with_form: what the API's own form has beside the neutral one is sent, too.
 
     Raises:
         WithheldError: nothing may be sent.
@@ -75,6 +82,8 @@ def content_for(
     shortened: set[ContentPart] = set()
 
     def sent(part: ContentPart, values: Sequence[Part]) -> Sequence[Part]:
+        if not with_form and part in _WITH_FORM:
+            values = [without_form(message) for message in values]
         if view is not None and values:
             values = view.apply(part, values)
         if not values:

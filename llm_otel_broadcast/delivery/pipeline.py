@@ -9,6 +9,7 @@ from functools import cache
 from typing import Final
 
 from llm_otel_broadcast.delivery.facts import content_for, content_of, enclosing_facts_of, error_text_for, facts_of
+from llm_otel_broadcast.delivery.gateway_ids import take_gateway_ids
 from llm_otel_broadcast.delivery.on_generation import Announcer
 from llm_otel_broadcast.delivery.privacy import Privacy, allows_content
 from llm_otel_broadcast.delivery.redaction import WithheldError
@@ -62,6 +63,10 @@ class Rendering:
         self._cost_of = cost_of
         self._capture_content = capture_content
         self._max_chars = max_chars
+        # The program may have noted the ids that it was shown.
+        self._takes_gateway_ids = destination.ids == "openrouter" and announcer is None
+        # What is not overridden gives none.
+        self._sends_enclosing_spans = type(dialect).enclosing_span is not Dialect.enclosing_span
         self._selection = selection
         self._privacy = privacy
 
@@ -94,8 +99,10 @@ class Rendering:
             # Where the program's function fails, the span goes without content rather than unredacted.
             with suppress(WithheldError):
                 view = self._privacy.view(record.operation, record.span_id)
-                sent_content = content_for(record, content(), view, max_chars)
+                sent_content = content_for(record, content(), view, max_chars, with_form=self._dialect.repeats_form)
         facts = facts_of(record, self._privacy.fields(record.fields))
+        if self._takes_gateway_ids:
+            take_gateway_ids(facts, record, sends_enclosing_spans=self._sends_enclosing_spans)
         span = self._dialect.generation_span(facts, sent_content, cost)
         # What the program adds is its own: it wins, and is the same in every dialect.
         if record.attributes:

@@ -50,8 +50,9 @@ def narrow(record: Generation) -> None:
             record.messages = [
                 message
                 for message in record.messages
-                if (message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None))
-                not in SYSTEM_ROLES
+                if not _is_system(
+                    message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None)
+                )
             ]
     if "tools" in unwanted:
         record.tools = None
@@ -165,7 +166,7 @@ class View:
         if part in self.hides or (part == "system" and "inputs" in self.hides):
             return []
         if part == "inputs" and "system" in self.hides:
-            values = [message for message in values if message.get("role") not in SYSTEM_ROLES]
+            values = [message for message in values if not _is_system(message.get("role"))]
         if part == "system":
             return [self._change(value, _PART_FACTS) for value in values]
         if part == "tools":
@@ -235,8 +236,16 @@ class View:
         return text if self._redact is None else self._redact(text)
 
 
+def _is_system(role: object) -> bool:
+    return isinstance(role, str) and role in SYSTEM_ROLES
+
+
 def _is_image(value: object) -> bool:
-    return isinstance(value, dict) and (value.get("modality") == "image" or value.get("type") in _IMAGES)
+    if not isinstance(value, dict):
+        return False
+    # Of a list or an object, which a caller may put there, no set can be asked.
+    part_type = value.get("type")
+    return value.get("modality") == "image" or (isinstance(part_type, str) and part_type in _IMAGES)
 
 
 def _without_images(value: object) -> object:

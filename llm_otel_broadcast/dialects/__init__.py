@@ -18,8 +18,14 @@ def _load_semconv() -> Dialect:
     return SEMCONV
 
 
+def _load_openrouter() -> Dialect:
+    from llm_otel_broadcast.dialects.openrouter import OPENROUTER
+
+    return OPENROUTER
+
+
 # Functions, not dialects: a lane's thread imports them, so that they cost the host's start nothing.
-DIALECTS: Final[dict[str, Callable[[], Dialect]]] = {"semconv": _load_semconv}
+DIALECTS: Final[dict[str, Callable[[], Dialect]]] = {"semconv": _load_semconv, "openrouter": _load_openrouter}
 """What returns each dialect; `record.dialect_names` has the same names for the settings."""
 
 

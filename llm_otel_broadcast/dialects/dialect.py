@@ -7,7 +7,7 @@ already narrowed, and content from which hidden parts are gone, whose texts are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_facts import EnclosingSpanFacts
@@ -21,7 +21,20 @@ class Dialect(Protocol):
 
     A span of a scope or a resource of its own says so in `SpanData.origin`. An error raised here costs one record, which is
     counted as unreadable.
+
+    Attributes:
+        repeats_form: content comes with `record.content.FORM`: how the API had it.
     """
+
+    repeats_form: bool = False
+
+    def with_generation_metadata(self, categories: frozenset[str]) -> Self:  # noqa: ARG002
+        """Return the dialect with the additional metadata that a destination asks for; itself where it has none.
+
+        Args:
+            categories: `cost`, `identity`, `request_context`.
+        """
+        return self
 
     def generation_span(self, facts: GenerationFacts, content: Content | None, cost: Cost | None) -> SpanData:
         """Return the span of a finished generation.
@@ -35,6 +48,10 @@ class Dialect(Protocol):
     def attempt_spans(self, facts: GenerationFacts) -> Sequence[SpanData]:  # noqa: ARG002
         """Return spans of the tries that a gateway made for a generation; none unless overridden."""
         return ()
+
+    def connection_test_span(self, span: SpanData) -> SpanData:
+        """Return the span that a connection is tested with: this one, unless overridden."""
+        return span
 
     def enclosing_span(self, facts: EnclosingSpanFacts, error_text: str | None) -> SpanData | None:  # noqa: ARG002
         """Return the span of a root or intermediate span; None, unless overridden: the backend gets none.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from llm_otel_broadcast.dialects.attempts import MIN_ERROR_STATUS, attempt_times
 from llm_otel_broadcast.dialects.content import content_attributes
 from llm_otel_broadcast.dialects.dialect import Dialect
 from llm_otel_broadcast.dialects.usage import cost_attributes, usage_attributes
@@ -31,7 +32,6 @@ from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.record.usage import Cost
 
 _Attributes = dict[str, AttributeValue]
-_MIN_ERROR_STATUS: Final = 400
 _DETAILS: Final = {
     "background": "{vendor}.request.background",
     "conversation_id": "gen_ai.conversation.id",
@@ -104,9 +104,9 @@ class SemconvDialect(Dialect):
     def attempt_spans(self, facts: GenerationFacts) -> list[SpanData]:
         """Return spans of OpenRouter's tries at providers, below the generation's own.
 
-        Only their order is known, so each takes the time of the whole generation, within which the try was. Nothing in them
-        is `gen_ai.*`: they are no generations.
+        Nothing in them is `gen_ai.*`: they are no generations.
         """
+        times = attempt_times(facts)
         spans: list[SpanData] = []
         for number, attempt in enumerate(facts.attempts, start=1):
             attributes: _Attributes = {
@@ -115,7 +115,8 @@ class SemconvDialect(Dialect):
             }
             _set(attributes, "openrouter.attempt.model", attempt.model)
             _set(attributes, "openrouter.attempt.status", attempt.status)
-            failed = isinstance(attempt.status, int) and attempt.status >= _MIN_ERROR_STATUS
+            failed = isinstance(attempt.status, int) and attempt.status >= MIN_ERROR_STATUS
+            start_ns, end_ns = times[number - 1]
             span = SpanData(
                 name=f"provider attempt {number}: {attempt.provider}",
                 trace_id=facts.trace_id,
@@ -123,8 +124,8 @@ class SemconvDialect(Dialect):
                 span_id=derive_span_id(f"{facts.span_id:016x}/attempt {number}"),
                 parent_span_id=facts.span_id,
                 kind=KIND_INTERNAL,
-                start_ns=facts.start_ns,
-                end_ns=facts.end_ns,
+                start_ns=start_ns,
+                end_ns=end_ns,
                 attributes=attributes | _common_attributes(facts.fields),
                 status_code=STATUS_ERROR if failed else STATUS_UNSET,
             )

@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from llm_otel_broadcast.record.media import Part
 
 ContentPart: TypeAlias = Literal["system", "inputs", "outputs", "tools"]
+FORM: Final = "api_form"
+"""A member of a message or a part: how the API had it, where the neutral form has no place for that.
+
+Only a dialect that repeats the API's own form (`Dialect.repeats_form`) is given it, after privacy like any other member.
+Of a message: `content` (`parts`: a list, `null`, `absent`; else it was a text), `order` (the names of its members) and
+`members` (others that it has). Of a text: its other members. Of a tool's result: `parts`, what the list had. Of a tool call:
+`is_spaced`, its arguments were JSON with a blank after each separator.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +43,16 @@ class Content:
     error_text: str = ""
     omitted_characters: int = 0
     shortened: frozenset[ContentPart] = frozenset()
+
+
+def without_form(message: Part) -> Part:
+    """Return a message in neutral form alone; itself where there is nothing else."""
+    parts = message.get("parts")
+    parts = parts if isinstance(parts, list) else []
+    if FORM not in message and not any(isinstance(part, dict) and FORM in part for part in parts):
+        return message
+    neutral = [
+        {name: value for name, value in part.items() if name != FORM} if isinstance(part, dict) else part
+        for part in parts
+    ]
+    return {name: neutral if name == "parts" else value for name, value in message.items() if name != FORM}

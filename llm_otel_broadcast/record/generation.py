@@ -53,11 +53,13 @@ class ServerCall:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of OpenRouter's at a provider; only its order is known, not when it was."""
+    """One try of OpenRouter's at a provider, in their order; when it was is known only where its latency is."""
 
     provider: str
     model: str | None = None
     status: int | str | None = None
+    latency_ms: float | None = None
+    """Until the provider's headers came, in milliseconds."""
 
 
 @dataclass(slots=True)
@@ -114,6 +116,7 @@ class GenerationFacts:
         "first_chunk_ns",
         "generation_id",
         "operation",
+        "outer_parent_span_id",
         "parameters",
         "parent_span_id",
         "request_model",
@@ -143,6 +146,8 @@ class GenerationFacts:
     trace_id: int
     span_id: int
     parent_span_id: int
+    outer_parent_span_id: int
+    """The span above all enclosing spans, for a backend that is sent none of these; 0: none."""
     fields: Fields
     server: Server
     request_model: str | None
@@ -180,6 +185,14 @@ class GenerationFacts:
             return self.fields.generation_name
         return f"{self.operation} {self.request_model}" if self.request_model else self.operation
 
+    @property
+    def gateway_id(self) -> str | None:
+        """OpenRouter's id of the generation, from the header, or of chat completions from the body; None: there is none."""
+        if not self.server.is_openrouter:
+            return None
+        stated = self.generation_id or self.response_id
+        return stated if stated is not None and stated.startswith("gen-") else None
+
 
 class Generation(GenerationFacts):
     """One call under way or ended. Everything but ids, `operation` and `started` may be absent (None) until known."""
@@ -195,6 +208,7 @@ class Generation(GenerationFacts):
         "hides_usage_chunk",
         "in_scope",
         "instructions",
+        "is_in_app_traces",
         "is_in_totals",
         "is_measured",
         "late_key",
@@ -269,6 +283,8 @@ class Generation(GenerationFacts):
         self.first_chunk_ns = None
         self.chunk_times: list[int] | None = None
         """When each chunk came (`perf_counter_ns`), noted only where metrics are wanted."""
+        self.is_in_app_traces = False
+        """The app's traces have a span of it, by the record's ids."""
         self.traced_below = False
         """Another instrumentation below ours makes the app's span of this call."""
         self.in_scope = False
@@ -288,6 +304,17 @@ class Generation(GenerationFacts):
         """How much of the answer's texts was left out, because it was more."""
         self.pending: LateReading | None = None
         """What is left to read (a raw response's body)."""
+
+    # Known by the enclosing spans, so that it costs nothing where nobody asks: only `delivery.facts` does.
+    @property
+    def outer_parent_span_id(self) -> int:  # type: ignore[override]
+        """Return the parent, or where that is an enclosing span, the parent of the outermost one."""
+        above = {enclosing_span.span_id: enclosing_span.parent_span_id for enclosing_span in self.enclosing_spans}
+        parent = self.parent_span_id
+        # Each is looked up once, so that ids which a caller has stated in a circle end, too.
+        while parent in above:
+            parent = above.pop(parent)
+        return parent
 
     @property
     def wants_answer(self) -> bool:

@@ -51,7 +51,8 @@ class Link:
 class Scope:
     """The instrumentation that a span comes from."""
 
-    version: str
+    # None: it states none.
+    version: str | None
     name: str = SCOPE_NAME
 
 

@@ -206,6 +206,7 @@ class CallObserver:
             # at once: what the program reports of its own is no answer that is still to be read
             spans, record.app_spans = record.app_spans, ()
             if spans:
+                record.is_in_app_traces = True
                 self._app_spans.end(record, spans)
         self.closed(record)
 
@@ -256,6 +257,8 @@ class CallObserver:
             with _KEY:
                 record.api_keys = self._key_watch.names_of(late_key() or "")
         spans, record.app_spans = record.app_spans, ()
+        if spans:
+            record.is_in_app_traces = True
         last = self
         while last.successor is not None:
             last = last.successor

@@ -6,6 +6,7 @@ Runs on the lane's thread only.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from llm_otel_broadcast.delivery.on_generation import Announcer
@@ -40,10 +41,16 @@ class RecordRendering:
         announcer: Announcer | None,
         cost_of: Callable[[Generation], Cost | None],
     ) -> None:
+        if options.link_gateway:
+            # The gateway's spans hang below ours by our ids.
+            destination = replace(destination, ids="own")
         selection, privacy = Selection(destination), Privacy(destination)
+        dialect = DIALECTS[destination.dialect]()
+        if destination.generation_metadata:
+            dialect = dialect.with_generation_metadata(frozenset(destination.generation_metadata))
         self._generations = Rendering(
             destination,
-            DIALECTS[destination.dialect](),
+            dialect,
             selection,
             privacy,
             announcer,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Final, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, get_args
 from urllib.parse import urlsplit
 
 from llm_otel_broadcast.record.dialect_names import DIALECT_NAMES
@@ -25,10 +25,14 @@ from llm_otel_broadcast.settings.validators import (
     nearest,
     seconds,
     share,
+    some_of,
 )
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
+
+Ids: TypeAlias = Literal["own", "openrouter"]
+"""Whose ids a generation's span has."""
 
 # Looked up at each use: a dialect may be registered later.
 _DIALECT: Final = Kind(
@@ -36,6 +40,7 @@ _DIALECT: Final = Kind(
     str,
     ", ".join(f"`{name}`" for name in DIALECT_NAMES),
 )
+_GENERATION_METADATA: Final = some_of("cost", "identity", "request_context")
 _ENDPOINT: Final = Kind(lambda _, value: [] if value is None else endpoint_faults(value), str, "URL")
 _HEADERS: Final = Kind(lambda _, value: header_faults(value), read_headers, HEADERS_WRITTEN)
 
@@ -66,6 +71,8 @@ class DestinationFields(TypedDict, total=False):
     hash_user: bool | None
     durable: bool | None
     dialect: str | None
+    ids: Ids | None
+    generation_metadata: Collection[str] | None
     exporter: SpanExporter | None
 
 
@@ -107,7 +114,13 @@ class Destination:
         metadata_deny: keys of the metadata that are not sent, likewise.
         hash_user: True sends the sha256 of `user.id` instead.
         durable: True, with `instrument(spool=...)`: everything is on disk within a second of the end of its call, before it is sent.
-        dialect: names of the attributes: `semconv`, OpenTelemetry's GenAI conventions.
+        dialect: names of the attributes: `semconv`, OpenTelemetry's GenAI conventions; `openrouter`, the spans of OpenRouter's
+            Broadcast.
+        ids: `openrouter` gives a generation the ids that OpenRouter's own Broadcast gives it, so that a backend shows both as one
+            span: its span id where nothing refers to ours (a span of the program's, `on_generation`, `link_gateway`), its
+            trace id where the generation also stands alone and no `trace_id` is stated. `own`: never.
+        generation_metadata: what a destination of OpenRouter's calls additional generation metadata, with `dialect="openrouter"`,
+            as far as a client knows it: `cost`, `identity`, `request_context`.
         exporter: an OpenTelemetry `SpanExporter` to use instead of `endpoint`, as configured by you.
 
     Raises:
@@ -137,6 +150,8 @@ class Destination:
     hash_user: bool = field(default=False, metadata=is_a(TRUTH))
     durable: bool = field(default=False, metadata=is_a(TRUTH))
     dialect: str = field(default="semconv", metadata=is_a(_DIALECT))
+    ids: Ids = field(default="own", metadata=is_a(choice(*get_args(Ids))))
+    generation_metadata: Collection[str] = field(default=(), metadata=is_a(_GENERATION_METADATA))
     exporter: SpanExporter | None = field(default=None, repr=False, metadata=is_a(None))
 
     def __post_init__(self) -> None:
@@ -196,6 +211,9 @@ class Destination:
             faults.append("endpoint and exporter are both given: leave one out")
         if self.client_key is not None and self.client_certificate is None:
             faults.append("client_key needs client_certificate, the certificate that it is the key of")
+        is_set = self.generation_metadata and not _GENERATION_METADATA.faults("", self.generation_metadata)
+        if is_set and self.dialect != "openrouter":
+            faults.append('generation_metadata needs dialect="openrouter", which has such attributes')
         if self.exporter is not None and not callable(getattr(self.exporter, "export", None)):
             faults.append(f"exporter must be an OpenTelemetry SpanExporter, got {type(self.exporter).__name__}")
         return faults

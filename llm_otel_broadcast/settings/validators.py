@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote
@@ -177,6 +177,22 @@ TEXTS: Final = Kind(
     lambda text: [item.strip() for item in text.split(",") if item.strip()],
     "`key,key`",
 )
+
+
+def some_of(*words: str) -> Kind:
+    """Return the kind of a setting that is a set of a few words."""
+    return Kind(
+        _unless(
+            lambda value: (
+                isinstance(value, Collection)
+                and not isinstance(value, str | bytes)
+                and all(item in words for item in value)
+            ),
+            f"a set of {', '.join(words)}",
+        ),
+        TEXTS.read,
+        "`word,word` of " + ", ".join(f"`{word}`" for word in words),
+    )
 
 
 def split_pair(text: str) -> tuple[str, str] | None:

@@ -31,7 +31,8 @@ def encode(resource: Attributes, scope: Scope, spans: Sequence[SpanData]) -> byt
                 "resource": {"attributes": _attributes(span_resource)},
                 "scopeSpans": [
                     {
-                        "scope": {"name": span_scope.name, "version": span_scope.version},
+                        "scope": {"name": span_scope.name}
+                        | ({} if span_scope.version is None else {"version": span_scope.version}),
                         "spans": [_span(span) for span in scope_spans],
                     }
                     for span_scope, scope_spans in scopes.items()

@@ -47,7 +47,7 @@ def make_transport(
     source = ResourceSource(service_name, provider)
     if destination.exporter is not None:
         return ExporterTransport(destination.exporter, source, Scope(version), destination.timeout, keep)
-    return HttpTransport(destination, source, Scope(version))
+    return HttpTransport(destination, source, version)
 
 
 class HttpTransport:
@@ -56,12 +56,12 @@ class HttpTransport:
     A proxy, too, may answer 415 once: so only an encoding that was accepted is stayed with, and a later 415 leads back.
     """
 
-    def __init__(self, destination: Destination, source: ResourceSource, scope: Scope) -> None:
-        self._sender = HttpSender(destination, scope.version)
+    def __init__(self, destination: Destination, source: ResourceSource, version: str) -> None:
+        self._sender = HttpSender(destination, version)
         self._timeout = destination.timeout
         self._compression = destination.compression
         self._source = source
-        self._scope = scope
+        self._scope = Scope(version)
         self._is_auto = destination.encoding == "auto"
         self._accepted: Encoding = "protobuf" if destination.encoding == "protobuf" else "json"
         """What is gone back to after the other one was tried in vain."""

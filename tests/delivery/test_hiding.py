@@ -295,3 +295,14 @@ def test_a_call_cannot_make_a_private_destination_less_private(client, sent):
     whole, span = read()
     assert found(whole)
     assert not found(span)
+
+
+@pytest.mark.parametrize("part", ["system", "images", "reasoning", "tool_arguments", "urls"])
+@pytest.mark.parametrize("odd", [["x"], {"x": 1}, 5])
+def test_a_message_that_no_server_would_take_loses_no_record(client, sent, part, odd):
+    """A role or a type may be anything: a caller's mistake, which the server answers."""
+    messages = [{"role": odd, "content": [{"type": odd, "inner": {"type": odd}}]}, {"role": "user", "content": "Hi"}]
+    read = sent(hide={part})
+    client.chat.completions.create(model="m", messages=messages)
+    _, span = read()
+    assert json.loads(span.attributes["gen_ai.input.messages"])[-1]["parts"] == [{"type": "text", "content": "Hi"}]

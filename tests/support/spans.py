@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from llm_otel_broadcast.clients.openai.messages import content_of
 from llm_otel_broadcast.delivery.facts import content_for, enclosing_facts_of, error_text_for, facts_of
+from llm_otel_broadcast.dialects import DIALECTS
 from llm_otel_broadcast.dialects.semconv import SEMCONV
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Generation, GenerationFacts
 from llm_otel_broadcast.record.span_data import SpanData
 from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.record.usage import Cost
@@ -22,3 +23,9 @@ def enclosing_span_data(enclosing_span: EnclosingSpan, fields: Fields, *, conten
     """Return an enclosing span's data, with or without the text of its error."""
     error_text = error_text_for(enclosing_span.failure) if content else None
     return SEMCONV.enclosing_span(enclosing_facts_of(enclosing_span, fields), error_text)
+
+
+def spans_in(dialect: str, facts: GenerationFacts) -> list[SpanData]:
+    """Return the spans that a dialect makes of facts: the generation's without content, and its attempts'."""
+    maker = DIALECTS[dialect]()
+    return [maker.generation_span(facts, None, None), *maker.attempt_spans(facts)]

@@ -16,6 +16,7 @@ from llm_otel_broadcast.clients.neutral_parts import (
     text_part,
     tool_call_part,
 )
+from llm_otel_broadcast.clients.openai.message_forms import message_form, result_form, text_form
 from llm_otel_broadcast.clients.openai.responses.item_types import (
     APPROVAL_RESPONSE,
     CALL_CONTEXT,
@@ -29,7 +30,7 @@ from llm_otel_broadcast.clients.openai.responses.item_types import (
 )
 from llm_otel_broadcast.fields.json_text import Budget, plain
 from llm_otel_broadcast.record import media
-from llm_otel_broadcast.record.content import Content
+from llm_otel_broadcast.record.content import FORM, Content, without_form
 from llm_otel_broadcast.record.generation import Generation, ServerCall
 from llm_otel_broadcast.record.media import Part
 
@@ -54,14 +55,19 @@ def content_of(record: Generation) -> Content:
     """Return the content of a call of this client library's."""
     return Content(
         system=[text_part(record.instructions)] if record.instructions else (),
-        inputs=input_messages(record.messages or ()),
-        outputs=output_messages(record.choices, record.server_calls),
+        inputs=input_messages(record.messages or (), with_form=True),
+        outputs=output_messages(record.choices, record.server_calls, with_form=True),
         tools=tool_definitions(record.tools or ()),
     )
 
 
-def input_messages(messages: Sequence[object]) -> list[Part]:
-    """Return the request's messages: role, parts and, if given, name. An item of the responses API is a message of its own."""
+def input_messages(messages: Sequence[object], *, with_form: bool = False) -> list[Part]:
+    """Return the request's messages: role, parts and, if given, name. An item of the responses API is a message of its own.
+
+    Args:
+        messages: as the caller gave them.
+        with_form: with what `record.content.FORM` is for.
+    """
     neutral: list[Part | None] = []
     for value in _plain_each(messages):
         item_type = value.get("type") if isinstance(value, Mapping) else "message"
@@ -74,7 +80,7 @@ def input_messages(messages: Sequence[object]) -> list[Part]:
             neutral.append(_message(value))
         else:
             neutral.append(_item(str(item_type or "item_reference"), value))
-    return [message for message in neutral if message is not None]
+    return [message if with_form else without_form(message) for message in neutral if message is not None]
 
 
 def tool_definitions(tools: Sequence[object]) -> list[Part]:
@@ -119,8 +125,9 @@ def _item(item_type: str, item: Mapping[str, Any]) -> Part | None:
         images = [media.image(str(image_data), image_type)] if image_data else []
         return {"role": "assistant", "parts": [call, *images]}
     # An item of a type that is newer than this file, as it is.
-    members = {name: _described(value) for name, value in item.items() if name not in ("role", "encrypted_content")}
-    return {"role": item.get("role") or "user", "parts": [{**members, "type": item_type}]}
+    omitted = ("role", "encrypted_content", FORM)
+    members = {name: _described(value) for name, value in item.items() if name not in omitted}
+    return {"role": _role_of(item), "parts": [{**members, "type": item_type}]}
 
 
 def _waiting_call(item_type: str, item: Mapping[str, Any], identity: object) -> Part:
@@ -155,14 +162,21 @@ def _details(item: Mapping[str, Any], omitted: frozenset[str]) -> dict[str, Any]
 def _message(message: Any) -> Part:
     if not isinstance(message, Mapping):
         return {"role": "user", "parts": [text_part(message)]}
-    role = message.get("role") or "user"
+    role = _role_of(message)
     content = message.get("content")
     # The reasoning that is sent back, once: gateways give the same text under several names.
     texts = (_text_within(message.get(name)) for name in _REASONING)
     text = next(filter(None, texts), "") or "".join(map(_text_within, _listed(message.get("reasoning_details"))))
     parts: list[Part] = [{"type": "reasoning", "content": text}] if text else []
     if role in ("tool", "function"):
-        parts.append({"type": "tool_call_response", "id": message.get("tool_call_id"), "response": _flat(content)})
+        parts.append(
+            {
+                "type": "tool_call_response",
+                "id": message.get("tool_call_id"),
+                "response": _flat(content),
+                **result_form(content, _parts),
+            }
+        )
     else:
         parts += _parts(content)
         # An earlier answer in audio, sent back whole or named by its id.
@@ -183,7 +197,13 @@ def _message(message: Any) -> Part:
         if isinstance(function_call, Mapping):
             parts.append(tool_call_part(None, function_call.get("name"), function_call.get("arguments")))
     name = {"name": message["name"]} if message.get("name") else {}
-    return {"role": role, "parts": parts, **name}
+    return {"role": role, "parts": parts, **name, **message_form(message)}
+
+
+def _role_of(message: Mapping[str, Any]) -> str:
+    role = message.get("role")
+    # A caller may put anything there, and privacy goes by it.
+    return role if role and isinstance(role, str) else "user"
 
 
 def _parts(content: Any) -> list[Part]:
@@ -201,7 +221,7 @@ def _part(part: Any) -> Part:
     # A caller may put anything there.
     part_type = stated_type if isinstance(stated_type, str) else ""
     if part_type in _TEXTS:
-        return text_part(part.get("text"))
+        return {**text_part(part.get("text")), **text_form(part)}
     if part_type in _THINKING or part_type == "refusal":
         is_refusal = part_type == "refusal"
         text = part.get("refusal") if is_refusal else _text_within(part)
@@ -261,7 +281,7 @@ def _described(value: Any) -> Any:
     # Anthropic's way, which gateways take too.
     if value.get("type") == "base64" and isinstance(data, str):
         return media.inline(str(value.get("media_type") or "application/octet-stream"), media.base64_size(data))
-    return {key: _described(item) for key, item in value.items()}
+    return {key: _described(item) for key, item in value.items() if key != FORM}
 
 
 def _flat(content: Any) -> Any:
