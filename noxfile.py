@@ -217,6 +217,16 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Pull plugs for 20 minutes (SOAK_SECONDS) and check the books; `nox -s soak -- forks`: fork 500 times at bad moments."""
+    session.install("-e", ".[cli]", *GROUPS["tests"])
+    program, arguments = "tests.faults.soak", session.posargs
+    if arguments[:1] == ["forks"]:
+        program, arguments = "tests.faults.fork_stress", arguments[1:]
+    session.run("python", "-m", program, *arguments)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure the call path: ratios to a plain call and to a hand-written OpenTelemetry span (needs valgrind)."""
     session.install("-e", ".[cli]", *GROUPS["tests"])
