@@ -15,6 +15,7 @@ from typing import Final
 
 from llm_otel_broadcast.delivery.ledger import UNANSWERED
 from llm_otel_broadcast.delivery.queue import RecordQueue
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.host.logs import own
 from llm_otel_broadcast.spool.directory import SpoolError
 from llm_otel_broadcast.spool.shelf import Shelf
@@ -76,15 +77,18 @@ class Outbox:
     # -- the lane's thread ------------------------------------------------------------------------------------------
 
     def take(self, body: Body[bytes], records: int) -> None:
-        """Take a body over. Waits for the disk alone; where that cannot be used the memory is bounded."""
+        """Take a body over, whose records the books have as spooled.
+
+        Waits for the disk alone; where that cannot be used the memory is bounded.
+        """
         pending = Pending(body, records)
         with self._queue.locked():
-            self._books.spooled += records
             is_full = len(self._memory) >= _MAX_WAITING or len(body.content) + self._bytes() > _MAX_WAITING_BYTES
             if not (is_full or self._is_durable or self.is_troubled or self.is_closing):
                 self._memory.append(pending)
                 return
-        if not self.store(pending):
+        # Whatever the disk does, the body is somewhere.
+        if not or_else(lambda: self.store(pending), default=False):
             self.keep(pending)
 
     def _bytes(self) -> int:
@@ -100,8 +104,10 @@ class Outbox:
             pending.is_storing = True
         try:
             number = self.shelf.add(pending.body, pending.records)
-        except SpoolError:
+        except BaseException as error:
             pending.is_storing = False
+            if not isinstance(error, SpoolError):
+                raise
             return False
         pending.stored = StoredBody(number, self.shelf.owner, pending.records, pending.body)
         self.has_backlog = True

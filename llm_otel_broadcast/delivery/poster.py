@@ -207,10 +207,10 @@ class Poster:
             self._backoff.skip()
             self._give_up(pending, answer, "retries_exhausted")
             return
-        place = "on disk" if is_stored else "in memory"
+        storage = "on disk" if is_stored else "in memory"
         self._books.failed(
             answer.message,
-            f"{self._books.spooled} generation(s) wait {place} until it works, your calls are not affected",
+            f"{self._books.spooled} generation(s) wait {storage} until it works, your calls are not affected",
         )
         with self._queue.locked():
             self._books.retried += pending.records

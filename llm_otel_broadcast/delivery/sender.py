@@ -50,7 +50,7 @@ class BodyTaker(Protocol):
     """Takes requests over that somebody else posts."""
 
     def take(self, body: AnyBody, records: int) -> None:
-        """Take a request with so many records over; it counts as spooled."""
+        """Take a request over with so many records, which the books have as spooled."""
 
 
 class Sender:
@@ -164,6 +164,7 @@ class Sender:
                 if self._queue.is_closed:
                     return
                 self._queue.account(items)
+                self._books.spooled += len(items)
             self._outbox.take(body, len(items))
             # It is on its way, whoever delivers it.
             self._sent_spans.remember(enclosing_spans)
