@@ -20,10 +20,11 @@ from tests.support.deadlines import until
 HEAD = """
 import os, signal, sys, time, openai, llm_otel_broadcast
 endpoint, base_url, spool = sys.argv[1:]
-client = openai.OpenAI(api_key="x", base_url=base_url)
 
 def call(name):
-    client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}])
+    # a connection of its own each time: children must not share one
+    with openai.OpenAI(api_key="x", base_url=base_url) as client:
+        client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}])
 """
 
 
