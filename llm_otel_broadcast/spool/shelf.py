@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.spool.identity import identity_of
 from llm_otel_broadcast.spool.store import MAX_LEASE_S, SpoolStore, StoredBody
 from llm_otel_broadcast.wire.exchange import Body
@@ -70,7 +71,9 @@ class Shelf:
         # A spool that was damaged is begun anew, with another salt.
         salt = self.store.salt()
         if salt != self._salt:
-            self._identity = identity_of(self._name, self._endpoint, self._shown_endpoint, self._headers, salt)
+            # OpenSSL has locks of its own while it looks an algorithm up, and a child would wait for them for ever.
+            with importing:
+                self._identity = identity_of(self._name, self._endpoint, self._shown_endpoint, self._headers, salt)
             self.store.introduce(self._identity, self._name, self._shown_endpoint)
             self._salt = salt
         return self._identity

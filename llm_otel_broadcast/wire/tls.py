@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.settings.destination import Destination
 
 # OpenSSL would ask the terminal for the password of an encrypted key, and wait.
@@ -56,7 +57,9 @@ class Certificates:
         if self._context is not None and signature == self._signature:
             return self._context
         try:
-            context = tls_context(self._destination)
+            # OpenSSL has locks of its own while it looks its algorithms up, and a child would wait for them for ever.
+            with importing:
+                context = tls_context(self._destination)
         except OSError as error:
             # Certificate and key are two files: between their renewals they do not fit each other.
             if self._context is None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 import llm_otel_broadcast
+from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.receiver import OtlpReceiver
 from tests.support.broken_backends import refusing
 from tests.support.client_calls import chat
 from tests.support.deadlines import until
+from tests.support.lanes import shelf_at
 
 HEAD = """
 import os, signal, sys, time, openai, llm_otel_broadcast
@@ -164,3 +168,23 @@ def test_without_a_spool_sqlite_is_not_imported(stand_in, receiver):
     )
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert printed.stdout.strip() == "[]"
+
+
+def test_a_fork_waits_while_openssl_looks_algorithms_up(tmp_path, monkeypatch):
+    """A child that was forked in that moment would wait for ever for OpenSSL's lock, at its first TLS context for instance."""
+    kept_out = []
+
+    def slow_hash(*arguments):
+        def try_to_fork():
+            with importing.within(0.05) as is_free:
+                kept_out.append(not is_free)
+
+        forking = threading.Thread(target=try_to_fork)
+        forking.start()
+        forking.join()
+        return original(*arguments)
+
+    original = hashlib.pbkdf2_hmac
+    monkeypatch.setattr(hashlib, "pbkdf2_hmac", slow_hash)
+    assert shelf_at(tmp_path / "spool", "http://localhost").identity
+    assert kept_out == [True]
