@@ -84,24 +84,20 @@ class Stream:
             with selectors.DefaultSelector() as selector:
                 selector.register(self._sock, selectors.EVENT_READ | selectors.EVENT_WRITE)
                 while view and not self.is_spoilt:
-                    view = self._send_piece(selector, view)
+                    ready = selector.select(max(0.0, self._raw.deadline - time.monotonic()))
+                    if not ready:
+                        raise TimeoutError("the request was not sent in time")
+                    _, events = ready[0]
+                    # A server may refuse a large body before it has read it, and then reset the connection (RFC 9112,
+                    # section 9.5).
+                    if events & selectors.EVENT_READ and self._raw.is_refused():
+                        self.is_spoilt = True
+                    elif events & selectors.EVENT_WRITE:
+                        self._sock.settimeout(remaining(self._raw.deadline))
+                        self._sock.sendall(view[:_PIECE_BYTES])
+                        view = view[_PIECE_BYTES:]
         except CLOSED as error:
             self.failure, self.is_spoilt = error, True
-
-    def _send_piece(self, selector: selectors.BaseSelector, view: memoryview) -> memoryview:
-        ready = selector.select(max(0.0, self._raw.deadline - time.monotonic()))
-        if not ready:
-            raise TimeoutError("the request was not sent in time")
-        # A server may refuse a large body before it has read it, and then reset the connection (RFC 9112, section 9.5).
-        _, events = ready[0]
-        if events & selectors.EVENT_READ and self._raw.is_refused():
-            self.is_spoilt = True
-            return view
-        if not events & selectors.EVENT_WRITE:
-            return view
-        self._sock.settimeout(remaining(self._raw.deadline))
-        self._sock.sendall(view[:_PIECE_BYTES])
-        return view[_PIECE_BYTES:]
 
     def end(self) -> None:
         try:
