@@ -23,7 +23,7 @@ _UNPACKED: Final = frozenset({400, 415, 422, 500})
 _WRONG_PATH: Final = frozenset({400, 404, 405, 410, 501})
 _BAD_REQUEST: Final = 400
 _UNSUPPORTED: Final = 415
-# Of an answer that is none of OTLP.
+# A wrong path may answer with success as well: such an answer is refused for its content.
 _SUCCESS: Final = range(200, 300)
 
 

@@ -149,7 +149,7 @@ def table_of(name: str, user_values: Mapping[str, Any], field_names: Collection[
         if any(not values[value_name] for value_name in names_in(text)):
             continue
         headers[key] = _filled(text, values, quoted=False)
-        # Basic authentication carries user and password in base64 (RFC 7617).
+        # Basic authentication carries user and password in base64 (RFC 7617, section 2).
         if text.startswith(_BASIC):
             credentials = headers[key].removeprefix(_BASIC).encode()
             headers[key] = _BASIC + base64.b64encode(credentials).decode("ascii")
@@ -214,7 +214,7 @@ def _server(preset: Preset, value: str) -> SplitResult | None:
         port = parts.port
     except ValueError:
         return None
-    # User information may hold any character; only the host is checked.
+    # User information may hold any character, so the host alone is compared with the pattern.
     host = parts.netloc.rpartition("@")[2]
     if not parts.hostname or not _HOST.match(host) or parts.query or parts.fragment:
         return None

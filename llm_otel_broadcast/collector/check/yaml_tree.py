@@ -153,7 +153,7 @@ class _Reader:
             elif key.value in entries:
                 raise UnreadableError(f'"{key.value}" stands here twice', line)
             else:
-                # The line of the key is where a person looks.
+                # A value may begin lines below its key; findings name the key's line.
                 entries[key.value] = Node(line, node.entries, node.elements, node.value)
         return {**merged, **entries}
 
