@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.endpoints import TRACES_PATH, endpoint_faults, redact_url
+from llm_otel_broadcast.wire.advice import SUCCESS
 from llm_otel_broadcast.wire.exchange import Answer
 from llm_otel_broadcast.wire.network_errors import cause, is_http2, is_timeout
 
@@ -23,8 +24,6 @@ _UNPACKED: Final = frozenset({400, 415, 422, 500})
 _WRONG_PATH: Final = frozenset({400, 404, 405, 410, 501})
 _BAD_REQUEST: Final = 400
 _UNSUPPORTED: Final = 415
-# A wrong path may answer with success as well: such an answer is refused for its content.
-_SUCCESS: Final = range(200, 300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def remedies(destination: Destination, answer: Answer) -> Iterator[Remedy]:
         yield Remedy({"compression": "none"})
     if status in _WRONG_CONTENT and not (destination.encoding == "auto" and status == _UNSUPPORTED):
         yield Remedy({"encoding": "json" if destination.encoding == "protobuf" else "protobuf"})
-    if status in _WRONG_PATH or answer.is_page or (answer.kind == "refused" and status in _SUCCESS):
+    if status in _WRONG_PATH or answer.is_page or (answer.kind == "refused" and status in SUCCESS):
         path = parts.path.rstrip("/")
         # An endpoint to which a program has added the path that it had already.
         paths = [path[: -len(TRACES_PATH)]] if path.endswith(TRACES_PATH + TRACES_PATH) else []

@@ -141,7 +141,15 @@ def table_of(name: str, user_values: Mapping[str, Any], field_names: Collection[
     ]
     if faults:
         raise ConfigError([f'preset "{name}": {fault}' for fault in faults])
-    table: dict[str, object] = {"name": name, "endpoint": _endpoint(preset, values)}
+    server_name = next((value_name for value_name in values if _names_server(preset, value_name)), "")
+    server = _server(preset, values[server_name]) if server_name else None
+    endpoint = _filled(preset.endpoint, values if server is None else {**values, server_name: _ANY_HOST}, quoted=True)
+    # What the user says of the server (scheme, port, path in front) counts before the preset's.
+    if server is not None:
+        path = urlsplit(endpoint).path
+        prefix = server.path.rstrip("/").removesuffix(path)
+        endpoint = urlunsplit((server.scheme, server.netloc, prefix + path, "", ""))
+    table: dict[str, object] = {"name": name, "endpoint": endpoint}
     table |= {"encoding": preset.encoding, "compression": preset.compression} | fields
     headers = {}
     for key, text in preset.headers.items():
@@ -182,22 +190,6 @@ def _values(
 def _names_server(preset: Preset, name: str) -> bool:
     """Return whether a value is the whole host of the endpoint."""
     return f"://{{{name}}}" in preset.endpoint
-
-
-def _endpoint(preset: Preset, values: Mapping[str, str]) -> str:
-    """Return the preset's endpoint; what the user says of the server (scheme, port, path in front) counts before the preset's."""
-    endpoint = _filled(preset.endpoint, {**values, **dict.fromkeys(_servers(preset), _ANY_HOST)}, quoted=True)
-    for name in _servers(preset):
-        server = _server(preset, values[name])
-        if server is not None:
-            path = urlsplit(endpoint).path
-            prefix = server.path.rstrip("/").removesuffix(path)
-            return urlunsplit((server.scheme, server.netloc, prefix + path, "", ""))
-    return endpoint
-
-
-def _servers(preset: Preset) -> list[str]:
-    return [parameter.name for parameter in preset.parameters if _names_server(preset, parameter.name)]
 
 
 def _server(preset: Preset, value: str) -> SplitResult | None:
