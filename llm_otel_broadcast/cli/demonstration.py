@@ -144,7 +144,19 @@ def _make_calls(stand_in: StandIn) -> None:
             },
         )
         client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Hello!"}])
-        _streamed(client, stand_in)
+        story = message("Once upon a time there was a trace that arrived in time.")
+        # Words come with a pause, or time to the first chunk and duration would be the same.
+        answer = stream(story, model="gpt-4o-mini", usage=usage_of(14, 13))
+        stand_in.script(answer.slower(delay=0.12, pause=0.02))
+        chunks = client.chat.completions.create(
+            model="gpt-4o-mini",
+            messages=[{"role": "user", "content": "Tell me a story."}],
+            stream=True,
+            stream_options={"include_usage": True},
+            extra_body={"trace": {"generation_name": "Tell a story"}},
+        )
+        for _ in chunks:
+            pass
         _agent(client, stand_in)
         # A failure belongs in the picture: it is the trace that people look for.
         stand_in.script(error(429, "Rate limit reached for gpt-4o", code="rate_limit_exceeded"))
@@ -156,22 +168,6 @@ def _make_calls(stand_in: StandIn) -> None:
             )
 
     asyncio.run(_burst(stand_in))
-
-
-def _streamed(client: OpenAI, stand_in: StandIn) -> None:
-    story = message("Once upon a time there was a trace that arrived in time.")
-    # Words come with a pause, or time to the first chunk and duration would be the same.
-    answer = stream(story, model="gpt-4o-mini", usage=usage_of(14, 13))
-    stand_in.script(answer.slower(delay=0.12, pause=0.02))
-    chunks = client.chat.completions.create(
-        model="gpt-4o-mini",
-        messages=[{"role": "user", "content": "Tell me a story."}],
-        stream=True,
-        stream_options={"include_usage": True},
-        extra_body={"trace": {"generation_name": "Tell a story"}},
-    )
-    for _ in chunks:
-        pass
 
 
 def _agent(client: OpenAI, stand_in: StandIn) -> None:

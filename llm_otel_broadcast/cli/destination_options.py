@@ -48,17 +48,17 @@ def destination_options(command: Command) -> Command:
     return command
 
 
-def _checked_endpoint(_context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
-    # Checked here rather than by `Destination`, so that it ends with 2, wrong usage, and not with 1.
-    faults = endpoint_faults(text) if text is not None else []
-    if faults:
-        raise click.BadParameter("; ".join(fault.removeprefix("endpoint ") for fault in faults), param=parameter)
-    return text
-
-
 def endpoint_option(text: str) -> Callable[[Command], Command]:
     """Return the option for where to send, with a help text."""
-    return click.option("--endpoint", "-e", metavar="URL", callback=_checked_endpoint, help=text)
+
+    def check(_context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
+        # Checked here rather than by `Destination`, so that it ends with 2, wrong usage, and not with 1.
+        faults = endpoint_faults(url) if url is not None else []
+        if faults:
+            raise click.BadParameter("; ".join(fault.removeprefix("endpoint ") for fault in faults), param=parameter)
+        return url
+
+    return click.option("--endpoint", "-e", metavar="URL", callback=check, help=text)
 
 
 def header_option(text: str, name: str = "headers") -> Callable[[Command], Command]:

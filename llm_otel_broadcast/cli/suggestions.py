@@ -72,8 +72,15 @@ def run_test(destination: Destination, interaction: Interaction) -> ConnectionRe
 
 def _is_accepted(attempt: Attempt, interaction: Interaction) -> bool:
     """Return whether the user takes the suggestion; where nobody can be asked, say how to."""
-    suggestion = attempt.report.suggestion
-    risk = _risk(attempt.destination, suggestion.get("endpoint"))
+    suggestion, destination = attempt.report.suggestion, attempt.destination
+    endpoint = suggestion.get("endpoint")
+    risk = ""
+    # What another endpoint would do to the headers, which may hold a key.
+    if isinstance(endpoint, str) and destination.headers:
+        if _host(endpoint) != _host(destination.endpoint):
+            risk = " (another host: it gets your headers)"
+        elif urlsplit(endpoint).scheme == "http" and urlsplit(destination.endpoint or "").scheme == "https":
+            risk = " (not encrypted: your headers can be read on the way)"
     text = " and ".join(f"{name}={value}" for name, value in shown_suggestion(suggestion).items())
     # `--accept-suggestion` was given for another path or encoding: a key must not go to another host, or unencrypted, for it.
     if interaction.accepts and not risk:
@@ -88,16 +95,6 @@ def _is_accepted(attempt: Attempt, interaction: Interaction) -> bool:
         remedy = "give it yourself if you want it" if risk else "--accept-suggestion takes it"
         click.echo(f"  {options_for(suggestion)}  {reason}{risk}; {remedy}")
     return False
-
-
-def _risk(destination: Destination, endpoint: object) -> str:
-    """Return what another endpoint would do to the headers, which may hold a key; nothing of it is done unasked."""
-    if not isinstance(endpoint, str) or not destination.headers:
-        return ""
-    if _host(endpoint) != _host(destination.endpoint):
-        return " (another host: it gets your headers)"
-    leaves_tls = urlsplit(endpoint).scheme == "http" and urlsplit(destination.endpoint or "").scheme == "https"
-    return " (not encrypted: your headers can be read on the way)" if leaves_tls else ""
 
 
 def _host(endpoint: object) -> str | None:

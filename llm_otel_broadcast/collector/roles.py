@@ -117,10 +117,42 @@ def _agent(plan: Plan, load: Load) -> _RoleConfig:
 def _balancer(plan: Plan, load: Load) -> _RoleConfig:
     # One tier keeps: agents in front have the disk, so a pause is held in memory and then pushed back.
     queue = sizing.queue_bytes(load, sizing.LONG_PAUSE_S)
+    # One name whose addresses change with the samplers, as a headless service of Kubernetes; or a fixed list.
+    if plan.dns:
+        name, port = _name_and_port(plan.dns)
+        resolver = f"  dns:\n    hostname: {_quoted(name)}\n    port: {_quoted(port)}"
+    else:
+        hosts = "".join(f"\n      - {_quoted(':'.join(_name_and_port(host)))}" for host in plan.hosts)
+        resolver = f"  static:\n    hostnames:{hosts}"
+    tls = (
+        f"ca_file: {_quoted(plan.ca)}"
+        if plan.ca
+        else "insecure: true # plain text, for a network of your own; else --ca FILE"
+    )
+    text = f"""\
+routing_key: traceID
+resolver:
+{resolver}
+timeout: 10s
+retry_on_failure:
+  enabled: true
+  max_elapsed_time: 0s
+{_memory_queue(load, queue)}
+protocol:
+  otlp:{indent(_headers(plan), "    ")}
+    compression: {plan.compression}
+    timeout: 5s
+    tls:
+      {tls}
+    # no queue and no retry for each sampler: what one that went away had not taken is sent to another
+    sending_queue:
+      enabled: false
+    retry_on_failure:
+      enabled: false"""
     return _RoleConfig(
         summary="The balancer: every span of a trace goes to the same sampler. Run as many as the load wants; they decide alike.",
         receivers={"otlp": _otlp(plan, http=True)},
-        exporters={"loadbalancing": _loadbalancing(plan, load, queue)},
+        exporters={"loadbalancing": text},
         memory=sizing.memory_mib(load, queue),
     )
 
@@ -269,41 +301,6 @@ sending_queue:
   sizer: bytes
   queue_size: {size} # {sizing.LONG_PAUSE_S} s of {amount(load.bytes)}/s in memory; when it is full, agents keep it on their disks
   num_consumers: {sizing.consumers(load)}"""
-
-
-def _loadbalancing(plan: Plan, load: Load, queue: int) -> str:
-    # One name whose addresses change with the samplers, as a headless service of Kubernetes; or a fixed list.
-    if plan.dns:
-        name, port = _name_and_port(plan.dns)
-        resolver = f"  dns:\n    hostname: {_quoted(name)}\n    port: {_quoted(port)}"
-    else:
-        hosts = "".join(f"\n      - {_quoted(':'.join(_name_and_port(host)))}" for host in plan.hosts)
-        resolver = f"  static:\n    hostnames:{hosts}"
-    tls = (
-        f"ca_file: {_quoted(plan.ca)}"
-        if plan.ca
-        else "insecure: true # plain text, for a network of your own; else --ca FILE"
-    )
-    return f"""\
-routing_key: traceID
-resolver:
-{resolver}
-timeout: 10s
-retry_on_failure:
-  enabled: true
-  max_elapsed_time: 0s
-{_memory_queue(load, queue)}
-protocol:
-  otlp:{indent(_headers(plan), "    ")}
-    compression: {plan.compression}
-    timeout: 5s
-    tls:
-      {tls}
-    # no queue and no retry for each sampler: what one that went away had not taken is sent to another
-    sending_queue:
-      enabled: false
-    retry_on_failure:
-      enabled: false"""
 
 
 # Names of variables only: the file may be shown and kept in a repository.

@@ -50,7 +50,7 @@ class Reaching:
             for name, action in steps:
                 # TLS inside the TLS of a proxy is left to the probe.
                 is_proxy_secured = self._proxy is not None and self._proxy.url.startswith("https:")
-                # What would say nothing; asked before each step, as looking at the URL finds the proxy.
+                # Steps that would say nothing. Decided before each one, because only the first finds the proxy.
                 is_needless = {
                     "name": is_address(self._reached()[0]),
                     "proxy": self._proxy is None or is_proxy_secured,
@@ -63,7 +63,7 @@ class Reaching:
                 if self.failure is not None:
                     return
         finally:
-            # A TLS connection may fail to say good-bye.
+            # Closing a TLS connection may fail where the server has broken it off.
             if self._socket is not None:
                 with suppress(OSError):
                     self._socket.close()

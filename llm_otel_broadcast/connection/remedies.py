@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.endpoints import TRACES_PATH, endpoint_faults, redact_url
+from llm_otel_broadcast.wire.advice import SUCCESS
 from llm_otel_broadcast.wire.exchange import Answer
 from llm_otel_broadcast.wire.network_errors import cause, is_http2, is_timeout
 
@@ -23,8 +24,6 @@ _UNPACKED: Final = frozenset({400, 415, 422, 500})
 _WRONG_PATH: Final = frozenset({400, 404, 405, 410, 501})
 _BAD_REQUEST: Final = 400
 _UNSUPPORTED: Final = 415
-# Of an answer that is none of OTLP.
-_SUCCESS: Final = range(200, 300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +60,22 @@ def remedies(destination: Destination, answer: Answer) -> Iterator[Remedy]:
         yield Remedy({"compression": "none"})
     if status in _WRONG_CONTENT and not (destination.encoding == "auto" and status == _UNSUPPORTED):
         yield Remedy({"encoding": "json" if destination.encoding == "protobuf" else "protobuf"})
-    if status in _WRONG_PATH or answer.is_page or (answer.kind == "refused" and status in _SUCCESS):
-        paths = list(_other_paths(endpoint))
-        yield from (Remedy({"endpoint": other}) for other in paths)
+    if status in _WRONG_PATH or answer.is_page or (answer.kind == "refused" and status in SUCCESS):
+        path = parts.path.rstrip("/")
+        # An endpoint to which a program has added the path that it had already.
+        paths = [path[: -len(TRACES_PATH)]] if path.endswith(TRACES_PATH + TRACES_PATH) else []
+        if path.endswith(TRACES_PATH):
+            paths.append(path)
+        else:
+            # The intake of another signal, or the base address that OTEL_EXPORTER_OTLP_ENDPOINT has.
+            stem = path.removesuffix("/logs").removesuffix("/metrics").removesuffix("/traces").removesuffix("/v1")
+            paths += [stem + TRACES_PATH, TRACES_PATH]
+        other_paths = [other for other in dict.fromkeys(paths) if other != parts.path]
+        endpoints = [urlunsplit(parts._replace(path=other)) for other in other_paths]
+        yield from (Remedy({"endpoint": other}) for other in endpoints)
         # VictoriaTraces says so to both mistakes, a wrong path and JSON.
         if status == _BAD_REQUEST and destination.encoding != "protobuf":
-            yield from (Remedy({"endpoint": other, "encoding": "protobuf"}) for other in paths)
-
-
-def _other_paths(endpoint: str) -> Iterator[str]:
-    """Yield the same server's likelier paths."""
-    parts = urlsplit(endpoint)
-    path = parts.path.rstrip("/")
-    twice = TRACES_PATH + TRACES_PATH
-    # An endpoint to which a program has added the path that it had already.
-    candidates = [path[: -len(TRACES_PATH)]] if path.endswith(twice) else []
-    if path.endswith(TRACES_PATH):
-        candidates.append(path)
-    else:
-        # The intake of another signal, or the base address that OTEL_EXPORTER_OTLP_ENDPOINT has.
-        stem = path.removesuffix("/logs").removesuffix("/metrics").removesuffix("/traces").removesuffix("/v1")
-        candidates += [stem + TRACES_PATH, TRACES_PATH]
-    yield from (urlunsplit(parts._replace(path=other)) for other in dict.fromkeys(candidates) if other != parts.path)
+            yield from (Remedy({"endpoint": other, "encoding": "protobuf"}) for other in endpoints)
 
 
 def _of_redirect(endpoint: str, location: str) -> Iterator[Remedy]:

@@ -98,7 +98,7 @@ def _of_key(destination: Destination, status: int) -> str:
         return "it wants an API key, and no header was given"
     names = ", ".join(destination.headers)
     value = next((value for name, value in destination.headers.items() if name.lower() == "authorization"), None)
-    # Authorization has a scheme and then the credentials (RFC 9110, section 11.4).
+    # The value of Authorization is a scheme, a blank and what proves who asks (RFC 9110, section 11.4).
     if value is not None and " " not in value.strip():
         return 'Authorization has a key alone: most servers want "Bearer " in front of it'
     advice = probe_advice(status)

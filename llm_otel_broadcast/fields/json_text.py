@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -70,22 +71,18 @@ def _parts_of(value: object, limit: int) -> int | None:
         elif isinstance(item, list | tuple | set | frozenset):
             pending.extend(islice(or_else(lambda item=item: list(item), []), max(nodes, 0) + 1))  # type: ignore[misc]
         elif not isinstance(item, type):
-            pending.extend(_state(item))
+            # what an object holds: its members, those a model does not know, and what stands in slots
+            names: list[str] = []
+            for kind in type(item).__mro__:
+                slots = kind.__dict__.get("__slots__", ())
+                names.extend((slots,) if isinstance(slots, str) else slots if isinstance(slots, tuple | list) else ())
+            # `object.__getattribute__`: a class of the program's own may do anything when asked
+            get = partial(object.__getattribute__, item)
+            parts = (or_else(partial(get, name), None) for name in ("__dict__", *names))
+            pending.extend(part for part in parts if part is not None)
         if nodes < len(pending):
             return None
     return limit - nodes
-
-
-def _state(item: object) -> list[object]:
-    """Return what an object holds: its members, those a model does not know, and what stands in slots."""
-    names: list[str] = []
-    for kind in type(item).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        names.extend((slots,) if isinstance(slots, str) else slots if isinstance(slots, tuple | list) else ())
-    # `object.__getattribute__`: a class of the program's own may do anything when asked
-    in_slots = [or_else(lambda name=name: object.__getattribute__(item, name), None) for name in names]  # type: ignore[misc]
-    members = or_else(lambda: object.__getattribute__(item, "__dict__"), None)
-    return [part for part in (members, *in_slots) if part is not None]
 
 
 def plain(value: object, budget: Budget | None = None) -> Json:
@@ -115,7 +112,13 @@ def _plain(value: object, above: tuple[int, ...], depth: int, budget: Budget) ->
     enclosing_ids = (*above, id(value))
     members = _members(value, budget)
     if members is not None:
-        return _plain_object(value, members, enclosing_ids, budget)
+        json_object: dict[str, Json] = {}
+        for count, (key, item) in enumerate(members):
+            if budget.nodes <= 0:
+                json_object["truncated"] = {"omitted_keys": len(value) - count} if isinstance(value, Mapping) else {}
+                break
+            json_object[_key(key, budget)] = _plain(item, enclosing_ids, len(enclosing_ids), budget)
+        return json_object
     if isinstance(value, list | tuple | set | frozenset):
         return _plain_list(value, enclosing_ids, budget)
     if isinstance(value, bytes | bytearray | memoryview):
@@ -124,18 +127,6 @@ def _plain(value: object, above: tuple[int, ...], depth: int, budget: Budget) ->
     text = short_repr(value)
     budget.nodes -= _parts_of(value, _MAX_REPR_NODES) or 0
     return text
-
-
-def _plain_object(
-    value: object, members: Iterable[tuple[object, object]], enclosing_ids: tuple[int, ...], budget: Budget
-) -> dict[str, Json]:
-    json_object: dict[str, Json] = {}
-    for count, (key, item) in enumerate(members):
-        if budget.nodes <= 0:
-            json_object["truncated"] = {"omitted_keys": len(value) - count} if isinstance(value, Mapping) else {}
-            break
-        json_object[_key(key, budget)] = _plain(item, enclosing_ids, len(enclosing_ids), budget)
-    return json_object
 
 
 def _plain_list(value: Collection[object], enclosing_ids: tuple[int, ...], budget: Budget) -> list[Json]:

@@ -165,28 +165,26 @@ class RequestContext:
         if not self._lock.acquire(timeout=_LOCK_TIMEOUT_S):
             return
         try:
-            if not self._is_completing:
-                self._is_completing = True
-                with _COMPLETING:
-                    self._complete()
-                self._is_completing = False
+            if self._is_completing:
+                return
+            self._is_completing = True
+            scope = self.scope
+            with _COMPLETING:
+                if not self._is_opened:
+                    self._is_opened = True
+                    self._open_in(self._app_context())
+                if self._wants_metadata:
+                    self._wants_metadata = False
+                    result_of("metadata", self._ask_metadata)
+                if self._wants_user:
+                    result_of("user", self._ask_user)
+                if scope.is_over:
+                    self._end_span()
+                if scope.is_over or not self._wants_user:
+                    scope.complete = None
+            self._is_completing = False
         finally:
             self._lock.release()
-
-    def _complete(self) -> None:
-        scope = self.scope
-        if not self._is_opened:
-            self._is_opened = True
-            self._open_in(self._app_context())
-        if self._wants_metadata:
-            self._wants_metadata = False
-            result_of("metadata", self._ask_metadata)
-        if self._wants_user:
-            result_of("user", self._ask_user)
-        if scope.is_over:
-            self._end_span()
-        if scope.is_over or not self._wants_user:
-            scope.complete = None
 
     def _app_context(self) -> Context:
         """Return the context to open the span in: with the span that the app's own instrumentation has made, if it has."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
 from llm_otel_broadcast.host.guard import or_else
@@ -66,22 +66,18 @@ def _routes_of(app: object) -> Iterable[_Route] | None:
 
 
 def _path(routes: Iterable[_Route], scope: dict[str, object]) -> str | None:
-    for route in _flat(routes):
-        match, child_scope = route.matches(scope)
-        if match.name == "FULL":
-            path, mounted = getattr(route, "path", None) or "", getattr(route, "routes", None)
-            return f"{path}{_path(mounted, {**scope, **child_scope}) or ''}" if mounted else str(path)
+    for registered in routes:
+        # FastAPI keeps the routers that are included as they are since 0.137, each with its routes below.
+        contexts = getattr(registered, "effective_route_contexts", None)
+        flat = [registered]
+        if contexts is not None:
+            flat = [getattr(context, "starlette_route", None) or context for context in contexts()]
+        for route in flat:
+            match, child_scope = route.matches(scope)
+            if match.name == "FULL":
+                path, mounted = getattr(route, "path", None) or "", getattr(route, "routes", None)
+                return f"{path}{_path(mounted, {**scope, **child_scope}) or ''}" if mounted else str(path)
     return None
-
-
-def _flat(routes: Iterable[_Route]) -> Iterator[_Route]:
-    """Return routes with those of included routers, which FastAPI keeps as they are since 0.137."""
-    for route in routes:
-        contexts = getattr(route, "effective_route_contexts", None)
-        if contexts is None:
-            yield route
-        else:
-            yield from (getattr(context, "starlette_route", None) or context for context in contexts())
 
 
 class WsgiRoute:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 from opentelemetry import trace
@@ -65,7 +64,10 @@ class TraceMiddleware:
                 headers=_Headers(environ),
                 questions=self._questions,
                 name=RequestName(str(environ.get("REQUEST_METHOD")), route, self._questions.trace_name, environ),
-                server_span=partial(_server_span, environ),
+                # OpenTelemetry's instrumentation of Flask or Django keeps the request's span in the environ.
+                server_span=lambda: next(
+                    (span for key in _SPAN_KEYS if isinstance(span := environ.get(key), trace.Span)), None
+                ),
             )
         if request is None:
             return self.app(environ, start_response)
@@ -155,9 +157,3 @@ class _Headers:
 
     def names(self) -> list[str]:
         return [name[5:].replace("_", "-").lower() for name in self._environ if name.startswith("HTTP_")]
-
-
-def _server_span(environ: Environ) -> trace.Span | None:
-    """Return the span of the request that OpenTelemetry's instrumentation of Flask or Django keeps in the environ."""
-    spans = (environ.get(key) for key in _SPAN_KEYS)
-    return next((span for span in spans if isinstance(span, trace.Span)), None)

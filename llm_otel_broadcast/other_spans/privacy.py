@@ -90,9 +90,6 @@ class SpanPrivacy:
                 return self._viewed_span(span, own, self._privacy.view(operation, span.span_id))
             except WithheldError:
                 pass
-        return self._private_span(span, own)
-
-    def _private_span(self, span: SpanData, own: _Attributes) -> SpanData:
         attributes = self._bare(self._narrowed(span.attributes))
         events = [
             Event(event.name, event.time_ns, self._bare(event.attributes))
@@ -211,26 +208,20 @@ def _narrowed_content(
         if isinstance(items, list) and len(objects) == len(items):
             viewed_items = view.apply(part, objects)
             return _json(viewed_items) if viewed_items else None
+    blocking_parts = _BLOCKING[part]
     match = INDEXED.match(key)
+    # One attribute of a message that is spread over several.
     if match is not None:
-        return _of_message(attributes, match, value, part, view)
-    return None if view.hides & _BLOCKING[part] else _redacted(value, view)
-
-
-def _of_message(
-    attributes: Mapping[str, AttributeValue], match: re.Match[str], value: AttributeValue, part: str, view: View
-) -> AttributeValue | None:
-    """Return what is sent of one attribute of a message that is spread over several."""
-    stem = f"{match['family']}.{match['index']}"
-    role = attributes.get(f"{stem}.message.role", attributes.get(f"{stem}.role"))
-    if part in view.hides or (role in SYSTEM_ROLES and view.hides & {SYSTEM}):
-        return None
-    finer_parts = [name for pattern, name in _PARTS_OF_MESSAGES if pattern.search(match["rest"][:_MAX_NAME_CHARACTERS])]
-    json_value = parsed(value) if isinstance(value, str) else None
-    # Parts as JSON cannot be told apart: any of them may be hidden.
-    if json_value is not None and not finer_parts:
-        finer_parts = ["images", "reasoning", ARGUMENTS]
-    return None if view.hides & set(finer_parts) else _redacted(value, view)
+        stem = f"{match['family']}.{match['index']}"
+        role = attributes.get(f"{stem}.message.role", attributes.get(f"{stem}.role"))
+        if part in view.hides or (role in SYSTEM_ROLES and view.hides & {SYSTEM}):
+            return None
+        name = match["rest"][:_MAX_NAME_CHARACTERS]
+        blocking_parts = {finer_part for pattern, finer_part in _PARTS_OF_MESSAGES if pattern.search(name)}
+        # Parts as JSON cannot be told apart: any of them may be hidden.
+        if not blocking_parts and isinstance(value, str) and parsed(value) is not None:
+            blocking_parts = {"images", "reasoning", ARGUMENTS}
+    return None if view.hides & blocking_parts else _redacted(value, view)
 
 
 def _redacted(value: AttributeValue, view: View) -> AttributeValue:

@@ -33,9 +33,10 @@ def complete_endpoint(endpoint: str) -> CompleteEndpoint:
     if parts.path in ("", "/"):
         parts = parts._replace(path="/" if url_type is VerbatimEndpoint else TRACES_PATH)
     credentials, separator, host = parts.netloc.rpartition("@")
-    # A fragment is for the reader of a page; no request has one (RFC 9110, 4.2.5).
+    # A fragment is for the client itself: no request has one (RFC 9110, section 7.1).
     url = url_type(urlunsplit(parts._replace(netloc=host, fragment="")))
-    # A URL holds the credentials percent-encoded, the header holds them plain (RFC 7617).
+    # A URL holds user information percent-encoded (RFC 3986, section 3.2.1); the header takes it decoded, in base64 (RFC 7617,
+    # section 2).
     encoded = base64.b64encode(unquote(credentials).encode()).decode("ascii")
     return CompleteEndpoint(url, f"Basic {encoded}" if separator else None)
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.validators import read_json, split_pair
 
-# RFC 9110, 5.6.2.
+# RFC 9110, section 5.6.2.
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NAME_SHOWN_CHARS: Final = 40
 # A second Content-Type or Content-Encoding would make the body unreadable for the backend.

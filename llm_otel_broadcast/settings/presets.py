@@ -141,7 +141,15 @@ def table_of(name: str, user_values: Mapping[str, Any], field_names: Collection[
     ]
     if faults:
         raise ConfigError([f'preset "{name}": {fault}' for fault in faults])
-    table: dict[str, object] = {"name": name, "endpoint": _endpoint(preset, values)}
+    server_name = next((value_name for value_name in values if _names_server(preset, value_name)), "")
+    server = _server(preset, values[server_name]) if server_name else None
+    endpoint = _filled(preset.endpoint, values if server is None else {**values, server_name: _ANY_HOST}, quoted=True)
+    # What the user says of the server (scheme, port, path in front) counts before the preset's.
+    if server is not None:
+        path = urlsplit(endpoint).path
+        prefix = server.path.rstrip("/").removesuffix(path)
+        endpoint = urlunsplit((server.scheme, server.netloc, prefix + path, "", ""))
+    table: dict[str, object] = {"name": name, "endpoint": endpoint}
     table |= {"encoding": preset.encoding, "compression": preset.compression} | fields
     headers = {}
     for key, text in preset.headers.items():
@@ -149,7 +157,7 @@ def table_of(name: str, user_values: Mapping[str, Any], field_names: Collection[
         if any(not values[value_name] for value_name in names_in(text)):
             continue
         headers[key] = _filled(text, values, quoted=False)
-        # Basic authentication carries user and password in base64 (RFC 7617).
+        # Basic authentication carries user and password in base64 (RFC 7617, section 2).
         if text.startswith(_BASIC):
             credentials = headers[key].removeprefix(_BASIC).encode()
             headers[key] = _BASIC + base64.b64encode(credentials).decode("ascii")
@@ -184,22 +192,6 @@ def _names_server(preset: Preset, name: str) -> bool:
     return f"://{{{name}}}" in preset.endpoint
 
 
-def _endpoint(preset: Preset, values: Mapping[str, str]) -> str:
-    """Return the preset's endpoint; what the user says of the server (scheme, port, path in front) counts before the preset's."""
-    endpoint = _filled(preset.endpoint, {**values, **dict.fromkeys(_servers(preset), _ANY_HOST)}, quoted=True)
-    for name in _servers(preset):
-        server = _server(preset, values[name])
-        if server is not None:
-            path = urlsplit(endpoint).path
-            prefix = server.path.rstrip("/").removesuffix(path)
-            return urlunsplit((server.scheme, server.netloc, prefix + path, "", ""))
-    return endpoint
-
-
-def _servers(preset: Preset) -> list[str]:
-    return [parameter.name for parameter in preset.parameters if _names_server(preset, parameter.name)]
-
-
 def _server(preset: Preset, value: str) -> SplitResult | None:
     """Return the URL of the server that a host, host:port or URL stands for, None when it is none of these.
 
@@ -214,7 +206,7 @@ def _server(preset: Preset, value: str) -> SplitResult | None:
         port = parts.port
     except ValueError:
         return None
-    # User information may hold any character; only the host is checked.
+    # User information may hold any character, so the host alone is compared with the pattern.
     host = parts.netloc.rpartition("@")[2]
     if not parts.hostname or not _HOST.match(host) or parts.query or parts.fragment:
         return None

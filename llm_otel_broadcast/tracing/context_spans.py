@@ -100,16 +100,23 @@ class ContextSpans:
                 outer.hide_errors()
             is_detached = has_ids(own_fields) or not outer.enclosing_spans
             current = current_span_ids()
+            trace_name = as_text(own_fields.get("trace_name"))
             if is_detached:
                 ids = parent_ids(fields, current)
                 scope.enclosing_spans = ()
                 scope.ignores_current_span = bool(fields.trace_id or fields.parent_span_id)
+                # A default `trace_name` alone opens nothing: it names the roots of the calls inside. A stated parent stands in
+                # for a root.
+                if (trace_name or span_name) and fields.trace_name and not fields.parent_span_id:
+                    ids = self._open_span(fields.trace_name, ids, is_root=True)
             else:
                 ids = outer.anchor(current)
                 scope.enclosing_spans = outer.enclosing_spans
                 scope.ignores_current_span = outer.ignores_current_span
-            for name, is_root in self._names(fields, span_name, is_detached=is_detached):
-                ids = self._open_span(name, ids, is_root=is_root)
+                if trace_name:
+                    ids = self._open_span(trace_name, ids, is_root=False)
+            if span_name:
+                ids = self._open_span(span_name, ids, is_root=False)
             # without one, each call inside begins a trace of its own, and a made-up id must not be shown to the program
             has_trace = bool(scope.enclosing_spans or fields.trace_id or current)
             scope.parent_ids = ids if has_trace else (0, ids[1])
@@ -120,21 +127,6 @@ class ContextSpans:
         if sink is not None:
             context_fields = sink.around(context_fields)
         return merge(None, None, None, context_fields)
-
-    def _names(self, fields: Fields, span_name: str | None, *, is_detached: bool) -> list[tuple[str, bool]]:
-        """Return the names of the spans to open, outermost first, and whether each is the root."""
-        names = []
-        trace_name = as_text(self._own_fields.get("trace_name"))
-        if is_detached:
-            # A default `trace_name` alone opens nothing: it names the roots of the calls inside. A stated parent stands in for
-            # a root.
-            if (trace_name or span_name) and fields.trace_name and not fields.parent_span_id:
-                names.append((fields.trace_name, True))
-        elif trace_name:
-            names.append((trace_name, False))
-        if span_name:
-            names.append((span_name, False))
-        return names
 
     def _open_span(self, name: str, above: SpanIds, *, is_root: bool) -> SpanIds:
         """Open a span below another; return its own ids."""

@@ -75,9 +75,14 @@ def around(function: Function, steps_of: StepsMaker) -> Function:
         return cast("Function", type(function)(around(function.__func__, steps_of)))
     # frameworks ask `inspect` whether to await: a wrapper must be of the function's own kind
     wrapper = _driver(function)(function, steps_of)
-    if _kind(function) is _plain and _driver(function) is not _plain:
-        wrapper = _as_plain(wrapper)
-    return cast("Function", wraps(function)(wrapper))
+    if _kind(function) is not _plain or _driver(function) is _plain:
+        return cast("Function", wraps(function)(wrapper))
+
+    # `inspect` calls this none of the kinds, as it does the callable object
+    def call(*args: object, **kwargs: object) -> object:
+        return wrapper(*args, **kwargs)
+
+    return cast("Function", wraps(function)(call))
 
 
 # `Any`: each driver has functions of its own kind only
@@ -96,15 +101,6 @@ def _kind(function: object) -> _Driver:
     if inspect.isgeneratorfunction(function):
         return _generator
     return _coroutine if inspect.iscoroutinefunction(function) else _plain
-
-
-def _as_plain(function: Callable[..., object]) -> Callable[..., object]:
-    """Return a function that `inspect` calls none of the kinds, as it does a callable object."""
-
-    def call(*args: object, **kwargs: object) -> object:
-        return function(*args, **kwargs)
-
-    return call
 
 
 class _WholeCall:

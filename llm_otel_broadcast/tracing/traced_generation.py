@@ -157,19 +157,20 @@ def traced_generation(
     plain = function.__func__ if isinstance(function, staticmethod | classmethod) else function
     # a `functools.partial` or a callable object has its type's name
     name = str(getattr(plain, "__qualname__", type(plain).__qualname__))
-    return around(function, partial(_steps_of, _Arguments(plain, name, capture, fields), name))
+    arguments = _Arguments(plain, name, capture, fields)
 
+    def steps_of(args: tuple[object, ...], kwargs: dict[str, object]) -> Steps:
+        own_fields: dict[str, object] = {}
+        inputs: Mapping[str, object] | None = None
+        with _ARGUMENTS:
+            own_fields, inputs = arguments.read(args, kwargs)
+        if as_text(own_fields.get("span_name")) is None:
+            own_fields["span_name"] = name
+        call = DecoratedCall(own_fields, inputs)
+        context = call.context
+        return Steps(context.enter, context.leave, context.spans.close, call.take_result, call.take_piece)
 
-def _steps_of(arguments: _Arguments, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> Steps:
-    own_fields: dict[str, object] = {}
-    inputs: Mapping[str, object] | None = None
-    with _ARGUMENTS:
-        own_fields, inputs = arguments.read(args, kwargs)
-    if as_text(own_fields.get("span_name")) is None:
-        own_fields["span_name"] = name
-    call = DecoratedCall(own_fields, inputs)
-    context = call.context
-    return Steps(context.enter, context.leave, context.spans.close, call.take_result, call.take_piece)
+    return around(function, steps_of)
 
 
 class _Arguments:
@@ -186,8 +187,19 @@ class _Arguments:
         self._signature = or_else(lambda: inspect.signature(function), _ANY_ARGUMENTS)
         parameters = frozenset(self._signature.parameters)
         self._constants = {key: value for key, value in fields.items() if value is not None and not callable(value)}
-        functions: dict[str, Callable[..., object]] = {key: value for key, value in fields.items() if callable(value)}
-        self._functions = {key: (value, _arguments_of(value, parameters)) for key, value in functions.items()}
+        self._functions: dict[str, tuple[Callable[..., object], tuple[str, ...] | None]] = {}
+        """The fields' functions, each with those of the decorated one's arguments that it takes; None: it takes any."""
+        for key, value in fields.items():
+            if not callable(value):
+                continue
+            own_parameters = or_else(partial(inspect.signature, value), _ANY_ARGUMENTS).parameters.values()
+            takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own_parameters)
+            names = (
+                parameter.name
+                for parameter in own_parameters
+                if parameter.name in parameters or parameter.default is parameter.empty
+            )
+            self._functions[key] = (value, None if takes_any else tuple(names))
         self._capture = None if capture is None else tuple(capture)
         asked_for = {argument for _, names in self._functions.values() for argument in names or ()}
         # when the module is imported, not at the first call
@@ -220,15 +232,3 @@ class _Arguments:
         if captured is None:
             captured = tuple(name for name in bound.arguments if name not in _SELVES)
         return fields, {name: shallow(bound.arguments[name]) for name in captured}
-
-
-def _arguments_of(function: Callable[..., object], parameters: frozenset[str]) -> tuple[str, ...] | None:
-    """Return which of a decorated function's arguments a field's function takes; None: it takes any."""
-    own_parameters = or_else(lambda: inspect.signature(function), _ANY_ARGUMENTS).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in own_parameters):
-        return None
-    return tuple(
-        parameter.name
-        for parameter in own_parameters
-        if parameter.name in parameters or parameter.default is parameter.empty
-    )

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Final, TypeAlias, cast
 
-# RFC 8305, section 5: how long the next address waits for its predecessor.
+# How long the next address waits for its predecessor, as RFC 8305, section 5, recommends.
 _NEXT_ADDRESS_S: Final = 0.25
 # What a connection that does not block answers while it is under way; the last one is Windows'.
 _PENDING: Final = frozenset(
@@ -106,8 +106,8 @@ def connect(addresses: Sequence[AddressInfo], timeout: float) -> tuple[socket.so
         OSError: the last one's refusal.
     """
     deadline = time.monotonic() + timeout
-    # Side by side, as a first address that swallows packets would use up the time of all ("happy eyeballs", RFC 8305).
-    # The families in turn (section 4): one that leads nowhere delays the other little.
+    # Side by side, as a first address that swallows packets would use up the time of all ("Happy Eyeballs", RFC 8305).
+    # The families in turn (RFC 8305, section 4): one that leads nowhere delays the other little.
     families = dict.fromkeys(address[0] for address in addresses)
     rows = [[address for address in addresses if address[0] == family] for family in families]
     attempts = _Attempts([address for row in itertools.zip_longest(*rows) for address in row if address is not None])

@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection to an endpoint, straight or through a proxy, for one thread; `http.client` with bounds and an early ear.
+"""One HTTP/1.1 connection to an endpoint, straight or through a proxy, for one thread: `http.client` with time limits.
 
 - Connecting, and then sending and answering, have a time of their own each; a server that drips does not extend it.
-- An answer that comes before the whole body was sent is read before the reset that follows it (RFC 9112, section 9.5).
+- An answer that comes before the whole body was sent is read before the reset that may follow it (RFC 9112, sections 9.5 and 9.6).
 - Interim answers (1xx) are skipped, and what fails after a status line leaves the status valid.
 - A connection is used again only while nothing is left of the answer before.
 

@@ -7,10 +7,10 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-# Statuses that OTLP/HTTP says to try again after (OTLP specification, "Failures").
+# The statuses after which a client should send again (OTLP specification, OTLP/HTTP, "Retryable Response Codes").
 RETRYABLE: Final = frozenset({429, 502, 503, 504})
 _MAX_PAUSE_S: Final = 30.0
-# A server that asks for more, by mistake mostly, is asked again after an hour; a shorter wish than a second is none.
+# A server that asks for more than an hour, mostly by mistake, is asked again after that; less than a second is no pause.
 _MAX_REQUESTED_S: Final = 3_600.0
 _MIN_REQUESTED_S: Final = 1.0
 
@@ -29,7 +29,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
 def _date(text: str) -> float | None:
     """Return an HTTP date as seconds since the epoch."""
-    # A date without a zone is meant to be GMT (RFC 9110, section 5.6.7).
+    # The one form of a date without a zone, that of asctime, is in UTC (RFC 9110, section 5.6.7).
     try:
         when = parsedate_to_datetime(text)
         return (when.replace(tzinfo=UTC) if when.tzinfo is None else when).timestamp()

@@ -1,4 +1,4 @@
-"""What `http.client` uses in place of a socket: it hears an answer while it still sends, and reads until a deadline in all."""
+"""What `http.client` uses in place of a socket: it notices an answer while it still sends, and reads until one deadline."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class SocketLike(Protocol):
 
 
 def remaining(deadline: float) -> float:
-    """Return the seconds until a deadline (monotonic), never none: a socket would not block then."""
+    """Return the seconds until a deadline (monotonic), at least a millisecond: with 0 a socket would not wait at all."""
     return max(_MIN_TIMEOUT_S, deadline - time.monotonic())
 
 
 class Stream:
-    """What `http.client` uses like a socket: writes with an ear for the answer, reads until a deadline in all.
+    """What `http.client` uses like a socket: it watches for the answer while it writes, and reads until one deadline.
 
     Args:
         sock: connected, with or without TLS.
@@ -84,24 +84,20 @@ class Stream:
             with selectors.DefaultSelector() as selector:
                 selector.register(self._sock, selectors.EVENT_READ | selectors.EVENT_WRITE)
                 while view and not self.is_spoilt:
-                    view = self._send_piece(selector, view)
+                    ready = selector.select(max(0.0, self._raw.deadline - time.monotonic()))
+                    if not ready:
+                        raise TimeoutError("the request was not sent in time")
+                    _, events = ready[0]
+                    # A server may refuse a large body before it has read it (RFC 9112, section 9.5), and the reset that follows
+                    # would take its answer away (section 9.6).
+                    if events & selectors.EVENT_READ and self._raw.is_refused():
+                        self.is_spoilt = True
+                    elif events & selectors.EVENT_WRITE:
+                        self._sock.settimeout(remaining(self._raw.deadline))
+                        self._sock.sendall(view[:_PIECE_BYTES])
+                        view = view[_PIECE_BYTES:]
         except CLOSED as error:
             self.failure, self.is_spoilt = error, True
-
-    def _send_piece(self, selector: selectors.BaseSelector, view: memoryview) -> memoryview:
-        ready = selector.select(max(0.0, self._raw.deadline - time.monotonic()))
-        if not ready:
-            raise TimeoutError("the request was not sent in time")
-        # A server may refuse a large body before it has read it, and then reset the connection (RFC 9112, section 9.5).
-        _, events = ready[0]
-        if events & selectors.EVENT_READ and self._raw.is_refused():
-            self.is_spoilt = True
-            return view
-        if not events & selectors.EVENT_WRITE:
-            return view
-        self._sock.settimeout(remaining(self._raw.deadline))
-        self._sock.sendall(view[:_PIECE_BYTES])
-        return view[_PIECE_BYTES:]
 
     def end(self) -> None:
         try:
@@ -159,7 +155,7 @@ class _Raw(io.RawIOBase):
         except _NOTHING_YET:
             return None
         except OSError:
-            # As good as closed: another connection is opened.
+            # A connection that fails to be read counts as closed: the caller opens another one.
             return b""
 
     def is_refused(self) -> bool:

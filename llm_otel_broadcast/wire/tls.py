@@ -141,9 +141,9 @@ def default_context() -> ssl.SSLContext:
 
 def _new_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # OpenSSL still allows 1.0 and 1.1 on some systems (deprecated by RFC 8996).
+    # RFC 8996 forbids TLS 1.0 and 1.1, which OpenSSL still allows on some systems.
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Certificates name hosts in subjectAltName; the common name is a text (RFC 9110, section 4.3.4).
+    # A client must take the host from subjectAltName, never from the common name (RFC 9110, section 4.3.4).
     context.hostname_checks_common_name = False
     # A server may ask for the client's certificate after the handshake.
     context.post_handshake_auth = True

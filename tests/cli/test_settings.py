@@ -354,6 +354,7 @@ def one(kind: str, config: object, **more: object) -> dict[str, object]:
             )
             for path in ("", "/", "/v1", "/v1/traces")
         ),
+        (one("elastic", {"endpoint": "https://e", "apiKey": ""}), {"endpoint": "https://e/v1/traces"}),
     ],
 )
 def test_what_takes_otlp_is_taken_over(file, run, export, entry, table):

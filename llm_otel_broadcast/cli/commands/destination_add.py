@@ -84,10 +84,29 @@ def edit(*, name: str, removed: tuple[str, ...], untested: bool, **options: Any)
     It is tested with the change before that is saved; what no option names stays as it is. On a terminal without options, endpoint and headers are asked for one by one.
     Ends with 0: saved; 1: it does not work, nothing is changed; 2: wrong usage.
     """
+    from llm_otel_broadcast.cli import prompts
+
     interaction = _interaction(options)
     with exit_at_faults(json=interaction.as_json):
         file = settings_file()
-        table = _changed(file.table(name), stated_fields(options), removed, asks=interaction.asks)
+        current: Table = file.table(name)
+        changes = stated_fields(options)
+        headers = dict(current.get("headers", {}))
+        if changes or removed:
+            # HTTP does not tell Authorization from authorization, and neither must a file that is edited.
+            removed_names = {name.lower() for name in removed}
+            unknown = removed_names - {name.lower() for name in headers}
+            if unknown:
+                raise click.UsageError(f"there is no header {', '.join(sorted(map(shown_name, unknown)))} to remove")
+            replaced_names = removed_names | {name.lower() for name in changes.get("headers", {})}
+            untouched = {name: value for name, value in headers.items() if name.lower() not in replaced_names}
+            table = {**current, **changes, "headers": {**untouched, **changes.get("headers", {})}}
+        elif interaction.asks:
+            endpoint = prompts.ask_endpoint(current.get("endpoint"))
+            table = {**current, "endpoint": endpoint, "headers": prompts.ask_headers(headers)}
+        else:
+            # A command without any change is a question on a terminal and a mistake in a script.
+            raise click.UsageError("what is to change? Name it: --endpoint, --header, --encoding, ...")
         _save(file, name, table, interaction, untested=untested)
 
 
@@ -128,27 +147,6 @@ def _described(preset: str | None, values: dict[str, str], table: Table, *, asks
         table["endpoint"] = pasted_endpoint or prompts.ask_endpoint()
         table["headers"] = prompts.ask_headers(table.get("headers", {}))
     return table
-
-
-def _changed(current: Table, changes: Table, removed: tuple[str, ...], *, asks: bool) -> Table:
-    """Return the table of a destination with the changes in it."""
-    from llm_otel_broadcast.cli import prompts
-
-    headers = dict(current.get("headers", {}))
-    if not changes and not removed:
-        if not asks:
-            # A command without any change is a question on a terminal and a mistake in a script.
-            raise click.UsageError("what is to change? Name it: --endpoint, --header, --encoding, ...")
-        endpoint = prompts.ask_endpoint(current.get("endpoint"))
-        return {**current, "endpoint": endpoint, "headers": prompts.ask_headers(headers)}
-    # HTTP does not tell Authorization from authorization, and neither must a file that is edited.
-    removed_names = {name.lower() for name in removed}
-    unknown = removed_names - {name.lower() for name in headers}
-    if unknown:
-        raise click.UsageError(f"there is no header {', '.join(sorted(map(shown_name, unknown)))} to remove")
-    replaced_names = removed_names | {name.lower() for name in changes.get("headers", {})}
-    untouched = {name: value for name, value in headers.items() if name.lower() not in replaced_names}
-    return {**current, **changes, "headers": {**untouched, **changes.get("headers", {})}}
 
 
 def _save(file: SettingsFile, name: str, table: Table, interaction: Interaction, *, untested: bool) -> None:

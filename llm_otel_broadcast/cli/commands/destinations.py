@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ from llm_otel_broadcast.cli.settings_file import complete_name, settings_file
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.settings.manage.editor import SettingsFile
-    from llm_otel_broadcast.settings.manage.openrouter_import import Imported
 
 
 @click.group()
@@ -104,10 +102,24 @@ def import_(*, source: Path, dry_run: bool, replace: bool, as_json: bool) -> Non
     from standard input. What takes no OTLP is skipped, and said. Secrets that the API has masked become ${VARIABLES}.
     """
     from llm_otel_broadcast.cli.views.settings import import_lines
+    from llm_otel_broadcast.settings.errors import ConfigError
+    from llm_otel_broadcast.settings.manage.openrouter_import import read_export
 
     with exit_at_faults(json=as_json):
         file = _trusted_file()
-        entries = _imported(source, names=() if replace else file.names())
+        names = () if replace else file.names()
+        try:
+            # With a byte order mark the JSON would not begin with a brace.
+            text = sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8-sig")
+            entries = read_export(text, names)
+        except OSError as error:
+            raise ConfigError([f"{source}: it cannot be read ({error.strerror})"]) from None
+        except UnicodeDecodeError:
+            raise ConfigError([f"{source}: it is no UTF-8"]) from None
+        except ConfigError as error:
+            # An error names where the text came from: the export, not the settings file.
+            label = "standard input" if str(source) == "-" else source
+            raise ConfigError([f"{label}: {fault}" for fault in error.faults]) from None
         for entry in entries:
             # Without a table: a kind that takes no OTLP, which is only reported.
             if entry.table is not None and not dry_run:
@@ -127,21 +139,3 @@ def import_(*, source: Path, dry_run: bool, replace: bool, as_json: bool) -> Non
         say(import_lines(entries, file.path, dry_run=dry_run))
     # An export of which nothing could be taken over is a failure for a script.
     sys.exit(0 if imported else 1)
-
-
-def _imported(source: Path, names: Collection[str]) -> list[Imported]:
-    from llm_otel_broadcast.settings.errors import ConfigError
-    from llm_otel_broadcast.settings.manage.openrouter_import import read_export
-
-    # An error names where the text came from: the export, not the settings file.
-    label = "standard input" if str(source) == "-" else source
-    try:
-        # With a byte order mark the JSON would not begin with a brace.
-        text = sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8-sig")
-        return read_export(text, names)
-    except OSError as error:
-        raise ConfigError([f"{source}: it cannot be read ({error.strerror})"]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([f"{source}: it is no UTF-8"]) from None
-    except ConfigError as error:
-        raise ConfigError([f"{label}: {fault}" for fault in error.faults]) from None

@@ -30,7 +30,17 @@ def check(text: str, role: Role | None = None) -> list[Finding]:
     if not list(config.items("service", "pipelines")):
         # All that follows is about pipelines: without one "nothing wrong" would be said of a file that does nothing.
         report.error(config.find("service") or config, "service.pipelines", "is missing or empty: nothing would run")
-    _check_memory_limiters(config, report)
+    for name, pipeline in config.items("service", "pipelines"):
+        path = f"service.pipelines.{name}"
+        processors = pipeline.names("processors")
+        positions = [position for position, (name, _) in enumerate(processors) if kind_of(name) == "memory_limiter"]
+        # The Collector does without, until the kernel ends it.
+        if not positions:
+            report.warning(pipeline, path, "has no memory_limiter: a burst or a dead backend can end the process")
+        elif positions[0]:
+            node = processors[positions[0]][1]
+            path = f"{path}.processors"
+            report.error(node, path, "memory_limiter must be the first, or it cannot refuse anything in time")
     # The Collector takes a component that nothing refers to without a word.
     for section in _PARTS:
         names = {name for _, pipeline in config.items("service", "pipelines") for name, _ in pipeline.names(section)}
@@ -48,21 +58,6 @@ def check(text: str, role: Role | None = None) -> list[Finding]:
 def failed(findings: list[Finding]) -> bool:
     """Return whether one of them is an error."""
     return any(finding.severity == "error" for finding in findings)
-
-
-def _check_memory_limiters(config: Node, report: Report) -> None:
-    for name, pipeline in config.items("service", "pipelines"):
-        path = f"service.pipelines.{name}"
-        processors = pipeline.names("processors")
-        positions = [position for position, (name, _) in enumerate(processors) if kind_of(name) == "memory_limiter"]
-        # The Collector does without, until the kernel ends it.
-        if not positions:
-            report.warning(pipeline, path, "has no memory_limiter: a burst or a dead backend can end the process")
-        elif positions[0]:
-            node = processors[positions[0]][1]
-            report.error(
-                node, f"{path}.processors", "memory_limiter must be the first, or it cannot refuse anything in time"
-            )
 
 
 def _check_extensions(config: Node, report: Report) -> None:

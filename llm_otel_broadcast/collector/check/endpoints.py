@@ -36,11 +36,20 @@ def check(config: Node, report: Report, *, agent: bool) -> None:
                 )
         elif kind in _HTTP_EXPORTERS:
             _check_http(node, path, report)
-    # Other roles listen to other machines, which is their purpose.
-    if agent:
-        for name, node in config.items("receivers"):
-            if kind_of(name) == "otlp":
-                _check_listeners(node, f"receivers.{name}", report)
+    for name, node in config.items("receivers"):
+        # Other roles listen to other machines, which is their purpose.
+        if not agent or kind_of(name) != "otlp":
+            continue
+        for protocol, settings in node.items("protocols"):
+            endpoint = settings.find("endpoint")
+            if endpoint is None or VARIABLE.fullmatch(str(endpoint.value)) or settings.scalar("transport") == "unix":
+                continue
+            if _host(_known_part(endpoint.value)) in _ANY_ADDRESS:
+                report.warning(
+                    endpoint,
+                    f"receivers.{name}.protocols.{protocol}.endpoint",
+                    "an agent that listens to every network takes traces from anybody: 127.0.0.1",
+                )
 
 
 def is_loopback(endpoint: str) -> bool:
@@ -79,17 +88,4 @@ def _check_http(node: Node, path: str, report: Report) -> None:
         if port == _GRPC_PORT:
             report.warning(
                 endpoint, f"{path}.{key}", f"{_GRPC_PORT} is the port of OTLP over gRPC; HTTP is {_HTTP_PORT}"
-            )
-
-
-def _check_listeners(node: Node, path: str, report: Report) -> None:
-    for protocol, settings in node.items("protocols"):
-        endpoint = settings.find("endpoint")
-        if endpoint is None or VARIABLE.fullmatch(str(endpoint.value)) or settings.scalar("transport") == "unix":
-            continue
-        if _host(_known_part(endpoint.value)) in _ANY_ADDRESS:
-            report.warning(
-                endpoint,
-                f"{path}.protocols.{protocol}.endpoint",
-                "an agent that listens to every network takes traces from anybody: 127.0.0.1",
             )

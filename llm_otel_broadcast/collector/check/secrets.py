@@ -39,20 +39,21 @@ def secrets_in(text: str) -> list[str]:
 
 
 def _secrets(config: Node) -> Iterator[tuple[str, Node]]:
-    for section in _SECTIONS:
-        for name, component in config.items(section):
-            for path, node in walk(component, f"{section}.{name}"):
-                # A password of digits is a number for YAML; `true` is a switch.
-                if isinstance(node.value, str | int) and node.value is not True and _is_secret(path, str(node.value)):
-                    yield path, node
-
-
-def _is_secret(path: str, value: str) -> bool:
-    if not value or is_open(value) or value.startswith("$"):
-        return False
-    key = path.rpartition(".")[2]
-    # Under `tls` and in `..._file` stand paths of files, `key_file` for instance.
-    if ".tls." in path or key.endswith("_file") or _OTHER_KEYS.match(key):
-        return False
-    is_credential = ".headers." in path and _SCHEMES.match(value)
-    return bool(_SECRET_KEYS.match(key) or is_credential or _URL_WITH_PASSWORD.match(value))
+    nodes = (
+        entry
+        for section in _SECTIONS
+        for name, component in config.items(section)
+        for entry in walk(component, f"{section}.{name}")
+    )
+    for path, node in nodes:
+        # A password of digits is a number for YAML; `true` is a switch.
+        value = str(node.value) if isinstance(node.value, str | int) and node.value is not True else ""
+        if not value or is_open(value) or value.startswith("$"):
+            continue
+        key = path.rpartition(".")[2]
+        # Under `tls` and in `..._file` stand paths of files, `key_file` for instance.
+        if ".tls." in path or key.endswith("_file") or _OTHER_KEYS.match(key):
+            continue
+        is_credential = ".headers." in path and _SCHEMES.match(value)
+        if _SECRET_KEYS.match(key) or is_credential or _URL_WITH_PASSWORD.match(value):
+            yield path, node

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
@@ -128,7 +129,12 @@ class _Reader:
         elif isinstance(source, yaml.SequenceNode):
             node = Node(line, elements=tuple(self.read(element, depth + 1) for element in source.value))
         else:
-            node = Node(line, value=self._scalar(source))
+            scalar: Scalar = source.value
+            # With a colon it is a number to base 60 for YAML 1.1, and a text for the Collector.
+            if source.tag.rpartition(":")[2] in ("int", "float", "bool", "null") and ":" not in source.value:
+                with suppress(ValueError):
+                    scalar = self.constructor.construct_object(source)
+            node = Node(line, value=scalar)
         self.open.discard(id(source))
         self.nodes[id(source)] = node
         return node
@@ -147,18 +153,9 @@ class _Reader:
             elif key.value in entries:
                 raise UnreadableError(f'"{key.value}" stands here twice', line)
             else:
-                # The line of the key is where a person looks.
+                # A value may begin lines below its key; findings name the key's line.
                 entries[key.value] = Node(line, node.entries, node.elements, node.value)
         return {**merged, **entries}
-
-    def _scalar(self, source: yaml.Node) -> Scalar:
-        # With a colon it is a number to base 60 for YAML 1.1, and a text for the Collector.
-        if source.tag.rpartition(":")[2] not in ("int", "float", "bool", "null") or ":" in source.value:
-            return source.value
-        try:
-            return self.constructor.construct_object(source)
-        except ValueError:
-            return source.value
 
 
 def read(text: str) -> Node:

@@ -108,7 +108,18 @@ def _import(entry: Mapping[str, object], used_names: Collection[str]) -> Importe
     headers = _headers(name, config.get("headers") or {}, notes)
     if headers:
         table["headers"] = headers
-    _take_credentials(service, name, config, table, notes)
+    other_keys = [key for key in config if key not in _CONFIG and config[key]]
+    # The header that the key belongs into is known.
+    if service == "elastic" and "apiKey" in other_keys and isinstance(config["apiKey"], str):
+        other_keys.remove("apiKey")
+        added = _headers(name, {"Authorization": f"ApiKey {config['apiKey']}"}, notes)
+        table["headers"] = {
+            **(headers if isinstance(headers, Mapping) else {}),
+            **(added if isinstance(added, Mapping) else {}),
+        }
+    if other_keys:
+        preset = f": destinations add {name!r} --preset {_BY_PRESET[service]}" if service in _BY_PRESET else ""
+        notes.append(f"its {' and '.join(map(shown_name, other_keys))} cannot be taken over{preset}")
     if service == "webhook":
         table["encoding"] = "json"
     table |= _settings(entry, notes)
@@ -148,24 +159,6 @@ def _endpoint(kind: str, endpoint: object, notes: list[str]) -> object:
     if parts.path in ("", "/"):
         notes.append(f"its endpoint has no path: spans are posted to {TRACES_PATH} from here, there to / as it stands")
     return endpoint
-
-
-def _take_credentials(
-    kind: str, label: str, config: Mapping[str, object], table: dict[str, object], notes: list[str]
-) -> None:
-    """Take over the key of a kind whose header is known; name every other key that the config has and we do not."""
-    other_keys = [name for name in config if name not in _CONFIG and config[name]]
-    if kind == "elastic" and isinstance(config.get("apiKey"), str):
-        other_keys.remove("apiKey")
-        added = _headers(label, {"Authorization": f"ApiKey {config['apiKey']}"}, notes)
-        headers = table.get("headers")
-        table["headers"] = {
-            **(headers if isinstance(headers, Mapping) else {}),
-            **(added if isinstance(added, dict) else {}),
-        }
-    if other_keys:
-        preset = f": destinations add {label!r} --preset {_BY_PRESET[kind]}" if kind in _BY_PRESET else ""
-        notes.append(f"its {' and '.join(map(shown_name, other_keys))} cannot be taken over{preset}")
 
 
 def _headers(label: str, headers: object, notes: list[str]) -> object:
