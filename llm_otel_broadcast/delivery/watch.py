@@ -15,6 +15,8 @@ from llm_otel_broadcast.host.blocked_objects import objects
 _TIMEOUT_S: Final = 10.0
 # The same when the process ends, which must leave time for the records behind it.
 _LAST_TIMEOUT_S: Final = 1.0
+# A thread that seems to be blocked may have been frozen with the whole process, and goes on by itself once that is thawed.
+_GRACE_S: Final = 0.5
 BLOCKED: Final = "a function or an object of the program's blocks while a record is rendered"
 
 Unsent: TypeAlias = LeftOut | Unreadable | Withdrawn
@@ -46,6 +48,8 @@ class RenderingWatch:
     def __init__(self, queue: RecordQueue) -> None:
         self._queue = queue
         self.current: RecordInHand | None = None
+        self._suspect: RecordInHand | None = None
+        self._suspected_since = 0.0
 
     def render_each(self, batch: list[Item], render: Callable[[Item], Unsent | None]) -> list[Item]:
         """Render a batch record by record; return those that are to be sent. The others are accounted for.
@@ -77,11 +81,14 @@ class RenderingWatch:
         return rendered
 
     def blocked(self, *, ends: bool) -> RecordInHand | None:
-        """Return what the thread is at if that takes too long; `ends`: the process is about to end."""
-        rendering = self.current
-        if rendering is None or time.monotonic() - rendering.since <= (_LAST_TIMEOUT_S if ends else _TIMEOUT_S):
+        """Return what the thread is at if that takes too long, at the second look; `ends`: the process is about to end."""
+        rendering, now = self.current, time.monotonic()
+        if rendering is None or now - rendering.since <= (_LAST_TIMEOUT_S if ends else _TIMEOUT_S):
             return None
-        return rendering
+        # The clock goes on while a process is frozen: only who looks twice knows that the thread could have run meanwhile.
+        if self._suspect is not rendering:
+            self._suspect, self._suspected_since = rendering, now
+        return rendering if ends or now - self._suspected_since >= _GRACE_S else None
 
     def leave(self, rendering: RecordInHand, thread: int) -> None:
         """Leave the thread to what it waits for, and put back what it had in hand. Under the queue's lock."""

@@ -14,19 +14,28 @@ from types import TracebackType
 from typing import Any, Self
 
 _COMMANDS = """
-import json, sys
+import json, sys, threading, time
 import openai
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination
+from llm_otel_broadcast.delivery import watch
 
 http = openai.DefaultHttpxClient(verify=False)
+redacting = threading.Event()
 client = openai.OpenAI(api_key="k", base_url=sys.argv[1], max_retries=0, http_client=http)
 
 def call(model):
     client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}])
 
-def instrument(**settings):
+def instrument(redaction_s=0.0, blocked_after_s=None, **settings):
+    if redaction_s:
+        settings["redact"] = lambda text: (redacting.set(), time.sleep(redaction_s), text)[2]
+    if blocked_after_s is not None:
+        watch._TIMEOUT_S = blocked_after_s
     llm_otel_broadcast.instrument(destinations=[Destination(**settings)])
+
+def wait_until_redacting():
+    return redacting.wait(20)
 
 def flush(seconds):
     return llm_otel_broadcast.flush(timeout=seconds)
@@ -99,5 +108,5 @@ class FrozenProgram:
 
 
 def calling_program(base_url: str) -> FrozenProgram:
-    """Return a program with the commands `instrument`, `call`, `flush` and `books`."""
+    """Return a program with the commands `instrument`, `call`, `wait_until_redacting`, `flush` and `books`."""
     return FrozenProgram("-c", _COMMANDS, base_url)

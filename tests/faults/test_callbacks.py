@@ -11,9 +11,9 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination, trace_context, traced_generation
 from llm_otel_broadcast.receiver import OtlpReceiver
+from tests.support.books import balanced
 from tests.support.client_calls import chat
 from tests.support.deadlines import until
-from tests.support.lanes import balanced
 
 FLUSH_S = 0.3
 MARGIN_S = 3.0

@@ -129,3 +129,18 @@ def test_a_flush_that_was_frozen_beyond_its_deadline_ends_and_the_next_one_sends
     assert time.monotonic() - thawed < 5.0
     assert program.run("flush", seconds=FLUSH_S)
     assert names(destination) == ["chat under way"]
+
+
+def test_a_record_that_was_being_rendered_when_it_froze_is_not_taken_for_one_that_blocks(
+    instrumented_program, destination
+):
+    """The clock goes on while nobody can run: to whoever looks first the thread seems to have been at it for ages."""
+    program = instrumented_program(redaction_s=0.1, blocked_after_s=1.0)
+    program.run("call", model="in hand")
+    assert program.run("wait_until_redacting")
+    with program.frozen():
+        freeze_for_longer_than_the_timeout()
+    assert program.run("books")["dropped"] == {}
+    assert program.run("flush", seconds=FLUSH_S)
+    (span,) = destination.store.spans()
+    assert "Hi" in span.attributes["gen_ai.input.messages"]

@@ -130,7 +130,7 @@ def test_a_dead_backend_costs_an_invocation_no_more_than_its_bound_and_the_next_
     destination.become(Fault("hangs", broken_backends.hangs))
     began = time.monotonic()
     assert lambda_function.run("invoke", seconds=0.7, text="Hello")["statusCode"] == 200
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 5.0
     with lambda_function.frozen():
         assert destination.store.spans() == []
         # Its request is lost with the connection.
