@@ -155,20 +155,7 @@ class Destination:
     exporter: SpanExporter | None = field(default=None, repr=False, metadata=is_a(None))
 
     def __post_init__(self) -> None:
-        faults = [*faults_of(self), *callable_fault("redact", self.redact)]
-        if (self.exporter is None) == (self.endpoint is None):
-            faults.append(
-                'endpoint is missing: give the traces URL of your backend, e.g. endpoint="https://api.axiom.co/v1/traces"'
-                if self.endpoint is None
-                else "endpoint and exporter are both given: leave one out"
-            )
-        if self.client_key is not None and self.client_certificate is None:
-            faults.append("client_key needs client_certificate, the certificate that it is the key of")
-        is_set = self.generation_metadata and not _GENERATION_METADATA.faults("", self.generation_metadata)
-        if is_set and self.dialect != "openrouter":
-            faults.append('generation_metadata needs dialect="openrouter", which has such attributes')
-        if self.exporter is not None and not callable(getattr(self.exporter, "export", None)):
-            faults.append(f"exporter must be an OpenTelemetry SpanExporter, got {type(self.exporter).__name__}")
+        faults = self._faults()
         if faults:
             label = f'destination "{self.name}"' if isinstance(self.name, str) and self.name else "destination"
             raise ConfigError([f"{label}: {fault}" for fault in faults])
@@ -213,6 +200,23 @@ class Destination:
         if self.endpoint is not None:
             values["endpoint"] = redact_url(self.endpoint)
         return f"Destination({', '.join(f'{name}={value!r}' for name, value in values.items())})"
+
+    def _faults(self) -> list[str]:
+        faults = [*faults_of(self), *callable_fault("redact", self.redact)]
+        if (self.exporter is None) == (self.endpoint is None):
+            faults.append(
+                'endpoint is missing: give the traces URL of your backend, e.g. endpoint="https://api.axiom.co/v1/traces"'
+                if self.endpoint is None
+                else "endpoint and exporter are both given: leave one out"
+            )
+        if self.client_key is not None and self.client_certificate is None:
+            faults.append("client_key needs client_certificate, the certificate that it is the key of")
+        is_set = self.generation_metadata and not _GENERATION_METADATA.faults("", self.generation_metadata)
+        if is_set and self.dialect != "openrouter":
+            faults.append('generation_metadata needs dialect="openrouter", which has such attributes')
+        if self.exporter is not None and not callable(getattr(self.exporter, "export", None)):
+            faults.append(f"exporter must be an OpenTelemetry SpanExporter, got {type(self.exporter).__name__}")
+        return faults
 
 
 def check_field_names(call: str, names: Iterable[str], all_names: Collection[str]) -> None:
