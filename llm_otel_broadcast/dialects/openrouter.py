@@ -19,7 +19,6 @@ from llm_otel_broadcast.fields.ids import derive_span_id
 from llm_otel_broadcast.fields.json_cut import encoder
 from llm_otel_broadcast.fields.metadata import MAX_VALUE_CHARACTERS
 from llm_otel_broadcast.record.content import Content
-from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import GenerationFacts
 from llm_otel_broadcast.record.span_data import (
     KIND_CLIENT,
@@ -68,7 +67,10 @@ class OpenRouterDialect(Dialect):
 
     def generation_span(self, facts: GenerationFacts, content: Content | None, cost: Cost | None) -> SpanData:
         failure = facts.failure
-        error_text = _error_text(failure, content)
+        error_text = content.error_text if failure is not None and content is not None else None
+        # Words of Broadcast's own, which quote nothing.
+        if failure is not None and failure.type == ABANDONED:
+            error_text = _DISCONNECTED
         end_ns = _whole_milliseconds(facts.end_ns)
         cost = (facts.usage.stated_cost() if facts.usage else None) or cost
         # The same texts twice, as attributes of the span and of the generation.
@@ -80,11 +82,13 @@ class OpenRouterDialect(Dialect):
         attributes |= {f"gen_ai.{name}": text for name, text in texts.items()}
         attributes |= _details(facts)
         attributes |= _service(facts)
-        events = () if failure is None or error_text is None else (_exception(error_text, end_ns),)
-        truncated = _truncated(attributes, content)
-        attributes |= {f"{key}.truncated": True for key in truncated}
-        if truncated:
-            events = (*events, _truncation(truncated, end_ns))
+        events: tuple[Event, ...] = ()
+        if error_text is not None:
+            message = {"exception.message": error_text} if error_text else {}
+            events = (Event("exception", end_ns, {"exception.type": "Error"} | message),)
+        if content is not None:
+            marks, truncation = _truncation(attributes, content, end_ns)
+            attributes, events = attributes | marks, (*events, *truncation)
         return SpanData(
             name=facts.fields.generation_name or "LLM Generation",
             trace_id=facts.trace_id,
@@ -265,38 +269,21 @@ def _generation_id(facts: GenerationFacts) -> str | None:
     return facts.gateway_id or facts.response_id or facts.generation_id
 
 
-def _error_text(failure: Failure | None, content: Content | None) -> str | None:
-    if failure is None:
-        return None
-    # Words of Broadcast's own, which quote nothing.
-    if failure.type == ABANDONED:
-        return _DISCONNECTED
-    return content.error_text if content is not None else None
-
-
-def _exception(error_text: str, time_ns: int) -> Event:
-    attributes = {"exception.type": "Error"} | ({"exception.message": error_text} if error_text else {})
-    return Event("exception", time_ns, attributes)
-
-
-def _truncated(attributes: _Attributes, content: Content | None) -> list[str]:
-    """Return the keys of what was cut."""
-    if content is None:
-        return []
+def _truncation(attributes: _Attributes, content: Content, time_ns: int) -> tuple[_Attributes, tuple[Event, ...]]:
+    """Return what marks the texts that were cut, and the event that says so; nothing where none was."""
     keys = ["span.input", "gen_ai.prompt"] if content.shortened & {"inputs", "system"} else []
     if content.shortened & {"outputs", "tools"} or content.omitted_characters:
         keys += ["span.output", "gen_ai.completion"]
-    return [key for key in keys if key in attributes]
-
-
-def _truncation(keys: list[str], time_ns: int) -> Event:
+    keys = [key for key in keys if key in attributes]
+    if not keys:
+        return {}, ()
     # The names of the event's attributes are documented nowhere: these are the words of its documentation.
-    attributes = {
+    description: _Attributes = {
         "keys": keys,
         "reason": "too_large",
         "message": f"{len(keys)} values were too large and are shortened",
     }
-    return Event("openrouter.trace_truncated", time_ns, attributes)
+    return {f"{key}.truncated": True for key in keys}, (Event("openrouter.trace_truncated", time_ns, description),)
 
 
 def _whole_milliseconds(time_ns: int) -> int:

@@ -35,7 +35,10 @@ def content_texts(facts: GenerationFacts, content: Content) -> dict[str, str]:
         if facts.operation in _CHAT:
             prompt: Part = {"messages": _messages(facts, content)}
         else:
-            prompt = {"input": _plain_inputs(content.inputs)}
+            # What operations take that have no messages: one text, or a list.
+            parts = [part for message in content.inputs for part in message.get("parts") or ()]
+            inputs = [part.get("content") if _type_of(part) == "text" else _content_part(part) for part in parts]
+            prompt = {"input": inputs[0] if len(inputs) == 1 else inputs}
         texts["prompt"] = encoder.encode(prompt)
     # An error has a completion, too: the request that led to it stands there.
     if content.outputs or facts.failure is not None:
@@ -178,23 +181,11 @@ def _call(part: Part, index: int | None = None) -> Part:
     identity = {"id": part["id"]} if part.get("id") else {}
     place = {} if index is None else {"index": index}
     arguments = part.get("arguments")
+    if arguments is not None and not isinstance(arguments, str):
+        arguments = (_spaced_encoder if _form_of(part).get("is_spaced") else encoder).encode(arguments)
     # Hidden: the name alone.
-    members = {} if arguments is None else {"arguments": _arguments_text(part, arguments)}
+    members = {} if arguments is None else {"arguments": arguments}
     return {**identity, **place, "type": "function", "function": {"name": part.get("name"), **members}}
-
-
-def _arguments_text(part: Part, arguments: object) -> str:
-    if isinstance(arguments, str):
-        return arguments
-    is_spaced = _form_of(part).get("is_spaced")
-    return _spaced_encoder.encode(arguments) if is_spaced else encoder.encode(arguments)
-
-
-def _plain_inputs(inputs: Sequence[Part]) -> object:
-    """Return the input of an operation that takes no messages: one text, or a list."""
-    parts = [part for message in inputs for part in message.get("parts") or ()]
-    values = [part.get("content") if _type_of(part) == "text" else _content_part(part) for part in parts]
-    return values[0] if len(values) == 1 else values
 
 
 def _completion(facts: GenerationFacts, content: Content) -> Part:

@@ -7,7 +7,7 @@ import json
 
 import openai
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -586,6 +586,8 @@ JSON = st.recursive(
 )
 
 
+# A slow machine is no fault of the dialect's.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     messages=st.lists(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=6) | JSON, max_size=4),
     api=st.sampled_from(["chat_completions", "responses", None]),

@@ -65,13 +65,12 @@ def result_form(content: object, parts_of: Callable[[object], list[Part]]) -> Pa
         content: of the tool's message.
         parts_of: reads a list of parts.
     """
-    if not isinstance(content, list) or (len(content) == 1 and not _has_more(content[0])):
+    if not isinstance(content, list):
+        return {}
+    single = content[0] if len(content) == 1 else None
+    if isinstance(single, Mapping) and single.keys() <= {"type", "text"}:
         return {}
     return {FORM: {"parts": parts_of(content)}}
-
-
-def _has_more(part: object) -> bool:
-    return not isinstance(part, Mapping) or not part.keys() <= {"type", "text"}
 
 
 def _facts(members: Mapping[str, Any], omitted: frozenset[str]) -> Part:
