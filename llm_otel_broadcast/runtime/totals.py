@@ -30,7 +30,7 @@ def add_books(totals: Totals, lanes: Iterable[Lane]) -> None:
             Figure("retried"): books.retried,
             Figure("queued_records"): books.queued_records,
             Figure("queued_bytes"): books.queued_bytes,
-            Figure("spooled"): getattr(books, "spooled", 0),
+            Figure("spooled"): books.spooled,
             **{Figure("dropped", reason): count for reason, count in books.dropped.items()},
             **{Figure("left_out", reason): count for reason, count in books.left_out.items()},
         }
