@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # What is durable is on disk within a second of the end of its call; rendering and writing need a part of that.
 _DURABLE_DELAY_S: Final = 0.25
 # Of the time for the end of a process, the part that is left for putting on disk what could not be delivered.
-SAVING_S: Final = 0.4
+SAVING_S: Final = 0.7
 
 
 class Lane(Worker):

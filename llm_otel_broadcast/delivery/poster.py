@@ -168,7 +168,19 @@ class Poster:
     def _try(self, pending: Pending) -> None:
         """Post a body once, and see to what becomes of it."""
         began = time.monotonic()
-        answer = or_else(lambda: self._post(pending), recover=_failure)
+
+        def post() -> Answer:
+            transport = self._make_parts().transport
+            answer = transport.post(pending.body)
+            if not answer.encode_again:
+                return answer
+            # Its spans are gone: it may have come from another process.
+            from llm_otel_broadcast.wire.recoding import recode
+
+            pending.body = recode(pending.body, _OTHER[pending.body.encoding])
+            return transport.post(pending.body)
+
+        answer = or_else(post, recover=_failure)
         # Whatever fails here must not end the thread: the body has its claim, or is counted.
         or_else(lambda: self._settle(pending, answer), recover=lambda error: self._give_up(pending, _failure(error)))
         if pending.stored is not None:
@@ -176,27 +188,25 @@ class Poster:
             self._rests_until = time.monotonic() + min(_MAX_REST_S, max(_MIN_REST_S, took_s))
         self._outbox.let_go()
 
-    def _post(self, pending: Pending) -> Answer:
-        transport = self._make_parts().transport
-        answer = transport.post(pending.body)
-        if answer.encode_again:
-            # Its spans are gone: it may have come from another process.
-            from llm_otel_broadcast.wire.recoding import recode
-
-            pending.body = recode(pending.body, _OTHER[pending.body.encoding])
-            answer = transport.post(pending.body)
-        return answer
-
     def _settle(self, pending: Pending, answer: Answer) -> None:
         if answer.kind == "retry":
             self._put_off(pending, answer)
             return
         self._backoff.succeed()
         self._outbox.note_works()
-        if answer.kind == "ok":
-            self._succeed(pending, answer)
-        elif answer.kind != "too_large" or not self._divide(pending):
+        if answer.kind == "too_large" and self._divide(pending):
+            return
+        if answer.kind != "ok":
             self._give_up(pending, answer)
+            return
+        self._outbox.remove(pending)
+        with self._queue.locked():
+            if self._outbox.settle(pending):
+                self._books.note_sent(pending.records, answer)
+            elif not pending.is_own:
+                self._books.recovered += pending.records
+        self._books.succeeded()
+        self._books.log_drops()
 
     def _put_off(self, pending: Pending, answer: Answer) -> None:
         pause_s = self._backoff.fail(self._make_parts().delay, answer.retry_after)
@@ -232,16 +242,6 @@ class Poster:
             return False
         self._outbox.replace(pending, [(smaller, pending.records)])
         return True
-
-    def _succeed(self, pending: Pending, answer: Answer) -> None:
-        self._outbox.remove(pending)
-        with self._queue.locked():
-            if self._outbox.settle(pending):
-                self._books.note_sent(pending.records, answer)
-            elif not pending.is_own:
-                self._books.recovered += pending.records
-        self._books.succeeded()
-        self._books.log_drops()
 
     def _give_up(self, pending: Pending, answer: Answer, reason: str | None = None) -> None:
         self._outbox.remove(pending)

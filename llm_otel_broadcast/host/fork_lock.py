@@ -24,7 +24,7 @@ class ForkLock:
         self._forking = threading.local()
         self.was_held_at_fork = False
         """In a child: a thread of the parent's was in the middle of what the lock protects."""
-        around_fork(before_fork=self._before_fork, in_parent=self._in_parent, in_child=self._in_child)
+        around_fork(before_fork=self.before_fork, in_parent=self.in_parent, in_child=self.in_child)
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -45,14 +45,16 @@ class ForkLock:
             if is_held:
                 lock.release()
 
-    def _before_fork(self) -> None:
-        # In the thread that forks.
+    def before_fork(self) -> None:
+        """Take the lock in the thread that forks."""
         self._forking.holds = self._lock.acquire(timeout=self._fork_wait_s)
 
-    def _in_parent(self) -> None:
+    def in_parent(self) -> None:
+        """Give it back."""
         if self._forking.holds:
             self._lock.release()
 
-    def _in_child(self) -> None:
+    def in_child(self) -> None:
+        """Begin with a new lock."""
         self.was_held_at_fork = not self._forking.holds
         self._lock = threading.RLock()

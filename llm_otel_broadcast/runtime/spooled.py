@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 
 from llm_otel_broadcast.runtime.assembly import assemble, shelf_for
 from llm_otel_broadcast.settings.options import Options
-from llm_otel_broadcast.spool.directory import SpoolError
 from llm_otel_broadcast.spool.identity import is_same_address
 from llm_otel_broadcast.spool.shelf import Shelf
 
@@ -70,13 +69,7 @@ def send_spooled(options: Options, timeout_s: float) -> list[Sent]:
     results = []
     for status in broadcaster.status():
         if status.name in shelves:
-            remaining = _records_of(shelves[status.name])
+            shelf = shelves[status.name]
+            remaining = sum(backlog.records for backlog in shelf.store.backlogs() if backlog.identity == shelf.identity)
             results.append(Sent(status.name, status.recovered, remaining, status.last_error if remaining else None))
     return results
-
-
-def _records_of(shelf: Shelf) -> int:
-    try:
-        return sum(backlog.records for backlog in shelf.store.backlogs() if backlog.identity == shelf.identity)
-    except SpoolError:
-        return 0

@@ -29,22 +29,25 @@ _RETRY_AFTER_S: Final = 5.0
 _WAL_BYTES: Final = 4_000_000
 # Pages that are given back to the file system after a removal.
 _VACUUM_PAGES: Final = 256
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS bodies (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, destination TEXT NOT NULL, owner TEXT NOT NULL, created REAL NOT NULL,
-    records INTEGER NOT NULL, spans INTEGER NOT NULL, encoding TEXT NOT NULL, compression TEXT NOT NULL,
-    claimed_until REAL NOT NULL DEFAULT 0, claimant TEXT NOT NULL DEFAULT '',
-    bytes INTEGER NOT NULL, crc INTEGER NOT NULL, content BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS bodies_of_destination ON bodies (destination, id);
-CREATE INDEX IF NOT EXISTS bodies_by_age ON bodies (created);
-CREATE TABLE IF NOT EXISTS destinations (
-    identity TEXT PRIMARY KEY, name TEXT NOT NULL, endpoint TEXT NOT NULL, not_before REAL NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS usage (bytes INTEGER NOT NULL);
-INSERT INTO usage SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM usage);
-CREATE TRIGGER IF NOT EXISTS bodies_added AFTER INSERT ON bodies BEGIN UPDATE usage SET bytes = bytes + NEW.bytes; END;
-CREATE TRIGGER IF NOT EXISTS bodies_removed AFTER DELETE ON bodies BEGIN UPDATE usage SET bytes = bytes - OLD.bytes; END;
-CREATE TABLE IF NOT EXISTS salt (value BLOB NOT NULL)
-"""
+# Statement by statement: `executescript` would commit the transaction that they are to be part of.
+_SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS bodies (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, destination TEXT NOT NULL, owner TEXT NOT NULL, created REAL NOT NULL,
+        records INTEGER NOT NULL, spans INTEGER NOT NULL, encoding TEXT NOT NULL, compression TEXT NOT NULL,
+        claimed_until REAL NOT NULL DEFAULT 0, claimant TEXT NOT NULL DEFAULT '',
+        bytes INTEGER NOT NULL, crc INTEGER NOT NULL, content BLOB NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS bodies_of_destination ON bodies (destination, id)",
+    "CREATE INDEX IF NOT EXISTS bodies_by_age ON bodies (created)",
+    """CREATE TABLE IF NOT EXISTS destinations (
+        identity TEXT PRIMARY KEY, name TEXT NOT NULL, endpoint TEXT NOT NULL, not_before REAL NOT NULL DEFAULT 0)""",
+    "CREATE TABLE IF NOT EXISTS usage (bytes INTEGER NOT NULL)",
+    "INSERT INTO usage SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM usage)",
+    """CREATE TRIGGER IF NOT EXISTS bodies_added AFTER INSERT ON bodies
+        BEGIN UPDATE usage SET bytes = bytes + NEW.bytes; END""",
+    """CREATE TRIGGER IF NOT EXISTS bodies_removed AFTER DELETE ON bodies
+        BEGIN UPDATE usage SET bytes = bytes - OLD.bytes; END""",
+    "CREATE TABLE IF NOT EXISTS salt (value BLOB NOT NULL)",
+)
 # Of a file that was cut short, pages are missing.
 _DAMAGED_CODES: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR_SHORT_READ})
 _REASONS: Final = {
@@ -108,7 +111,9 @@ class SpoolFile:
                         raise
                 except (sqlite3.Error, OSError, SpoolError, UnicodeError) as error:
                     raise self._unusable(error) from None
-                self._note_usable()
+                if self._fault:
+                    self._fault = ""
+                    self._unlogged.append((logging.INFO, f"the spool in {self.path.parent} works again"))
         finally:
             # Not under the lock: a log handler of the program's may take its time.
             while self._unlogged:
@@ -128,11 +133,6 @@ class SpoolFile:
             return self.path.stat().st_ino == self._inode
         except OSError:
             return False
-
-    def _note_usable(self) -> None:
-        if self._fault:
-            self._fault = ""
-            self._unlogged.append((logging.INFO, f"the spool in {self.path.parent} works again"))
 
     def _open(self) -> sqlite3.Connection:
         """Return the connection; where the file is not the same any more, one to that which is there now."""
@@ -171,7 +171,7 @@ class SpoolFile:
         if version:
             raise _ForeignFileError
         connection.execute("BEGIN IMMEDIATE")
-        for statement in _statements(_SCHEMA):
+        for statement in _SCHEMA:
             connection.execute(statement)
         if connection.execute("SELECT count(*) FROM salt").fetchone()[0] == 0:
             connection.execute("INSERT INTO salt VALUES (?)", (secrets.token_bytes(16),))
@@ -236,18 +236,6 @@ class SpoolFile:
             if is_held and self._connection is not None:
                 self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Return the statements of a script; `executescript` would commit the transaction that they are to be part of."""
-    statement = ""
-    for line in script.splitlines():
-        statement += line + "\n"
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-    if statement.strip():
-        yield statement
 
 
 def _reason_of(error: OSError) -> str:

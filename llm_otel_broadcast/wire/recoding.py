@@ -19,7 +19,6 @@ from llm_otel_broadcast.wire.http import compressed
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-    from opentelemetry.proto.common.v1.common_pb2 import KeyValue
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 # Shorter texts are names and ids, not content.
@@ -67,7 +66,10 @@ def shrink(body: Body[bytes]) -> Body[bytes] | None:
         UnreadableBodyError: it cannot be read.
     """
     request = _message_of(body)
-    spans = [(span, [pair for pair in span.attributes if _is_long(pair)]) for span in _spans_of(request)]
+    spans = [
+        (span, [pair for pair in span.attributes if len(pair.value.string_value) >= _MIN_CONTENT_CHARS])
+        for span in _spans_of(request)
+    ]
     longest = max((_longest(pair.value.string_value) for _, pairs in spans for pair in pairs), default=0)
     if not longest:
         return None
@@ -85,29 +87,22 @@ def shrink(body: Body[bytes]) -> Body[bytes] | None:
     return _body_of(request, body, body.encoding)
 
 
-def _is_long(pair: KeyValue) -> bool:
-    return len(pair.value.string_value) >= _MIN_CONTENT_CHARS
-
-
 def _longest(text: str) -> int:
     """Return the length of the longest text in a value that may be JSON."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
         return len(text)
-    return max((len(leaf) for leaf in _texts_in(document)), default=0)
-
-
-def _texts_in(document: object) -> Iterator[str]:
-    pending = [document]
+    longest, pending = 0, [document]
     while pending:
         value = pending.pop()
         if isinstance(value, str):
-            yield value
+            longest = max(longest, len(value))
         elif isinstance(value, list):
             pending += value
         elif isinstance(value, dict):
             pending += value.values()
+    return longest
 
 
 def _cut(text: str, limit: int) -> str:
@@ -140,23 +135,17 @@ def _message_of(body: Body[bytes]) -> ExportTraceServiceRequest:
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     try:
-        content = _unpacked(body)
+        content = body.content
+        if body.compression == "gzip":
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
+                # What is longer is cut here, and is no whole message then.
+                content = packed.read(_MAX_UNPACKED_BYTES)
         if body.encoding == "protobuf":
             return ExportTraceServiceRequest.FromString(content)
         document = _with_ids(json.loads(content), lambda text: base64.b64encode(bytes.fromhex(text)).decode())
         return json_format.ParseDict(document, ExportTraceServiceRequest())
     except (ValueError, DecodeError, json_format.ParseError, OSError, EOFError, RecursionError) as error:
         raise UnreadableBodyError(type(error).__name__) from None
-
-
-def _unpacked(body: Body[bytes]) -> bytes:
-    if body.compression == "none":
-        return body.content
-    with gzip.GzipFile(fileobj=io.BytesIO(body.content)) as packed:
-        content = packed.read(_MAX_UNPACKED_BYTES + 1)
-    if len(content) > _MAX_UNPACKED_BYTES:
-        raise UnreadableBodyError("too large")
-    return content
 
 
 def _body_of(request: ExportTraceServiceRequest, body: Body[bytes], encoding: Encoding) -> Body[bytes]:

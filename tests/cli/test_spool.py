@@ -47,7 +47,7 @@ def backlog(tmp_path, endpoint):
         for number in range(3):
             lane.enqueue(record(f"model-{number}"))
             until(lambda: not lane.status().queued_records)
-        until(lambda number=number: lane.status().spooled == 3)
+        until(lambda: shelf.count() == 3)
     shelf.store.close()
     return tmp_path / "spool"
 
