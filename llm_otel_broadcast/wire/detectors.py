@@ -15,7 +15,7 @@ import time
 from importlib.metadata import entry_points
 from typing import Final
 
-from opentelemetry.sdk import version
+from opentelemetry.sdk import resources, version
 from opentelemetry.sdk.environment_variables import OTEL_EXPERIMENTAL_RESOURCE_DETECTORS
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
@@ -80,7 +80,10 @@ def _detect(variable: str) -> Resource:
     )
     # All are started before the first one is waited for.
     detections = [_Detection(name) for name in names]
-    deadline = time.monotonic() + TIMEOUT_S
+    # They load their code under this lock. What another lane imports meanwhile takes none of their time, as it may take
+    # seconds on a machine that is busy.
+    with importing:
+        deadline = time.monotonic() + TIMEOUT_S
     for detection in detections:
         resource = resource.merge(detection.result(deadline))
     return resource
@@ -110,14 +113,16 @@ class _Detection:
         self._is_finished.set()
 
     def _detect(self) -> None:
+        if self._name == _INSTANCE:
+            # The SDK's own needs no search through all packages, and no import. Older SDKs have none.
+            own_detector = getattr(resources, "ServiceInstanceIdResourceDetector", None)
+            self._resource = Resource({}) if own_detector is None else own_detector().detect()
+            return
         with importing:
             entries = list(entry_points(group=_GROUP, name=self._name))
             detector = entries[0].load()() if entries else None
         if detector is not None:
             self._resource = detector.detect()
-        elif self._name == _INSTANCE:
-            # Older SDKs have none.
-            self._resource = Resource({})
         else:
             self._failure = "is not installed"
 

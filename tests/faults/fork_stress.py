@@ -34,7 +34,7 @@ from llm_otel_broadcast.receiver.store import TraceStore
 from tests.faults.forgetful import ForgetfulStandIn
 from tests.support.broken_backends import refusing
 
-_CHILD_TIMEOUT_S: Final = 60.0
+_CHILD_TIMEOUT_S: Final = 120.0
 """A child that is at it for longer is deadlocked; the machine may be busy."""
 _QUEUE_BYTES: Final = 2 * 1024 * 1024
 _MAX_WAITING: Final = 10
@@ -56,11 +56,25 @@ Targets = tuple[str, str, str]
 """The model's base URL, the endpoint of a destination that works, and that of one that refuses."""
 
 
-def call(base_url: str, name: str, prompt: str = "Hi") -> None:
-    """Call the model, with a client of its own: a connection of the parent's is not for its child."""
+def caller_of(base_url: str) -> Callable[[str, str], object]:
+    """Return a function that calls the model, with a client of its own.
+
+    Not in a thread while another one forks: up to Python 3.11 `functools.cached_property`, which the client is made of, has a
+    lock that a child inherits held, with us and without us.
+    """
     http = openai.DefaultHttpxClient(verify=False)
-    with openai.OpenAI(api_key="x", base_url=base_url, max_retries=0, http_client=http, timeout=30) as client:
-        client.chat.completions.create(model=name, messages=[{"role": "user", "content": prompt}])
+    client = openai.OpenAI(api_key="x", base_url=base_url, max_retries=0, http_client=http, timeout=30)
+    completions = client.chat.completions
+
+    def call(name: str, prompt: str) -> object:
+        return completions.create(model=name, messages=[{"role": "user", "content": prompt}])
+
+    return call
+
+
+def call(base_url: str, name: str) -> None:
+    """Call the model in a process that has no client yet: a connection of its parent's is not for a child."""
+    caller_of(base_url)(name, "Hi")
 
 
 def is_news(record: logging.LogRecord) -> bool:
@@ -89,6 +103,7 @@ def wait_until_delivered() -> None:
         if books.delivered == books.produced:
             return
         if books.dropped or time.monotonic() > deadline:
+            faulthandler.dump_traceback(all_threads=True)
             raise TimeoutError(f"not delivered: {books}")
         time.sleep(0.002)
 
@@ -167,11 +182,12 @@ def fork_from_threads(targets: Targets, names: Sequence[str], leaving: str) -> N
 def be_young(targets: Targets, name: str, leaving: str, age_s: float) -> None:
     """Instrument and call for the first time, and fork meanwhile. Runs in a process of its own, and ends it."""
     instrument(targets)
+    call_model = caller_of(targets[0])
     failures: list[BaseException] = []
 
     def first_call() -> None:
         try:
-            call(targets[0], f"{name} parent")
+            call_model(f"{name} parent", "Hi")
         except BaseException as failure:
             failures.append(failure)
 
@@ -214,17 +230,19 @@ def busy(targets: Targets) -> Iterator[Callable[[], list[str]]]:
     names: list[str] = []
     ends = threading.Event()
 
-    def call_in_a_loop(caller: int) -> None:
+    def call_in_a_loop(caller: int, call_model: Callable[[str, str], object]) -> None:
         for number in itertools.count():
             if ends.wait(_CALLER_PAUSE_S):
                 return
             name = f"caller {caller}.{number}"
             while llm_otel_broadcast.status().destinations[0].queued_records > _MAX_WAITING:
                 time.sleep(_CALLER_PAUSE_S)
-            call(targets[0], name, _LONG_PROMPT)
+            call_model(name, _LONG_PROMPT)
             names.append(name)
 
-    threads = [threading.Thread(target=call_in_a_loop, args=(caller,)) for caller in range(_CALLERS)]
+    threads = [
+        threading.Thread(target=call_in_a_loop, args=(caller, caller_of(targets[0]))) for caller in range(_CALLERS)
+    ]
     for thread in threads:
         thread.start()
     try:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk import resources
 
 DETECTORS = """
 import os, time
@@ -249,3 +250,32 @@ call("parent")
     assert instances["chat parent"] == instances["chat gpt-4o"]
     assert [len(found) for found in instances.values()] == [1, 1, 1]
     assert instances["chat child"] != instances["chat parent"]
+
+
+@pytest.mark.parametrize("detectors", ["", "sound"])
+def test_what_another_lane_imports_takes_no_time_of_a_detectors(fleet, detectors):
+    """On a busy machine that took longer than detectors have, and the instance's id was left out."""
+    printed = fleet(
+        """
+import threading, time
+from llm_otel_broadcast.host.import_lock import importing
+from llm_otel_broadcast.wire.detectors import TIMEOUT_S, default_resource
+
+is_importing = threading.Event()
+
+def other_lane():
+    with importing:
+        is_importing.set()
+        time.sleep(TIMEOUT_S + 0.5)
+
+threading.Thread(target=other_lane).start()
+is_importing.wait()
+print(sorted(default_resource().attributes))
+""",
+        detectors,
+        named=True,
+    )
+    names = ["sound"] if detectors else ["service.name"]
+    if hasattr(resources, "ServiceInstanceIdResourceDetector"):
+        names.append("service.instance.id")
+    assert [name for name in names if f"'{name}'" not in printed] == []
