@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypedDict, cast
 
+from llm_otel_broadcast.delivery.regex_search import SEARCH_TIMEOUT_S, Searches, prepare
 from llm_otel_broadcast.host.logs import log
 from llm_otel_broadcast.host.reminders import Reminder
 from llm_otel_broadcast.settings.destination import Destination
@@ -29,8 +30,6 @@ _COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "lte": operator.le,
 }
 _DIGEST_RANGE: Final = 2**64
-# A sensible expression takes some milliseconds for a million characters; one that backtracks never ends.
-_REGEX_TIMEOUT_S: Final = 0.25
 _TIMEOUT_TEXT: Final = (
     'destination "%s": the regex rule on `%s` took longer than %s s and was stopped. What it cannot decide is not sent there '
     "(left out as rule_timeout). Simplify the expression. status() counts further ones."
@@ -83,6 +82,11 @@ class Selection:
         self._included, self._excluded = frozenset(keys.get("include", ())), frozenset(keys.get("exclude", ()))
         self._groups = groups_of(destination.filter_rules)
         self._timeout_reminder = Reminder()
+        # Here and not in a lane's thread: what they need is imported with the first of them.
+        for group in self._groups:
+            for rule in group["rules"]:
+                if rule["operator"].endswith("regex"):
+                    prepare(str(rule["value"]))
         self.fields = frozenset(rule["field"] for group in self._groups for rule in group["rules"])
 
     def reason_against(self, candidate: Candidate) -> str | None:
@@ -90,10 +94,11 @@ class Selection:
         if self._excluded & candidate.api_keys or (self._included and not self._included & candidate.api_keys):
             return "api_key"
         timeouts: list[str] = []
+        searches = Searches()
 
         def holds(rule: Rule) -> bool:
             try:
-                return rule_holds(rule, candidate.values(rule["field"]))
+                return rule_holds(rule, candidate.values(rule["field"]), searches)
             except TimeoutError:
                 # A rule that cannot be decided in time does not hold.
                 timeouts.append(rule["field"])
@@ -103,7 +108,7 @@ class Selection:
             (all if group["logic"] == "and" else any)(map(holds, group["rules"])) for group in self._groups
         ):
             if timeouts and self._timeout_reminder.occurs(time.monotonic()):
-                log(logging.WARNING, _TIMEOUT_TEXT, self._name, timeouts[0], _REGEX_TIMEOUT_S)
+                log(logging.WARNING, _TIMEOUT_TEXT, self._name, timeouts[0], SEARCH_TIMEOUT_S)
             return "rule_timeout" if timeouts else "filtered"
         # Last, so that a sample is one of what the rules let through.
         if not ((candidate.failed and self._errors_always) or self.samples(candidate.key)):
@@ -137,22 +142,32 @@ def groups_of(filter_rules: Mapping[str, object] | None) -> Sequence[RuleGroup]:
     return [group for group in cast("Sequence[RuleGroup]", filter_rules["groups"]) if group["rules"]]
 
 
-def rule_holds(rule: Rule, values: Sequence[object]) -> bool:
+def rule_holds(rule: Rule, values: Sequence[object], searches: Searches | None = None) -> bool:
     """Return whether a rule holds: of several values one has to fit, and for `not_` none may.
 
     What is missing does not exist, equals nothing and contains nothing; empty text is missing.
 
+    Args:
+        rule: the condition.
+        values: of its field.
+        searches: the time that the rules of one generation share for their regular expressions; None: it has that to itself.
+
     Raises:
         TimeoutError: a regular expression took too long.
     """
+    searches = searches or Searches()
     comparison = rule["operator"]
     present = [value for value in values if value is not None and value != ""]
     positive = comparison.removeprefix("not_")
-    fits = bool(present) if positive == "exists" else any(_fits(positive, value, rule["value"]) for value in present)
+    fits = (
+        bool(present)
+        if positive == "exists"
+        else any(_fits(positive, value, rule["value"], searches) for value in present)
+    )
     return fits if positive == comparison else not fits
 
 
-def _fits(comparison: str, value: object, rule_value: object) -> bool:
+def _fits(comparison: str, value: object, rule_value: object, searches: Searches) -> bool:
     if comparison in _COMPARE:
         number, bound = number_of(value), number_of(rule_value)
         return number is not None and bound is not None and _COMPARE[comparison](number, bound)
@@ -168,11 +183,7 @@ def _fits(comparison: str, value: object, rule_value: object) -> bool:
         return text.startswith(sought)
     if comparison == "ends_with":
         return text.endswith(sought)
-    # Imported only where there is such a rule. Python's own `re` holds the interpreter's lock for as long as it searches, and
-    # has no timeout; `regex` has the same syntax, and lets other threads run meanwhile.
-    import regex
-
-    return regex.search(sought, text, timeout=_REGEX_TIMEOUT_S, concurrent=True) is not None
+    return searches.finds(sought, text)
 
 
 class KeyWatch:

@@ -6,21 +6,16 @@ writes to the console and never repeats a request's headers in an answer.
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import threading
-import time
 import zlib
 from collections import deque
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import urlsplit
 
 from llm_otel_broadcast.receiver.answers import JSON, PROTOBUF, failure, success
 from llm_otel_broadcast.receiver.decoding import DecodeError, decode_json, decode_protobuf
-from llm_otel_broadcast.receiver.loopback import LoopbackServer
+from llm_otel_broadcast.receiver.loopback import LoopbackHandler, LoopbackServer
 from llm_otel_broadcast.receiver.requests import ReceivedRequest, RequestLog
 from llm_otel_broadcast.receiver.store import ReceivedSpan, TraceStore
 
@@ -38,9 +33,6 @@ _GZIP_WINDOW: Final = 31
 _STOP_TIMEOUT_S: Final = 2.0
 IDLE_TIMEOUT_S: Final = 10.0
 """A connection that sends nothing for so long is closed; each holds a thread."""
-MAX_CONNECTIONS: Final = 128
-"""Beyond it the one that has been open longest is closed, so that a client which drips cannot keep others out."""
-_LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +85,8 @@ class OtlpReceiver:
         self._script: deque[Reply] = deque()
         self._requests = RequestLog()
         self._noting = threading.Lock()
+        # One body at a time: what is decoded takes many times the room of its bytes.
+        self._decoding = threading.Lock()
         self._stopping = threading.Event()
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -181,7 +175,8 @@ class OtlpReceiver:
             return Reply(503, close=True)
         try:
             if scripted is None or scripted.store:
-                self.store.add(self._accept(request, fault))
+                with self._decoding:
+                    self.store.add(self._accept(request, fault), len(body))
         except _RefusedError as refused:
             answer = Reply(refused.status, body=failure(refused.message, content_type))
         else:
@@ -227,76 +222,28 @@ def _decompress(wire: bytes, encoding: str) -> tuple[bytes, _RefusedError | None
 
 
 class _Server(LoopbackServer):
-    """Keeps hold of its connections so that they can be closed from outside."""
+    label = "otlp-receiver"
 
     def __init__(self, address: tuple[str, int], receiver: OtlpReceiver) -> None:
         self.receiver = receiver
-        self.is_loopback = address[0] in _LOOPBACK_NAMES
-        self._lock = threading.Lock()
-        self._connections: dict[socket.socket, threading.Thread] = {}
         super().__init__(address, _Handler)
 
-    def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
-        thread = threading.Thread(
-            target=self.process_request_thread,
-            args=(request, client_address),
-            name="otlp-receiver-connection",
-            daemon=True,
-        )
-        with self._lock:
-            surplus = [*self._connections][: max(0, len(self._connections) + 1 - MAX_CONNECTIONS)]
-            self._connections[request] = thread
-        for connection in surplus:
-            _wake(connection)
-        thread.start()
 
-    def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
-        super().shutdown_request(request)
-        with self._lock:
-            self._connections.pop(request, None)
-
-    def close_connections(self, timeout: float) -> None:
-        """Wake every connection's thread and wait for it to close its socket."""
-        deadline = time.monotonic() + timeout
-        with self._lock:
-            connections = dict(self._connections)
-        for connection in connections:
-            _wake(connection)
-        for thread in connections.values():
-            thread.join(max(0.0, deadline - time.monotonic()))
-
-
-def _wake(connection: socket.socket) -> None:
-    """Have a connection's thread see its end."""
-    # It may be closed by the other side, or just now by its thread.
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-
-
-def _is_local(authority: str) -> bool:
-    """Return whether a `Host`, or the part of an `Origin` behind its scheme, names this machine."""
-    try:
-        return urlsplit(f"//{authority}").hostname in _LOOPBACK_NAMES
-    except ValueError:
-        return False
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     """One connection; it reads and writes, the receiver decides."""
 
     server: _Server
-    protocol_version = "HTTP/1.1"
     server_version = "otlp-receiver"
     sys_version = ""
     # Head and body leave in one packet, else Nagle and delayed ACK cost 40 ms.
     wbufsize = -1
-    disable_nagle_algorithm = True
     timeout = IDLE_TIMEOUT_S
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802  # the name http.server calls
         try:
             # The body first, whoever sends it: closing with unread bytes resets the connection.
             wire = self._read_body()
+            self.end_reading()
             self._check_sender()
         except _RefusedError as refused:
             self._refuse(refused.status, refused.message)
@@ -320,26 +267,17 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._refuse(code, "the request is not acceptable HTTP/1.1")
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name http.server gave it
-        """Keep quiet."""
-
     def _check_sender(self) -> None:
-        """Refuse what a page in a browser sends, also one whose host name was pointed at this machine (DNS rebinding)."""
-        # A URL in place of a path is for a proxy: no page can have a browser send that.
-        host = None if "://" in self.path else self.headers.get("host")
-        if host is not None and self.server.is_loopback and not _is_local(host):
-            raise _RefusedError(403, "the Host must be this machine")
-        origin = self.headers.get("origin")
-        if origin is not None and not _is_local(origin.partition("://")[2]):
-            raise _RefusedError(403, "requests of other sites are not accepted")
+        fault = self.sender_fault()
+        if fault is not None:
+            raise _RefusedError(403, fault)
 
     def _read_body(self) -> bytes | None:
-        length = self.headers.get("content-length", "")
-        if "transfer-encoding" in self.headers or not length:
+        if "transfer-encoding" in self.headers or not self.headers.get("content-length"):
             raise _RefusedError(411, "a Content-Length is needed")
-        if not (length.isascii() and length.isdigit() and len(length) <= len(str(2**64))):
+        size = self.content_length()
+        if size is None:
             raise _RefusedError(400, "the Content-Length is not a number")
-        size = int(length)
         if size > MAX_BODY_BYTES:
             # Closing with unread bytes resets the connection, and the client would lose the answer.
             unread = min(size, _MAX_DRAINED_BYTES)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,17 +49,39 @@ class ReceivedSpan:
         return (self.end_ns - self.start_ns) / 1e9
 
 
-class TraceStore:
-    """The last `max_spans` spans in order of arrival; every method may be called from any thread."""
+_MAX_SPANS: Final = 50_000
+_MAX_BYTES: Final = 256 * 1024 * 1024
 
-    def __init__(self, max_spans: int = 50_000) -> None:
-        self._spans: deque[ReceivedSpan] = deque(maxlen=max_spans)
+
+class TraceStore:
+    """The last spans in order of arrival; every method may be called from any thread.
+
+    Args:
+        max_spans: how many are kept.
+        max_bytes: how many bytes they may have had together as they arrived, decompressed.
+    """
+
+    def __init__(self, max_spans: int = _MAX_SPANS, max_bytes: int = _MAX_BYTES) -> None:
+        self._max_spans = max_spans
+        self._max_bytes = max_bytes
+        self._spans: deque[ReceivedSpan] = deque()
+        self._sizes: deque[int] = deque()
+        self._bytes = 0
         self._changed = threading.Condition()
 
-    def add(self, spans: Iterable[ReceivedSpan]) -> None:
-        """Append spans, dropping the oldest beyond the bound."""
+    def add(self, spans: Iterable[ReceivedSpan], size: int = 0) -> None:
+        """Append spans, dropping the oldest beyond the bounds; `size`: the bytes of the body that they came in."""
+        arrived = list(spans)
+        if not arrived:
+            return
+        share = size // len(arrived)
         with self._changed:
-            self._spans.extend(spans)
+            self._spans.extend(arrived)
+            self._sizes.extend([share] * len(arrived))
+            self._bytes += share * len(arrived)
+            while len(self._spans) > self._max_spans or self._bytes > self._max_bytes:
+                self._spans.popleft()
+                self._bytes -= self._sizes.popleft()
             self._changed.notify_all()
 
     def spans(self) -> list[ReceivedSpan]:
@@ -82,6 +104,8 @@ class TraceStore:
         """Forget everything."""
         with self._changed:
             self._spans.clear()
+            self._sizes.clear()
+            self._bytes = 0
 
     def wait_for(
         self, condition: int | Callable[[list[ReceivedSpan]], bool], timeout: float = 5.0

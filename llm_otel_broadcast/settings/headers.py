@@ -16,6 +16,7 @@ from llm_otel_broadcast.settings.validators import read_json, split_pair
 
 # RFC 9110, section 5.6.2.
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _NAME_SHOWN_CHARS: Final = 40
 # A second Content-Type or Content-Encoding would make the body unreadable for the backend.
 _SET_BY_US: Final = frozenset({"content-type", "content-encoding", "content-length", "host", "transfer-encoding"})
@@ -120,9 +121,12 @@ def header_fault(name: object, value: object) -> str | None:
         # A number is no secret, and seeing it helps: a missing pair of quotes is the usual cause.
         number = f" {value}" if isinstance(value, int | float) else ""
         return f'header "{printable_name}" must be a string, got {type(value).__name__}{number}'
-    # A line break would add headers of the value's own (header injection).
-    if any(char in value for char in "\r\n\0"):
-        return f'header "{printable_name}" has a line break in its value: remove it'
+    # A line break would add headers of the value's own (header injection); some servers take other control characters for one
+    # (vertical tab, form feed, NEL). RFC 9110, section 5.5, has the tab alone.
+    control = _CONTROL.search(value)
+    if control is not None:
+        kind = "a line break" if control[0] in "\r\n\0" else "a control character"
+        return f'header "{printable_name}" has {kind} in its value: remove it'
     try:
         # http.client encodes header values as latin-1, and would raise at each request.
         value.encode("latin-1")

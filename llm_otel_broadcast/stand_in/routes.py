@@ -17,6 +17,8 @@ ERROR_WORDS: Final = "trigger error"
 GREETING: Final = "Hello! How can I help you today?"
 PREFIX: Final = r"(/openai/deployments/(?P<deployment>[^/]+)|.*)"
 """What stands before an operation's path: on Azure its deployment, elsewhere anything."""
+MAX_CHOICES: Final = 128
+"""As the API has it; an answer of millions would take gigabytes."""
 _CHARACTERS_PER_TOKEN: Final = 4
 
 Members: TypeAlias = Mapping[str, Any]
@@ -34,17 +36,21 @@ def tokens(text: str) -> int:
 
 
 def _chat(members: Members, match: re.Match[str]) -> Answer:
-    messages = members.get("messages") or []
+    messages, count, options = members.get("messages"), members.get("n"), members.get("stream_options")
+    messages = messages if isinstance(messages, list) else []
+    count = 1 if count is None else count
+    if type(count) is not int or not 1 <= count <= MAX_CHOICES:
+        return error(400, f"n must be an integer from 1 to {MAX_CHOICES}")
     last = str(messages[-1].get("content")) if messages and isinstance(messages[-1], dict) else ""
     if ERROR_WORDS in last:
         return error(400, f"This model cannot answer: {last}", code="bad_request")
     model = match["deployment"] or str(members.get("model") or "gpt-4o-mini")
-    answers = [message(GREETING)] * (members.get("n") or 1)
+    answers = [message(GREETING)] * count
     usage = usage_of(tokens(json.dumps(messages)), tokens(GREETING) * len(answers), model=model)
     if not members.get("stream"):
         return completion(*answers, model=model, usage=usage)
     # OpenRouter sends usage in every stream, OpenAI where the request asks for it.
-    sends_usage = "/" in model or (members.get("stream_options") or {}).get("include_usage")
+    sends_usage = "/" in model or (isinstance(options, dict) and options.get("include_usage"))
     return stream(*answers, model=model, usage=usage if sends_usage else None, azure=match["deployment"] is not None)
 
 
@@ -73,7 +79,8 @@ def usual_answer(
         if match is not None:
             try:
                 members = read_members(body)
-            except ValueError:
+                return answer({**parameters, **members} if isinstance(members, dict) else parameters, match)
+            except (ValueError, RecursionError):
+                # No JSON, half a surrogate pair, or nested deeper than Python reads or writes.
                 return error(400, "the body is not JSON")
-            return answer({**parameters, **members} if isinstance(members, dict) else parameters, match)
     return error(404, f"unknown path {path}", code="not_found")

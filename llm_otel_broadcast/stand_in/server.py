@@ -10,16 +10,18 @@ import socket
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-from llm_otel_broadcast.receiver.loopback import LoopbackServer
+from llm_otel_broadcast.receiver.loopback import LoopbackHandler, LoopbackServer
 from llm_otel_broadcast.stand_in.answers import Answer, error
 from llm_otel_broadcast.stand_in.routes import usual_answer
 
-MAX_BODY_BYTES: Final = 256 * 1024 * 1024
+MAX_BODY_BYTES: Final = 32 * 1024 * 1024
+_MAX_REQUESTS: Final = 10_000
+_MAX_KEPT_BYTES: Final = 64 * 1024 * 1024
+_CHUNK_BYTES: Final = 64 * 1024
 _IDLE_TIMEOUT_S: Final = 60.0
 """A connection that sends nothing for so long is closed; each holds a thread."""
 
@@ -49,16 +51,25 @@ class StandIn:
     """The server, running from `start` to `stop` or for the length of a `with` block.
 
     Attributes:
-        requests: every request so far.
+        requests: the last requests, oldest first.
         connections: how many connections have been opened so far.
         answers: what each of them got.
+        max_body_bytes: of one request.
+        max_requests: how many requests are kept; beyond it the older half goes.
+        max_kept_bytes: of their bodies and answers together, likewise.
     """
+
+    max_body_bytes = MAX_BODY_BYTES
+    max_requests = _MAX_REQUESTS
+    max_kept_bytes = _MAX_KEPT_BYTES
 
     def __init__(self, port: int = 0) -> None:
         self.requests: list[SeenRequest] = []
         self.connections = 0
         self.answers: list[Answer] = []
         self._script: deque[Answer] = deque()
+        self._noting = threading.Lock()
+        self._kept_bytes = 0
         self._stopping = threading.Event()
         self._port = port
         self._server: _Server | None = None
@@ -107,14 +118,28 @@ class StandIn:
     def answer(self, request: SeenRequest) -> Answer:
         """Return what a request gets: the next answer of the script, else what the API would say."""
         # Before it is answered: a test may look while its client still waits.
-        self.requests.append(request)
+        with self._noting:
+            self.requests.append(request)
+            self._kept_bytes += len(request.body)
+            self._forget_old()
         try:
             # `popleft` is one step for all threads; asking for the length first would be two.
             answer = self._script.popleft()
         except IndexError:
             answer = self.usual_answer(request)
-        self.answers.append(answer)
+        with self._noting:
+            self.answers.append(answer)
+            self._kept_bytes += _size_of(answer)
+            self._forget_old()
         return answer
+
+    def _forget_old(self) -> None:
+        """Drop the older half of what is kept where that is too much; by halves, as the first of a list is dear to take away."""
+        while len(self.requests) > self.max_requests or (self._kept_bytes > self.max_kept_bytes and self.requests):
+            half = (len(self.requests) + 1) // 2
+            del self.requests[:half], self.answers[:half]
+            # Whoever looks may empty the lists, too: what they hold is counted anew.
+            self._kept_bytes = sum(len(request.body) for request in self.requests) + sum(map(_size_of, self.answers))
 
     def usual_answer(self, request: SeenRequest) -> Answer:
         """Return what the API would say, as far as it is known here: chat completions."""
@@ -127,7 +152,15 @@ class StandIn:
             self._stopping.wait(seconds)
 
 
+def _size_of(answer: Answer) -> int:
+    return len(answer.body) + sum(map(len, answer.events or ()))
+
+
 class _Server(LoopbackServer):
+    label = "stand-in"
+    # A large upload over a slow machine; a request that drips is over then, too.
+    request_timeout_s = 120.0
+
     def __init__(self, address: tuple[str, int], stand_in: StandIn) -> None:
         self.stand_in = stand_in
         super().__init__(address, _Handler)
@@ -137,31 +170,33 @@ class _Server(LoopbackServer):
         return super().get_request()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     server: _Server
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     timeout = _IDLE_TIMEOUT_S
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802  # the name http.server calls
         self._answer()
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802  # the name http.server calls
         self._answer()
 
-    def do_DELETE(self) -> None:
+    def do_DELETE(self) -> None:  # noqa: N802  # the name http.server calls
         self._answer()
 
     def _answer(self) -> None:
         stand_in = self.server.stand_in
-        length = self.headers.get("content-length") or "0"
-        # Twenty digits are enough to be too many; thousands would take Python's int() long to read, or a ValueError.
-        if not (length.isascii() and length.isdigit()) or int(length[:20]) > MAX_BODY_BYTES:
-            # What is left of the body would be read as the next request.
-            self.close_connection = True
-            self._send_body(error(413, f"the body must have a length, and at most {MAX_BODY_BYTES} bytes"))
+        size, fault = self.content_length(), self.sender_fault()
+        if "transfer-encoding" in self.headers or size is None or size > stand_in.max_body_bytes:
+            self._refuse(413, f"the body must have a length, and at most {stand_in.max_body_bytes} bytes")
             return
-        body = self.rfile.read(int(length))
+        if fault is not None:
+            # Closing with unread bytes resets the connection, and the client would lose the answer.
+            while size > 0 and (chunk := self.rfile.read(min(size, _CHUNK_BYTES))):
+                size -= len(chunk)
+            self._refuse(403, fault)
+            return
+        body = self.rfile.read(size)
+        self.end_reading()
         # A client that takes us for its proxy sends the whole URL in place of the path.
         target = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -183,6 +218,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(b"0\r\n\r\n")
 
+    def _refuse(self, status: int, text: str) -> None:
+        # What is left of the body would be read as the next request.
+        self.close_connection = True
+        self._send_body(error(status, text, headers={"Connection": "close"}))
+
     def _head(self, answer: Answer, **headers: str) -> None:
         self.send_response(answer.status)
         for name, value in {**headers, **answer.headers}.items():
@@ -199,6 +239,3 @@ class _Handler(BaseHTTPRequestHandler):
     def _cut(self) -> None:
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name http.server gave it
-        """Keep quiet."""

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 import openai
 import pytest
 
-from llm_otel_broadcast.stand_in import server
 from llm_otel_broadcast.stand_in.answers import completion, error, message
 from tests.support.client_calls import MESSAGES, chat
 from tests.support.stand_in.forms import read_form
@@ -79,7 +78,7 @@ def test_requests_are_noted_without_showing_keys(stand_in):
     assert "sk-test" not in repr(seen)
 
 
-@pytest.mark.parametrize("length", ["-1", "1e3", "1" * 30, str(server.MAX_BODY_BYTES + 1)])
+@pytest.mark.parametrize("length", ["-1", "1e3", "1" * 30, str(StandIn.max_body_bytes + 1)])
 def test_a_body_without_a_reasonable_length_is_refused_without_reading_it(length):
     with StandIn() as running:
         address = ("127.0.0.1", urlsplit(running.url).port)

@@ -23,11 +23,12 @@ def replace_file(path: Path, text: str) -> None:
             file.flush()
             # Without it a power cut after the rename can leave an empty file.
             os.fsync(file.fileno())
-        if os.name == "posix" and path.exists():
-            owner = path.stat()
-            # Only root may give files away: `sudo llm-otel-broadcast enable` must not take the file from its owner.
-            with suppress(OSError):
-                os.chown(name, owner.st_uid, owner.st_gid)
+            # Only root may give files away: `sudo llm-otel-broadcast enable` must not take the file from its owner. By the handle:
+            # whoever owns the directory could put a link to another file in the place of the name meanwhile.
+            if os.name == "posix":
+                with suppress(OSError):
+                    owner = path.lstat()
+                    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
         Path(name).replace(path)
     except BaseException:
         with suppress(OSError):

@@ -11,7 +11,11 @@ from tests.support.stand_in.routes import ROUTES
 
 
 class StandIn(server.StandIn):
-    """A stand-in for the whole API, uploads included."""
+    """A stand-in for the whole API, uploads included; it keeps all that it got, as tests count it."""
+
+    max_body_bytes = 256 * 1024 * 1024
+    max_requests = 10**9
+    max_kept_bytes = 10**12
 
     def usual_answer(self, request: SeenRequest) -> Answer:
         return usual_answer(request.path, request.body, request.parameters, routes=ROUTES, read_members=read_members)
