@@ -258,3 +258,9 @@ def test_functions_are_as_long_as_an_idea():
     lengths = sorted(function.lines for path in FILES for function in figures.functions_of(path))
     assert lengths[int(len(lengths) * 0.9)] < 30
     assert sum(length > 50 for length in lengths) <= len(lengths) / 100
+
+
+def test_most_private_functions_have_several_callers():
+    """A helper that one place calls is read there and here: it has to be an idea of its own."""
+    single, count = figures.one_caller_functions()
+    assert len(single) < 0.4 * count

@@ -17,9 +17,9 @@ from opentelemetry import trace
 from llm_otel_broadcast.clients.gateways import note_refusal, note_transport
 from llm_otel_broadcast.clients.generators import is_generator, watch_generator
 from llm_otel_broadcast.clients.library import ClientLibrary
-from llm_otel_broadcast.clients.raw_responses import is_http, is_raw, watch_body, watch_raw
+from llm_otel_broadcast.clients.raw_responses import is_http_class, is_raw, watch_body, watch_raw
 from llm_otel_broadcast.clients.reader import Reader
-from llm_otel_broadcast.clients.streams import is_stream, watch_stream
+from llm_otel_broadcast.clients.streams import is_stream_class, watch_stream
 from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation
@@ -219,14 +219,14 @@ class Call:
         self.kwargs = {}
         with _ANSWERING:
             self.leave()
-            if is_stream(result):
+            if is_stream_class(result.__class__):
                 note_transport(self.record, result)
                 outcome = watch_generator(result, self) if is_generator(result) else watch_stream(result, self)
                 ended = False
             elif is_raw(result):
                 note_transport(self.record, result)
                 ended = watch_raw(result, self)
-            elif is_http(result):
+            elif is_http_class(result.__class__):
                 note_transport(self.record, result)
                 ended = watch_body(result, self)
             else:

@@ -51,16 +51,19 @@ class CloseHook:
             # A coroutine (`aclose`) has not closed anything yet.
             if closing is None:
                 self._on_close()
-        return closing if closing is None else self._finish_closing(closing)
+        if closing is None:
+            return None
 
-    async def _finish_closing(self, closing: Any) -> None:
-        try:
-            await closing
-        except BaseException as error:
-            drop_own_frames(error)
-            raise
-        finally:
-            self._on_close()
+        async def close() -> None:
+            try:
+                await closing
+            except BaseException as error:
+                drop_own_frames(error)
+                raise
+            finally:
+                self._on_close()
+
+        return close()
 
     def __del__(self) -> None:
         # A signal handler may have interrupted `__init__`: then the members are not there.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
 from llm_otel_broadcast.clients.close_hook import hook_close
-from llm_otel_broadcast.clients.streams import StreamWatch, is_stream, swap_iterator
+from llm_otel_broadcast.clients.streams import StreamWatch, is_stream_class, swap_iterator
 from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.host.guard import Guard
 
@@ -36,11 +36,6 @@ def is_raw(result: Any) -> bool:
     return _has_parse(result.__class__) and hasattr(result, "http_response")
 
 
-def is_http(result: Any) -> bool:
-    """Return whether a result is the HTTP response itself, which `client.post(..., cast_to=httpx.Response)` returns."""
-    return _has_http_methods(result.__class__)
-
-
 # Cached by class: asking a pydantic class for a name it lacks goes through its metaclass's `__getattr__`, which is slow.
 @lru_cache(maxsize=128)
 def _has_parse(kind: type) -> bool:
@@ -48,7 +43,8 @@ def _has_parse(kind: type) -> bool:
 
 
 @lru_cache(maxsize=128)
-def _has_http_methods(kind: type) -> bool:
+def is_http_class(kind: type) -> bool:
+    """Return whether results of a class are HTTP responses, which `client.post(..., cast_to=httpx.Response)` returns."""
     return hasattr(kind, "raise_for_status") and hasattr(kind, "aiter_raw")
 
 
@@ -146,7 +142,7 @@ class StreamParseHook(dict[Any, Any]):
     def __setitem__(self, cache_key: Any, parsed: Any) -> None:
         super().__setitem__(cache_key, parsed)
         with _PARSING:
-            if is_stream(parsed):
+            if is_stream_class(parsed.__class__):
                 self._raw._parsed_by_type = dict(self)  # noqa: SLF001
                 self._watch.is_parsed = True
                 swap_iterator(parsed, self._watch)

@@ -32,14 +32,10 @@ _CLOSING = Guard("ending a stream")
 _ABANDONED: Final = Failure("abandoned", "the stream was closed before its end")
 
 
-def is_stream(result: Any) -> bool:
-    """Return whether a result is a stream of chunks, judged by what it can do."""
-    return _has_iterator_methods(result.__class__)
-
-
 # Cached by class: asking a pydantic class for a name it lacks goes through its metaclass's `__getattr__`, which is slow.
 @lru_cache(maxsize=128)
-def _has_iterator_methods(kind: type) -> bool:
+def is_stream_class(kind: type) -> bool:
+    """Return whether results of a class are streams of chunks, judged by what they can do."""
     return (hasattr(kind, "__next__") or hasattr(kind, "__anext__")) and (
         hasattr(kind, "__iter__") or hasattr(kind, "__aiter__")
     )
@@ -277,16 +273,17 @@ class StreamProxy(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignor
     def close(self) -> Any:
         closing = self.__wrapped__.close()
         # `AsyncStream.close` is a coroutine function: the stream is closed when the caller has awaited it.
-        if hasattr(closing, "__await__"):
-            return self._self_close_async(closing)
-        self._self_watch.abandon()
-        return closing
-
-    async def _self_close_async(self, closing: Any) -> Any:
-        try:
-            return await closing
-        finally:
+        if not hasattr(closing, "__await__"):
             self._self_watch.abandon()
+            return closing
+
+        async def close() -> Any:
+            try:
+                return await closing
+            finally:
+                self._self_watch.abandon()
+
+        return close()
 
 
 def watch_stream(stream: object, call: Call) -> Any:

@@ -31,7 +31,11 @@ def watch(original: Any, patchpoint: Patchpoint, *, is_async: bool | None) -> Ca
     elif is_async:
         replacement = _watch_later(method, patchpoint, original)
     elif is_async is None and (inspect.isgeneratorfunction(original) or inspect.isasyncgenfunction(original)):
-        replacement = _watch_generator(method, patchpoint)
+        # the call begins with the first step
+        def resume(call: Call, result: Any) -> Any:
+            return watch_generator(result, call, has_begun=False) if is_generator(result) else None
+
+        replacement = _watch_deferred(method, patchpoint, resume)
     else:
         replacement = _watch_call(method, patchpoint)
     return taking_place(original, replacement)
@@ -113,15 +117,6 @@ def _watch_later(method: Callable[..., Any], patchpoint: Patchpoint, original: A
 
     # the coroutine bears the name of the client's: asyncio shows it where a task is printed
     hide_frame(functools.wraps(original, assigned=("__name__", "__qualname__"), updated=())(follow))
-    return _watch_deferred(method, patchpoint, resume)
-
-
-def _watch_generator(method: Callable[..., Any], patchpoint: Patchpoint) -> Callable[..., Any]:
-    """Watch a generator function, of either kind. The call begins with the first step."""
-
-    def resume(call: Call, result: Any) -> Any:
-        return watch_generator(result, call, has_begun=False) if is_generator(result) else None
-
     return _watch_deferred(method, patchpoint, resume)
 
 

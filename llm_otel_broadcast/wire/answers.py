@@ -15,7 +15,7 @@ _PAGE_HEAD_BYTES: Final = 4_096
 _PAGES: Final = (b"<!doctype html", b"<html", b"<head", b"<body", b"<title", b"<meta", b"<script")
 # Members of JSON objects in which servers say what is wrong.
 _MESSAGES: Final = ("message", "detail", "error", "error_description", "title")
-# What simple receivers say instead of an empty object (measured: labubu answers text, others a word).
+# What simple receivers answer instead of an empty object: a word, as text or as a JSON string (measured with labubu 0.1.4).
 _CONSENT: Final = frozenset(
     {"ok", "okay", "accepted", "ack", "created", "done", "received", "success", "successful", "thanks", "true"}
 )

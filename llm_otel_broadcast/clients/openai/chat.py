@@ -159,23 +159,20 @@ class ChatFold:
             # Azure's filter results, the last chunk with usage, errors.
             or not choices
         ):
-            self._read_beside_choices(all_members_of(chunk))
+            members = all_members_of(chunk)
+            self._ends = False
+            read_head(record, members)
+            self._has_head = bool(record.response_id and record.response_model)
+            stated_usage = usage_in(members)
+            if stated_usage is not None:
+                # Read at the end: some servers state the counts so far in each chunk.
+                self._usage = stated_usage
+            if "openrouter_metadata" in members:
+                note_routing(record, members["openrouter_metadata"])
+            # Status 200 and an error in the middle of the stream.
+            note_error(record, members)
         # Only the chunk that our own request for usage made: OpenRouter's has choices, and reaches the caller.
         return usage is not None and self._hides_usage and not choices
-
-    def _read_beside_choices(self, members: Members) -> None:
-        record = self._record
-        self._ends = False
-        read_head(record, members)
-        self._has_head = bool(record.response_id and record.response_model)
-        usage = usage_in(members)
-        if usage is not None:
-            # Read at the end: some servers state the counts so far in each chunk.
-            self._usage = usage
-        if "openrouter_metadata" in members:
-            note_routing(record, members["openrouter_metadata"])
-        # Status 200 and an error in the middle of the stream.
-        note_error(record, members)
 
     def _add_choice(self, piece: object, position: int) -> None:
         members = members_of(piece)

@@ -85,36 +85,31 @@ class CompletionFold:
         record = self._record
         read_head(record, members)
         choices = items_of(members, "choices")
-        for position, choice in enumerate(choices):
+        for position, choice_piece in enumerate(choices):
             # With content even where none is kept: the time of the first piece needs it.
-            self._add_choice(_read_choice(choice, position, content=True))
-        read_tail(record, members)
-        note_error(record, members)
-        # Only the chunk that our own request for usage made: a server may state usage beside choices in any chunk.
-        return members.get("usage") is not None and record.hides_usage_chunk and not choices
-
-    def _add_choice(self, piece: Choice) -> None:
-        record = self._record
-        opened = self._open.get(piece.index)
-        if opened is None:
-            # A server that numbers each chunk anew must not fill the memory.
-            if len(self._open) >= MAX_CHOICES:
-                return
-            opened = self._open[piece.index] = (
-                Choice(piece.index),
-                self._allowance.new_text(),
-                self._allowance.new_text(),
-            )
-        choice, text, reasoning = opened
-        choice.finish_reason = piece.finish_reason or choice.finish_reason
-        choice.native_finish_reason = piece.native_finish_reason or choice.native_finish_reason
-        if record.first_chunk_ns is None and (piece.content or piece.reasoning):
-            record.first_chunk_ns = time.perf_counter_ns() - record.started
-        if record.wants_answer:
+            piece = _read_choice(choice_piece, position, content=True)
+            opened = self._open.get(piece.index)
+            if opened is None:
+                # A server that numbers each chunk anew must not fill the memory.
+                if len(self._open) >= MAX_CHOICES:
+                    continue
+                opened = (Choice(piece.index), self._allowance.new_text(), self._allowance.new_text())
+                self._open[piece.index] = opened
+            choice, text, reasoning = opened
+            choice.finish_reason = piece.finish_reason or choice.finish_reason
+            choice.native_finish_reason = piece.native_finish_reason or choice.native_finish_reason
+            if record.first_chunk_ns is None and (piece.content or piece.reasoning):
+                record.first_chunk_ns = time.perf_counter_ns() - record.started
+            if not record.wants_answer:
+                continue
             for pieces, piece_text in ((text, piece.content), (reasoning, piece.reasoning)):
                 if piece_text:
                     pieces.append(piece_text)
                     self._allowance.count(piece_text)
+        read_tail(record, members)
+        note_error(record, members)
+        # Only the chunk that our own request for usage made: a server may state usage beside choices in any chunk.
+        return members.get("usage") is not None and record.hides_usage_chunk and not choices
 
     def finish(self) -> None:
         record = self._record

@@ -84,8 +84,31 @@ def input_messages(messages: Sequence[object], *, with_form: bool = False) -> li
 
 
 def tool_definitions(tools: Sequence[object]) -> list[Part]:
-    """Return the tools the request offers, each with its own members one level up from where the API has them."""
-    return [_tool(tool) for tool in _plain_each(tools)]
+    """Return the tools the request offers: one level, with the type and the name that the conventions' schema requires.
+
+    What has no type is a function, or what its only member names (`{"google_search": {}}`). A built-in tool's name is its type.
+    """
+    definitions: list[Part] = []
+    for tool in _plain_each(tools):
+        if not isinstance(tool, Mapping):
+            definitions.append({"type": "unknown", "name": "unknown", "definition": tool})
+            continue
+        members = dict(tool)
+        # The address of a remote tool may carry its key.
+        if isinstance(members.get("server_url"), str):
+            members["server_url"] = media.unsigned(members["server_url"])
+        tool_type = members.pop("type", None)
+        if not isinstance(tool_type, str):
+            single = next(iter(members), None) if len(members) == 1 else None
+            tool_type = single if single and isinstance(members[single], Mapping) else "function"
+        definition = members.get(tool_type)
+        if isinstance(definition, Mapping):
+            members = {**{name: value for name, value in members.items() if name != tool_type}, **definition}
+            members.pop("type", None)
+        name = members.pop("name", None) or tool_type
+        public_members = {key: value for key, value in members.items() if key not in _SECRETS}
+        definitions.append({"type": tool_type, "name": name, **public_members})
+    return definitions
 
 
 def _plain_each(values: Sequence[object]) -> list[Any]:
@@ -105,7 +128,14 @@ def _item(item_type: str, item: Mapping[str, Any]) -> Part | None:
     """Return an item of the responses API that is no message; None for reasoning that only the provider can read."""
     identity = item.get("call_id") or item.get("id")
     if waits_for_caller(item):
-        return {"role": "assistant", "parts": [_waiting_call(item_type, item, identity)]}
+        is_function = item_type in FUNCTION_CALLS
+        arguments = item.get("arguments", item.get("input"))
+        # The arguments of a built-in tool are the members that say what to do.
+        if arguments is None and not is_function:
+            arguments = _details(item, _NOT_ARGUMENTS)
+        origin = {name: item[name] for name in ORIGINS if item.get(name)}
+        name = item.get("name") or (None if is_function else tool_of(item_type))
+        return {"role": "assistant", "parts": [{**tool_call_part(identity, name, arguments), **origin}]}
     if is_output(item_type):
         return {"role": "tool", "parts": [_returned(item_type, item, identity)]}
     if item_type == APPROVAL_RESPONSE:
@@ -128,17 +158,6 @@ def _item(item_type: str, item: Mapping[str, Any]) -> Part | None:
     omitted = ("role", "encrypted_content", FORM)
     members = {name: _described(value) for name, value in item.items() if name not in omitted}
     return {"role": _role_of(item), "parts": [{**members, "type": item_type}]}
-
-
-def _waiting_call(item_type: str, item: Mapping[str, Any], identity: object) -> Part:
-    """Return a call that the caller had to run; a built-in tool's arguments are the members that say what to do."""
-    is_function = item_type in FUNCTION_CALLS
-    arguments = item.get("arguments", item.get("input"))
-    if arguments is None and not is_function:
-        arguments = _details(item, _NOT_ARGUMENTS)
-    origin = {name: item[name] for name in ORIGINS if item.get(name)}
-    name = item.get("name") or (None if is_function else tool_of(item_type))
-    return {**tool_call_part(identity, name, arguments), **origin}
 
 
 def _returned(item_type: str, item: Mapping[str, Any], identity: object) -> Part:
@@ -238,7 +257,18 @@ def _part(part: Any) -> Part:
         size = media.base64_size(str(audio.get("data") or ""))
         return media.blob("audio", f"audio/{audio.get('format') or 'unknown'}", size)
     if part_type in ("file", "input_file"):
-        return _file(_mapping(part.get("file")) or part)
+        file = _mapping(part.get("file")) or part
+        name = {"filename": file["filename"]} if file.get("filename") else {}
+        data = str(file.get("file_data") or file.get("file_url") or "")
+        if not data:
+            described: Part = {"type": "file", "modality": "document", "file_id": file.get("file_id")}
+        # `file_url` of the responses API; gateways take a link in `file_data`, too.
+        elif data.startswith(("http://", "https://")):
+            described = media.link(data, "document")
+        else:
+            size = media.base64_size(data)
+            described = media.data_url(data, "document") or media.blob("document", "application/octet-stream", size)
+        return {**described, **name}
     return {**_described(part), "type": part_type or "unknown"}
 
 
@@ -255,18 +285,6 @@ def _text_within(value: object) -> str:
 
 def _url_of(link: object) -> str:
     return link if isinstance(link, str) else str(_mapping(link).get("url") or "")
-
-
-def _file(file: Mapping[str, Any]) -> Part:
-    name = {"filename": file["filename"]} if file.get("filename") else {}
-    data = str(file.get("file_data") or file.get("file_url") or "")
-    if not data:
-        return {"type": "file", "modality": "document", "file_id": file.get("file_id"), **name}
-    # `file_url` of the responses API; gateways take a link in `file_data`, too.
-    if data.startswith(("http://", "https://")):
-        return {**media.link(data, "document"), **name}
-    described = media.data_url(data, "document")
-    return {**(described or media.blob("document", "application/octet-stream", media.base64_size(data))), **name}
 
 
 def _described(value: Any) -> Any:
@@ -290,29 +308,6 @@ def _flat(content: Any) -> Any:
     if parts and all(part["type"] == "text" for part in parts):
         return "".join(part["content"] or "" for part in parts)
     return content if parts is None else parts
-
-
-def _tool(tool: Any) -> Part:
-    """Return a tool's definition: one level, with the type and the name that the conventions' schema requires.
-
-    What has no type is a function, or what its only member names (`{"google_search": {}}`). A built-in tool's name is its type.
-    """
-    if not isinstance(tool, Mapping):
-        return {"type": "unknown", "name": "unknown", "definition": tool}
-    members = dict(tool)
-    # The address of a remote tool may carry its key.
-    if isinstance(members.get("server_url"), str):
-        members["server_url"] = media.unsigned(members["server_url"])
-    tool_type = members.pop("type", None)
-    if not isinstance(tool_type, str):
-        single = next(iter(members), None) if len(members) == 1 else None
-        tool_type = single if single and isinstance(members[single], Mapping) else "function"
-    definition = members.get(tool_type)
-    if isinstance(definition, Mapping):
-        members = {**{name: value for name, value in members.items() if name != tool_type}, **definition}
-        members.pop("type", None)
-    name = members.pop("name", None) or tool_type
-    return {"type": tool_type, "name": name, **{key: value for key, value in members.items() if key not in _SECRETS}}
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -31,7 +31,17 @@ def note_error(record: Generation, members: Members) -> None:
     It may be an object, a text (LM Studio), a list, or the answer itself (`"object": "error"`, vLLM). Gateways written in
     Go send an `error` whose members are all empty with every good answer (litellm#18407): that is none.
     """
-    error = members.get("error") or _error_elsewhere(members)
+    error = members.get("error")
+    # Groq, of a stream that it stopped early (`XGroq.error` of its own client)
+    if not error and members.get("x_groq") is not None:
+        error = all_members_of(members["x_groq"]).get("error")
+    elif not error and not members.get("choices"):
+        # MiniMax: a status of its own, 0 in every good answer
+        state = all_members_of(members.get("base_resp"))
+        if members.get("object") == "error":
+            error = members
+        elif state.get("status_code"):
+            error = {"code": state["status_code"], "message": state.get("status_msg")}
     if not error or _is_empty(error):
         return
     note_error_metadata(record, error)
@@ -41,21 +51,6 @@ def note_error(record: Generation, members: Members) -> None:
     code = _code_of(stated.get("code") if error is not True else None)
     kind = code or _code_of(stated.get("type")) or "error"
     record.failure = Failure(kind, text[:MAX_ERROR_TEXT], code=code)
-
-
-def _error_elsewhere(members: Members) -> Any:
-    """Return the error of an answer that has no `error` member, None where there is none."""
-    # Groq, of a stream that it stopped early (`XGroq.error` of its own client)
-    apart = members.get("x_groq")
-    if apart is not None:
-        return all_members_of(apart).get("error")
-    if members.get("choices"):
-        return None
-    if members.get("object") == "error":
-        return members
-    # MiniMax: a status of its own, 0 in every good answer
-    state = all_members_of(members.get("base_resp"))
-    return {"code": state["status_code"], "message": state.get("status_msg")} if state.get("status_code") else None
 
 
 def _code_of(value: object) -> str | None:

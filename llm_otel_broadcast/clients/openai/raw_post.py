@@ -87,10 +87,19 @@ def _watched_call(
     verb, url = getattr(options, "method", None), getattr(options, "url", None)
     if not isinstance(verb, str) or not isinstance(url, str):
         return None
-    match = _find(methods, verb.upper(), url)
-    if match is None:
+    verb = verb.upper()
+    path, mark, query = url.partition("?")
+    path = "/" + path.strip("/")
+    # with the query first: `?beta=true` is an API of its own, any other query is not
+    method = methods.get(f"{verb} {path}{mark}{query}") or methods.get(f"{verb} {path}")
+    segments: tuple[str, ...] = ()
+    if method is None:
+        # the last segment of the path names what the endpoint is about
+        parent, _, segment = path.rpartition("/")
+        method = methods.get(f"{verb} {parent}/*{mark}{query}") or methods.get(f"{verb} {parent}/*")
+        segments = (segment,)
+    if method is None:
         return None
-    method, segments = match
     raw = _RawRequest(request, args, kwargs, options)
     arguments = {**raw.arguments(), **dict(zip(method.reader.positional, segments, strict=False))}
     # a body is any mapping, but only texts can be keyword arguments
@@ -98,19 +107,6 @@ def _watched_call(
         return None
     resource = method.resource_of(client)
     return partial(method.create.__get__(resource, type(resource)), **arguments, **{_REQUEST: raw})
-
-
-def _find(methods: Mapping[str, _Method], verb: str, url: str) -> tuple[_Method, tuple[str, ...]] | None:
-    """Return what is made for an endpoint, and the segments of the path that name what it is about."""
-    path, mark, query = url.partition("?")
-    path = "/" + path.strip("/")
-    # with the query first: `?beta=true` is an API of its own, any other query is not
-    exact = methods.get(f"{verb} {path}{mark}{query}") or methods.get(f"{verb} {path}")
-    if exact is not None:
-        return exact, ()
-    parent, _, segment = path.rpartition("/")
-    below = methods.get(f"{verb} {parent}/*{mark}{query}") or methods.get(f"{verb} {parent}/*")
-    return None if below is None else (below, (segment,))
 
 
 def _create(_resource: Any, /, **arguments: Any) -> Any:

@@ -220,10 +220,18 @@ def _include_parts(counts: _Counts, beside: float, *, generates: bool, is_anthro
     input_tokens, output, total = counts.get("input_tokens"), counts.get("output_tokens"), counts.get("total_tokens")
     if input_tokens is None:
         return
-    if beside and _is_beside(input_tokens, output or 0, total, beside, is_anthropic=is_anthropic):
-        input_tokens = counts["input_tokens"] = input_tokens + beside
-        if total is not None:
-            total = counts["total_tokens"] = max(total, input_tokens + (output or 0))
+    if beside:
+        # The numbers tell whether cached tokens are counted beside the input, else the spelling. A part is never larger than
+        # what it is a part of.
+        is_beside = beside > input_tokens or is_anthropic
+        if beside <= input_tokens and total is not None:
+            rest = total - input_tokens - (output or 0)
+            # Within one token: OpenRouter's weighted counts are fractions.
+            is_beside = abs(rest) >= 1 if is_anthropic else abs(rest - beside) < 1
+        if is_beside:
+            input_tokens = counts["input_tokens"] = input_tokens + beside
+            if total is not None:
+                total = counts["total_tokens"] = max(total, input_tokens + (output or 0))
     if total is not None:
         # What the total has over input and output is reasoning that was counted beside the output.
         if total > input_tokens + (output or 0) and (generates or output is not None):
@@ -233,22 +241,8 @@ def _include_parts(counts: _Counts, beside: float, *, generates: bool, is_anthro
         counts["output_tokens"] = output + counts["reasoning_tokens"]
 
 
-def _is_beside(input_tokens: float, output: float, total: float | None, beside: float, *, is_anthropic: bool) -> bool:
-    """Return whether cached tokens are counted beside the input: the numbers tell, else the spelling."""
-    # A part is never larger than what it is a part of.
-    if beside > input_tokens:
-        return True
-    if total is None:
-        return is_anthropic
-    rest = total - input_tokens - output
-    # Within one token: OpenRouter's weighted counts are fractions.
-    return abs(rest) >= 1 if is_anthropic else abs(rest - beside) < 1
-
-
 def _read_extras(usage: Usage, extras: Members) -> None:
-    """Read what is no count of tokens: the cost, the length of audio, the provider's own tools."""
-    if not _COST_MEMBERS.isdisjoint(extras):
-        _read_cost(usage, extras)
+    """Read what is no count of tokens: the length of audio, the provider's own tools, the cost in USD as it is stated."""
     # Transcriptions are billed by the length of the audio.
     if extras.get("type") == "duration":
         usage.seconds = _number(extras.get("seconds"))
@@ -258,17 +252,14 @@ def _read_extras(usage: Usage, extras: Members) -> None:
             # The name becomes a part of an attribute key: nothing but an identifier may get there.
             if count is not None and count < _MAX_COUNT and _NAME.fullmatch(tool):
                 usage.server_tools = {**(usage.server_tools or {}), tool: math.floor(count + 0.5)}
-
-
-def _read_cost(usage: Usage, extras: Members) -> None:
-    """Read the cost in USD as it is stated; `estimated_cost` (DeepInfra) is the provider's own sum."""
+    if _COST_MEMBERS.isdisjoint(extras):
+        return
     cost = extras.get("cost")
     ticks = _number(extras.get("cost_in_usd_ticks"))
     usage.cost = _number(cost)
-    if usage.cost is None and ticks is not None:
-        usage.cost = ticks / _TICKS_PER_USD
     if usage.cost is None:
-        usage.cost = _number(extras.get("estimated_cost"))
+        # `estimated_cost` (DeepInfra) is the provider's own sum.
+        usage.cost = _number(extras.get("estimated_cost")) if ticks is None else ticks / _TICKS_PER_USD
     # Bring your own key: OpenRouter bills a fee, the provider bills `upstream_inference_cost`.
     usage.is_byok = extras.get("is_byok") is True
     # Perplexity's `cost` is an object.

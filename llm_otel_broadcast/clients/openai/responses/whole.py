@@ -49,10 +49,22 @@ def read_whole(record: Generation, response: Members) -> Output:
         output.add(item)
     if output.is_compacted:
         note_compaction(record)
-    set_choice(record, output, _finish_reason(response, output))
+    # The API has no finish reason: its status and what the items ask for say the same, in the words of chat completions.
+    status = response.get("status")
+    finish_reason: str | None = None
+    if status == "completed":
+        finish_reason = "tool_calls" if output.waits_for_caller else "stop"
+    elif status == "incomplete":
+        # `status_details` is realtime's.
+        details = (members_of(response.get(name)) for name in ("incomplete_details", "status_details"))
+        reason = next((reason for detail in details if (reason := text_of(detail.get("reason")))), "incomplete")
+        finish_reason = _FINISH_REASONS.get(reason, reason)
+    elif status in ("failed", "cancelled"):
+        finish_reason = "error" if status == "failed" else "cancelled"
+    set_choice(record, output, finish_reason)
     # A good response has `error: null`; some servers send an error with status 200 and no status of their own.
     note_error(record, response)
-    if record.failure is None and response.get("status") == "failed":
+    if record.failure is None and status == "failed":
         # Realtime has the error one level down.
         error = members_of(members_of(response.get("status_details")).get("error"))
         failure = failure_of(error)
@@ -86,22 +98,6 @@ def conversation_of(members: Members) -> str | None:
         text_of(conversation) or text_of(members_of(conversation).get("id")) if conversation is not None else None
     )
     return identity or text_of(members.get("conversation_id"))
-
-
-def _finish_reason(response: Members, output: Output) -> str | None:
-    """Return how the response ended, in the words of chat completions; None while it is being made."""
-    # The API has no finish reason: its status and what the items ask for say the same.
-    status = response.get("status")
-    if status == "completed":
-        return "tool_calls" if output.waits_for_caller else "stop"
-    if status == "incomplete":
-        # `status_details` is realtime's.
-        details = (members_of(response.get(name)) for name in ("incomplete_details", "status_details"))
-        reason = next((reason for detail in details if (reason := text_of(detail.get("reason")))), "incomplete")
-        return _FINISH_REASONS.get(reason, reason)
-    if status == "failed":
-        return "error"
-    return "cancelled" if status == "cancelled" else None
 
 
 def error_of(event: object) -> Members:
