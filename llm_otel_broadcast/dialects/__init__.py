@@ -18,8 +18,17 @@ def _load_semconv() -> Dialect:
     return SEMCONV
 
 
+def _load_openinference() -> Dialect:
+    from llm_otel_broadcast.dialects.openinference import OPENINFERENCE
+
+    return OPENINFERENCE
+
+
 # Functions, not dialects: a lane's thread imports them, so that they cost the host's start nothing.
-DIALECTS: Final[dict[str, Callable[[], Dialect]]] = {"semconv": _load_semconv}
+DIALECTS: Final[dict[str, Callable[[], Dialect]]] = {
+    "semconv": _load_semconv,
+    "openinference": _load_openinference,
+}
 """What returns each dialect; `record.dialect_names` has the same names for the settings."""
 
 

@@ -98,7 +98,7 @@ class SemconvDialect(Dialect):
             # OpenTelemetry leaves `Ok` to the program: an instrumentation sets errors only.
             status_code=STATUS_ERROR if failure else STATUS_UNSET,
             status_message=content.error_text if content is not None else "",
-            events=_exception(failure, content.error_text, facts.end_ns) if content is not None else (),
+            events=exception_events(failure, content.error_text, facts.end_ns) if content is not None else (),
         )
 
     def attempt_spans(self, facts: GenerationFacts) -> list[SpanData]:
@@ -148,7 +148,7 @@ class SemconvDialect(Dialect):
             attributes=attributes | ({"error.type": failure.type} if failure else {}),
             status_code=STATUS_ERROR if failure else STATUS_UNSET,
             status_message=error_text or "",
-            events=_exception(failure, error_text, facts.end_ns) if error_text is not None else (),
+            events=exception_events(failure, error_text, facts.end_ns) if error_text is not None else (),
         )
 
 
@@ -241,7 +241,8 @@ def _response_attributes(facts: GenerationFacts) -> _Attributes:
     return attributes
 
 
-def _exception(failure: Failure | None, error_text: str, time_ns: int) -> tuple[Event, ...]:
+def exception_events(failure: Failure | None, error_text: str, time_ns: int) -> tuple[Event, ...]:
+    """Return the event that says what a span ended in; none where it ended well."""
     if failure is None:
         return ()
     attributes = {"exception.type": failure.type}

@@ -268,9 +268,10 @@ def test_a_dialect_that_fails_loses_only_that_record(stand_in, client, receiver,
 
 def test_a_registered_dialect_is_one_of_the_choices(toy):
     assert Destination(endpoint="http://127.0.0.1:4318", dialect="toy").dialect == "toy"
-    with pytest.raises(ConfigError, match='dialect must be "semconv" or "toy", got \'other\''):
+    with pytest.raises(ConfigError, match=r'dialect must be "semconv", .*"toy", got \'other\''):
         Destination(endpoint="http://127.0.0.1:4318", dialect="other")
 
 
 def test_settings_offer_the_dialects_that_there_are():
-    assert list(DIALECT_NAMES) == list(DIALECTS) == ["semconv"]
+    assert list(DIALECT_NAMES) == list(DIALECTS)
+    assert next(iter(DIALECTS)) == "semconv"
