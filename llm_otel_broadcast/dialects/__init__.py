@@ -6,16 +6,23 @@ A dialect is imported when the first lane needs it, never on the host's thread.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from llm_otel_broadcast.dialects.dialect import Dialect
-from llm_otel_broadcast.record.dialect_names import DIALECT_NAMES
+from llm_otel_broadcast.record.dialect_names import DIALECT_NAMES, PINNED_DIALECTS
 
 
 def _load_semconv() -> Dialect:
     from llm_otel_broadcast.dialects.semconv import SEMCONV
 
     return SEMCONV
+
+
+def _load_pinned(name: str) -> Dialect:
+    from llm_otel_broadcast.dialects.semconv_versions import PinnedSemconvDialect
+
+    return PinnedSemconvDialect(name)
 
 
 def _load_openinference() -> Dialect:
@@ -27,6 +34,7 @@ def _load_openinference() -> Dialect:
 # Functions, not dialects: a lane's thread imports them, so that they cost the host's start nothing.
 DIALECTS: Final[dict[str, Callable[[], Dialect]]] = {
     "semconv": _load_semconv,
+    **{name: partial(_load_pinned, name) for name in PINNED_DIALECTS},
     "openinference": _load_openinference,
 }
 """What returns each dialect; `record.dialect_names` has the same names for the settings."""

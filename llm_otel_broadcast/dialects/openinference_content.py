@@ -87,8 +87,8 @@ def _value(name: str, text: str | None, value: object) -> _Attributes:
 
 
 def _only_text(messages: Sequence[Part]) -> str | None:
-    """Return the text that is all there is, None where there is more."""
-    parts = _parts_of(messages[0])
+    """Return the text that is all there is beside reasoning, None where there is more."""
+    parts = [part for part in _parts_of(messages[0]) if _type_of(part) != "reasoning"]
     is_text = len(messages) == len(parts) == 1 and isinstance(parts[0], dict) and parts[0].get("type") == "text"
     return _text_of(parts[0]) if is_text else None
 

@@ -32,6 +32,8 @@ from llm_otel_broadcast.record.usage import Cost
 
 _Attributes = dict[str, AttributeValue]
 _MIN_ERROR_STATUS: Final = 400
+# Of `model/manifest.yaml` there: no version of the GenAI conventions is published since they have a repository of their own.
+_SCHEMA_URL: Final = "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev"
 _DETAILS: Final = {
     "background": "{vendor}.request.background",
     "conversation_id": "gen_ai.conversation.id",
@@ -86,6 +88,7 @@ class SemconvDialect(Dialect):
         if content is not None:
             attributes |= content_attributes(content)
         return SpanData(
+            schema_url=_SCHEMA_URL,
             name=facts.name,
             trace_id=facts.trace_id,
             span_id=facts.span_id,
@@ -117,6 +120,7 @@ class SemconvDialect(Dialect):
             _set(attributes, "openrouter.attempt.status", attempt.status)
             failed = isinstance(attempt.status, int) and attempt.status >= _MIN_ERROR_STATUS
             span = SpanData(
+                schema_url=_SCHEMA_URL,
                 name=f"provider attempt {number}: {attempt.provider}",
                 trace_id=facts.trace_id,
                 # Derived, so that a span which is sent once more, after a timeout, is the same span.
@@ -138,6 +142,7 @@ class SemconvDialect(Dialect):
         attributes |= {f"trace.totals.{name}": value for name, value in facts.totals.items()}
         failure = facts.failure
         return SpanData(
+            schema_url=_SCHEMA_URL,
             name=facts.name,
             trace_id=facts.trace_id,
             span_id=facts.span_id,
@@ -162,6 +167,8 @@ def request_attributes(facts: GenerationFacts) -> _Attributes:
         "gen_ai.operation.name": facts.operation,
     }
     _set(attributes, "gen_ai.provider.name", facts.server.provider or None)
+    # Its name before version 1.37, the only one that some backends read.
+    _set(attributes, "gen_ai.system", facts.server.provider or None)
     _set(attributes, f"{vendor}.api.type", facts.api)
     _set(attributes, "gen_ai.request.model", facts.request_model)
     # False says nothing: it is what every API does unless it is asked to stream.

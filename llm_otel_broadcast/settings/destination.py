@@ -105,8 +105,9 @@ class Destination:
         metadata_allow: the only keys of the metadata that are sent, `*` standing for anything; default: all.
         metadata_deny: keys of the metadata that are not sent, likewise.
         hash_user: True sends the sha256 of `user.id` instead.
-        dialect: names of the attributes: `semconv`, OpenTelemetry's GenAI conventions; `openinference`, those that Phoenix,
-            Arize AX and Weave read.
+        dialect: names of the attributes: `semconv`, OpenTelemetry's GenAI conventions, the newest; `semconv-1.37`, `-1.38`,
+            `-1.40` and `-1.41`, a published version of them, without the names that came later; `openinference`, those that
+            Phoenix, Arize AX and Weave read.
         exporter: an OpenTelemetry `SpanExporter` to use instead of `endpoint`, as configured by you.
 
     Raises:
