@@ -124,7 +124,7 @@ def _message(message_key: str, message: Part, parts: Sequence[object]) -> _Attri
         for index, block in enumerate(blocks):
             key = f"{message_key}.contents.{index}.message_content"
             attributes |= {f"{key}.{name}": value for name, value in _block(block)}
-    calls = [part for part in parts if isinstance(part, dict) and part.get("type") in _CALL_TYPES]
+    calls = [part for part in parts if isinstance(part, dict) and _type_of(part) in _CALL_TYPES]
     for index, call in enumerate(calls):
         key = f"{message_key}.tool_calls.{index}.tool_call"
         _set_text(attributes, f"{key}.id", call.get("id"))
@@ -147,7 +147,7 @@ def _block(part: object) -> Iterator[tuple[str, AttributeValue]]:
         yield "text", _text_of(part)
         return
     modality = part.get("modality")
-    kind = modality if modality in _MODALITIES else "document"
+    kind = modality if isinstance(modality, str) and modality in _MODALITIES else "document"
     yield "type", kind
     yield f"{kind}.{kind}.url", _text(part.get("uri") or part.get("file_id") or _REDACTED)
     if kind in {"audio", "document"} and part.get("mime_type"):
@@ -158,7 +158,7 @@ def _block(part: object) -> Iterator[tuple[str, AttributeValue]]:
 
 def _tool(key: str, tool: Part) -> _Attributes:
     """Return a definition in the form that the API has."""
-    kind = tool.get("type")
+    kind = _type_of(tool)
     schema: Part = tool
     if kind in _NESTED_TOOLS and "name" in tool:
         schema = {"type": kind, kind: {name: member for name, member in tool.items() if name != "type"}}

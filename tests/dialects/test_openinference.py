@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 
 import openai
 import openinference.semconv.trace as conventions
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination, trace_context
@@ -44,17 +48,15 @@ OTHER_CONVENTIONS = {"error.type", "http.response.status_code", "server.address"
 OWN_NAMES = {"input.truncated", "output.truncated", "output.omitted_characters"}
 
 
-def is_of_openinference(key):
-    def is_name(piece):
-        # some stand in others without a number between: `message_content.image` and `image.url`
-        return piece in NAMES or any(piece.startswith(f"{name}.") and is_name(piece[len(name) + 1 :]) for name in NAMES)
-
-    return all(is_name(piece) for piece in re.split(r"\.\d+\.", key))
+@cache
+def is_name(piece):
+    """Some stand in others without a number between: `message_content.image` and `image.url`."""
+    return piece in NAMES or any(piece.startswith(f"{name}.") and is_name(piece[len(name) + 1 :]) for name in NAMES)
 
 
 def strange_keys(attributes):
     known = OTHER_CONVENTIONS | OWN_NAMES
-    return [key for key in attributes if key not in known and not is_of_openinference(key)]
+    return [key for key in attributes if key not in known and not all(map(is_name, re.split(r"\.\d+\.", key)))]
 
 
 def record_of(operation="chat", **facts):
@@ -372,6 +374,58 @@ def test_a_message_without_parts_is_its_json():
     marker = {"truncated": {"omitted_items": 2}}
     attributes = content_attributes("chat", Content(inputs=[marker], outputs=[marker], tools=[marker]))
     assert attributes["llm.input_messages.0.message.content"] == '{"truncated":{"omitted_items":2}}'
+
+
+VALUES = st.sampled_from([None, True, 0, 7, "", "x", [], ["x", {"type": "text"}], {}, {"type": "x", "status": 1}])
+TYPES = [
+    "text",
+    "refusal",
+    "reasoning",
+    "tool_call",
+    "server_tool_call",
+    "tool_call_response",
+    "uri",
+    "blob",
+    "file",
+    7,
+    "odd",
+]
+MEMBERS = [
+    "content",
+    "id",
+    "name",
+    "response",
+    "arguments",
+    "server_tool_call",
+    "modality",
+    "uri",
+    "mime_type",
+    "filename",
+]
+PARTS = st.builds(
+    lambda kind, members: {**members, "type": kind},
+    st.sampled_from(TYPES),
+    st.dictionaries(st.sampled_from(MEMBERS), VALUES, max_size=4),
+)
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {}, optional={"parts": st.lists(PARTS | VALUES, max_size=3) | VALUES, "role": VALUES, "name": VALUES}
+    ),
+    max_size=3,
+)
+
+
+@hypothesis_settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(["chat", "embeddings", "text_completion", "decision"]),
+    MESSAGES,
+    MESSAGES,
+    st.lists(PARTS, max_size=2),
+)
+def test_whatever_the_content_is_it_becomes_attributes_of_known_names(operation, inputs, outputs, tools):
+    attributes = content_attributes(operation, Content(inputs=inputs, outputs=outputs, tools=tools))
+    assert not strange_keys(attributes)
+    assert all(isinstance(value, str) for value in attributes.values())
 
 
 def test_instructions_come_first_among_the_messages():
