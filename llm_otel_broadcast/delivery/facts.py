@@ -96,7 +96,7 @@ def content_for(
     # In this order, which is the one that the program's own function gets the texts in.
     system = sent("system", content.system)
     inputs = sent("inputs", content.inputs)
-    outputs = sent("outputs", content.outputs)
+    outputs = sent("outputs", [_with_reason(message, record.failure) for message in content.outputs])
     tools = sent("tools", content.tools)
     return Content(
         system,
@@ -107,6 +107,11 @@ def content_for(
         omitted_characters=record.omitted_characters,
         shortened=frozenset(shortened),
     )
+
+
+def _with_reason(message: Part, failure: Failure | None) -> Part:
+    """Return a message of the answer that says why it ended: Phoenix drops all messages for one that does not."""
+    return message if "finish_reason" in message else {**message, "finish_reason": "error" if failure else "unknown"}
 
 
 def error_text_for(failure: Failure | None, view: View | None = None) -> str:

@@ -6,10 +6,11 @@ A dialect is imported when the first lane needs it, never on the host's thread.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from llm_otel_broadcast.dialects.dialect import Dialect
-from llm_otel_broadcast.record.dialect_names import DIALECT_NAMES
+from llm_otel_broadcast.record.dialect_names import DIALECT_NAMES, PINNED_DIALECTS
 
 
 def _load_semconv() -> Dialect:
@@ -24,8 +25,25 @@ def _load_openrouter() -> Dialect:
     return OPENROUTER
 
 
+def _load_pinned(name: str) -> Dialect:
+    from llm_otel_broadcast.dialects.semconv_versions import PinnedSemconvDialect
+
+    return PinnedSemconvDialect(name)
+
+
+def _load_openinference() -> Dialect:
+    from llm_otel_broadcast.dialects.openinference import OPENINFERENCE
+
+    return OPENINFERENCE
+
+
 # Functions, not dialects: a lane's thread imports them, so that they cost the host's start nothing.
-DIALECTS: Final[dict[str, Callable[[], Dialect]]] = {"semconv": _load_semconv, "openrouter": _load_openrouter}
+DIALECTS: Final[dict[str, Callable[[], Dialect]]] = {
+    "semconv": _load_semconv,
+    **{name: partial(_load_pinned, name) for name in PINNED_DIALECTS},
+    "openinference": _load_openinference,
+    "openrouter": _load_openrouter,
+}
 """What returns each dialect; `record.dialect_names` has the same names for the settings."""
 
 

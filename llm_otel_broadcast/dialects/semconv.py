@@ -32,6 +32,8 @@ from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.record.usage import Cost
 
 _Attributes = dict[str, AttributeValue]
+# Of `model/manifest.yaml` there: no version of the GenAI conventions is published since they have a repository of their own.
+_SCHEMA_URL: Final = "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev"
 _DETAILS: Final = {
     "background": "{vendor}.request.background",
     "conversation_id": "gen_ai.conversation.id",
@@ -86,6 +88,7 @@ class SemconvDialect(Dialect):
         if content is not None:
             attributes |= content_attributes(content)
         return SpanData(
+            schema_url=_SCHEMA_URL,
             name=facts.name,
             trace_id=facts.trace_id,
             span_id=facts.span_id,
@@ -98,7 +101,7 @@ class SemconvDialect(Dialect):
             # OpenTelemetry leaves `Ok` to the program: an instrumentation sets errors only.
             status_code=STATUS_ERROR if failure else STATUS_UNSET,
             status_message=content.error_text if content is not None else "",
-            events=_exception(failure, content.error_text, facts.end_ns) if content is not None else (),
+            events=exception_events(failure, content.error_text, facts.end_ns) if content is not None else (),
         )
 
     def attempt_spans(self, facts: GenerationFacts) -> list[SpanData]:
@@ -118,6 +121,7 @@ class SemconvDialect(Dialect):
             failed = isinstance(attempt.status, int) and attempt.status >= MIN_ERROR_STATUS
             start_ns, end_ns = times[number - 1]
             span = SpanData(
+                schema_url=_SCHEMA_URL,
                 name=f"provider attempt {number}: {attempt.provider}",
                 trace_id=facts.trace_id,
                 # Derived, so that a span which is sent once more, after a timeout, is the same span.
@@ -139,6 +143,7 @@ class SemconvDialect(Dialect):
         attributes |= {f"trace.totals.{name}": value for name, value in facts.totals.items()}
         failure = facts.failure
         return SpanData(
+            schema_url=_SCHEMA_URL,
             name=facts.name,
             trace_id=facts.trace_id,
             span_id=facts.span_id,
@@ -149,7 +154,7 @@ class SemconvDialect(Dialect):
             attributes=attributes | ({"error.type": failure.type} if failure else {}),
             status_code=STATUS_ERROR if failure else STATUS_UNSET,
             status_message=error_text or "",
-            events=_exception(failure, error_text, facts.end_ns) if error_text is not None else (),
+            events=exception_events(failure, error_text, facts.end_ns) if error_text is not None else (),
         )
 
 
@@ -163,6 +168,8 @@ def request_attributes(facts: GenerationFacts) -> _Attributes:
         "gen_ai.operation.name": facts.operation,
     }
     _set(attributes, "gen_ai.provider.name", facts.server.provider or None)
+    # Its name before version 1.37, the only one that some backends read.
+    _set(attributes, "gen_ai.system", facts.server.provider or None)
     _set(attributes, f"{vendor}.api.type", facts.api)
     _set(attributes, "gen_ai.request.model", facts.request_model)
     # False says nothing: it is what every API does unless it is asked to stream.
@@ -242,7 +249,8 @@ def _response_attributes(facts: GenerationFacts) -> _Attributes:
     return attributes
 
 
-def _exception(failure: Failure | None, error_text: str, time_ns: int) -> tuple[Event, ...]:
+def exception_events(failure: Failure | None, error_text: str, time_ns: int) -> tuple[Event, ...]:
+    """Return the event that says what a span ended in; none where it ended well."""
     if failure is None:
         return ()
     attributes = {"exception.type": failure.type}

@@ -15,6 +15,8 @@ _USAGE: Final = (
     ("total_tokens", "gen_ai.usage.total_tokens"),
     ("cache_read_tokens", "gen_ai.usage.cache_read.input_tokens"),
     ("cache_write_tokens", "gen_ai.usage.cache_write.input_tokens"),
+    # The name of the published versions, which backends read.
+    ("cache_write_tokens", "gen_ai.usage.cache_creation.input_tokens"),
     ("reasoning_tokens", "gen_ai.usage.reasoning.output_tokens"),
     ("input_text_tokens", "gen_ai.usage.text.input_tokens"),
     ("input_image_tokens", "gen_ai.usage.image.input_tokens"),
@@ -46,6 +48,8 @@ def cost_attributes(cost: Cost | None) -> _Attributes:
         return {}
     attributes: _Attributes = {
         "gen_ai.usage.total_cost": cost.total,
+        # The one name of a cost that many backends read.
+        "gen_ai.usage.cost": cost.total,
         "gen_ai.usage.cost.source": "estimated" if cost.is_estimated else "response",
     }
     # Many servers state a total only, and a share of it is never guessed.

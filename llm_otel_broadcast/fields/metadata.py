@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from llm_otel_broadcast.fields.json_text import bounded_json, short_repr
+from llm_otel_broadcast.fields.json_cut import Json
+from llm_otel_broadcast.fields.json_text import Budget, bounded_json, plain, short_repr
 from llm_otel_broadcast.host.blocked_objects import objects
 from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.span_data import AttributeValue
@@ -35,12 +36,39 @@ def metadata_attributes(metadata: Mapping[str, object]) -> dict[str, AttributeVa
     return attributes
 
 
+def metadata_json(metadata: Mapping[str, object], limit: int = MAX_VALUE_CHARACTERS) -> str:
+    """Return values as one JSON text of at most `limit` characters, for backends that read metadata so; None is left out.
+
+    Names are cut at 256 characters; keys over 256 are counted in `omitted_keys`.
+    """
+    values = {
+        key[:_MAX_KEY_CHARACTERS]: plain_of(value)
+        for key, value in list(metadata.items())[:MAX_KEYS]
+        if value is not None
+    }
+    if len(metadata) > MAX_KEYS:
+        values["omitted_keys"] = len(metadata) - MAX_KEYS
+    return bounded_json(values, limit)[0]
+
+
+def plain_of(value: object) -> Json:
+    """Return any value as JSON's own types: the program's own objects where they do not block."""
+    if value is None or type(value) in _PLAIN:
+        return plain(value)
+    budget = Budget(MAX_VALUE_CHARACTERS, MAX_VALUE_CHARACTERS)
+    return objects.read(value, partial(plain, value, budget), lambda: _not_read(value))
+
+
 def attribute_of(value: object) -> AttributeValue | None:
     """Return any value as an attribute's: as it is if it can be, else as text; None stays None."""
     # the program's own objects may block in `__str__`: those are read where that stops one value, not the lane
     if value is None or type(value) in _PLAIN:
         return _value(value)
-    return objects.read(value, partial(_read, value), lambda: f"<{type(value).__name__}: not read, it blocks>")
+    return objects.read(value, partial(_read, value), lambda: _not_read(value))
+
+
+def _not_read(value: object) -> str:
+    return f"<{type(value).__name__}: not read, it blocks>"
 
 
 def _read(value: object) -> AttributeValue | None:

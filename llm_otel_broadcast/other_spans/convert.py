@@ -57,6 +57,7 @@ def read(span: ReadableSpan, origin: Origin) -> SpanData:
     context, parent = span.context, span.parent
     return SpanData(
         name=span.name,
+        schema_url=getattr(span.instrumentation_scope, "schema_url", None) or "",
         trace_id=context.trace_id,
         span_id=context.span_id,
         # An id of zeros is none (W3C Trace Context).

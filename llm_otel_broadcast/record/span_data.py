@@ -83,5 +83,7 @@ class SpanData:
     events: tuple[Event, ...] = ()
     links: tuple[Link, ...] = ()
     trace_state: str = ""
+    # Which version of which conventions its names are of; empty: none is stated.
+    schema_url: str = ""
     # None for our own.
     origin: Origin | None = None

@@ -114,8 +114,10 @@ class Destination:
         metadata_deny: keys of the metadata that are not sent, likewise.
         hash_user: True sends the sha256 of `user.id` instead.
         durable: True, with `instrument(spool=...)`: everything is on disk within a second of the end of its call, before it is sent.
-        dialect: names of the attributes: `semconv`, OpenTelemetry's GenAI conventions; `openrouter`, the spans of OpenRouter's
-            Broadcast.
+        dialect: names of the attributes: `semconv`, OpenTelemetry's GenAI conventions, the newest; `semconv-1.37`, `-1.38`,
+            `-1.40` and `-1.41`, a published version of them, without the names that came later; `openinference`, those that
+            Phoenix, Arize AX and Weave read; `openrouter`,
+            the spans of OpenRouter's Broadcast.
         ids: `openrouter` gives a generation the ids that OpenRouter's own Broadcast gives it, so that a backend shows both as one
             span: its span id where nothing refers to ours (a span of the program's, `on_generation`, `link_gateway`), its
             trace id where the generation also stands alone and no `trace_id` is stated. `own`: never.

@@ -19,12 +19,14 @@ _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 
 def encode(resource: Attributes, scope: Scope, spans: Sequence[SpanData]) -> bytes:
     """Return an ExportTraceServiceRequest as JSON bytes; resource and scope are those of our own spans."""
-    origins: dict[int, tuple[Attributes, dict[Scope, list[SpanData]]]] = {}
+    origins: dict[int, tuple[Attributes, dict[tuple[Scope, str], list[SpanData]]]] = {}
     for span in spans:
         origin = span.origin
         span_resource, span_scope = (resource, scope) if origin is None else (origin.resource, origin.scope)
         # By identity: a resource is a mapping, which cannot be a key, and all spans of one origin have the same one.
-        origins.setdefault(id(span_resource), (span_resource, {}))[1].setdefault(span_scope, []).append(span)
+        origins.setdefault(id(span_resource), (span_resource, {}))[1].setdefault(
+            (span_scope, span.schema_url), []
+        ).append(span)
     document = {
         "resourceSpans": [
             {
@@ -35,7 +37,8 @@ def encode(resource: Attributes, scope: Scope, spans: Sequence[SpanData]) -> byt
                         | ({} if span_scope.version is None else {"version": span_scope.version}),
                         "spans": [_span(span) for span in scope_spans],
                     }
-                    for span_scope, scope_spans in scopes.items()
+                    | ({"schemaUrl": schema_url} if schema_url else {})
+                    for (span_scope, schema_url), scope_spans in scopes.items()
                 ],
             }
             for span_resource, scopes in origins.values()

@@ -55,7 +55,7 @@ def to_readable(span: SpanData, resource: Resource, scope: Scope) -> ReadableSpa
         status=Status(_STATUSES[span.status_code], _clean(span.status_message) or None),
         start_time=span.start_ns,
         end_time=span.end_ns,
-        instrumentation_scope=InstrumentationScope(scope.name, scope.version),
+        instrumentation_scope=InstrumentationScope(scope.name, scope.version, span.schema_url),
     )
 
 

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from tests.backends.broadcasts import broadcast, hashed, reference_call
+from tests.backends.broadcasts import TOOL, broadcast, hashed, reference_call
 from tests.backends.http_requests import ask
 from tests.backends.stored_spans import read_phoenix
+from tests.support.deadlines import eventually
 
 pytestmark = pytest.mark.backend
 
@@ -54,3 +55,49 @@ def test_phoenix_shows_an_llm_span_with_model_and_tokens_in_the_session(phoenix)
     sessions = ask(f"{phoenix}/v1/projects/default/sessions")["data"]
     (session,) = (session for session in sessions if session["session_id"] == "session_abc")
     assert trace_id in [trace["trace_id"] for trace in session["traces"]]
+
+
+def test_phoenix_shows_input_output_tools_user_and_metadata_of_the_openinference_dialect(phoenix):
+    def calls(client):
+        trace = {
+            "trace_name": "Chat Handler",
+            "generation_name": "Generate Response",
+            "team": "red",
+            "tags": ["a", "b"],
+        }
+        return client.chat.completions.create(
+            model="openai/gpt-4o",
+            messages=[{"role": "user", "content": "Hello!"}],
+            tools=[TOOL],
+            user="user_12345",
+            extra_body={"session_id": "session_openinference", "trace": trace},
+        )
+
+    # Phoenix files by this header.
+    settings = {"encoding": "protobuf", "dialect": "openinference", "headers": {"x-project-name": "shop"}}
+    sent = broadcast(f"{phoenix}/v1/traces", calls, **settings)
+    usage, answer = sent.result.usage, sent.result.choices[0].message.content
+    eventually(
+        lambda: "shop" in [project["name"] for project in ask(f"{phoenix}/v1/projects")["data"]], 30, "Phoenix to store"
+    )
+    stored = eventually(lambda: ask(f"{phoenix}/v1/projects/shop/spans")["data"], 30, "Phoenix to store")
+    root, generation = (
+        next(span for span in stored if span["name"] == name) for name in ("Chat Handler", "Generate Response")
+    )
+    assert (root["span_kind"], root["status_code"]) == ("CHAIN", "OK")
+    assert (generation["span_kind"], generation["status_code"]) == ("LLM", "OK")
+    expected = {
+        "llm.input_messages.0.message.content": "Hello!",
+        "llm.output_messages.0.message.content": answer,
+        "output.value": answer,
+        "llm.tools.0.tool.name": "get_weather",
+        "llm.token_count.prompt": usage.prompt_tokens,
+        "llm.token_count.completion": usage.completion_tokens,
+        "metadata.team": "red",
+        "tag.tags": ["a", "b"],
+        "user.id": "user_12345",
+    }
+    assert expected.items() <= generation["attributes"].items()
+    assert json.loads(generation["attributes"]["input.value"])["messages"][0]["role"] == "user"
+    (session,) = ask(f"{phoenix}/v1/projects/shop/sessions")["data"]
+    assert session["session_id"] == "session_openinference"

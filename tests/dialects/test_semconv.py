@@ -7,10 +7,12 @@ import json
 import pytest
 
 from llm_otel_broadcast.clients.openai.requested_output import name_requested_output
-from llm_otel_broadcast.dialects.semconv import request_attributes
+from llm_otel_broadcast.delivery.facts import facts_of
+from llm_otel_broadcast.dialects.semconv import SEMCONV, request_attributes
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
-from llm_otel_broadcast.record.generation import Choice, Generation
+from llm_otel_broadcast.record.generation import Attempt, Choice, Generation
+from llm_otel_broadcast.record.server import Server
 from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.record.usage import Cost, Usage
 from tests.support.spans import enclosing_span_data, generation_span
@@ -136,3 +138,34 @@ def test_what_is_known_at_the_start_holds_no_content(record):
     assert "secret" not in repr(made)
     assert made["user.id"] == "u"
     assert made["trace.metadata.team"] == "red"
+
+
+def test_names_that_backends_know_stand_beside_the_newest(record):
+    record.server = Server("openrouter", "openrouter.ai")
+    record.usage = Usage(cache_write_tokens=4)
+    found = attributes(record, cost=Cost(1.0, 1.0, 2.0))
+    assert found["gen_ai.system"] == found["gen_ai.provider.name"] == "openrouter"
+    assert found["gen_ai.usage.cost"] == found["gen_ai.usage.total_cost"] == 2.0
+    assert found["gen_ai.usage.cache_creation.input_tokens"] == found["gen_ai.usage.cache_write.input_tokens"] == 4
+
+
+@pytest.mark.parametrize(("failure", "expected"), [(None, "unknown"), (Failure("cancelled"), "error")])
+def test_every_message_of_the_answer_says_why_it_ended(record, failure, expected):
+    record.choices = [Choice(content="Ho", finish_reason="stop"), Choice(1, content="H")]
+    record.failure = failure
+    answers = json.loads(attributes(record, content=True)["gen_ai.output.messages"])
+    assert [answer["finish_reason"] for answer in answers] == ["stop", expected]
+
+
+def test_every_tool_has_a_name(record):
+    record.tools = [{"type": "web_search"}, {"google_search": {}}, "odd"]
+    tools = json.loads(attributes(record, content=True)["gen_ai.tool.definitions"])
+    assert all(tool["name"] for tool in tools)
+
+
+def test_each_span_says_which_conventions_its_names_are_of(record):
+    record.attempts = [Attempt("Azure")]
+    facts = facts_of(record, record.fields)
+    spans = [SEMCONV.generation_span(facts, None, None), *SEMCONV.attempt_spans(facts)]
+    spans.append(enclosing_span_data(EnclosingSpan("Root", 1, 2, 0, 3), record.fields, content=False))
+    assert {span.schema_url for span in spans} == {"https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev"}

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 
 from llm_otel_broadcast.receiver.decoding import decode_json, decode_protobuf
@@ -64,6 +65,27 @@ def test_any_span_survives_protobuf(made):
 def test_status_and_events_survive(encode, decode):
     (read,) = decode(encode(span()))
     same(span(), read)
+
+
+def test_spans_of_one_scope_that_follow_different_conventions_are_told_apart():
+    spans = [
+        span(),
+        replace(span(), schema_url="https://example.com/1"),
+        replace(span(), schema_url="https://example.com/1"),
+    ]
+    document = json.loads(otlp_json.encode(RESOURCE, SCOPE, spans))
+    scopes = document["resourceSpans"][0]["scopeSpans"]
+    assert [(scope.get("schemaUrl"), len(scope["spans"])) for scope in scopes] == [
+        (None, 1),
+        ("https://example.com/1", 2),
+    ]
+
+
+def test_both_encodings_say_which_conventions_a_span_follows():
+    made = replace(span(), schema_url="https://example.com/1")
+    request = ExportTraceServiceRequest.FromString(as_protobuf(made))
+    assert request.resource_spans[0].scope_spans[0].schema_url == "https://example.com/1"
+    assert len(decode_json(as_json(made))) == 1
 
 
 def test_ids_are_lower_case_hex_of_full_length():
