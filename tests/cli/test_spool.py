@@ -131,3 +131,9 @@ def test_a_damaged_file_is_told_of(file, backlog):
     path.write_bytes(b"no database at all" * 500)
     assert "is damaged" in spool("list", code=1)
     assert "moved aside" in spool("list")
+
+
+def test_config_shows_the_spool_and_its_bounds(file, tmp_path):
+    document = json.loads(CliRunner().invoke(cli, ["config", "--json"]).output)
+    expected = {"directory": str(tmp_path / "spool"), "max_bytes": 512 * 1024 * 1024, "max_age": 604_800.0}
+    assert document["settings"]["spool"] == {"value": expected, "origin": "[defaults]"}

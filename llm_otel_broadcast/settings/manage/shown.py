@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,6 +15,7 @@ from llm_otel_broadcast.settings.locations import look
 from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.settings.precedence import ResolvedSettings, Setting, read_file_at, resolve_settings
 from llm_otel_broadcast.settings.references import references
+from llm_otel_broadcast.settings.spool import SpoolSettings
 from llm_otel_broadcast.settings.validators import kinds_of
 
 if TYPE_CHECKING:
@@ -168,6 +169,8 @@ def hidden_headers(headers: object) -> dict[str, str]:
 
 def _plain(value: object) -> object:
     """Return the value made of what JSON has."""
+    if isinstance(value, SpoolSettings):
+        return asdict(value)
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, str | int | float | bool) or value is None:
