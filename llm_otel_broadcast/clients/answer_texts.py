@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from llm_otel_broadcast.clients.reader import MAX_ITEMS, note_unread
 from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.sizes import text_size
 
 CUT: Final = "[truncated]"
 """Stands for the middle of a text (OpenRouter's Broadcast marks it so)."""
 _MIN_SHARE_CHARACTERS: Final = 256
+MAX_CALL_CHARACTERS: Final = 1_000_000
+"""Of the ids and names of an answer's tool calls together: they cannot be cut where there are too many."""
 
 
 # A list, so that a chunk costs one `append` of C and no call of ours.
@@ -62,10 +66,13 @@ class Allowance:
         limit: in characters. Up to twice as many are kept while the stream goes on, so that cutting stays rare.
     """
 
-    __slots__ = ("_held_characters", "_limit", "_next_cut", "_texts")
+    __slots__ = ("_call_room", "_held_characters", "_limit", "_next_cut", "_omitted_characters", "_part_room", "_texts")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._part_room = limit
+        self._call_room = MAX_CALL_CHARACTERS
+        self._omitted_characters = 0
         self._next_cut = 2 * limit
         self._held_characters = 0
         self._texts: list[TextPieces] = []
@@ -81,6 +88,23 @@ class Allowance:
         self._held_characters += len(piece)
         if self._held_characters > self._next_cut:
             self._cut()
+
+    def admits_call(self, name_characters: int) -> bool:
+        """Take another tool call, by the length of its id and name. False: there are too many, and it is left out."""
+        self._call_room -= name_characters
+        if self._call_room >= 0 and len(self._texts) < MAX_ITEMS:
+            return True
+        note_unread("too many tool calls")
+        return False
+
+    def admits_part(self, part: object) -> bool:
+        """Take a part that is no text and cannot be cut: a link, what a tool of the provider's returned. False: leave it out."""
+        size = text_size(part)
+        if size <= self._part_room:
+            self._part_room -= size
+            return True
+        self._omitted_characters += size
+        return False
 
     def _cut(self) -> None:
         """Give each text an equal share; what short ones leave goes to the long ones."""
@@ -105,24 +129,4 @@ class Allowance:
     def note_omitted(self, record: Generation) -> None:
         """Cut what is more than may be sent, and add to the record how many characters were left out."""
         self.cut_to_limit()
-        record.omitted_characters += sum(text.omitted for text in self._texts)
-
-
-def limit_answer(record: Generation) -> None:
-    """Cut the texts of an answer that came whole to what can be sent, both ends kept."""
-    # The queue counts bytes as they are held (`max_queue_bytes`): an answer that could never be sent must not fill it.
-    limit = record.max_characters
-    for choice in record.choices:
-        for name in ("content", "reasoning", "refusal"):
-            text = getattr(choice, name)
-            if type(text) is str and len(text) > limit + len(CUT):
-                setattr(choice, name, _cut_middle(record, text, limit))
-        for call in choice.tool_calls:
-            if type(call.arguments) is str and len(call.arguments) > limit + len(CUT):
-                call.arguments = _cut_middle(record, call.arguments, limit)
-
-
-def _cut_middle(record: Generation, text: str, limit: int) -> str:
-    record.omitted_characters += len(text) - limit
-    record.size -= len(text) - limit
-    return f"{text[: limit // 2]}{CUT}{text[len(text) - limit // 2 :]}"
+        record.omitted_characters += self._omitted_characters + sum(text.omitted for text in self._texts)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
+from llm_otel_broadcast.clients.answer_limits import limit_answer
 from llm_otel_broadcast.clients.gateways import note_refusal, note_transport
 from llm_otel_broadcast.clients.generators import is_generator, watch_generator
 from llm_otel_broadcast.clients.library import ClientLibrary
@@ -207,9 +208,13 @@ class Call:
         """Read the answer of a raw response that the caller has parsed, instead of its bytes in the background."""
         record = self.record
         pending = record.pending
-        if pending is not None and pending.run_instead(functools.partial(self.reader.read_response, record, answer)):
+        if pending is not None and pending.run_instead(functools.partial(self._read_parsed, answer)):
             record.pending = None
             self._observer.settled(record)
+
+    def _read_parsed(self, answer: Any) -> None:
+        self.reader.read_response(self.record, answer)
+        limit_answer(self.record)
 
     def returned(self, result: Any) -> Any:
         """Read the answer, or watch the stream; return what the caller gets."""

@@ -6,7 +6,6 @@ servers no header is looked at but the client's own count of its retries.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
@@ -17,6 +16,7 @@ from llm_otel_broadcast.clients.reader import (
     items_of,
     members_of,
     note,
+    parse_json,
     text_of,
 )
 from llm_otel_broadcast.clients.tracebacks import variables_of
@@ -112,7 +112,7 @@ def _read_envelope(record: Generation, response: Any) -> None:
     body = getattr(response, "_content", None)
     if isinstance(body, bytes) and len(body) <= _MAX_ENVELOPE_BYTES:
         try:
-            envelope = json.loads(body)
+            envelope = parse_json(body)
         except ValueError:
             return
         note_routing(record, members_of(envelope).get("openrouter_metadata"))

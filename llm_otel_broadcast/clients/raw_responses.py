@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
+from llm_otel_broadcast.clients.answer_limits import limit_answer
 from llm_otel_broadcast.clients.close_hook import hook_close
 from llm_otel_broadcast.clients.streams import StreamWatch, is_stream_class, swap_iterator
 from llm_otel_broadcast.host.deferred import Deferred
@@ -94,7 +95,9 @@ def keep_body(call: Call, response: Any, *, is_being_read: bool = False) -> None
     """
     if call.reader.measure(call.record, response):
         return
-    call.record.size += getattr(response, "num_bytes_downloaded", 0)
+    body = getattr(response, "_content", None)
+    # as it is held: a hundred bytes of gzip may be a megabyte
+    call.record.size += len(body) if isinstance(body, bytes) else getattr(response, "num_bytes_downloaded", 0)
     call.record.pending = Deferred(_read_body, call, response, is_being_read)
 
 
@@ -108,6 +111,7 @@ def _read_body(call: Call, response: object, is_being_read: bool) -> None:
         # A body that is no JSON (a proxy's HTML page) has nothing to read, and is no error of ours.
         with _BODY, suppress(ValueError):
             call.reader.read_body(call.record, body)
+            limit_answer(call.record)
 
 
 def _is_being_read(response: object) -> bool:

@@ -7,11 +7,13 @@ and a raw body read alike.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
 from llm_otel_broadcast.fields.merge import ABSENT_TYPES
-from llm_otel_broadcast.host.guard import or_else
+from llm_otel_broadcast.host.guard import errors, or_else
+from llm_otel_broadcast.host.logs import log
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Detail, Generation
 
@@ -19,6 +21,14 @@ Members: TypeAlias = Mapping[str, Any]
 NOTHING: Final[Members] = {}
 MAX_ERROR_TEXT: Final = 16_384
 """Characters that are kept of an error's text, at most."""
+MAX_ITEMS: Final = 16_384
+"""Elements that are read of a list of an answer, calls that are kept of a stream: the APIs allow 128 choices and calls."""
+MAX_CHOICES: Final = 1_024
+"""Choices that are kept of an answer: a server that numbers each chunk anew must not fill the memory."""
+MAX_NAME_CHARACTERS: Final = 4_096
+"""Characters that are kept of an answer's texts that are no content: ids, names, reasons. Some servers pack state into ids."""
+_MAX_JSON_VALUES: Final = 2_000_000
+_UNREAD: Final = "reading what a model server sent"
 _TEXTS: Final = ("text", "thinking", "reasoning", "content", "summary")
 """Members of a part of a message that are its text."""
 _MAX_TEXT_DEPTH: Final = 4
@@ -67,7 +77,7 @@ class Reader(Protocol):
 
     def read_body(self, record: Generation, body: bytes) -> None:
         """Fill the record from the bytes of a whole answer (raw responses, in the background)."""
-        self.read_response(record, json.loads(body))
+        self.read_response(record, parse_json(body))
 
     def measure(self, record: Generation, response: Any) -> bool:  # noqa: ARG002
         """Take the size of an answer that is no text from its HTTP response. False: it is text, and `read_body` reads it."""
@@ -106,8 +116,13 @@ def all_members_of(value: Any) -> Members:
 def items_of(members: Members, name: str) -> Iterable[Any]:
     """Return a member that is a list; one object where a list belongs (text-generation-inference) as a list of it; else nothing."""
     value = members.get(name)
-    if value is None or isinstance(value, list | tuple):
-        return value or ()
+    if value is None:
+        return ()
+    if isinstance(value, list | tuple):
+        if len(value) <= MAX_ITEMS:
+            return value
+        note_unread(f"more than {MAX_ITEMS:,} elements of a list")
+        return value[:MAX_ITEMS]
     return (value,) if isinstance(value, Mapping) else ()
 
 
@@ -128,6 +143,23 @@ def text_of(value: Any) -> str | None:
     if type(value) is str:
         return value or None
     return str.__str__(value) or None if isinstance(value, str) else None
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse the bytes of an answer, in the background.
+
+    Raises:
+        ValueError: they are no JSON, or beyond what may be parsed; that is counted.
+    """
+    # `[],[],[]`: three bytes become sixty-four, and no thread of the host's runs while they are parsed
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > _MAX_JSON_VALUES:
+        note_unread(f"a body with more than {_MAX_JSON_VALUES:,} values")
+        raise ValueError("too many values")
+    try:
+        return json.loads(body)
+    except RecursionError as error:
+        note_unread("a body that is nested too deeply")
+        raise ValueError("nested too deeply") from error
 
 
 def json_text(value: Any) -> str:
@@ -184,14 +216,29 @@ def describe(error: BaseException) -> Failure:
     )
 
 
-def error_text_of(error: Any) -> str:
+def error_text_of(error: Any, depth: int = 0) -> str:
     """Return the text of an `error` member: a text, the first of a list, or the `message` (FastAPI: `detail`) of an object."""
-    if isinstance(error, list | tuple):
-        return next(filter(None, map(error_text_of, error)), "")
+    if isinstance(error, list | tuple) and depth < _MAX_TEXT_DEPTH:
+        return next((text for item in error[:MAX_ITEMS] if (text := error_text_of(item, depth + 1))), "")
     if isinstance(error, str):
         return error
     members = all_members_of(error)
     return text_of(members.get("message")) or text_of(members.get("detail")) or ""
+
+
+def note_unread(what: str) -> None:
+    """Count in `status().internal_errors` that a server sent what is not read, and log the first time.
+
+    Args:
+        what: what was not read, for the log; never a text of the server's.
+    """
+    errors[_UNREAD] += 1
+    if errors[_UNREAD] == 1:
+        text = (
+            "a model server sent what is beyond all bounds, and was not recorded: %s. Your program got all of it. "
+            "Said once; status() counts further ones."
+        )
+        log(logging.WARNING, text, what)
 
 
 def ask_for(source: Any, name: str) -> Any:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _CHUNK = Guard("reading a chunk")
 _OPENING = Guard("starting to watch a stream")
 _CLOSING = Guard("ending a stream")
+_MAX_CHUNK_TIMES: Final = 65_536
 _ABANDONED: Final = Failure("abandoned", "the stream was closed before its end")
 
 
@@ -134,7 +135,8 @@ def _timed(read_chunk: Callable[[Any], bool], record: Generation) -> Callable[[A
     times = record.chunk_times = []
 
     def read_timed(chunk: object) -> bool:
-        times.append(time.perf_counter_ns())
+        if len(times) < _MAX_CHUNK_TIMES:
+            times.append(time.perf_counter_ns())
         return read_chunk(chunk)
 
     return read_timed

@@ -15,7 +15,7 @@ from llm_otel_broadcast.app.late_spans import LateSpans
 from llm_otel_broadcast.app.metrics import AppMetrics
 from llm_otel_broadcast.app.other_tracers import overlap
 from llm_otel_broadcast.app.spans import AppSpans, bare
-from llm_otel_broadcast.clients.answer_texts import limit_answer
+from llm_otel_broadcast.clients.answer_limits import limit_answer
 from llm_otel_broadcast.clients.library import ClientLibrary
 from llm_otel_broadcast.clients.request_fields import NO_REQUEST_FIELDS, forward_fields
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
@@ -40,6 +40,7 @@ _QUEUE_BYTES_PER_CHARACTER: Final = 8
 _KEY = Guard("reading which key a call is made with")
 _FIELDS = Guard("reading the trace fields")
 _COURTESY = Guard("making the app's own span")
+_LIMITING = Guard("cutting an answer to what can be sent")
 
 
 class CallObserver:
@@ -235,7 +236,6 @@ class CallObserver:
     def hand_over(self, record: Generation) -> None:
         """Hand a record over to the lanes."""
         record.wants_content &= self.wants_content
-        limit_answer(record)
         if record.failure is not None:
             record.size += len(record.failure.message)
         for value in (*record.parameters.values(), record.fields.metadata):
@@ -252,6 +252,9 @@ class CallObserver:
 
     def closed(self, record: Generation) -> None:
         """End the courtesy spans and hand the record over."""
+        # first of all: the app's own spans say what the answer says, too
+        with _LIMITING:
+            limit_answer(record)
         late_key, record.late_key = record.late_key, None
         if late_key is not None:
             with _KEY:

@@ -7,7 +7,7 @@ import time
 
 import openai
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llm_otel_broadcast
@@ -84,6 +84,7 @@ def test_an_answer_larger_than_a_small_queue_is_delivered(stand_in, instrumented
 PIECES = st.lists(st.tuples(st.integers(0, 3), st.text(max_size=40)), max_size=200)
 
 
+@settings(deadline=None)
 @given(PIECES, st.integers(1_024, 4_096))
 def test_no_more_than_twice_the_limit_is_held_and_what_is_left_out_is_counted(pieces, limit):
     allowance = Allowance(limit)
@@ -132,7 +133,7 @@ def test_thousands_of_tool_calls_take_time_in_proportion(stand_in, instrumented)
         return time.process_time() - begun
 
     seconds(1_000)
-    assert seconds(40_000) < 120 * max(min(seconds(2_000) for _ in range(3)), 0.005)
+    assert seconds(16_000) < 48 * max(min(seconds(2_000) for _ in range(3)), 0.002)
 
 
 @pytest.mark.parametrize("odd", [["a"], {"b": 1}, 7, True])

@@ -9,8 +9,6 @@ from llm_otel_broadcast.clients.openai.usage import read_usage, usage_in
 from llm_otel_broadcast.clients.reader import Members, text_of
 from llm_otel_broadcast.record.generation import Generation
 
-MAX_CHOICES: Final = 1_024
-"""Choices kept of one stream. The API allows 128; a server that numbers each chunk anew must not fill the memory."""
 _OPERATIONS_WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderation"})
 """Operations whose total is that of the input."""
 

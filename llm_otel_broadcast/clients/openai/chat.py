@@ -8,7 +8,7 @@ from typing import Any, Final
 from llm_otel_broadcast.clients.answer_texts import Allowance
 from llm_otel_broadcast.clients.arguments import keep_argument
 from llm_otel_broadcast.clients.gateways import note_routing
-from llm_otel_broadcast.clients.openai.answers import MAX_CHOICES, read_head, read_tail
+from llm_otel_broadcast.clients.openai.answers import read_head, read_tail
 from llm_otel_broadcast.clients.openai.chat_media import Media, is_media
 from llm_otel_broadcast.clients.openai.content_parts import MessageTexts
 from llm_otel_broadcast.clients.openai.openrouter import (
@@ -22,6 +22,7 @@ from llm_otel_broadcast.clients.openai.tool_calls import CallPieces, read_call, 
 from llm_otel_broadcast.clients.openai.tools import note_tools
 from llm_otel_broadcast.clients.openai.usage import read_usage, usage_in
 from llm_otel_broadcast.clients.reader import (
+    MAX_CHOICES,
     Members,
     Reader,
     all_members_of,

@@ -48,8 +48,9 @@ class Media:
         for image in items_of(extras, "images"):
             url = text_of(members_of(members_of(image).get("image_url")).get("url"))
             # `link` describes a data URL instead of keeping it.
-            if url and len(self._images) < _MAX_IMAGES:
-                self._images.append(link(url, "image"))
+            part = link(url, "image") if url else None
+            if part and len(self._images) < _MAX_IMAGES and self._allowance.admits_part(part):
+                self._images.append(part)
 
     def close(self, choice: Choice, audio_format: object) -> None:
         """Put what came into the choice: the words as its text, unless it has a text of its own."""

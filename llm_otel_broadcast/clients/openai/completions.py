@@ -6,10 +6,11 @@ import time
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.answer_texts import Allowance, TextPieces
-from llm_otel_broadcast.clients.openai.answers import MAX_CHOICES, read_head, read_tail
+from llm_otel_broadcast.clients.openai.answers import read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import native_reason_of, note_broken_choice, note_error, reasoning_of
 from llm_otel_broadcast.clients.openai.text_inputs import note_inputs
 from llm_otel_broadcast.clients.reader import (
+    MAX_CHOICES,
     Reader,
     all_members_of,
     extras_of,

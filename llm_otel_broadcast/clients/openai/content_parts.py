@@ -6,7 +6,15 @@ from typing import Final
 
 from llm_otel_broadcast.clients.answer_texts import Allowance, TextPieces
 from llm_otel_broadcast.clients.openai.responses.items import shallow
-from llm_otel_broadcast.clients.reader import all_members_of, json_text, members_of, text_of, text_within
+from llm_otel_broadcast.clients.reader import (
+    MAX_ITEMS,
+    all_members_of,
+    json_text,
+    members_of,
+    note_unread,
+    text_of,
+    text_within,
+)
 from llm_otel_broadcast.record.media import Part, link
 
 _REASONING: Final = frozenset({"reasoning", "reasoning_content", "reasoning_text", "summary_text", "thinking"})
@@ -40,7 +48,9 @@ class MessageTexts:
         if isinstance(content, str):
             self._append(self.content, content)
         elif isinstance(content, list | tuple):
-            for part in content:
+            if len(content) > MAX_ITEMS:
+                note_unread(f"more than {MAX_ITEMS:,} parts of a message")
+            for part in content[:MAX_ITEMS]:
                 self._add_part(part)
         elif content is not None:
             self._add_part(content)
@@ -63,9 +73,14 @@ class MessageTexts:
             # An object with the link (OpenAI), or the link itself (Mistral).
             url = members.get("image_url")
             url = text_of(url) or text_of(members_of(url).get("url"))
-            self.other_parts += [link(url, "image")] if url else []
-        elif kind not in _UNREADABLE and len(self.other_parts) < _MAX_OTHER_PARTS:
-            self.other_parts.append({str(name): shallow(value) for name, value in members.items() if value is not None})
+            if url:
+                self._add_other(link(url, "image"))
+        elif kind not in _UNREADABLE:
+            self._add_other({str(name): shallow(value) for name, value in members.items() if value is not None})
+
+    def _add_other(self, part: Part) -> None:
+        if len(self.other_parts) < _MAX_OTHER_PARTS and self.allowance.admits_part(part):
+            self.other_parts.append(part)
 
     def _append(self, text: TextPieces, piece: str | None) -> None:
         if piece:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.openai.answers import read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.text_inputs import note_inputs
-from llm_otel_broadcast.clients.reader import Reader, all_members_of, items_of, members_of, note, text_of
+from llm_otel_broadcast.clients.reader import Reader, all_members_of, items_of, members_of, note, parse_json, text_of
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.media import base64_size
 
@@ -47,7 +46,7 @@ class EmbeddingReader(Reader):
     def read_body(self, record: Generation, body: bytes) -> None:
         """Read all but the vectors: to parse them would hold the GIL, and with it the host's threads, for as long as it takes."""
         first = _VECTOR.search(body)
-        self.read_response(record, json.loads(_VECTOR.sub(b'"embedding":null', body)))
+        self.read_response(record, parse_json(_VECTOR.sub(b'"embedding":null', body)))
         if first is not None:
             vector = first[1]
             numbers = vector.count(b",") + 1 if vector.strip(b"[] \r\n\t") else None

@@ -21,6 +21,9 @@ from llm_otel_broadcast.clients.reader import (
 from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.record.media import base64_size, image, link
 
+_MAX_IMAGES: Final = 128
+_MAX_PROMPT_CHARACTERS: Final = 65_536
+"""Of a prompt as the provider has revised it; `gpt-image-1` takes 32,000."""
 _LOOKS: Final = {"output_format": "image_format", "quality": "image_quality", "size": "image_size"}
 """What an image looks like: the request may say `auto`, the answer says what that became."""
 
@@ -104,8 +107,11 @@ def _note_image(record: Generation, members: Members, position: int) -> None:
     note(record, images=position + 1)
     if data:
         note(record, image_bytes=base64_size(data) + (earlier_bytes if isinstance(earlier_bytes, int) else 0))
-    if not record.wants_answer:
+    # In a stream a server may say of any number of images that they are complete.
+    if not record.wants_answer or len(record.choices) >= _MAX_IMAGES:
         return
+    if revised:
+        revised = revised[:_MAX_PROMPT_CHARACTERS]
     answer = Choice(index=position)
     if data:
         kind = details.get("image_format")

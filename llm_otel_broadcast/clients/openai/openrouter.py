@@ -21,6 +21,7 @@ from llm_otel_broadcast.clients.reader import (
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation
 
+_MAX_ERROR_DEPTH: Final = 8
 _CODE: Final = re.compile(r"[\w.:/-]{1,100}")
 """What an error's code or type looks like; a text with blanks is a message, and counts as content."""
 
@@ -59,13 +60,15 @@ def _code_of(value: object) -> str | None:
     return value if isinstance(value, str) and _CODE.fullmatch(value) else None
 
 
-def _is_empty(value: object) -> bool:
+def _is_empty(value: object, depth: int = 0) -> bool:
     """Return whether a value says nothing: empty, or with nothing but empty members."""
     if not value:
         return True
+    if depth == _MAX_ERROR_DEPTH:
+        return False
     members = all_members_of(value)
     inner = members.values() if members else value if isinstance(value, list | tuple) else None
-    return inner is not None and all(map(_is_empty, inner))
+    return inner is not None and all(_is_empty(item, depth + 1) for item in inner)
 
 
 def note_broken_choice(record: Generation, choices: Iterable[Any] = ()) -> None:

@@ -17,7 +17,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from llm_otel_broadcast.clients.answer_texts import Allowance
-from llm_otel_broadcast.clients.reader import Members, all_members_of, json_text, members_of, text_of
+from llm_otel_broadcast.clients.reader import (
+    MAX_ITEMS,
+    MAX_NAME_CHARACTERS,
+    Members,
+    all_members_of,
+    json_text,
+    members_of,
+    text_of,
+)
 from llm_otel_broadcast.record.generation import ToolCall
 
 
@@ -39,7 +47,9 @@ class OpenCall:
         """Add a piece of the function's name and arguments."""
         # A name in pieces goes on until the arguments begin; repeated whole with each piece it is still one name.
         if name and not self.has_arguments and name != self.call.name:
-            self.call.name = f"{self.call.name or ''}{name}"
+            # A name that never ends would be copied at each piece.
+            if len(self.call.name or "") < MAX_NAME_CHARACTERS:
+                self.call.name = f"{self.call.name or ''}{name}"
         elif name and not self.call.name:
             self.call.name = name
         if arguments is None or arguments == "":
@@ -91,6 +101,8 @@ class CallPieces:
             identity = id_of(raw_id)
             open_call = self._find(index, identity, name, may_go_on=raw_id is None and index is not None)
             if open_call is None:
+                if not self._allowance.admits_call(len(identity or "") + len(name or "")):
+                    continue
                 open_call = OpenCall(self._allowance)
                 self._calls.append(open_call)
             # An id may come later than the call begins.
@@ -98,7 +110,8 @@ class CallPieces:
                 open_call.call.id = identity
                 self._by_id[index, identity] = open_call
                 self._by_id.setdefault((None, identity), open_call)
-            if index is not None:
+            # A server that counts pieces instead of calls has ever new indexes: the id finds the call as well.
+            if index is not None and len(self._by_index) < MAX_ITEMS:
                 self._by_index[index] = open_call
             self._last = open_call
             open_call.add(name, _arguments_of(function), content=content)
@@ -155,7 +168,8 @@ def read_function_call(call: object, *, content: bool) -> list[ToolCall]:
 
 def id_of(value: object) -> str | None:
     """Return an id as text; some servers number their calls."""
-    return str(value) if type(value) is int else text_of(value)
+    text = str(value) if type(value) is int else text_of(value)
+    return text if text is None or len(text) <= MAX_NAME_CHARACTERS else text[:MAX_NAME_CHARACTERS]
 
 
 def _function_of(call: object, members: Members) -> Members:

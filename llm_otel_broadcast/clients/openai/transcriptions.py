@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
 from typing import Any, Final
@@ -18,6 +17,7 @@ from llm_otel_broadcast.clients.reader import (
     members_of,
     note,
     parameters_of,
+    parse_json,
     text_of,
     text_within,
 )
@@ -68,7 +68,7 @@ class TranscriptionReader(Reader):
     def read_body(self, record: Generation, body: bytes) -> None:
         text = body.decode("utf-8", "replace")
         try:
-            document = json.loads(text)
+            document = parse_json(body)
         except ValueError:
             document = None
         # A transcription in plain text may be valid JSON by chance: "42", for one.

@@ -117,6 +117,7 @@ _TICKS_PER_USD: Final = 10_000_000_000
 # Above 2**53 a JSON number loses digits: such a count is a fault, not a count.
 _MAX_COUNT: Final = 2**53
 _MAX_NUMBER: Final = 1e100
+_MAX_DETAIL_DEPTH: Final = 4
 _MAX_SERVER_TOOLS: Final = 32
 _NUMBER: Final = re.compile(r"\s*\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?\s*")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -184,14 +185,15 @@ def _add_count(counts: _Counts, name: str, value: object) -> None:
         counts[name] = number
 
 
-def _add_parts(counts: _Counts, details: object, names: Mapping[str, str]) -> None:
+def _add_parts(counts: _Counts, details: object, names: Mapping[str, str], depth: int = 0) -> None:
     for key, value in all_members_of(details).items():
         if value is None:
             continue
         name = names.get(key)
         if name is None:
-            if key in _DETAILS:
-                _add_parts(counts, value, _DETAILS[key])
+            # Parts of parts are all that the APIs have: a server may nest them without end.
+            if key in _DETAILS and depth < _MAX_DETAIL_DEPTH:
+                _add_parts(counts, value, _DETAILS[key], depth + 1)
         elif type(value) is int and 0 <= value < _MAX_COUNT and name not in counts:
             counts[name] = value
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from llm_otel_broadcast.clients.answer_texts import Allowance, TextPieces
@@ -149,6 +150,8 @@ class ResponseFold:
             entry = self._calls.get(key)
             # The event that announces the item may be missing, or come late.
             if entry is None:
+                if not self._allowance.admits_call(0):
+                    return
                 entry = self._calls[key] = (ToolCall(), self._allowance.new_text())
             entry[1].append(piece)
             self._allowance.count(piece)
@@ -166,8 +169,11 @@ class ResponseFold:
         item_members = all_members_of(item)
         kind = item_members.get("type")
         key = _item_key(members)
+        is_new = key not in self._calls and key not in self._server_calls
         if waits_for_caller(item_members):
             call = tool_call(item, content=self._wants_content)
+            if is_new and not self._allowance.admits_call(len(call.id or "") + len(call.name or "")):
+                return
             announced = self._calls.get(key)
             # Whole arguments win over their pieces; an item that only begins has none yet.
             pieces = announced[1] if announced and not call.arguments else self._allowance.new_text()
@@ -176,7 +182,12 @@ class ResponseFold:
             self._server_calls.pop(key, None)
         elif is_server_call(kind):
             # The item that is whole replaces the one that began: only it has the query, the results and the final status.
-            self._server_calls[key] = server_call(item, content=self._wants_content)
+            call_by_server = server_call(item, content=self._wants_content)
+            if is_new and not self._allowance.admits_call(len(call_by_server.id or "")):
+                return
+            if not self._allowance.admits_part(call_by_server.details):
+                call_by_server = replace(call_by_server, details=None)
+            self._server_calls[key] = call_by_server
             self._calls.pop(key, None)
         elif members["type"] == "response.output_item.done" and kind not in ("message", "reasoning"):
             self._output.add_other(item)

@@ -21,6 +21,7 @@ from llm_otel_broadcast.clients.openai.responses.item_types import (
 )
 from llm_otel_broadcast.clients.openai.tool_calls import id_of
 from llm_otel_broadcast.clients.reader import (
+    MAX_ITEMS,
     Members,
     all_members_of,
     items_of,
@@ -48,6 +49,7 @@ class Output:
     """
 
     __slots__ = (
+        "_allowance",
         "_returned_ids",
         "is_compacted",
         "media",
@@ -60,6 +62,7 @@ class Output:
     )
 
     def __init__(self, allowance: Allowance, *, wants_content: bool) -> None:
+        self._allowance = allowance
         self.wants_content = wants_content
         self.text = allowance.new_text()
         self.reasoning = allowance.new_text()
@@ -113,10 +116,13 @@ class Output:
             self._returned_ids.add(identity or "")
             if self.wants_content:
                 result = {"type": tool_of(kind), **_details_of(members, _NOT_DETAILS - {"result"} | {"call_id"})}
-                part = {"type": "server_tool_call_response", **id_member, "server_tool_call_response": result}
-                self.media.append(part)
+                self._add_part({"type": "server_tool_call_response", **id_member, "server_tool_call_response": result})
         elif self.wants_content:
-            self.media.append({"type": kind, **id_member, **_details_of(members, _NOT_DETAILS | {"call_id"})})
+            self._add_part({"type": kind, **id_member, **_details_of(members, _NOT_DETAILS | {"call_id"})})
+
+    def _add_part(self, part: Mapping[str, object]) -> None:
+        if len(self.media) < MAX_ITEMS and self._allowance.admits_part(part):
+            self.media.append(part)
 
     def _add_message(self, message: Members) -> None:
         content = message.get("content")
@@ -145,7 +151,7 @@ class Output:
     def begin_reasoning_part(self) -> None:
         """Begin another part of the reasoning, which comes in pieces."""
         # The same separator as between whole parts, so that a streamed answer reads like a whole one.
-        if self.reasoning:
+        if self.reasoning and self.reasoning[-1] != _BETWEEN_PARTS:
             self.reasoning.append(_BETWEEN_PARTS)
 
     @property
