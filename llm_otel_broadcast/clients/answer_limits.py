@@ -109,9 +109,9 @@ def _limit_texts(record: Generation) -> None:
     """Give each text of the answer an equal share of what can be sent, both its ends kept."""
     holders: list[tuple[object, str, str]] = []
     for choice in record.choices:
-        places: list[tuple[object, str, str]] = [(choice, name, getattr(choice, name)) for name in _TEXTS]
-        places += [(call, "arguments", call.arguments) for call in choice.tool_calls]
-        holders += [place for place in places if place[2] and type(place[2]) is str]
+        text_holders: list[tuple[object, str, str]] = [(choice, name, getattr(choice, name)) for name in _TEXTS]
+        text_holders += [(call, "arguments", call.arguments) for call in choice.tool_calls]
+        holders += [holder for holder in text_holders if holder[2] and type(holder[2]) is str]
     omitted_before = record.omitted_characters
     allowance = Allowance(record.max_characters)
     texts = [allowance.new_text() for _ in holders]

@@ -226,11 +226,11 @@ def error_text_of(error: Any, depth: int = 0) -> str:
     return text_of(members.get("message")) or text_of(members.get("detail")) or ""
 
 
-def note_unread(what: str) -> None:
+def note_unread(subject: str) -> None:
     """Count in `status().internal_errors` that a server sent what is not read, and log the first time.
 
     Args:
-        what: what was not read, for the log; never a text of the server's.
+        subject: what was not read, for the log; never a text of the server's.
     """
     errors[_UNREAD] += 1
     if errors[_UNREAD] == 1:
@@ -238,7 +238,7 @@ def note_unread(what: str) -> None:
             "a model server sent what is beyond all bounds, and was not recorded: %s. Your program got all of it. "
             "Said once; status() counts further ones."
         )
-        log(logging.WARNING, text, what)
+        log(logging.WARNING, text, subject)
 
 
 def ask_for(source: Any, name: str) -> Any:

@@ -83,7 +83,7 @@ def _message(neutral: Part, *, are_normalized: bool) -> Part:
             "tool_call_id": results[0].get("id"),
         }
     else:
-        members = _said(neutral, parts, form, are_normalized=are_normalized)
+        members = _members_of(neutral, parts, form, are_normalized=are_normalized)
     if "name" in neutral:
         members["name"] = neutral["name"]
     members |= form.get("members") or {}
@@ -92,7 +92,7 @@ def _message(neutral: Part, *, are_normalized: bool) -> Part:
     return first | members
 
 
-def _said(neutral: Part, parts: list[Any], form: Mapping[str, Any], *, are_normalized: bool) -> Part:
+def _members_of(neutral: Part, parts: list[Any], form: Mapping[str, Any], *, are_normalized: bool) -> Part:
     """Return the members of a message that is no tool's result."""
     members: Part = {"role": neutral.get("role")}
     contents = [part for part in parts if _type_of(part) not in ("reasoning", "refusal", "tool_call")]
@@ -179,13 +179,13 @@ def _join(last: Part, message: Part) -> None:
 def _call(part: Part, index: int | None = None) -> Part:
     """Return a tool call; `index`: its place in the answer."""
     identity = {"id": part["id"]} if part.get("id") else {}
-    place = {} if index is None else {"index": index}
+    position = {} if index is None else {"index": index}
     arguments = part.get("arguments")
     if arguments is not None and not isinstance(arguments, str):
         arguments = (_spaced_encoder if _form_of(part).get("is_spaced") else encoder).encode(arguments)
     # Hidden: the name alone.
     members = {} if arguments is None else {"arguments": arguments}
-    return {**identity, **place, "type": "function", "function": {"name": part.get("name"), **members}}
+    return {**identity, **position, "type": "function", "function": {"name": part.get("name"), **members}}
 
 
 def _completion(facts: GenerationFacts, content: Content) -> Part:

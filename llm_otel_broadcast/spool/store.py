@@ -291,8 +291,8 @@ class SpoolStore:
                 listener(reason, records)
         for reason, records in strangers.items():
             if text := _LOSSES.get(reason):
-                what = f"{records} record(s) of other processes dropped: {text}"
-                log(logging.WARNING, "the spool in %s: %s", self.path.parent, what)
+                loss = f"{records} record(s) of other processes dropped: {text}"
+                log(logging.WARNING, "the spool in %s: %s", self.path.parent, loss)
 
 
 def _checksum(records: object, spans: object, encoding: object, compression: object, content: bytes) -> int:
