@@ -13,14 +13,23 @@ from llm_otel_broadcast.host.blocked_objects import objects
 
 # Rendering takes microseconds to milliseconds; a thread that is at one record for so long waits for something.
 _TIMEOUT_S: Final = 10.0
-# The same when the process ends, which must leave time for the records behind it.
-_LAST_TIMEOUT_S: Final = 1.0
+# When the process ends, one record must leave time for those behind it.
+_MIN_LAST_TIMEOUT_S: Final = 1.0
+_LAST_TIMEOUT_SHARE: Final = 1 / 3
 # A thread that seems to be blocked may have been frozen with the whole process, and goes on by itself once that is thawed.
 _GRACE_S: Final = 0.5
 BLOCKED: Final = "a function or an object of the program's blocks while a record is rendered"
 
 Unsent: TypeAlias = LeftOut | Unreadable | Withdrawn
 """Why a record is not sent."""
+
+
+def last_rendering_timeout(deadline: float) -> float:
+    """Return the seconds that one record may take in a process that ends at the deadline (monotonic)."""
+    # A share of what is left: where a program gives its end a minute, as one on a busy machine may have to, a record that is
+    # merely slow is not taken for one that blocks.
+    share_s = (deadline - time.monotonic()) * _LAST_TIMEOUT_SHARE
+    return min(_TIMEOUT_S, max(_MIN_LAST_TIMEOUT_S, share_s))
 
 
 class ReplacedError(Exception):
@@ -80,15 +89,20 @@ class RenderingWatch:
         self._queue.books.log_drops()
         return rendered
 
-    def blocked(self, *, ends: bool) -> RecordInHand | None:
-        """Return what the thread is at if that takes too long, at the second look; `ends`: the process is about to end."""
+    def blocked(self, last_timeout_s: float | None) -> RecordInHand | None:
+        """Return what the thread is at if that takes too long, at the second look.
+
+        Args:
+            last_timeout_s: how long it may take in a process that is about to end; None: it is not.
+        """
         rendering, now = self.current, time.monotonic()
-        if rendering is None or now - rendering.since <= (_LAST_TIMEOUT_S if ends else _TIMEOUT_S):
+        timeout_s = _TIMEOUT_S if last_timeout_s is None else last_timeout_s
+        if rendering is None or now - rendering.since <= timeout_s:
             return None
         # The clock goes on while a process is frozen: only who looks twice knows that the thread could have run meanwhile.
         if self._suspect is not rendering:
             self._suspect, self._suspected_since = rendering, now
-        return rendering if ends or now - self._suspected_since >= _GRACE_S else None
+        return rendering if last_timeout_s is not None or now - self._suspected_since >= _GRACE_S else None
 
     def leave(self, rendering: RecordInHand, thread: int) -> None:
         """Leave the thread to what it waits for, and put back what it had in hand. Under the queue's lock."""

@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeAlias
 from llm_otel_broadcast.delivery.ledger import UNANSWERED, Books
 from llm_otel_broadcast.delivery.queue import RecordQueue
 from llm_otel_broadcast.delivery.seams import Item, Record
-from llm_otel_broadcast.delivery.watch import RenderingWatch, ReplacedError
+from llm_otel_broadcast.delivery.watch import RenderingWatch, ReplacedError, last_rendering_timeout
 from llm_otel_broadcast.delivery.worker_thread import WorkerThread
 from llm_otel_broadcast.host.green_threads import Mailbox, flavor, mailbox, wait_for_company
 
@@ -97,7 +97,7 @@ class Worker(ABC):
         self._watch = RenderingWatch(self._queue)
         self._processor = self._new_processor(self._stopping, self._hurried)
         self._replaced = 0
-        self._ends = False
+        self._last_rendering_timeout_s: float | None = None
         self._thread = self._new_thread(predecessor)
 
     def _new_thread(self, predecessor: WorkerThread | None = None) -> WorkerThread:
@@ -192,7 +192,7 @@ class Worker(ABC):
 
         Stop then, unless what comes later can still be sent.
         """
-        self._ends = True
+        self._last_rendering_timeout_s = last_rendering_timeout(deadline)
         self.wait(self.hurry(), deadline)
         if self._closes or self._queue.pending():
             self.stop(deadline)
@@ -201,7 +201,7 @@ class Worker(ABC):
 
     def stop(self, deadline: float) -> None:
         """Send what is queued until the deadline (monotonic); count the rest as dropped."""
-        self._ends = True
+        self._last_rendering_timeout_s = last_rendering_timeout(deadline)
         self.wait(self.hurry(), deadline)
         self._stopping.set()
         # The thread may be waiting for records, and has to see that it is to end.
@@ -273,7 +273,7 @@ class Worker(ABC):
 
     def _replace_blocked(self) -> None:
         """Have another thread go on where this one has been at one record for too long: what it holds blocks."""
-        rendering = self._watch.blocked(ends=self._ends)
+        rendering = self._watch.blocked(self._last_rendering_timeout_s)
         if rendering is None or self._replaced >= _MAX_REPLACED:
             return
         # Not waiting: this may run in a finalizer on top of whoever holds it, and comes again.

@@ -130,3 +130,25 @@ begun = time.monotonic()
 llm_otel_broadcast.shutdown()
 print(json.dumps([time.monotonic() - begun < 8, balanced(llm_otel_broadcast.status())]))
 """) == [True, True]
+
+
+def test_an_object_that_is_merely_slow_is_sent_by_a_process_that_has_time_to_end(stand_in, receiver):
+    """As on a machine that is busy: it had one second at the end, whatever `exit_timeout`, and was given up."""
+    program = """
+import sys, time, openai, llm_otel_broadcast
+
+class Slow:
+    def __repr__(self):
+        time.sleep(1.6)
+        return "its text"
+
+base_url, endpoint = sys.argv[1:]
+llm_otel_broadcast.instrument(endpoint=endpoint, exit_timeout=20.0)
+with openai.OpenAI(api_key="x", base_url=base_url) as client, llm_otel_broadcast.trace_context(key=Slow()):
+    client.chat.completions.create(model="slow", messages=[{"role": "user", "content": "Hi"}])
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program, stand_in.base_url, receiver.endpoint]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    (call,) = (span for span in receiver.store.spans() if span.name == "chat slow")
+    assert call.attributes["trace.metadata.key"] == "its text"

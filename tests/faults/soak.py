@@ -88,7 +88,7 @@ class Destination:
         self.arrivals = Arrivals(name, is_steady)
         self.taken = Taken(self.arrivals)
         self.server = FaultServer()
-        self.server.become(self._health())
+        self.server.fault = self._health()
         self._until = 0.0
         self._was_healthy = False
 
