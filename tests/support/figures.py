@@ -164,12 +164,17 @@ def _main(rooms: list[str]) -> None:
         print(f"{room or 'top':14}", *(f"{value:>8}" for value in _row([p for p in FILES if room_of(p) == room])))
     print(f"{'all':14}", *(f"{value:>8}" for value in _row(FILES)))
     outside = sum(any_count(path) for path in FILES if room_of(path) != "clients")
-    lonely, count = one_caller_functions()
-    print(f"Any outside clients {outside}, private functions with one caller {len(lonely)} of {count}")
+    single, count = one_caller_functions()
+    share = len(single) / count
+    print(f"Any outside clients {outside}, private functions with one caller {len(single)} of {count} ({share:.1%})")
     for path in FILES:
         if room_of(path) in rooms:
             for name, line in [*vague_bindings_of(path), *nameless_limits_of(path)]:
                 print(f"{path.relative_to(PACKAGE.parent)}:{line}: {name}")
+    for function in single:
+        if room_of(function.path) in rooms:
+            where = f"{function.path.relative_to(PACKAGE.parent)}:{function.line}"
+            print(f"{where}: {function.name} ({function.lines} lines) has one caller")
 
 
 def _row(paths: list[Path]) -> list[object]:
