@@ -77,8 +77,7 @@ class OpenRouterDialect(Dialect):
         texts = content_texts(facts, content) if content is not None else {}
         attributes = _head(facts, error_text, generation_metadata(facts, cost, self._categories))
         attributes |= {f"span.{'input' if name == 'prompt' else 'output'}": text for name, text in texts.items()}
-        attributes |= _model(facts)
-        attributes |= _totals(facts, cost)
+        attributes |= _model_and_totals(facts, cost)
         attributes |= {f"gen_ai.{name}": text for name, text in texts.items()}
         attributes |= _details(facts)
         attributes |= _service(facts)
@@ -182,8 +181,8 @@ def _head(facts: GenerationFacts, error_text: str | None, more: Mapping[str, Att
     return attributes | {f"span.metadata.{key}": value for key, value in metadata.items()}
 
 
-def _model(facts: GenerationFacts) -> _Attributes:
-    """Return what was asked for and who answered."""
+def _model_and_totals(facts: GenerationFacts, cost: Cost | None) -> _Attributes:
+    """Return what was asked for, who answered, and what that took."""
     request_model = facts.request_model
     author, slash, _ = (request_model or "").partition("/")
     author = author if slash and author else facts.server.provider
@@ -197,11 +196,6 @@ def _model(facts: GenerationFacts) -> _Attributes:
     _set(attributes, "gen_ai.request.model", request_model)
     _set(attributes, "gen_ai.response.model", facts.response_model or request_model)
     _set(attributes, "gen_ai.response.id", _generation_id(facts))
-    return attributes
-
-
-def _totals(facts: GenerationFacts, cost: Cost | None) -> _Attributes:
-    attributes: _Attributes = {}
     if facts.usage is not None:
         for name in ("input_tokens", "output_tokens", "total_tokens"):
             _set(attributes, f"gen_ai.usage.{name}", getattr(facts.usage, name))

@@ -16,7 +16,6 @@ from llm_otel_broadcast.fields.metadata import MAX_KEYS, attribute_of
 from llm_otel_broadcast.record.content import FORM, Content
 from llm_otel_broadcast.record.generation import GenerationFacts
 from llm_otel_broadcast.record.media import Part
-from llm_otel_broadcast.record.trace_fields import Fields
 
 _CHAT: Final = frozenset({"chat", "text_completion", "fetch_response"})
 _SKINS: Final = {"chat_completions": "chat-completions"}
@@ -60,10 +59,17 @@ def _messages(facts: GenerationFacts, content: Content) -> list[Part]:
         message = _message(neutral, are_normalized=are_normalized)
         last = messages[-1] if messages else {}
         # Of `/responses` each call is an item of its own, which here belongs to the assistant's turn.
-        if is_responses and message.get("role") == "assistant" == last.get("role"):
-            _join(last, message)
-        else:
+        continues_turn = is_responses and message.get("role") == "assistant" == last.get("role")
+        if not continues_turn:
             messages.append(message)
+            continue
+        for name in ("content", "tool_calls"):
+            earlier, later = last.get(name), message.get(name)
+            if later:
+                last[name] = [*_listed(earlier), *_listed(later)] if earlier else later
+        if "reasoning" in message:
+            reasoning = message["reasoning"]
+            last["reasoning"] = f"{last['reasoning']}\n\n{reasoning}" if "reasoning" in last else reasoning
     return messages
 
 
@@ -162,20 +168,6 @@ def _result(part: Part, stated: object) -> object:
     return response if response is None or isinstance(response, str) else encoder.encode(response)
 
 
-def _join(last: Part, message: Part) -> None:
-    """Add an item to the assistant's turn that it belongs to."""
-    for name in ("content", "tool_calls"):
-        earlier, later = last.get(name), message.get(name)
-        if earlier and later:
-            last[name] = [*_listed(earlier), *_listed(later)]
-        elif later:
-            last[name] = later
-    if "reasoning" in message:
-        last["reasoning"] = (
-            f"{last['reasoning']}\n\n{message['reasoning']}" if "reasoning" in last else message["reasoning"]
-        )
-
-
 def _call(part: Part, index: int | None = None) -> Part:
     """Return a tool call; `index`: its place in the answer."""
     identity = {"id": part["id"]} if part.get("id") else {}
@@ -202,22 +194,20 @@ def _completion(facts: GenerationFacts, content: Content) -> Part:
     # An empty list says that tools were offered, and none was called.
     if calls or (facts.tool_count and facts.failure is None):
         completion["toolCalls"] = calls
-    tools = [_tool(tool) for tool in content.tools]
+    tools: list[Part] = []
+    for definition in content.tools:
+        # As chat completions have it.
+        members = dict(definition)
+        tool_type = members.pop("type", "function")
+        if tool_type in ("function", "custom"):
+            members = {tool_type: members}
+        elif members.get("name") == tool_type:
+            del members["name"]
+        tools.append({"type": tool_type, **members})
     if calls and tools:
         completion["tools"] = tools
     completion["rawRequest"] = _request(facts, [] if calls else tools)
     return completion
-
-
-def _tool(tool: Part) -> Part:
-    """Return the definition of a tool as chat completions have it."""
-    members = dict(tool)
-    tool_type = members.pop("type", "function")
-    if tool_type in ("function", "custom"):
-        return {"type": tool_type, tool_type: members}
-    if members.get("name") == tool_type:
-        del members["name"]
-    return {"type": tool_type, **members}
 
 
 def _request(facts: GenerationFacts, tools: list[Part]) -> Part:
@@ -233,21 +223,16 @@ def _request(facts: GenerationFacts, tools: list[Part]) -> Part:
     request |= {name: plain(parameters[name]) for name in sorted(parameters)}
     # Behind the others: clients add what they do not know themselves.
     request |= {"session_id": facts.fields.session_id} if facts.fields.session_id else {}
-    trace = _trace(facts.fields)
-    request |= {"trace": trace} if trace else {}
-    skin = _SKINS.get(facts.api or "")
-    return request | ({"_skin": skin} if skin else {})
-
-
-def _trace(fields: Fields) -> Part:
-    trace: Part = {name: value for name in _TEXT_FIELDS if (value := getattr(fields, name)) is not None}
-    for key, value in list(fields.metadata.items())[:MAX_KEYS]:
+    trace: Part = {name: value for name in _TEXT_FIELDS if (value := getattr(facts.fields, name)) is not None}
+    for key, value in list(facts.fields.metadata.items())[:MAX_KEYS]:
         # Made an attribute first: the program's own objects are read in bounded time and length.
         attribute = attribute_of(value)
         if attribute is not None:
             is_json = isinstance(attribute, str) and not isinstance(value, str) and attribute[:1] in ("[", "{")
             trace[key] = json.loads(str(attribute)) if is_json else attribute
-    return trace
+    request |= {"trace": trace} if trace else {}
+    skin = _SKINS.get(facts.api or "")
+    return request | ({"_skin": skin} if skin else {})
 
 
 def _joined(parts: Sequence[Part], part_type: str) -> str:

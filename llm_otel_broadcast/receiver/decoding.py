@@ -56,7 +56,23 @@ def decode_json(body: bytes) -> list[ReceivedSpan]:
         # Not UTF-8, not JSON, a number of 5000 digits, a tower of brackets.
         raise DecodeError("the body is not JSON") from fault
     request = _object(document, "request", {"resourceSpans"})
-    return [span for group, path in _items(request, "resourceSpans", "") for span in _resource_spans(group, path)]
+    spans: list[ReceivedSpan] = []
+    for value, path in _items(request, "resourceSpans", ""):
+        fields = _object(value, path, {"resource", "scopeSpans", "schemaUrl"})
+        _text(fields, "schemaUrl", path)
+        resource_path = f"{path}.resource"
+        resource = _object(fields.get("resource", {}), resource_path, {"attributes", "droppedAttributesCount"})
+        attributes = _attributes(resource, resource_path)
+        for group, group_path in _items(fields, "scopeSpans", path):
+            scope_fields = _object(group, group_path, {"scope", "spans", "schemaUrl"})
+            _text(scope_fields, "schemaUrl", group_path)
+            scope_path = f"{group_path}.scope"
+            keys = {"name", "version", "attributes", "droppedAttributesCount"}
+            scope = _object(scope_fields.get("scope", {}), scope_path, keys)
+            _attributes(scope, scope_path)
+            origin = _text(scope, "name", scope_path), _text(scope, "version", scope_path)
+            spans += [_span(inner, at, attributes, origin) for inner, at in _items(scope_fields, "spans", group_path)]
+    return spans
 
 
 def _unique(pairs: list[tuple[str, object]]) -> _Fields:
@@ -134,24 +150,6 @@ def _identifier(fields: _Fields, key: str, path: str, size: int) -> str:
     return value
 
 
-def _resource_spans(value: object, path: str) -> Iterator[ReceivedSpan]:
-    fields = _object(value, path, {"resource", "scopeSpans", "schemaUrl"})
-    _text(fields, "schemaUrl", path)
-    resource_path = f"{path}.resource"
-    resource = _object(fields.get("resource", {}), resource_path, {"attributes", "droppedAttributesCount"})
-    attributes = _attributes(resource, resource_path)
-    for group, group_path in _items(fields, "scopeSpans", path):
-        scope_fields = _object(group, group_path, {"scope", "spans", "schemaUrl"})
-        _text(scope_fields, "schemaUrl", group_path)
-        scope_path = f"{group_path}.scope"
-        keys = {"name", "version", "attributes", "droppedAttributesCount"}
-        scope = _object(scope_fields.get("scope", {}), scope_path, keys)
-        _attributes(scope, scope_path)
-        name, version = _text(scope, "name", scope_path), _text(scope, "version", scope_path)
-        for inner, span_path in _items(scope_fields, "spans", group_path):
-            yield _span(inner, span_path, attributes, (name, version))
-
-
 _SPAN_REQUIRED: Final = ("traceId", "spanId", "name", "startTimeUnixNano", "endTimeUnixNano")
 _SPAN_COUNTS: Final = ("flags", "droppedEventsCount", "droppedLinksCount")
 _SPAN_OTHERS: Final = ("parentSpanId", "traceState", "kind", "status", "events", "links")
@@ -222,6 +220,9 @@ def _collect(pairs: Iterable[tuple[str, object]]) -> _Fields:
     return collected
 
 
+_SCALARS: Final = {"stringValue", "boolValue", "intValue", "doubleValue", "bytesValue"}
+
+
 def _any(value: object, path: str, depth: int) -> object:
     if depth > _MAX_DEPTH:
         raise DecodeError("a value is nested too deeply")
@@ -234,20 +235,29 @@ def _any(value: object, path: str, depth: int) -> object:
     ((key, inner),) = fields.items()
     path = f"{path}.{key}"
     if key in _SCALARS:
-        return _SCALARS[key](inner, path)
+        return _scalar(key, inner, path)
     values = _items(_object(inner, path, {"values"}), "values", path)
     if key == "arrayValue":
         return [_any(element, element_path, depth + 1) for element, element_path in values]
     return _collect(_pair(element, element_path, depth) for element, element_path in values)
 
 
-def _truth(value: object, path: str) -> bool:
-    if not isinstance(value, bool):
-        raise DecodeError(f"{path}: true or false is expected")
-    return value
-
-
-def _double(value: object, path: str) -> float:
+def _scalar(kind: str, value: object, path: str) -> object:
+    match kind:
+        case "stringValue":
+            return _checked_text(value, path)
+        case "intValue":
+            return _decimal(value, path, -_MAX_INT64 - 1, _MAX_INT64)
+        case "boolValue" if not isinstance(value, bool):
+            raise DecodeError(f"{path}: true or false is expected")
+        case "boolValue":
+            return value
+        case "bytesValue":
+            text = _checked_text(value, path)
+            try:
+                return base64.b64decode(text, validate=True)
+            except ValueError as fault:
+                raise DecodeError(f"{path}: base64 is expected") from fault
     if isinstance(value, str) and value in _NON_FINITE:
         return _NON_FINITE[value]
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -259,24 +269,6 @@ def _double(value: object, path: str) -> float:
     if not math.isfinite(number):
         raise DecodeError(f"{path}: out of range")
     return number
-
-
-def _octets(value: object, path: str) -> bytes:
-    try:
-        return base64.b64decode(_checked_text(value, path), validate=True)
-    except DecodeError:
-        raise
-    except ValueError as fault:
-        raise DecodeError(f"{path}: base64 is expected") from fault
-
-
-_SCALARS: Final[dict[str, Callable[[object, str], object]]] = {
-    "stringValue": _checked_text,
-    "boolValue": _truth,
-    "intValue": lambda value, path: _decimal(value, path, -_MAX_INT64 - 1, _MAX_INT64),
-    "doubleValue": _double,
-    "bytesValue": _octets,
-}
 
 
 def decode_protobuf(body: bytes) -> list[ReceivedSpan]:
