@@ -209,11 +209,14 @@ def replay(session: nox.Session, openai: tuple[str, ...]) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Try thousands of answers on the client, with us and without us; other ones each time."""
+    """Try thousands of answers, requests, settings and fields, other ones each time; then with coverage as a guide (atheris).
+
+    `nox -s fuzz -- 600` gives each property ten minutes with atheris instead of one; where it does not install, that is said.
+    """
     session.install("-e", ".[cli]", *GROUPS["tests"])
-    session.run(
-        "pytest", "tests/parity/test_fuzz.py", "--timeout=3600", *session.posargs, env={"FUZZ_EXAMPLES": "2500"}
-    )
+    session.run("pytest", "tests/fuzz", "tests/parity/test_fuzz.py", "--timeout=3600", env={"FUZZ_EXAMPLES": "2500"})
+    session.install("atheris>=3", success_codes=[0, 1])
+    session.run("python", "-m", "tests.fuzz", *(session.posargs or ["60"]))
 
 
 @nox.session

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import types
 from typing import Any
 
 import openai
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import llm_otel_broadcast
@@ -21,6 +20,7 @@ from llm_otel_broadcast import Destination
 from llm_otel_broadcast.stand_in.answers import Answer
 from tests.parity.observation import described
 from tests.support.client_calls import KINDS, MESSAGES
+from tests.support.fuzzing import TEXTS, fuzzed, json_values
 from tests.support.host_usage import client_of, each, note_result, run, settled
 from tests.support.scenarios import CHAT
 
@@ -79,15 +79,7 @@ KEYS = (
     ),
     *("upstream_inference_cost", "is_byok", "openrouter_metadata", "attempts", "status"),
 )
-TEXTS = st.text(st.characters(exclude_categories=()), max_size=12) | st.text(st.characters(codec="ascii"), max_size=40)
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=8), inner, max_size=5)
-    ),
-    max_leaves=16,
-)
+VALUES = json_values(KEYS)
 
 
 def either(strategy: Any) -> Any:
@@ -222,17 +214,6 @@ def pair(request, stand_in, receiver):
     assert handle.flush(30), handle.status()
     assert [lane.delivered for lane in handle.status().destinations] == [made.calls] * 2
     assert not handle.status().internal_errors
-
-
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
-fuzzed = settings(
-    max_examples=EXAMPLES or 25,
-    derandomize=not EXAMPLES,
-    database=None,
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=list(HealthCheck),
-)
 
 
 @fuzzed
