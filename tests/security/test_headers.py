@@ -72,3 +72,13 @@ def test_nothing_in_an_endpoint_becomes_a_header(receiver, client, part):
         handle.flush(5)
     assert receiver.requests
     assert all("x-admin" not in request.headers for request in receiver.requests)
+
+
+def test_nothing_that_a_prompt_or_its_fields_say_becomes_a_header(receiver, client):
+    texts = {"model": "m", "messages": [{"role": "user", "content": f"Hi\r\n{INJECTED}"}], "user": f"u\r\n{INJECTED}"}
+    with instrument(endpoint=receiver.endpoint, service_name=f"s\r\n{INJECTED}") as handle:
+        client.chat.completions.create(**texts, extra_body={"session_id": f"s\r\n{INJECTED}"})
+        handle.flush(5)
+    (request,) = receiver.requests
+    assert "x-admin" not in request.headers
+    assert b"X-Admin" in request.body
