@@ -41,10 +41,9 @@ def test_a_header_of_opentelemetrys_variables_is_left_out(line_break):
     assert "secret" not in faults[0]
 
 
-@pytest.mark.parametrize("line_break", BREAKS, ids=ids)
+# No environment has a variable with a zero in it.
+@pytest.mark.parametrize("line_break", sorted({*BREAKS} - {"\0"}), ids=ids)
 def test_what_a_variable_puts_into_a_settings_file_is_refused(tmp_path, line_break):
-    if line_break == "\0":
-        pytest.skip("no environment has such a variable")
     path = tmp_path / "settings.toml"
     path.write_text('[[destinations]]\nname = "x"\nendpoint = "https://b.example"\nheaders = { A = "Bearer ${T}" }\n')
     with pytest.raises(ConfigError):
