@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -44,6 +45,24 @@ def lint(session: nox.Session) -> None:
     session.install(*GROUPS["lint"])
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look for dangerous code (ruff's S rules, on what is shipped and what is not) and for known vulnerabilities in what we need."""
+    session.install(*GROUPS["lint"], "pip-audit>=2.7", "-e", ".[cli]")
+    session.run("ruff", "check", "--select", "S", "llm_otel_broadcast", "examples", "noxfile.py")
+    report = Path(session.create_tmp()).resolve() / "audit.json"
+    report.unlink(missing_ok=True)
+    options = ("--skip-editable", "--progress-spinner=off", "--timeout=15", "--format=json", f"--output={report}")
+    # 1 also where the list of vulnerabilities cannot be asked for: only a report says that there are any.
+    session.run("pip-audit", *options, success_codes=[0, 1])
+    if not report.exists():
+        session.skip("no vulnerability is known or unknown: the network does not let pip-audit ask")
+    packages = json.loads(report.read_text(encoding="utf-8"))["dependencies"]
+    vulnerable = [f"{package['name']} {package['version']}" for package in packages if package.get("vulns")]
+    if vulnerable:
+        session.error(f"known vulnerabilities: {', '.join(vulnerable)}")
 
 
 @nox.session

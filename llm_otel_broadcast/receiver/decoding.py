@@ -12,6 +12,12 @@ import math
 import re
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from llm_otel_broadcast.receiver.amplification import (
+    MAX_JSON_CONTAINERS,
+    MAX_PROTOBUF_FIELDS,
+    has_too_many_containers,
+    has_too_many_fields,
+)
 from llm_otel_broadcast.receiver.store import ReceivedEvent, ReceivedSpan
 
 if TYPE_CHECKING:
@@ -48,6 +54,8 @@ def decode_json(body: bytes) -> list[ReceivedSpan]:
         DecodeError: The first fault found, with its path.
 
     """
+    if has_too_many_containers(body):
+        raise DecodeError(f"the body has more than {MAX_JSON_CONTAINERS} objects and arrays")
     try:
         document = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except DecodeError:
@@ -282,6 +290,8 @@ def decode_protobuf(body: bytes) -> list[ReceivedSpan]:
     from google.protobuf.message import DecodeError as ProtobufError
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+    if has_too_many_fields(body):
+        raise DecodeError(f"the request has more than {MAX_PROTOBUF_FIELDS} groups and spans")
     request = ExportTraceServiceRequest()
     try:
         request.ParseFromString(body)

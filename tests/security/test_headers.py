@@ -41,10 +41,9 @@ def test_a_header_of_opentelemetrys_variables_is_left_out(line_break):
     assert "secret" not in faults[0]
 
 
-@pytest.mark.parametrize("line_break", BREAKS, ids=ids)
+# No environment has a variable with a zero in it.
+@pytest.mark.parametrize("line_break", sorted({*BREAKS} - {"\0"}), ids=ids)
 def test_what_a_variable_puts_into_a_settings_file_is_refused(tmp_path, line_break):
-    if line_break == "\0":
-        pytest.skip("no environment has such a variable")
     path = tmp_path / "settings.toml"
     path.write_text('[[destinations]]\nname = "x"\nendpoint = "https://b.example"\nheaders = { A = "Bearer ${T}" }\n')
     with pytest.raises(ConfigError):
@@ -72,3 +71,13 @@ def test_nothing_in_an_endpoint_becomes_a_header(receiver, client, part):
         handle.flush(5)
     assert receiver.requests
     assert all("x-admin" not in request.headers for request in receiver.requests)
+
+
+def test_nothing_that_a_prompt_or_its_fields_say_becomes_a_header(receiver, client):
+    texts = {"model": "m", "messages": [{"role": "user", "content": f"Hi\r\n{INJECTED}"}], "user": f"u\r\n{INJECTED}"}
+    with instrument(endpoint=receiver.endpoint, service_name=f"s\r\n{INJECTED}") as handle:
+        client.chat.completions.create(**texts, extra_body={"session_id": f"s\r\n{INJECTED}"})
+        handle.flush(5)
+    (request,) = receiver.requests
+    assert "x-admin" not in request.headers
+    assert b"X-Admin" in request.body
