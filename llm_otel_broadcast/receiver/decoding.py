@@ -21,7 +21,7 @@ from llm_otel_broadcast.receiver.amplification import (
 from llm_otel_broadcast.receiver.store import ReceivedEvent, ReceivedSpan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -266,6 +266,11 @@ def _scalar(kind: str, value: object, path: str) -> object:
                 return base64.b64decode(text, validate=True)
             except ValueError as fault:
                 raise DecodeError(f"{path}: base64 is expected") from fault
+    return double_of(value, path)
+
+
+def double_of(value: object, path: str) -> float:
+    """Return a number as protobuf's JSON has it, some of them as text."""
     if isinstance(value, str) and value in _NON_FINITE:
         return _NON_FINITE[value]
     if isinstance(value, bool) or not isinstance(value, int | float):
