@@ -79,7 +79,8 @@ def decode_json(body: bytes) -> list[ReceivedSpan]:
             scope = _object(scope_fields.get("scope", {}), scope_path, keys)
             _attributes(scope, scope_path)
             origin = _text(scope, "name", scope_path), _text(scope, "version", scope_path)
-            spans += [_span(inner, at, attributes, origin) for inner, at in _items(scope_fields, "spans", group_path)]
+            for inner, span_path in _items(scope_fields, "spans", group_path):
+                spans.append(_span(inner, span_path, attributes, origin))
     return spans
 
 
@@ -266,11 +267,10 @@ def _scalar(kind: str, value: object, path: str) -> object:
                 return base64.b64decode(text, validate=True)
             except ValueError as fault:
                 raise DecodeError(f"{path}: base64 is expected") from fault
-    return double_of(value, path)
+    return _double(value, path)
 
 
-def double_of(value: object, path: str) -> float:
-    """Return a number as protobuf's JSON has it, some of them as text."""
+def _double(value: object, path: str) -> float:
     if isinstance(value, str) and value in _NON_FINITE:
         return _NON_FINITE[value]
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -8,7 +8,7 @@ ours among its spans. As there, `error.type` is the reason of a loss.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -123,35 +123,32 @@ class BooksMetrics:
 
     def _reader(self, instrument: _Instrument) -> Callable[[CallbackOptions], list[Observation]]:
         def read(_options: CallbackOptions) -> list[Observation]:
+            key = instrument.reason_key
             with _READING:
-                return list(_observations(instrument, self._totals(instrument.name)))
+                return [
+                    Observation(value, {_DESTINATION: destination} | ({key: figure.reason} if key else {}))
+                    for destination, figures in self._totals(instrument.name).items()
+                    for figure, value in figures.items()
+                    if figure.subject == instrument.subject
+                ]
             return []
 
         return read
 
     def _totals(self, reader: str) -> Totals:
-        """Return the figures that the other instruments of this collection have shown, or new ones."""
+        """Return the figures that the other instruments of this collection have shown, or new ones.
+
+        Nothing once nobody records and the last figures have been collected.
+        """
         collection = self._collection
         if reader in collection.readers or time.monotonic() - collection.taken_s > _COLLECTION_S:
-            collection = self._collection = _Collection(self._current_totals(), time.monotonic())
+            totals = registry.totals()
+            # A short program shuts us down before its provider, which is to have what became of the last records.
+            has_ended = totals == self._last_totals and not registry.is_needed
+            self._last_totals = totals
+            collection = self._collection = _Collection({} if has_ended else totals, time.monotonic())
         collection.readers.add(reader)
         return collection.totals
-
-    def _current_totals(self) -> Totals:
-        """Return the figures; nothing once nobody records and the last figures have been collected."""
-        totals = registry.totals()
-        # A short program shuts us down before its provider, which is to have what became of the last records.
-        is_known = totals == self._last_totals
-        self._last_totals = totals
-        return {} if is_known and not registry.is_needed else totals
-
-
-def _observations(instrument: _Instrument, totals: Totals) -> Iterator[Observation]:
-    for destination, figures in totals.items():
-        for figure, value in figures.items():
-            if figure.subject == instrument.subject:
-                reason = {instrument.reason_key: figure.reason} if instrument.reason_key else {}
-                yield Observation(value, {_DESTINATION: destination, **reason})
 
 
 books_metrics: Final = BooksMetrics()

@@ -177,19 +177,16 @@ class SettingsSource:
             return
         # A fork in between would leave the child with half a change.
         with importing, registry.lock:
-            self._change(None if is_off else options)
-
-    def _change(self, options: Options | None) -> None:
-        if self._is_closed or (self.run is not None and not registry.is_active(self.run)):
-            return
-        if options is None:
-            self._stop(self.run)
-            self.run = None
-        elif self.run is None or self.run.options != options:
-            self._install(options)
-        else:
-            return
-        logger.info("the settings file has changed, and what is recorded with it")
+            if self._is_closed or (self.run is not None and not registry.is_active(self.run)):
+                return
+            if is_off:
+                self._stop(self.run)
+                self.run = None
+            elif self.run is None or self.run.options != options:
+                self._install(options)
+            else:
+                return
+            logger.info("the settings file has changed, and what is recorded with it")
 
     def close(self) -> None:
         """Follow the file no more. What it started goes on."""
@@ -247,23 +244,20 @@ class _Watcher:
             self._starting.release()
 
     def _watch(self) -> None:
-        while self._is_needed():
+        while True:
+            with self._starting:
+                if not self.sources:
+                    self._thread = None
+                    break
             is_changing = False
             for source in self.sources:
                 with _LOOKING:
                     is_changing |= source.check()
             with suppress(Empty):
                 self._bell.get(timeout=_UNCHANGED_FOR_S if is_changing else _LOOK_INTERVAL_S)
-
-    def _is_needed(self) -> bool:
-        with self._starting:
-            if self.sources:
-                return True
-            self._thread = None
         # They came while `start` could not see that this thread is about to end.
         if self.sources:
             self.start()
-        return False
 
 
 watcher: Final = _Watcher()
