@@ -1,32 +1,27 @@
-"""The YAML of each role: an agent beside the app, a balancer, a sampler, and the two sides of Kafka.
-
-For the Collector's contrib distribution, 0.144 or newer. Comments in the file say where its figures come from.
-"""
+"""What differs from role to role: an agent beside the app, a balancer, a sampler, and the two sides of Kafka."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from textwrap import indent
 from typing import Final
 
 from llm_otel_broadcast.collector import sizing
-from llm_otel_broadcast.collector.plan import Plan, PlanError, Role
+from llm_otel_broadcast.collector.plan import Plan
 from llm_otel_broadcast.collector.sizing import MIB, Load
 from llm_otel_broadcast.collector.tail_sampling import tail_sampling
 
-OLDEST_VERSION: Final = "0.144"
-"""The first version that has every name used here: `otlp_http` came with it."""
 # A sampler cannot push back: what it has decided is on its way already.
 _DROPPING: Final = "what is decided after that is lost"
 _ALL_PERCENT: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class _RoleConfig:
-    """What differs from role to role.
+class RoleConfig:
+    """Receivers, processors and exporters of one role, and what it takes.
 
     Attributes:
         summary: of the role, for the first line of the file.
@@ -43,67 +38,9 @@ class _RoleConfig:
     disk: int = 0
 
 
-def render(plan: Plan, command: str) -> str:
-    """Return the whole file.
-
-    Args:
-        plan: role and figures of the collector.
-        command: the one that makes the same file again, for its first lines.
-
-    Raises:
-        PlanError: no machine could carry this load alone.
-    """
-    load = Load(plan.rate, plan.size)
-    role = _BUILDERS[plan.role](plan, load)
-    # Beyond it the memory limit does not fit into the Collector's number: it would not start, or with another limit.
-    if load.bytes > sizing.MAX_BYTES_PER_SECOND or role.memory > sizing.MAX_MEMORY_MIB:
-        raise PlanError(
-            f"{amount(load.bytes)}/s and {role.memory // 1024:,} GiB of memory are too much for one collector: "
-            f"{sizing.collectors(load)} could share the load, so give --rate the part of one"
-        )
-    memory_limiter = f"""\
-check_interval: 1s
-limit_mib: {role.memory}
-spike_limit_mib: {sizing.spike_mib(role.memory)}"""
-    # First of all processors, or it could not refuse anything in time.
-    processors = {"memory_limiter": memory_limiter, **role.processors}
-    extensions = _extensions(plan, role.disk)
-    sections = [
-        _head(load, role, command),
-        _section("extensions", extensions),
-        _section("receivers", role.receivers),
-        _section("processors", processors),
-        _section("exporters", role.exporters),
-        f"""\
-service:
-  extensions: [{", ".join(extensions)}]
-  pipelines:
-    traces:
-      receivers: [{", ".join(role.receivers)}]
-      processors: [{", ".join(processors)}]
-      exporters: [{", ".join(role.exporters)}]
-""",
-    ]
-    return "\n".join(sections)
-
-
-def _head(load: Load, role: _RoleConfig, command: str) -> str:
-    """Return the comment that the file begins with."""
-    lines = [
-        role.summary,
-        f"For otelcol-contrib {OLDEST_VERSION} or newer. Made by:",
-        f"  {command}",
-        f"Peak: {load.rate:g} generations/s of {load.size:,} bytes: {load.spans:g} spans/s, {amount(load.bytes)}/s before compression.",
-        # The heap limit of Go's runtime lies below the memory limiter's, so that garbage goes before requests are refused.
-        f"Give the process {role.memory + 64:,} MiB of memory and GOMEMLIMIT={role.memory * 4 // 5}MiB"
-        + (f", and the directory of its queue {amount(sizing.disk_bytes(role.disk))} of disk." if role.disk else "."),
-    ]
-    return "".join(f"# {line}\n" for line in lines)
-
-
-def _agent(plan: Plan, load: Load) -> _RoleConfig:
+def agent(plan: Plan, load: Load) -> RoleConfig:
     queue = sizing.queue_bytes(load, plan.outage)
-    return _RoleConfig(
+    return RoleConfig(
         summary="The agent: beside the app, it takes over what the app has sent and keeps it on disk until it can be passed on.",
         receivers={"otlp": _otlp(plan, http=True, grpc=True)},
         exporters={
@@ -114,18 +51,18 @@ def _agent(plan: Plan, load: Load) -> _RoleConfig:
     )
 
 
-def _balancer(plan: Plan, load: Load) -> _RoleConfig:
+def balancer(plan: Plan, load: Load) -> RoleConfig:
     # One tier keeps: agents in front have the disk, so a pause is held in memory and then pushed back.
     queue = sizing.queue_bytes(load, sizing.LONG_PAUSE_S)
     # One name whose addresses change with the samplers, as a headless service of Kubernetes; or a fixed list.
     if plan.dns:
         name, port = _name_and_port(plan.dns)
-        resolver = f"  dns:\n    hostname: {_quoted(name)}\n    port: {_quoted(port)}"
+        resolver = f"  dns:\n    hostname: {quoted(name)}\n    port: {quoted(port)}"
     else:
-        hosts = "".join(f"\n      - {_quoted(':'.join(_name_and_port(host)))}" for host in plan.hosts)
+        hosts = "".join(f"\n      - {quoted(':'.join(_name_and_port(host)))}" for host in plan.hosts)
         resolver = f"  static:\n    hostnames:{hosts}"
     tls = (
-        f"ca_file: {_quoted(plan.ca)}"
+        f"ca_file: {quoted(plan.ca)}"
         if plan.ca
         else "insecure: true # plain text, for a network of your own; else --ca FILE"
     )
@@ -149,7 +86,7 @@ protocol:
       enabled: false
     retry_on_failure:
       enabled: false"""
-    return _RoleConfig(
+    return RoleConfig(
         summary="The balancer: every span of a trace goes to the same sampler. Run as many as the load wants; they decide alike.",
         receivers={"otlp": _otlp(plan, http=True)},
         exporters={"loadbalancing": text},
@@ -157,11 +94,11 @@ protocol:
     )
 
 
-def _sampler(plan: Plan, load: Load) -> _RoleConfig:
+def sampler(plan: Plan, load: Load) -> RoleConfig:
     kept_load = sizing.load_after_sampling(load, plan.keep)
     queue = sizing.queue_bytes(kept_load, plan.outage)
     held_bytes = sizing.sampler_bytes(load, sizing.decision_wait(plan.longest))
-    return _RoleConfig(
+    return RoleConfig(
         summary=f"The sampler: {'the only one' if plan.single else 'behind the balancer'}, it sees whole traces and keeps or drops"
         " whole sessions.",
         # Balancers send by gRPC; where there is none, agents send by HTTP.
@@ -173,7 +110,7 @@ def _sampler(plan: Plan, load: Load) -> _RoleConfig:
     )
 
 
-def _to_kafka(plan: Plan, load: Load) -> _RoleConfig:
+def to_kafka(plan: Plan, load: Load) -> RoleConfig:
     queue = sizing.queue_bytes(load, sizing.LONG_PAUSE_S)
     count = sizing.partitions(load)
     retention = sizing.retention_bytes(load, plan.outage, count)
@@ -188,7 +125,7 @@ def _to_kafka(plan: Plan, load: Load) -> _RoleConfig:
 {comment}
 brokers: {_list(plan.brokers)}
 traces:
-  topic: {_quoted(plan.topic)}
+  topic: {quoted(plan.topic)}
   encoding: otlp_proto
 partition_traces_by_id: true # whoever reads a partition sees whole traces
 producer:
@@ -198,7 +135,7 @@ producer:
 retry_on_failure:
   max_elapsed_time: 0s # for as long as it takes; the queue is the limit
 {_memory_queue(load, queue)}"""
-    return _RoleConfig(
+    return RoleConfig(
         summary="In front of Kafka: takes what agents send and writes it to a topic, each trace to one partition.",
         receivers={"otlp": _otlp(plan, http=True)},
         exporters={"kafka": text},
@@ -206,7 +143,7 @@ retry_on_failure:
     )
 
 
-def _from_kafka(plan: Plan, load: Load) -> _RoleConfig:
+def from_kafka(plan: Plan, load: Load) -> RoleConfig:
     samples = plan.keep < _ALL_PERCENT
     kept_load = sizing.load_after_sampling(load, plan.keep)
     # Without a sampler Kafka itself is the queue: a minute in front of the backend is enough.
@@ -219,7 +156,7 @@ brokers: {_list(plan.brokers)}
 traces:
   topics: {_list([plan.topic])}
   encoding: otlp_proto
-group_id: {_quoted(f"{plan.topic}-readers")} # the same in all that share the partitions
+group_id: {quoted(f"{plan.topic}-readers")} # the same in all that share the partitions
 initial_offset: earliest
 max_partition_fetch_size: {sizing.LARGEST_REQUEST_BYTES} # the largest message must fit
 max_fetch_size: {sizing.LARGEST_REQUEST_BYTES}
@@ -231,7 +168,7 @@ error_backoff: # when memory_limiter or a full queue refuses, ask again instead 
   initial_interval: 1s
   max_interval: 30s
   max_elapsed_time: 0s"""
-    return _RoleConfig(
+    return RoleConfig(
         summary="Behind Kafka: reads its share of the partitions"
         + (", keeps or drops whole sessions," if samples else "")
         + " and sends to the backend. Several share the partitions.",
@@ -243,25 +180,16 @@ error_backoff: # when memory_limiter or a full queue refuses, ask again instead 
     )
 
 
-_BUILDERS: Final[Mapping[Role, Callable[[Plan, Load], _RoleConfig]]] = {
-    "agent": _agent,
-    "balancer": _balancer,
-    "sampler": _sampler,
-    "to-kafka": _to_kafka,
-    "from-kafka": _from_kafka,
-}
-
-
 def _otlp(plan: Plan, *, http: bool = False, grpc: bool = False) -> str:
     auth = "\n    auth:\n      authenticator: bearertokenauth" if plan.token_env else ""
     tls = ""
     if plan.tls_cert is not None and plan.tls_key is not None:
-        tls = f"\n    tls:\n      cert_file: {_quoted(plan.tls_cert)}\n      key_file: {_quoted(plan.tls_key)}"
+        tls = f"\n    tls:\n      cert_file: {quoted(plan.tls_cert)}\n      key_file: {quoted(plan.tls_key)}"
     lines = "protocols:"
     if http:
-        lines += f"\n  http:\n    endpoint: {_quoted(f'{plan.address}:4318')}{tls}{auth}"
+        lines += f"\n  http:\n    endpoint: {quoted(f'{plan.address}:4318')}{tls}{auth}"
     if grpc:
-        lines += f"\n  grpc:\n    endpoint: {_quoted(f'{plan.address}:4317')}"
+        lines += f"\n  grpc:\n    endpoint: {quoted(f'{plan.address}:4317')}"
         # gRPC refuses messages of more than 4 MiB by default; twenty long prompts are one message.
         lines += f"\n    max_recv_msg_size_mib: {sizing.LARGEST_REQUEST_BYTES // MIB} # 4 by default, too little for long prompts"
         lines += tls + auth
@@ -270,9 +198,9 @@ def _otlp(plan: Plan, *, http: bool = False, grpc: bool = False) -> str:
 
 # The batch processor would hold in memory, and acknowledge, what is lost when the process dies.
 def _otlp_http(plan: Plan, queue: str) -> str:
-    tls = f"\ntls:\n  ca_file: {_quoted(plan.ca)}" if plan.ca else ""
+    tls = f"\ntls:\n  ca_file: {quoted(plan.ca)}" if plan.ca else ""
     return f"""\
-traces_endpoint: {_quoted(plan.traces_url)}{_headers(plan)}{tls}
+traces_endpoint: {quoted(plan.traces_url)}{_headers(plan)}{tls}
 compression: {plan.compression}
 timeout: 30s
 retry_on_failure:
@@ -308,33 +236,8 @@ def _headers(plan: Plan) -> str:
     if not plan.headers:
         return ""
     return "\nheaders:" + "".join(
-        f'\n  {_quoted(name)}: "${{env:{variable}}}"' for name, variable in plan.headers.items()
+        f'\n  {quoted(name)}: "${{env:{variable}}}"' for name, variable in plan.headers.items()
     )
-
-
-def _extensions(plan: Plan, disk: int) -> dict[str, str]:
-    extensions = {"health_check": f"endpoint: {_quoted(f'{plan.address}:13133')}"}
-    # Behind Kafka nobody sends to the collector: it reads.
-    if plan.token_env and plan.role != "from-kafka":
-        extensions["bearertokenauth"] = (
-            f'token: "${{env:{plan.token_env}}}" # what senders must show as Authorization: Bearer ...'
-        )
-    # Without a disk there is nothing to store, and the directory need not exist.
-    if disk:
-        extensions["file_storage"] = f"""\
-directory: {_quoted(plan.storage)}
-create_directory: true
-timeout: 10s
-fsync: true # a queue that survives a loss of power; false is faster
-compaction: # gives disk back once a long queue has been sent
-  directory: {_quoted(plan.storage)}
-  on_rebound: true
-  cleanup_on_start: true"""
-    return extensions
-
-
-def _section(name: str, components: Mapping[str, str]) -> str:
-    return f"{name}:\n" + "".join(f"  {key}:\n{indent(text, '    ')}\n" for key, text in components.items())
 
 
 def amount(count: float) -> str:
@@ -352,11 +255,11 @@ def _name_and_port(host: str) -> tuple[str, str]:
     return (match[1], match[2]) if match else (host, "4317")
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Return a YAML scalar in double quotes."""
     # JSON's strings are YAML's: the generator needs no PyYAML, which comes with the `cli` extra for the check.
     return json.dumps(text, ensure_ascii=False)
 
 
 def _list(texts: tuple[str, ...] | list[str]) -> str:
-    return "[" + ", ".join(map(_quoted, texts)) + "]"
+    return "[" + ", ".join(map(quoted, texts)) + "]"

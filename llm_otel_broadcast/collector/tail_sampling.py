@@ -8,36 +8,9 @@ from llm_otel_broadcast.collector import sizing
 from llm_otel_broadcast.collector.sizing import Load
 
 _ALL_PERCENT: Final = 100
-
-
-def tail_sampling(load: Load, keep: float, longest: float) -> str:
-    """Return the processor's settings.
-
-    Args:
-        load: what comes in.
-        keep: percent of the sessions that are kept.
-        longest: seconds from a trace's first span to its last.
-    """
-    wait = sizing.decision_wait(longest)
-    num_traces = sizing.traces_held(load, wait)
-    held_mib = max(1, round(sizing.sampler_bytes(load, wait) / sizing.MIB))
-    return f"""\
-decision_wait: {wait}s # the longest trace, {longest:g} s, and {sizing.DECISION_MARGIN_S} s for the way here
-num_traces: {num_traces} # twice what arrives in that time; {load.rate * wait:,.0f} generations hold {held_mib:,} MiB on the wire
-expected_new_traces_per_sec: {max(1, round(load.rate))}
-decision_cache: # spans that come later still follow their trace
-  sampled_cache_size: {10 * num_traces}
-  non_sampled_cache_size: {10 * num_traces}
-policies: # a trace is kept when one of them says so
-{_policies(keep)}"""
-
-
-def _policies(keep: float) -> str:
-    if keep >= _ALL_PERCENT:
-        return "  - name: all\n    type: always_sample"
-    # A hash rather than the sampler's own dice: every trace of a session, on every sampler and after a restart, decides alike.
-    condition = f'SHA256(attributes["session.id"]) < "{sizing.threshold(keep)}"'
-    return f"""\
+_ALL_POLICY: Final = "  - name: all\n    type: always_sample"
+# A hash rather than the sampler's own dice: every trace of a session, on every sampler and after a restart, decides alike.
+_SESSION_POLICIES: Final = """\
   - name: errors
     type: status_code
     status_code:
@@ -48,7 +21,7 @@ def _policies(keep: float) -> str:
     ottl_condition:
       error_mode: ignore
       span:
-        - 'attributes["session.id"] != nil and {condition}'
+        - 'attributes["session.id"] != nil and SHA256(attributes["session.id"]) < "{threshold}"'
   # {keep:g} % of the traces that belong to no session
   - name: traces-without-session
     type: and
@@ -65,3 +38,27 @@ def _policies(keep: float) -> str:
           type: probabilistic
           probabilistic:
             sampling_percentage: {keep:g}"""
+
+
+def tail_sampling(load: Load, keep: float, longest: float) -> str:
+    """Return the processor's settings.
+
+    Args:
+        load: what comes in.
+        keep: percent of the sessions that are kept.
+        longest: seconds from a trace's first span to its last.
+    """
+    wait = sizing.decision_wait(longest)
+    is_all = keep >= _ALL_PERCENT
+    policies = _ALL_POLICY if is_all else _SESSION_POLICIES.format(keep=keep, threshold=sizing.threshold(keep))
+    num_traces = sizing.traces_held(load, wait)
+    held_mib = max(1, round(sizing.sampler_bytes(load, wait) / sizing.MIB))
+    return f"""\
+decision_wait: {wait}s # the longest trace, {longest:g} s, and {sizing.DECISION_MARGIN_S} s for the way here
+num_traces: {num_traces} # twice what arrives in that time; {load.rate * wait:,.0f} generations hold {held_mib:,} MiB on the wire
+expected_new_traces_per_sec: {max(1, round(load.rate))}
+decision_cache: # spans that come later still follow their trace
+  sampled_cache_size: {10 * num_traces}
+  non_sampled_cache_size: {10 * num_traces}
+policies: # a trace is kept when one of them says so
+{policies}"""

@@ -190,8 +190,19 @@ class Books:
             except IndexError:
                 # The thread and `stop` came here at the same moment.
                 return
-            if count := self._take_unlogged(reason):
-                self._log(logging.WARNING, _drop_text(reason, message, count, self._logged_drops[reason]))
+            count = self._take_unlogged(reason)
+            if not count:
+                continue
+            total = self._logged_drops[reason]
+            more, all_of_them = (" more", f", {total} in all") if total > count else ("", "")
+            if reason == UNANSWERED:
+                # Not "dropped": who reads that sends it again, and has it twice.
+                text = f"no answer for {count}{more} generation(s) before sending ended{all_of_them}: they may have arrived."
+            else:
+                detail = f": {message}" if message else ""
+                remedy = f"; {_REMEDIES[reason]}" if reason in _REMEDIES else ""
+                text = f"{count}{more} generation(s) dropped ({reason}{detail}){all_of_them}{remedy}. status() counts further ones."
+            self._log(logging.WARNING, text)
 
     def _take_unlogged(self, reason: str) -> int:
         """Return how many records were dropped since the log's last line about that, and count them as logged."""
@@ -250,17 +261,6 @@ class Books:
             # Without its text, which may quote content or a header.
             trace = (type(error), without_text(error), error.__traceback__)
         log(level, 'destination "%s": %s', self.name, text, exc_info=trace)
-
-
-def _drop_text(reason: str, message: str, count: int, total: int) -> str:
-    """Return the log's line about dropped records; `total`: with those that it has had before."""
-    more, all_of_them = (" more", f", {total} in all") if total > count else ("", "")
-    # Not "dropped": who reads that sends it again, and has it twice.
-    if reason == UNANSWERED:
-        return f"no answer for {count}{more} generation(s) before sending ended{all_of_them}: they may have arrived."
-    detail = f": {message}" if message else ""
-    remedy = f"; {_REMEDIES[reason]}" if reason in _REMEDIES else ""
-    return f"{count}{more} generation(s) dropped ({reason}{detail}){all_of_them}{remedy}. status() counts further ones."
 
 
 def _duration(seconds: float) -> str:

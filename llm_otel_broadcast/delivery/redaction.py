@@ -50,8 +50,10 @@ class Redaction:
         call = object()
         self._unfinished[call] = span_id
         try:
-            # So that a thread that stands still here is known to be held up by the function, not by the record.
-            has_returned, redacted = objects.read(call, lambda: self._call(text), lambda: (False, None))
+            # A model may do the redacting: its calls are not to be traced, or they would be redacted in turn.
+            with untraced():
+                # So that a thread that stands still here is known to be held up by the function, not by the record.
+                has_returned, redacted = objects.read(call, lambda: self._callback(text), lambda: (False, None))
         finally:
             self._unfinished.pop(call, None)
         if has_returned and isinstance(redacted, str):
@@ -59,8 +61,3 @@ class Redaction:
         if has_returned:
             self._callback.fail(f"it returned {type(redacted).__name__}, not text")
         raise WithheldError
-
-    def _call(self, text: str) -> tuple[bool, object]:
-        # A model may do the redacting: its calls are not to be traced, or they would be redacted in turn.
-        with untraced():
-            return self._callback(text)

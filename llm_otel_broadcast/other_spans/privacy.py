@@ -116,17 +116,19 @@ class SpanPrivacy:
 
     def _bare(self, attributes: Mapping[str, AttributeValue]) -> _Attributes:
         """Return the attributes that are known to be no content; of the metadata what the settings let by name."""
-        bare = {key: value for key, value in attributes.items() if is_harmless(key, value) or self._names(key, value)}
+        bare: _Attributes = {}
+        for key, value in attributes.items():
+            is_sent = is_harmless(key, value)
+            # Of another instrumentation's metadata the keys that the destination's `metadata_allow` names.
+            if not is_sent and key in METADATA_AS_JSON:
+                table = parsed(str(value))
+                is_sent = isinstance(table, dict) and all(map(self._privacy.allows_by_name, table))
+            elif not is_sent and (metadata := METADATA.match(key)) is not None:
+                is_sent = self._privacy.allows_by_name(metadata["key"])
+            if is_sent:
+                bare[key] = value
         self.withheld += len(attributes) - len(bare)
         return bare
-
-    def _names(self, key: str, value: AttributeValue) -> bool:
-        """Return whether the destination's `metadata_allow` names a key of another instrumentation's metadata."""
-        if key in METADATA_AS_JSON:
-            table = parsed(str(value))
-            return isinstance(table, dict) and all(map(self._privacy.allows_by_name, table))
-        metadata = METADATA.match(key)
-        return metadata is not None and self._privacy.allows_by_name(metadata["key"])
 
     def _viewed_span(self, span: SpanData, own: _Attributes, view: View | None) -> SpanData:
         attributes = {**own, **self._narrowed(span.attributes)}

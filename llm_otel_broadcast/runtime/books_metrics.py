@@ -123,32 +123,26 @@ class BooksMetrics:
 
     def _reader(self, instrument: _Instrument) -> Callable[[CallbackOptions], list[Observation]]:
         def read(_options: CallbackOptions) -> list[Observation]:
-            key = instrument.reason_key
+            collection, key = self._collection, instrument.reason_key
             with _READING:
+                # The figures that the other instruments of this collection have shown, or new ones.
+                if instrument.name in collection.readers or time.monotonic() - collection.taken_s > _COLLECTION_S:
+                    totals = registry.totals()
+                    # Nothing once nobody records and the last figures have been collected: a short program shuts us down
+                    # before its provider, which is to have what became of the last records.
+                    has_ended = totals == self._last_totals and not registry.is_needed
+                    self._last_totals = totals
+                    collection = self._collection = _Collection({} if has_ended else totals, time.monotonic())
+                collection.readers.add(instrument.name)
                 return [
                     Observation(value, {_DESTINATION: destination} | ({key: figure.reason} if key else {}))
-                    for destination, figures in self._totals(instrument.name).items()
+                    for destination, figures in collection.totals.items()
                     for figure, value in figures.items()
                     if figure.subject == instrument.subject
                 ]
             return []
 
         return read
-
-    def _totals(self, reader: str) -> Totals:
-        """Return the figures that the other instruments of this collection have shown, or new ones.
-
-        Nothing once nobody records and the last figures have been collected.
-        """
-        collection = self._collection
-        if reader in collection.readers or time.monotonic() - collection.taken_s > _COLLECTION_S:
-            totals = registry.totals()
-            # A short program shuts us down before its provider, which is to have what became of the last records.
-            has_ended = totals == self._last_totals and not registry.is_needed
-            self._last_totals = totals
-            collection = self._collection = _Collection({} if has_ended else totals, time.monotonic())
-        collection.readers.add(reader)
-        return collection.totals
 
 
 books_metrics: Final = BooksMetrics()

@@ -127,7 +127,7 @@ class Connection:
             raise _without_tls(error) from None
         if not isinstance(response, _Response):
             raise HTTPException("another library has replaced the class of the answer")
-        content, fault = _read(response)
+        content, fault = response.read_beginning()
         # What is left of one answer would be read as the beginning of the next.
         is_whole = fault is None and response.isclosed()
         if not is_whole or response.will_close or stream.is_spoilt:
@@ -240,32 +240,31 @@ class _Response(HTTPResponse):
             self.headers = self.msg = HTTPMessage()
             self.length, self.chunked, self.will_close = 0, False, True
 
+    def read_beginning(self) -> tuple[bytes, Exception | None]:
+        """Read the beginning of the answer; return it unpacked, and what went wrong."""
+        pieces, size, fault = list[bytes](), 0, self.fault
+        try:
+            while size < MAX_ANSWER_BYTES and (piece := self.read(READ_BYTES)):
+                pieces.append(piece)
+                size += len(piece)
+        except (OSError, HTTPException) as error:
+            fault = error
+        content = b"".join(pieces)
+        # `http.client` ends a body that is shorter than its length without an error when it is read piece by piece.
+        if fault is None and not size >= MAX_ANSWER_BYTES and self.length:
+            fault = IncompleteRead(content, self.length)
+        encoding = self.headers.get("Content-Encoding", "identity").strip().lower()
+        if not content or encoding in ("", "identity"):
+            return content, fault
+        try:
+            # Bounded, as a small answer can unpack to gigabytes.
+            return zlib.decompressobj(_ZLIB_OR_GZIP).decompress(content, MAX_ANSWER_BYTES), fault
+        except zlib.error as error:
+            # Also of what is packed in a way that nobody offered.
+            return b"", fault or error
+
 
 _Request.response_class = _Response
-
-
-def _read(response: _Response) -> tuple[bytes, Exception | None]:
-    """Read the beginning of an answer; return it unpacked, and what went wrong."""
-    pieces, size, fault = list[bytes](), 0, response.fault
-    try:
-        while size < MAX_ANSWER_BYTES and (piece := response.read(READ_BYTES)):
-            pieces.append(piece)
-            size += len(piece)
-    except (OSError, HTTPException) as error:
-        fault = error
-    content = b"".join(pieces)
-    # `http.client` ends a body that is shorter than its length without an error when it is read piece by piece.
-    if fault is None and not size >= MAX_ANSWER_BYTES and response.length:
-        fault = IncompleteRead(content, response.length)
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if not content or encoding in ("", "identity"):
-        return content, fault
-    try:
-        # Bounded, as a small answer can unpack to gigabytes.
-        return zlib.decompressobj(_ZLIB_OR_GZIP).decompress(content, MAX_ANSWER_BYTES), fault
-    except zlib.error as error:
-        # Also of what is packed in a way that nobody offered.
-        return b"", fault or error
 
 
 def _without_tls(error: Exception) -> Exception:

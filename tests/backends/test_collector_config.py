@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from llm_otel_broadcast.collector.check.checking import check
 from llm_otel_broadcast.collector.check.validator import validate
 from llm_otel_broadcast.collector.plan import Plan
-from llm_otel_broadcast.collector.roles import render
+from llm_otel_broadcast.collector.rendering import render
 from tests.collector.test_checking import AGENT
 from tests.support.plans import plans
 

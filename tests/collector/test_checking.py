@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from llm_otel_broadcast.collector.check.checking import check, failed
 from llm_otel_broadcast.collector.plan import Plan
-from llm_otel_broadcast.collector.roles import render
+from llm_otel_broadcast.collector.rendering import render
 
 URL = "https://api.example/v1/traces"
 AGENT = render(Plan(role="agent", to=URL, headers={"Authorization": "KEY"}), "command")

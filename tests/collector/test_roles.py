@@ -14,7 +14,7 @@ from llm_otel_broadcast.cli.app import cli
 from llm_otel_broadcast.collector import sizing
 from llm_otel_broadcast.collector.check.checking import check
 from llm_otel_broadcast.collector.plan import Plan, PlanError
-from llm_otel_broadcast.collector.roles import render
+from llm_otel_broadcast.collector.rendering import render
 from tests.support.plans import plans
 
 ROOT = Path(__file__).parent.parent.parent

@@ -6,7 +6,7 @@ from hypothesis import reject
 from hypothesis import strategies as st
 
 from llm_otel_broadcast.collector.plan import ROLES, Plan, PlanError
-from llm_otel_broadcast.collector.roles import render
+from llm_otel_broadcast.collector.rendering import render
 
 PLACEHOLDER = "${env:NAME}"
 HOSTS = st.sampled_from(["gateway", "a.b-c.example", "10.0.0.7", "[::1]", PLACEHOLDER])

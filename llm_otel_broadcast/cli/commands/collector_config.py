@@ -161,7 +161,7 @@ def collector_config(
     file has errors (warnings alone: 0). How the roles fit together, and all figures: docs/scaling.md.
     """  # noqa: D301  # click's sign for lines to be left alone
     from llm_otel_broadcast.collector.plan import Plan, PlanError
-    from llm_otel_broadcast.collector.roles import render
+    from llm_otel_broadcast.collector.rendering import render
 
     # A default cannot be told from the same value on the command line but by its source.
     explicit = [

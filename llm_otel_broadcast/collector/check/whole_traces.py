@@ -14,9 +14,18 @@ _DEFAULT_NUM_TRACES: Final = 50_000
 
 def check(config: Node, report: Report) -> None:
     """Check tail samplers, their positions in pipelines, balancers, and the keys of Kafka."""
-    for name, node in config.items("processors"):
-        if kind_of(name) == "tail_sampling":
-            _check_decision_cache(node, f"processors.{name}", report)
+    samplers = [(name, node) for name, node in config.items("processors") if kind_of(name) == "tail_sampling"]
+    for name, node in samplers:
+        num_traces = number(node.scalar("num_traces"))
+        for key in ("sampled_cache_size", "non_sampled_cache_size"):
+            # A decision that has left the cache is made again for late spans, and may be another one.
+            size = number(node.scalar("decision_cache", key))
+            if size and size < (_DEFAULT_NUM_TRACES if num_traces is None else num_traces):
+                report.warning(
+                    node.find("decision_cache", key) or node,
+                    f"processors.{name}.decision_cache.{key}",
+                    f"should be several times num_traces ({_DEFAULT_NUM_TRACES:,} by default)",
+                )
     for name, pipeline in config.items("service", "pipelines"):
         if kind_of(name) == "traces":
             _check_pipeline(config, pipeline, f"service.pipelines.{name}", report)
@@ -31,19 +40,6 @@ def check(config: Node, report: Report) -> None:
                     f"exporters.{name}",
                     "without partition_traces_by_id: true the spans of a trace go to several partitions",
                 )
-
-
-def _check_decision_cache(node: Node, path: str, report: Report) -> None:
-    num_traces = number(node.scalar("num_traces"))
-    for key in ("sampled_cache_size", "non_sampled_cache_size"):
-        # A decision that has left the cache is made again for late spans, and may be another one.
-        size = number(node.scalar("decision_cache", key))
-        if size and size < (_DEFAULT_NUM_TRACES if num_traces is None else num_traces):
-            report.warning(
-                node.find("decision_cache", key) or node,
-                f"{path}.decision_cache.{key}",
-                f"should be several times num_traces ({_DEFAULT_NUM_TRACES:,} by default)",
-            )
 
 
 def _check_pipeline(config: Node, pipeline: Node, path: str, report: Report) -> None:

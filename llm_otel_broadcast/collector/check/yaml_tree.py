@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 VARIABLE: Final = re.compile(r"\$\{[^}]*\}")
 """`${env:NAME}` and the like, which the Collector replaces when it starts."""
+SECTIONS: Final = ("receivers", "processors", "exporters")
+"""Where the components of pipelines are defined."""
 _MAX_DEPTH: Final = 60
 
 Scalar: TypeAlias = object
