@@ -239,6 +239,15 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def workers(session: nox.Session) -> None:
+    """End processes in the ways of job runners, pools and servers: what they recorded arrives."""
+    runners = ("billiard", "celery", "fakeredis[lua]", "hypercorn", "joblib", "multiprocess", "rq", "uvicorn-worker")
+    session.install("-e", ".[cli]", *GROUPS["tests"], *runners)
+    # what they warn of is theirs
+    session.run("pytest", "-m", "worker", "-W", "ignore", "tests/workers", *session.posargs)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Pull plugs for 20 minutes (SOAK_SECONDS) and check the books; `nox -s soak -- forks`: fork 500 times at bad moments."""
     session.install("-e", ".[cli]", *GROUPS["tests"])

@@ -138,6 +138,32 @@ ENDINGS = {
         0,
         "abcd",
     ),
+    "has called in an event loop that is closed": (
+        """
+        instrument()
+        async def main():
+            async with openai.AsyncOpenAI(api_key="x", base_url=asked["base_url"], max_retries=0) as client:
+                messages = [{"role": "user", "content": "Hi"}]
+                await client.chat.completions.create(model=f"{name}: a", messages=messages)
+        asyncio.run(main())
+        """,
+        0,
+        "a",
+    ),
+    "has a daemon thread that goes on": (
+        """
+        instrument()
+        has_called = threading.Event()
+        def work():
+            call('a')
+            has_called.set()
+            time.sleep(60)
+        threading.Thread(target=work, daemon=True).start()
+        has_called.wait()
+        """,
+        0,
+        "a",
+    ),
     "calls in an exit handler that was registered before": ("instrument(); call('a'); late.append('z')", 0, "az"),
     "calls in an exit handler for the first time": ("instrument(); late.append('z')", 0, "z"),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import importlib
 import itertools
 import json
 import logging
@@ -262,6 +263,9 @@ def run_rounds(targets: Targets, rounds: int, seed: int) -> None:
 
     # A child that is forked while its parent imports waits for ever, and the client imports at its first call.
     call(targets[0], "not recorded")
+    # A fork waits five seconds for an import of ours, and then goes on: on a machine so busy that the price list takes longer,
+    # its child would inherit that module's lock held, and wait for ever.
+    importlib.import_module("genai_prices.data")
     # Before this process is instrumented: a young process must not be one that was instrumented already.
     nursery = forked(lambda: raise_the_young(targets, rounds, chance.randrange(2**31)))
     instrument(targets)
