@@ -130,8 +130,13 @@ class Poster:
             if pending is not None:
                 self._try(pending)
                 continue
+            # With a backlog that may not be sent yet, another process is at it, or has been asked to wait.
+            rest_s = max(self._rests_until - time.monotonic(), 0.0) or _BACKLOG_INTERVAL_S
+            pause_s = self._backoff.remaining()
+            if pause_s <= 0:
+                pause_s = rest_s if self._outbox.has_backlog else _LOOK_INTERVAL_S
             try:
-                bell.get(timeout=self._pause_s())
+                bell.get(timeout=min(pause_s, _LOOK_INTERVAL_S))
             except Empty:
                 # Another process may have left something meanwhile.
                 self._outbox.has_backlog = True
@@ -143,15 +148,6 @@ class Poster:
 
         parts = self._make_parts()
         or_else(parts.transport.close, recover=note)
-
-    def _pause_s(self) -> float:
-        """Return for how many seconds there is nothing to do."""
-        if (remaining_s := self._backoff.remaining()) > 0:
-            return min(remaining_s, _LOOK_INTERVAL_S)
-        if not self._outbox.has_backlog:
-            return _LOOK_INTERVAL_S
-        # Or nothing may be sent yet: another process is at it, or has been asked to wait.
-        return max(self._rests_until - time.monotonic(), 0.0) or _BACKLOG_INTERVAL_S
 
     def _next(self) -> Pending | None:
         """Take the next body in hand."""

@@ -18,8 +18,7 @@ from llm_otel_broadcast.settings.errors import ConfigError
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.settings.options import Options
-    from llm_otel_broadcast.spool.shelf import Shelf
-    from llm_otel_broadcast.spool.store import Backlog, SpoolStore
+    from llm_otel_broadcast.spool.store import SpoolStore
 
 
 @click.group()
@@ -44,12 +43,21 @@ destination_option = click.option(
 def list_(*, directory: str | None, as_json: bool) -> None:
     """Show what waits, by destination, and whether a destination here may send it."""
     from llm_otel_broadcast.cli.views.spool import backlog_json, backlog_table
+    from llm_otel_broadcast.runtime.spooled import shelves_of
     from llm_otel_broadcast.spool.directory import damaged_files
+    from llm_otel_broadcast.spool.identity import is_same_address
 
     with exit_at_faults(json=as_json), _disk_faults():
         options, store = _spool_in_use(directory)
         backlogs = store.backlogs() if store.path.exists() else []
-        senders = _senders(options, backlogs)
+        # By identity: which destination here may send it; "" where that has other headers.
+        senders: dict[str, str] = {}
+        for name, shelf in shelves_of(options).items() if backlogs else ():
+            for backlog in backlogs:
+                if backlog.identity == shelf.identity:
+                    senders[backlog.identity] = name
+                elif is_same_address(backlog.identity, shelf.identity):
+                    senders.setdefault(backlog.identity, "")
     damaged = [str(path) for path in damaged_files(store.path)]
     if as_json:
         documents = [backlog_json(backlog, senders.get(backlog.identity)) for backlog in backlogs]
@@ -156,19 +164,3 @@ def _spool_in_use(directory: str | None) -> tuple[Options, SpoolStore]:
             ["there is no spool here: give --directory, set LLM_OTEL_BROADCAST_SPOOL, or name it in the file"]
         )
     return settled.options, store_at(Path(settings.directory), settings.max_bytes, settings.max_age)
-
-
-def _senders(options: Options, backlogs: list[Backlog]) -> Mapping[str, str]:
-    """Return by identity what is to be said of who may send a backlog, for those that a destination here has to do with."""
-    from llm_otel_broadcast.runtime.spooled import shelves_of
-    from llm_otel_broadcast.spool.identity import is_same_address
-
-    senders: dict[str, str] = {}
-    shelves: Mapping[str, Shelf] = shelves_of(options) if backlogs else {}
-    for name, shelf in shelves.items():
-        for backlog in backlogs:
-            if backlog.identity == shelf.identity:
-                senders[backlog.identity] = name
-            elif is_same_address(backlog.identity, shelf.identity):
-                senders.setdefault(backlog.identity, "")
-    return senders

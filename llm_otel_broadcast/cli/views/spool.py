@@ -22,28 +22,20 @@ def backlog_table(backlogs: Sequence[Backlog], senders: Mapping[str, str]) -> Ta
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("destination", "endpoint", "records", "size", "oldest", "sent by"):
         table.add_column(title, justify="right" if title in ("records", "size", "oldest") else "left", overflow="fold")
+    senders_shown = {None: "no destination here", "": "other headers: spool send --changed-headers"}
     for backlog in backlogs:
+        waited_s = max(0.0, time.time() - backlog.oldest)
+        sender = senders.get(backlog.identity)
         table.add_row(
             backlog.name or "?",
             backlog.endpoint or "?",
             str(backlog.records),
             decimal(backlog.bytes),
-            _age(backlog.oldest),
-            _sender(senders.get(backlog.identity)),
+            # In its largest unit.
+            next((f"{waited_s / size:.0f} {unit}" for size, unit in _UNITS if waited_s >= size), "now"),
+            senders_shown.get(sender, "the same destination"),
         )
     return table
-
-
-def _sender(sender: str | None) -> str:
-    if sender is None:
-        return "no destination here"
-    return "the same destination" if sender else "other headers: spool send --changed-headers"
-
-
-def _age(since: float) -> str:
-    """Return how long ago a time was, in its largest unit."""
-    seconds = max(0.0, time.time() - since)
-    return next((f"{seconds / size:.0f} {unit}" for size, unit in _UNITS if seconds >= size), "now")
 
 
 def backlog_json(backlog: Backlog, sender: str | None) -> dict[str, object]:
