@@ -69,6 +69,8 @@ def _limit_facts(record: Generation) -> None:
         for name, value in record.details.items():
             if type(value) is str and len(value) > MAX_NAME_CHARACTERS:
                 record.details[name] = _limited(value) or ""
+            elif type(value) is list:
+                record.details[name] = [(_limited(item) or "") if type(item) is str else item for item in value]
     if record.attempts:
         record.attempts = [
             replace(

@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from llm_otel_broadcast.spool import store as store_module
 from llm_otel_broadcast.spool.directory import SpoolError, damaged_files
@@ -348,27 +346,3 @@ def test_the_identity_tells_keys_apart_and_shows_none():
     assert first not in others
     assert all(is_same_address(first, other) for other in others)
     assert not is_same_address(first, identity_of("m", "http://h?key=1", "http://h", {}, salt))
-
-
-@settings(max_examples=30, deadline=None)
-@given(content=st.binary(max_size=5_000), damage=st.binary(min_size=1, max_size=200), position=st.floats(0, 1))
-def test_whatever_is_written_over_the_file_no_other_body_comes_out(tmp_path_factory, content, damage, position):
-    directory = tmp_path_factory.mktemp("fuzz") / "spool"
-    store = SpoolStore(directory, 10_000_000, DAY_S)
-    store.add("d", "owner", Body(content, 1, "json"), 1)
-    store.tidy()
-    store.close()
-    path = directory / FILE_NAME
-    file = bytearray(path.read_bytes())
-    start = int(position * (len(file) - 1))
-    file[start : start + len(damage)] = damage
-    path.write_bytes(file)
-    for companion in ("-wal", "-shm"):
-        Path(f"{path}{companion}").unlink(missing_ok=True)
-    after = SpoolStore(directory, 10_000_000, DAY_S)
-    try:
-        claimed = after.claim("d", "me", LEASE_S)
-    except SpoolError:
-        claimed = None
-    assert claimed is None or claimed.body.content == content
-    after.close()
