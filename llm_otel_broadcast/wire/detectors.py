@@ -116,7 +116,9 @@ class _Detection:
         if self._name == _INSTANCE:
             # The SDK's own needs no search through all packages, and no import. Older SDKs have none.
             own_detector = getattr(resources, "ServiceInstanceIdResourceDetector", None)
-            self._resource = Resource({}) if own_detector is None else own_detector().detect()
+            # It has a lock, which a child that is forked at this moment would inherit held.
+            with importing:
+                self._resource = Resource({}) if own_detector is None else own_detector().detect()
             return
         with importing:
             entries = list(entry_points(group=_GROUP, name=self._name))

@@ -12,6 +12,7 @@ app = Celery("jobs", broker="filesystem://", backend=f"file://{os.environ['CELER
 app.conf.broker_transport_options = {
     "data_folder_in": f"{os.environ['CELERY_FOLDER']}/queue",
     "data_folder_out": f"{os.environ['CELERY_FOLDER']}/queue",
+    "control_folder": f"{os.environ['CELERY_FOLDER']}/control",
 }
 run = app.task(job, name="run")
 begin()
