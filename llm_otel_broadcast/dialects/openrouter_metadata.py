@@ -32,8 +32,17 @@ def generation_metadata(facts: GenerationFacts, cost: Cost | None, categories: f
         categories: `cost`, `identity`, `request_context`.
     """
     values: _Values = {}
-    if "cost" in categories:
-        values |= _cost_values(facts, cost)
+    usage = facts.usage
+    if "cost" in categories and cost is not None:
+        values |= {"usage": _amount(cost.total), "usage_is_estimated": cost.is_estimated}
+    if "cost" in categories and usage is not None:
+        # Only who states a cost says whose key it was.
+        if usage.cost is not None:
+            upstream_cost = _amount(usage.upstream_cost)
+            values |= {"usage_upstream": upstream_cost, "is_byok": usage.is_byok}
+            values["byok_usage_inference"] = upstream_cost if usage.is_byok else 0
+        values["cache_write_tokens"] = usage.cache_write_tokens
+        values |= {f"native_server_tool_use.{tool}": count for tool, count in (usage.server_tools or {}).items()}
     if "request_context" in categories:
         tier = facts.parameters.get("service_tier")
         values |= {
@@ -52,24 +61,6 @@ def generation_metadata(facts: GenerationFacts, cost: Cost | None, categories: f
         for name, value in values.items()
         if value is not None
     }
-
-
-def _cost_values(facts: GenerationFacts, cost: Cost | None) -> _Values:
-    usage = facts.usage
-    values: _Values = {}
-    if cost is not None:
-        values = {"usage": _amount(cost.total), "usage_is_estimated": cost.is_estimated}
-    if usage is None:
-        return values
-    # Only who states a cost says whose key it was.
-    if usage.cost is not None:
-        values["usage_upstream"] = _amount(usage.upstream_cost)
-        values["is_byok"] = usage.is_byok
-        values["byok_usage_inference"] = _amount(usage.upstream_cost) if usage.is_byok else 0
-    values["cache_write_tokens"] = usage.cache_write_tokens
-    for tool, count in (usage.server_tools or {}).items():
-        values[f"native_server_tool_use.{tool}"] = count
-    return values
 
 
 def _amount(usd: float | None) -> float | None:

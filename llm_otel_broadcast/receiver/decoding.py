@@ -10,6 +10,7 @@ import base64
 import json
 import math
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from llm_otel_broadcast.receiver.amplification import (
@@ -267,18 +268,15 @@ def _scalar(kind: str, value: object, path: str) -> object:
                 return base64.b64decode(text, validate=True)
             except ValueError as fault:
                 raise DecodeError(f"{path}: base64 is expected") from fault
-    return _double(value, path)
-
-
-def _double(value: object, path: str) -> float:
+    # What is left is a double.
     if isinstance(value, str) and value in _NON_FINITE:
         return _NON_FINITE[value]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DecodeError(f"{path}: a number is expected")
-    try:
+    number = math.inf
+    # An integer may be larger than any double.
+    with suppress(OverflowError):
         number = float(value)
-    except OverflowError:
-        number = math.inf
     if not math.isfinite(number):
         raise DecodeError(f"{path}: out of range")
     return number
