@@ -11,6 +11,8 @@ from typing import Final
 
 from llm_otel_broadcast.host.fork_lock import ForkLock
 
-_WAIT_FOR_IMPORTS_S: Final = 5.0
+# Importing the price list takes a second on a usual machine, many on one that is starved; whoever forks while it is imported
+# has a child that waits for ever. No import of ours waits for anything but the disk.
+_WAIT_FOR_IMPORTS_S: Final = 30.0
 
 importing: Final = ForkLock(_WAIT_FOR_IMPORTS_S)

@@ -9,6 +9,8 @@ import genai_prices
 import pytest
 from genai_prices import Usage as PriceList
 
+from llm_otel_broadcast.clients.answer_texts import CUT
+from llm_otel_broadcast.clients.reader import MAX_NAME_CHARACTERS
 from llm_otel_broadcast.delivery.pricing import estimate
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.server import Server
@@ -237,5 +239,6 @@ def test_names_that_a_server_makes_up_are_cut_on_the_span_and_kept_nowhere(stand
         grown = tracemalloc.get_traced_memory()[0] - 20 * 1_000_000
     finally:
         tracemalloc.stop()
-    assert {len(span.attributes["gen_ai.response.model"]) for span in spans} == {16_384}
+    lengths = {len(span.attributes["gen_ai.response.model"]) for span in spans}
+    assert lengths == {MAX_NAME_CHARACTERS + len(CUT)}
     assert grown < 5_000_000
