@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -27,7 +28,8 @@ OPENAI_LINES = {
 """Of each major version the first minor that we support, and the newest."""
 OPENTELEMETRY = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
 OLD_COMPANION = "setuptools<80"  # of the time when OpenTelemetry's instrumentation took `pkg_resources` from it
-SIDE_BY_SIDE = ("--numprocesses=auto", "--maxprocesses=4")
+# The tests wait for half of their time: one more than there are cores.
+SIDE_BY_SIDE = (f"--numprocesses={min(4, (os.cpu_count() or 1) + 1)}",)
 NEWEST = ("--upgrade", "--upgrade-strategy=eager")  # a reused environment would keep what was newest once
 
 
