@@ -153,7 +153,7 @@ def test_each_destination_speaks_for_itself(stand_in, receiver, caplog):
     )
     chat("sync", stand_in.base_url)
     assert not handle.flush(0.3)
-    first, second = sorted(said(caplog))
+    first, second = sorted(until(lambda: said(caplog) if len(said(caplog)) == 2 else None))
     assert first.startswith('destination "down": http://127.0.0.1:')
     assert second.startswith('destination "wrong path": http://127.0.0.1:')
     assert "it usually ends in /v1/traces" in second
