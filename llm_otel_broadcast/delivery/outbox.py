@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from llm_otel_broadcast.delivery.ledger import UNANSWERED
 from llm_otel_broadcast.delivery.queue import RecordQueue
@@ -22,6 +23,7 @@ from llm_otel_broadcast.spool.shelf import Shelf
 from llm_otel_broadcast.spool.store import StoredBody
 from llm_otel_broadcast.wire.exchange import Body
 
+Value = TypeVar("Value")
 # In memory, while the destination works: what is posted next, while one is out.
 _MAX_WAITING: Final = 2
 _MAX_WAITING_BYTES: Final = 8_000_000
@@ -48,6 +50,14 @@ class Pending:
     is_storing: bool = False
     is_settled: bool = False
     failed_since: float = 0.0
+
+
+def _attempt(action: Callable[[], Value]) -> Value:
+    """Do something with the disk, once more if it fails: other processes may have been at it for too long."""
+    try:
+        return action()
+    except SpoolError:
+        return action()
 
 
 class Outbox:
@@ -103,7 +113,7 @@ class Outbox:
                 return True
             pending.is_storing = True
         try:
-            number = self.shelf.add(pending.body, pending.records)
+            number = _attempt(lambda: self.shelf.add(pending.body, pending.records))
         except BaseException as error:
             pending.is_storing = False
             if not isinstance(error, SpoolError):
@@ -143,13 +153,14 @@ class Outbox:
         """Whether nothing of this lane's waits anywhere."""
         if not self.is_empty:
             return False
-        if not self._books.spooled:
-            return True
+        store = self.shelf.store
         try:
+            if store.has_leftovers:
+                store.remove_delivered()
             # Other processes may have sent it.
-            return not self.shelf.count_own()
+            return not self._books.spooled or not self.shelf.count_own()
         except SpoolError:
-            return True
+            return not store.has_leftovers
 
     def save(self, deadline: float) -> None:
         """Put on disk what is in memory, until the deadline (monotonic). What that does not take is counted as dropped."""
@@ -253,8 +264,9 @@ class Outbox:
         """Forget a body that was delivered or is given up."""
         if pending.stored is not None:
             # The store removes it later, and does not give it out again meanwhile.
+            stored = pending.stored
             with suppress(SpoolError):
-                self.shelf.remove(pending.stored.id)
+                _attempt(lambda: self.shelf.remove(stored.id))
 
     def replace(self, pending: Pending, parts: list[tuple[Body[bytes], int]]) -> None:
         """Put smaller bodies in the place of one, each with the number of its records."""

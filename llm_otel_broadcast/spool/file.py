@@ -20,12 +20,14 @@ from llm_otel_broadcast.spool.directory import SpoolError, move_aside, prepare_d
 # The number of the schema is part of the name: two versions of this package may use one directory.
 FILE_NAME: Final = "bodies-1.sqlite3"
 _SCHEMA_VERSION: Final = 1
-_BUSY_TIMEOUT_S: Final = 2.0
+_BUSY_TIMEOUT_S: Final = 5.0
 _FORK_WAIT_S: Final = 1.0
 # A disk that hangs holds nobody up for longer.
-_LOCK_TIMEOUT_S: Final = 3.0
+_LOCK_TIMEOUT_S: Final = 6.0
 # After a failure the disk is left alone for so long, and everything stays in memory.
 _RETRY_AFTER_S: Final = 5.0
+# Many processes that write at once may keep each other waiting; one that keeps all of them waiting for so long is a fault.
+_MAX_BUSY_S: Final = 30.0
 _WAL_BYTES: Final = 4_000_000
 # Pages that are given back to the file system after a removal.
 _VACUUM_PAGES: Final = 256
@@ -50,6 +52,7 @@ _SCHEMA: Final = (
 )
 # Of a file that was cut short, pages are missing.
 _DAMAGED_CODES: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR_SHORT_READ})
+_BUSY_CODES: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _REASONS: Final = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_READONLY: "the file may not be written to",
@@ -84,6 +87,7 @@ class SpoolFile:
         """Why the file cannot be used; empty: it can."""
         self._salt = b""
         self._not_before = 0.0
+        self._busy_since: float | None = None
         self._unlogged: deque[tuple[int, str]] = deque()
 
     @contextmanager
@@ -111,6 +115,7 @@ class SpoolFile:
                         raise
                 except (sqlite3.Error, OSError, SpoolError, UnicodeError) as error:
                     raise self._unusable(error) from None
+                self._busy_since = None
                 if self._fault:
                     self._fault = ""
                     self._unlogged.append((logging.INFO, f"the spool in {self.path.parent} works again"))
@@ -185,6 +190,10 @@ class SpoolFile:
         full_code = getattr(error, "sqlite_errorcode", 0)
         # The low byte is the kind of error, the rest says more of it.
         code = full_code & 0xFF
+        if code in _BUSY_CODES:
+            self._busy_since = self._busy_since or time.monotonic()
+            if time.monotonic() - self._busy_since < _MAX_BUSY_S:
+                return SpoolError(_REASONS[code])
         # Where names in the file are no text any more, the `sqlite3` module fails to read them.
         is_damaged = code in _DAMAGED_CODES or full_code in _DAMAGED_CODES or isinstance(error, UnicodeError)
         is_first = not self._fault
@@ -234,8 +243,13 @@ class SpoolFile:
         # SQLite does that outside of transactions only. The data is safe without.
         with _forks_wait.within(_LOCK_TIMEOUT_S) as is_held, suppress(sqlite3.Error):
             if is_held and self._connection is not None:
-                self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                # Now or not at all: who waits here for readers keeps all writers waiting.
+                self._connection.execute("PRAGMA busy_timeout = 0")
+                try:
+                    self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                finally:
+                    self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1000:.0f}")
 
 
 def _reason_of(error: OSError) -> str:

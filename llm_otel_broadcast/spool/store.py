@@ -165,14 +165,18 @@ class SpoolStore:
         now = time.time()
         lost: list[tuple[str, str, int]] = []
         stored = None
-        with self._file.transaction() as connection:
-            for number in tuple(self._delivered):
-                connection.execute("DELETE FROM bodies WHERE id = ?", (number,))
-            self._delivered.clear()
-            lost += self._make_room(connection, now, 0)
+        self.remove_delivered()
+        # Whoever only looks keeps no writer waiting.
+        with self._file.transaction(writes=False) as connection:
             pause = connection.execute("SELECT not_before FROM destinations WHERE identity = ?", (identity,)).fetchone()
-            if pause is not None and now < pause[0] < now + _MAX_PAUSE_S:
-                return None
+            free = connection.execute(
+                "SELECT 1 FROM bodies WHERE destination = ? AND NOT (claimed_until BETWEEN ? AND ?) LIMIT 1",
+                (identity, now, now + MAX_LEASE_S),
+            ).fetchone()
+        if free is None or (pause is not None and now < pause[0] < now + _MAX_PAUSE_S):
+            return None
+        with self._file.transaction() as connection:
+            lost += self._make_room(connection, now, 0)
             while stored is None:
                 row = connection.execute(
                     "SELECT id, owner, records, spans, encoding, compression, crc, content FROM bodies WHERE id = ("
@@ -199,11 +203,25 @@ class SpoolStore:
         self._delivered.add(number)
         with self._file.transaction() as connection:
             connection.execute("DELETE FROM bodies WHERE id = ?", (number,))
-            self._delivered.discard(number)
             is_empty = connection.execute("SELECT bytes FROM usage").fetchone()[0] == 0
+        self._delivered.discard(number)
         # Each time would cost a write of the disk for each body.
         if is_empty and time.monotonic() >= self._tidy_at:
             self.tidy()
+
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether something that was delivered could not be removed yet."""
+        return bool(self._delivered)
+
+    def remove_delivered(self) -> None:
+        """Remove what could not be removed when it was delivered."""
+        if not self._delivered:
+            return
+        numbers = tuple(self._delivered)
+        with self._file.transaction() as connection:
+            connection.executemany("DELETE FROM bodies WHERE id = ?", [(number,) for number in numbers])
+        self._delivered.difference_update(numbers)
 
     def tidy(self) -> None:
         """Leave nothing of what was removed on disk."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
 import multiprocessing
@@ -123,6 +124,9 @@ class Caller:
             # It ends when it is collected, or with the process: for one that was shut down before, that is too late.
             if self.plan.ending == "shutdown":
                 return
+            # Nor could one that is not collected survive a kill.
+            if self.plan.durable:
+                gc.collect()
         self.ledger.note_call(request["user"])
 
     async def call_async(self, client: openai.AsyncOpenAI) -> None:

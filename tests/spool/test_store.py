@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from llm_otel_broadcast.spool import file as file_module
 from llm_otel_broadcast.spool import store as store_module
 from llm_otel_broadcast.spool.directory import SpoolError, damaged_files
 from llm_otel_broadcast.spool.file import FILE_NAME
@@ -346,3 +347,29 @@ def test_the_identity_tells_keys_apart_and_shows_none():
     assert first not in others
     assert all(is_same_address(first, other) for other in others)
     assert not is_same_address(first, identity_of("m", "http://h?key=1", "http://h", {}, salt))
+
+
+def test_another_process_that_writes_for_long_is_no_fault_of_the_disk(opened, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(file_module, "_BUSY_TIMEOUT_S", 0.05)
+    store = opened()
+    store.add("d", "owner", body("first"), 1)
+    writer = sqlite3.connect(tmp_path / "spool" / FILE_NAME)
+    writer.execute("BEGIN IMMEDIATE")
+    with pytest.raises(SpoolError, match="locked"):
+        store.add("d", "owner", body("second"), 1)
+    writer.rollback()
+    writer.close()
+    store.add("d", "owner", body("third"), 1)
+    assert contents(store) == ["first", "third"]
+    assert caplog.records == []
+
+
+def test_who_finds_nothing_to_send_keeps_no_writer_waiting(opened, tmp_path):
+    store = opened()
+    store.add("other", "owner", body(), 1)
+    writer = sqlite3.connect(tmp_path / "spool" / FILE_NAME)
+    writer.execute("BEGIN IMMEDIATE")
+    start = time.monotonic()
+    assert store.claim("d", "me", LEASE_S) is None
+    assert time.monotonic() - start < 2.0
+    writer.close()
