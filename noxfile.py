@@ -243,7 +243,17 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def workers(session: nox.Session) -> None:
     """End processes in the ways of job runners, pools and servers: what they recorded arrives."""
-    runners = ("billiard", "celery", "fakeredis[lua]", "hypercorn", "joblib", "multiprocess", "rq", "uvicorn-worker")
+    runners = (
+        "billiard",
+        "celery",
+        "fakeredis[lua]",
+        "hypercorn",
+        "joblib",
+        "multiprocess",
+        "ray",
+        "rq",
+        "uvicorn-worker",
+    )
     session.install("-e", ".[cli]", *GROUPS["tests"], *runners)
     # what they warn of is theirs
     session.run("pytest", "-m", "worker", "-W", "ignore", "tests/workers", *session.posargs)

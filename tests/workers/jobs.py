@@ -25,3 +25,10 @@ def job_anywhere(name: str) -> str:
     if not llm_otel_broadcast.status().instrumented:
         begin()
     return job(name)
+
+
+def job_with_flush(name: str) -> str:
+    """Do the job in a process that is ended without any code of Python's: what it has recorded is sent first."""
+    done = job_anywhere(name)
+    llm_otel_broadcast.flush()
+    return done

@@ -120,6 +120,23 @@ def test_processes_of_joblib_that_outlive_the_work(environment, arrived, tmp_pat
     assert arrived() == JOBS
 
 
+def test_workers_of_ray_that_flush(environment, arrived, tmp_path):
+    """`ray.shutdown()` ends them from C++: neither exit handlers nor handlers of signals run, nor does `os._exit`."""
+    pytest.importorskip("ray")
+    source = f"""
+        import ray
+        from tests.workers.jobs import job_with_flush
+
+        if __name__ == "__main__":
+            ray.init(num_cpus=2, include_dashboard=False)
+            remote = ray.remote(job_with_flush)
+            assert sorted(ray.get([remote.remote(name) for name in {JOBS!r}])) == {JOBS!r}
+            ray.shutdown()
+    """
+    run(source, environment, tmp_path)
+    assert arrived() == JOBS
+
+
 @pytest.mark.parametrize("kind", ["Worker", "SpawnWorker"])
 def test_rq_workers(environment, arrived, tmp_path, kind):
     """Each job has a process of its own, which leaves by `os._exit`."""
