@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Event
 from typing import TYPE_CHECKING, Final
 
 from llm_otel_broadcast.delivery.ledger import DestinationStatus
@@ -11,6 +10,7 @@ from llm_otel_broadcast.delivery.seams import LaneParts
 from llm_otel_broadcast.delivery.sender import Sender
 from llm_otel_broadcast.delivery.sent_spans import SentSpans
 from llm_otel_broadcast.delivery.worker import BatchProcessor, Ticket, Worker
+from llm_otel_broadcast.host.flag import Flag
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.delivery.outbox import Outbox
@@ -64,7 +64,7 @@ class Lane(Worker):
         self._outbox = self._poster = None
         super()._begin(max_bytes, is_closed=is_closed)
 
-    def _new_processor(self, stopping: Event, hurried: Event) -> BatchProcessor:
+    def _new_processor(self, stopping: Flag, hurried: Flag) -> BatchProcessor:
         if self._shelf is not None and self._outbox is None:
             # Only with a spool: this imports SQLite.
             from llm_otel_broadcast.delivery.outbox import Outbox

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from queue import Empty
@@ -14,6 +13,7 @@ from llm_otel_broadcast.delivery.outbox import Outbox, Pending
 from llm_otel_broadcast.delivery.queue import RecordQueue
 from llm_otel_broadcast.delivery.seams import LaneParts
 from llm_otel_broadcast.delivery.worker_thread import WorkerThread
+from llm_otel_broadcast.host.flag import Flag
 from llm_otel_broadcast.host.green_threads import Mailbox, flavor, mailbox
 from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.host.logs import log
@@ -51,7 +51,7 @@ class Poster:
         self._queue = queue
         self._books = queue.books
         self._make_parts = make_parts
-        self._stopping = threading.Event()
+        self._stopping = Flag()
         self._backoff = Backoff()
         self._failures = 0
         """Since the last flush."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Event
 
 from llm_otel_broadcast.delivery.queue import RecordQueue
 from llm_otel_broadcast.delivery.seams import Item, Record, RecordReader, Unreadable
 from llm_otel_broadcast.delivery.watch import RenderingWatch
 from llm_otel_broadcast.delivery.worker import BatchProcessor, Worker
+from llm_otel_broadcast.host.flag import Flag
 from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.record.generation import Generation
@@ -28,7 +28,7 @@ class Recorder(Worker):
         self._make_reader = make_reader
         super().__init__(name, batch_delay, max_bytes)
 
-    def _new_processor(self, stopping: Event, hurried: Event) -> BatchProcessor:
+    def _new_processor(self, stopping: Flag, hurried: Flag) -> BatchProcessor:
         # Nothing here waits for a server.
         del stopping, hurried
         return _Reading(self._queue, self._watch, self._make_reader)

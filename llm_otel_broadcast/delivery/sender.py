@@ -5,7 +5,6 @@ Used on a lane's thread only.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
@@ -15,6 +14,7 @@ from llm_otel_broadcast.delivery.queue import RecordQueue
 from llm_otel_broadcast.delivery.seams import AnyBody, AnyTransport, Item, LaneParts, LeftOut, Unreadable, Withdrawn
 from llm_otel_broadcast.delivery.sent_spans import SentSpans, key_of
 from llm_otel_broadcast.delivery.watch import RenderingWatch, Unsent
+from llm_otel_broadcast.host.flag import Flag
 from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
@@ -72,8 +72,8 @@ class Sender:
         watch: RenderingWatch,
         make_parts: Callable[[], LaneParts],
         sent_spans: SentSpans,
-        stopping: threading.Event,
-        hurried: threading.Event,
+        stopping: Flag,
+        hurried: Flag,
         outbox: BodyTaker | None = None,
     ) -> None:
         self._queue = queue

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from queue import Empty
-from threading import Event
 from typing import Final, Protocol, TypeAlias
 
 from llm_otel_broadcast.delivery.ledger import UNANSWERED, Books
@@ -16,6 +15,7 @@ from llm_otel_broadcast.delivery.queue import RecordQueue
 from llm_otel_broadcast.delivery.seams import Item, Record
 from llm_otel_broadcast.delivery.watch import RenderingWatch, ReplacedError, last_rendering_timeout
 from llm_otel_broadcast.delivery.worker_thread import WorkerThread
+from llm_otel_broadcast.host.flag import Flag
 from llm_otel_broadcast.host.green_threads import Mailbox, flavor, mailbox, wait_for_company
 
 BATCH_RECORDS: Final = 512
@@ -68,7 +68,7 @@ class Worker(ABC):
         self._begin(max_bytes, is_closed=False)
 
     @abstractmethod
-    def _new_processor(self, stopping: Event, hurried: Event) -> BatchProcessor:
+    def _new_processor(self, stopping: Flag, hurried: Flag) -> BatchProcessor:
         """Return what a new thread works with.
 
         Args:
@@ -92,8 +92,8 @@ class Worker(ABC):
         self._queue.renew_lock()
         self._bell: Mailbox[str | Ticket] = mailbox()
         self._is_rung = False
-        self._hurried = Event()
-        self._stopping = Event()
+        self._hurried = Flag()
+        self._stopping = Flag()
         self._watch = RenderingWatch(self._queue)
         self._processor = self._new_processor(self._stopping, self._hurried)
         self._replaced = 0

@@ -88,6 +88,7 @@ class SpoolFile:
         self._salt = b""
         self._not_before = 0.0
         self._busy_since: float | None = None
+        self._is_in_use = False
         self._unlogged: deque[tuple[int, str]] = deque()
 
     @contextmanager
@@ -103,6 +104,10 @@ class SpoolFile:
                     raise SpoolError("the disk does not answer")
                 if _forks_wait.was_held_at_fork:
                     raise SpoolError("this process was forked while its parent wrote to the spool")
+                # The lock is one that its thread may take again: a signal handler may come on top of a transaction.
+                if self._is_in_use:
+                    raise SpoolError("a signal handler came while it was used")
+                self._is_in_use = True
                 try:
                     connection = self._open()
                     connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -115,6 +120,8 @@ class SpoolFile:
                         raise
                 except (sqlite3.Error, OSError, SpoolError, UnicodeError) as error:
                     raise self._unusable(error) from None
+                finally:
+                    self._is_in_use = False
                 self._busy_since = None
                 if self._fault:
                     self._fault = ""
@@ -237,6 +244,7 @@ class SpoolFile:
         if self._connection is not None:
             _abandoned.append(self._connection)
         self._connection, self._not_before, self._fault = None, 0.0, ""
+        self._is_in_use = False
 
     def tidy(self) -> None:
         """Give free pages back to the file system, and empty the log of what was written: it holds what has been removed."""
