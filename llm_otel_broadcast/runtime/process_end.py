@@ -24,6 +24,7 @@ from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.host.logs import drain, free_handlers, is_own_thread
 from llm_otel_broadcast.runtime.runs import registry
+from llm_otel_broadcast.runtime.unheard_signals import UnheardSignals
 
 _DELIVERING: Final = Guard("delivering at the end of the process")
 # The part of `exit_timeout` that is kept for logging how delivery went; a tenth of it where that is less.
@@ -72,6 +73,9 @@ def _deliver_before_leaving() -> None:
         deliver_rest()
 
 
+unheard_signals: Final = UnheardSignals()
+
+
 # -- SIGTERM ------------------------------------------------------------------------------------------------------------
 
 
@@ -83,10 +87,19 @@ def _on_sigterm(number: int, _frame: FrameType | None) -> None:
     # A handler that the program has set since calls the previous one, ours: the program goes on to end in its own way.
     if signal.getsignal(number) is not _on_sigterm:
         return
-    signal.signal(number, signal.SIG_DFL)
+    if unheard_signals.is_heard and unheard_signals.is_repeated:
+        # Both were heard after all.
+        unheard_signals.is_repeated = False
+        return
+    is_second, unheard_signals.is_heard = unheard_signals.is_heard, True
+    # Where the signal may be repeated, that must not end the process.
+    if is_second or not unheard_signals.is_watched:
+        signal.signal(number, signal.SIG_DFL)
     try:
-        _deliver_before_leaving()
+        if not is_second:
+            _deliver_before_leaving()
     finally:
+        signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
 
@@ -166,6 +179,7 @@ def unwatch() -> None:
 
 def _watch_in_child() -> None:
     """In a child process: its main thread may be another one, and multiprocessing does not run its parent's `atexit`."""
+    unheard_signals.begin_anew()
     if registry.running:
         _watch_sigterm()
     _watch_multiprocessing(in_child=True)
@@ -185,6 +199,8 @@ def _watch_multiprocessing(*, in_child: bool = False) -> None:
 
     def at_end(_: object) -> None:
         util.Finalize(None, _at_exit, exitpriority=0)
+        if signal.getsignal(signal.SIGTERM) is _on_sigterm:
+            unheard_signals.watch(signal.SIGTERM, lambda: signal.getsignal(signal.SIGTERM) is _on_sigterm)
 
     util.register_after_fork(registry, at_end)
     if not in_child and sys.modules["multiprocessing.process"].parent_process() is not None:
