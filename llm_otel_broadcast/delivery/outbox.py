@@ -257,8 +257,12 @@ class Outbox:
         """Note that the destination takes bodies."""
         if self.is_troubled:
             self.is_troubled = False
-            with suppress(SpoolError):
-                self.shelf.pause(0.0)
+            self.end_pause()
+
+    def end_pause(self) -> None:
+        """Let all processes send to the destination now."""
+        with suppress(SpoolError):
+            self.shelf.pause(0.0)
 
     def remove(self, pending: Pending) -> None:
         """Forget a body that was delivered or is given up."""

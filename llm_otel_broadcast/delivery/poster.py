@@ -55,6 +55,8 @@ class Poster:
         self._backoff = Backoff()
         self._failures = 0
         """Since the last flush."""
+        self._is_early = False
+        """A flush has cut the pause short, which is on disk for all processes too."""
         self._rests_until = 0.0
         self._is_disk_next = True
         self._make_thread(None)
@@ -87,6 +89,7 @@ class Poster:
         self._failures = 0
         if not self._backoff.is_asked and self._backoff.remaining() > 0 and self._backoff.may_be_early():
             self._backoff.skip()
+            self._is_early = True
         self._bell.put(None)
 
     def wait(self, deadline: float) -> bool:
@@ -151,6 +154,9 @@ class Poster:
 
     def _next(self) -> Pending | None:
         """Take the next body in hand."""
+        if self._is_early:
+            self._is_early = False
+            self._outbox.end_pause()
         is_disk_due = self._outbox.has_backlog and time.monotonic() >= self._rests_until
         if is_disk_due and self._is_disk_next:
             self._is_disk_next = False

@@ -56,6 +56,10 @@ class Outage:
         return books
 
 
+# An outage of all destinations, and what comes after it, is one fixture.
+pytestmark = pytest.mark.timeout(180)
+
+
 @pytest.fixture(scope="module", params=["in memory", "with a spool"])
 def options(request, tmp_path_factory):
     """Arguments of `instrument` that say where records wait."""
@@ -125,7 +129,7 @@ def outage(servers, options):
             outage.requests = {name: server.requests - before[name] for name, server in started.items()}
             for server in started.values():
                 server.heal()
-            until(lambda: handle.flush(1.0) and not any(map(_waiting, outage.look().values())), 40.0)
+            until(lambda: handle.flush(1.0) and not any(map(_waiting, outage.look().values())), 100.0)
             outage.settled = outage.look()
         finally:
             llm_otel_broadcast.shutdown(0.2)
