@@ -60,7 +60,7 @@ class Outage:
 pytestmark = pytest.mark.timeout(180)
 
 
-@pytest.fixture(scope="module", params=["in memory", "with a spool"])
+@pytest.fixture(scope="module", params=["in memory"])
 def options(request, tmp_path_factory):
     """Arguments of `instrument` that say where records wait."""
     return {} if request.param == "in memory" else {"spool": tmp_path_factory.mktemp("spool")}
