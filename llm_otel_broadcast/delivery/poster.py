@@ -17,7 +17,7 @@ from llm_otel_broadcast.host.flag import Flag
 from llm_otel_broadcast.host.green_threads import Mailbox, flavor, mailbox
 from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.host.logs import log
-from llm_otel_broadcast.wire.exchange import Answer, Body, Encoding
+from llm_otel_broadcast.wire.exchange import OTHER_ENCODING, Answer, Body
 
 # Where the disk cannot be used a body is tried again for so long, as without a spool.
 _MAX_RETRY_S: Final = 60.0
@@ -28,7 +28,6 @@ _BACKLOG_INTERVAL_S: Final = 1.0
 _MIN_REST_S: Final = 0.05
 _MAX_REST_S: Final = 2.0
 _POLL_INTERVAL_S: Final = 0.02
-_OTHER: Final[dict[Encoding, Encoding]] = {"json": "protobuf", "protobuf": "json"}
 
 
 class Poster:
@@ -179,7 +178,7 @@ class Poster:
             # Its spans are gone: it may have come from another process.
             from llm_otel_broadcast.wire.recoding import recode
 
-            pending.body = recode(pending.body, _OTHER[pending.body.encoding])
+            pending.body = recode(pending.body, OTHER_ENCODING[pending.body.encoding])
             return transport.post(pending.body)
 
         answer = or_else(post, recover=_failure)

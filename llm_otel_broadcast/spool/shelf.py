@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Final
 
 from llm_otel_broadcast.host.import_lock import importing
@@ -44,21 +45,15 @@ class Shelf:
         self._endpoint = endpoint
         self._shown_endpoint = shown_endpoint
         self._headers = headers
-        self._timeout_s = timeout_s
         self._lease_s = min(2 * timeout_s + _LEASE_MARGIN_S, MAX_LEASE_S)
         self._salt = b""
         self._identity = ""
 
     def again(self) -> Shelf:
         """Return the same for another owner: a child process."""
-        return Shelf(
-            self.store,
-            self._name,
-            self._endpoint,
-            self._shown_endpoint,
-            self._headers,
-            self._timeout_s,
-        )
+        other = copy(self)
+        other.owner = secrets.token_hex(8)
+        return other
 
     @property
     def exists(self) -> bool:
@@ -78,9 +73,9 @@ class Shelf:
             self._salt = salt
         return self._identity
 
-    def add(self, body: Body[bytes], records: int, *, is_claimed: bool = False) -> int:
-        """Store a body and return its number; `is_claimed`: its owner is at sending it."""
-        return self.store.add(self.identity, self.owner, body, records, lease_s=self._lease_s if is_claimed else 0.0)
+    def add(self, body: Body[bytes], records: int) -> int:
+        """Store a body and return its number."""
+        return self.store.add(self.identity, self.owner, body, records)
 
     def claim(self) -> StoredBody | None:
         """Return the oldest body that nobody is at; None: there is none, or it is not time yet."""

@@ -109,7 +109,7 @@ class SpoolStore:
                 (identity, name, endpoint),
             )
 
-    def add(self, identity: str, owner: str, body: Body[bytes], records: int, *, lease_s: float = 0.0) -> int:
+    def add(self, identity: str, owner: str, body: Body[bytes], records: int) -> int:
         """Store a body and return its number; the oldest ones go where there is no room.
 
         Args:
@@ -117,7 +117,6 @@ class SpoolStore:
             owner: who stores it, and hears of it if it is lost.
             body: what is to be posted.
             records: how many records it carries.
-            lease_s: for how many seconds its owner is at sending it already.
         """
         # The file is all right: nothing is wrong but this body.
         if len(body.content) > self.max_bytes:
@@ -125,7 +124,7 @@ class SpoolStore:
         now = time.time()
         with self._file.transaction() as connection:
             lost = self._make_room(connection, now, len(body.content))
-            number = _insert(connection, identity, owner, now, records, body, lease_s)
+            number = _insert(connection, identity, owner, now, records, body)
         self._tell(lost)
         return number
 
@@ -319,15 +318,9 @@ def _checksum(records: object, spans: object, encoding: object, compression: obj
 
 
 def _insert(
-    connection: sqlite3.Connection,
-    identity: str,
-    owner: str,
-    created: float,
-    records: int,
-    body: Body[bytes],
-    lease_s: float = 0.0,
+    connection: sqlite3.Connection, identity: str, owner: str, created: float, records: int, body: Body[bytes]
 ) -> int:
-    """Add a row and return its number; `lease_s`: its owner is at sending it for so long."""
+    """Add a row and return its number."""
     row = {
         "destination": identity,
         "owner": owner,
@@ -336,8 +329,6 @@ def _insert(
         "spans": body.spans,
         "encoding": body.encoding,
         "compression": body.compression,
-        "claimed_until": created + lease_s if lease_s else 0.0,
-        "claimant": owner if lease_s else "",
         "bytes": len(body.content),
         "crc": _checksum(records, body.spans, body.encoding, body.compression, body.content),
         "content": body.content,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 Payload = TypeVar("Payload")
 Encoding: TypeAlias = Literal["json", "protobuf"]
+OTHER_ENCODING: Final[dict[Encoding, Encoding]] = {"json": "protobuf", "protobuf": "json"}
 Kind: TypeAlias = Literal["ok", "retry", "refused", "unsupported_media", "too_large"]
 
 

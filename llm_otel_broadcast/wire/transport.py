@@ -14,7 +14,7 @@ from llm_otel_broadcast.host.suppression import untraced
 from llm_otel_broadcast.record.span_data import Scope, SpanData
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.wire import otlp_json
-from llm_otel_broadcast.wire.exchange import Answer, Body, Encoding, OversizedError
+from llm_otel_broadcast.wire.exchange import OTHER_ENCODING, Answer, Body, Encoding, OversizedError
 from llm_otel_broadcast.wire.http import HttpSender, compressed
 from llm_otel_broadcast.wire.resource import ResourceSource, plain_attributes
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 # Before compression. Backends refuse larger requests, and the small spans of a batch are lost with it.
 MAX_BODY_BYTES: Final = 4_000_000
 _CONTENT_TYPES: Final = {"json": "application/json", "protobuf": "application/x-protobuf"}
-_OTHER: Final[dict[Encoding, Encoding]] = {"json": "protobuf", "protobuf": "json"}
 
 
 def make_transport(
@@ -103,7 +102,7 @@ class HttpTransport:
         if not self._is_auto:
             return answer
         if answer.kind == "unsupported_media":
-            self._next = _OTHER[body.encoding]
+            self._next = OTHER_ENCODING[body.encoding]
             return replace(answer, encode_again=True)
         if answer.kind == "ok":
             self._accepted = body.encoding
