@@ -86,6 +86,8 @@ class Sender:
         self._outbox = outbox
         self._backoff = Backoff()
         self.parts: LaneParts | None = None
+        self._batch: list[Item] = []
+        """What was taken from the queue last."""
         self.is_sending = False
         """A request is under way: whether it has arrived is not known."""
 
@@ -101,6 +103,7 @@ class Sender:
             # One odd record must not take its neighbours along.
             return or_else(lambda: self._render(parts, item), recover=lambda error: Unreadable(type(error).__name__))
 
+        self._batch = batch
         ready = self._watch.render_each(batch, render)
         if ready:
             self._deliver(parts, ready)
@@ -179,7 +182,7 @@ class Sender:
                 self._sent_spans.remember(enclosing_spans)
         elif answer.kind == "too_large" and len(items) > 1:
             self._divide(parts, items)
-        elif answer.kind == "too_large" and _shrink(parts, items[0]):
+        elif answer.kind == "too_large" and self._shrink(parts, items[0]):
             self._deliver(parts, items)
         else:
             self._give_up(items, "retries_exhausted" if answer.kind == "retry" else answer.kind, answer.message)
@@ -189,6 +192,19 @@ class Sender:
         middle = len(items) // 2
         self._deliver(parts, items[:middle])
         self._deliver(parts, items[middle:])
+
+    def _shrink(self, parts: LaneParts, item: Item) -> bool:
+        """Make a single record smaller; False: it is as small as it gets."""
+
+        def smaller(item: Item) -> list[SpanData] | None:
+            # Cutting is ours, with the program's redaction in it: whatever it raises, the record is dropped as too large.
+            with _SHRINKING:
+                return parts.shrink(item.record, item.spans) if item.spans else None
+            return None
+
+        spans = self._watch.render(item, self._batch, smaller)
+        item.spans = spans or item.spans
+        return bool(spans)
 
     def _post_until_answered(
         self, parts: LaneParts, body: AnyBody, spans: Sequence[SpanData], record_count: int
@@ -298,13 +314,3 @@ class Sender:
             self._books.failed(f"closing failed ({type(error).__name__})", "it is not used any more", error)
 
         or_else(self.parts.transport.close, recover=note)
-
-
-def _shrink(parts: LaneParts, item: Item) -> bool:
-    """Make a single record smaller; False: it is as small as it gets."""
-    # Cutting is ours, with the program's redaction in it: whatever it raises, the record is dropped as too large.
-    with _SHRINKING:
-        if item.spans and (smaller := parts.shrink(item.record, item.spans)):
-            item.spans = smaller
-            return True
-    return False
