@@ -24,6 +24,8 @@ from llm_otel_broadcast.wire.exchange import Answer, OversizedError
 
 # One batch is tried again for so long, pauses that the server itself asks for not counted.
 _MAX_RETRY_S: Final = 60.0
+# Of that, one request takes so long at most: clocks go on while a process is frozen with a request under way.
+_MAX_REQUEST_S: Final = 20.0
 _EXACT_BELOW_S: Final = 10.0
 # Reasons that say nothing of the destination.
 _OF_RECORDS: Final = frozenset({"stopped", "too_large", "unreadable"})
@@ -211,14 +213,16 @@ class Sender:
     ) -> Answer | None:
         """Post until the body is taken, is refused, or time is up; None when the lane was stopped meanwhile.
 
-        The time begins when it may be sent: what the server asks to wait is no part of it.
+        The time begins when it may be sent: what the server asks to wait is no part of it, nor is the time for which the process is
+        frozen, as serverless platforms do between two calls.
         """
         backoff = self._backoff
         # The pause belongs to the destination: a new batch does not knock at a server that has just failed.
         self._wait_for_turn()
-        first = time.monotonic()
+        spent_s = 0.0
         is_last = False
         while not self._stopping.is_set():
+            began = time.monotonic()
             self.is_sending = True
             try:
                 body, answer = post(parts.transport, body, spans)
@@ -229,7 +233,8 @@ class Sender:
                 return answer
             pause_s = backoff.fail(parts.delay, answer.retry_after)
             failed = time.monotonic()
-            remaining_s = _MAX_RETRY_S - (failed - first)
+            spent_s += min(failed - began, _MAX_REQUEST_S)
+            remaining_s = _MAX_RETRY_S - spent_s
             if not backoff.is_asked and pause_s > remaining_s:
                 # The next batch has a time of its own, or an outage would empty the queue batch by batch.
                 if is_last or remaining_s <= 0:
@@ -246,8 +251,9 @@ class Sender:
             self._wait_for_turn()
             if self._stopping.is_set():
                 return None
-            if backoff.is_asked:
-                first += time.monotonic() - failed
+            if not backoff.is_asked:
+                # A flush may have cut it short.
+                spent_s += min(time.monotonic() - failed, pause_s)
             self._books.retried += record_count
         return None
 
