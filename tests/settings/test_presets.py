@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -134,6 +135,26 @@ def test_what_is_missing_unknown_or_wrong_is_named(name, values, said):
         Destination.preset(name, **values)
     assert said in str(wrong.value)
     assert "canary" not in str(wrong.value)
+
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def table() -> str:
+    """Return the README's table of presets."""
+    rows = ["| preset | needs | and takes | gets |", "| --- | --- | --- | --- |"]
+    for preset in PRESETS.values():
+        needed = ", ".join(f"`{parameter.name}`" for parameter in preset.parameters if parameter.default is None)
+        optional = ", ".join(f"`{parameter.name}`" for parameter in preset.parameters if parameter.default is not None)
+        gets = [f"dialect `{preset.dialect}`"] if preset.dialect != "semconv" else []
+        gets += [f"at most {preset.max_content_chars:,} characters of content"] if preset.max_content_chars else []
+        gets += [f"`{name}`" for name in preset.aliases]
+        rows.append(f"| [{preset.name}]({preset.docs}) | {needed} | {optional} | {', '.join(gets)} |")
+    return "\n".join(rows)
+
+
+def test_the_readme_has_the_table_of_presets():
+    assert table() in README.read_text(encoding="utf-8"), f"the README's table should be:\n{table()}"
 
 
 LANGFUSE = {"public_key": "pk", "secret_key": "sk"}
