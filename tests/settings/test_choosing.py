@@ -147,6 +147,10 @@ TEXTS = {
     "METADATA_DENY": ("email", "metadata_deny", ["email"]),
     "HASH_USER": ("true", "hash_user", True),
     "DIALECT": ("semconv", "dialect", "semconv"),
+    "ALIASES": ("acme.tags=tags,acme.meta.*=metadata.*", "aliases", {"acme.tags": "tags", "acme.meta.*": "metadata.*"}),
+    "RESOURCE_ATTRIBUTES": ('{"team": "search", "tier": 1}', "resource_attributes", {"team": "search", "tier": 1}),
+    "HOSTS": ("api.openai.com, *.openrouter.ai", "hosts", ("api.openai.com", "*.openrouter.ai")),
+    "METHOD": ("PUT", "method", "PUT"),
 }
 
 
@@ -227,7 +231,23 @@ ANY = st.recursive(
 )
 
 
-@given(st.sampled_from(["filter_rules", "api_keys", "hide", "metadata_allow", "metadata_deny"]), ANY)
+@given(
+    st.sampled_from(
+        [
+            "filter_rules",
+            "api_keys",
+            "hide",
+            "metadata_allow",
+            "metadata_deny",
+            "aliases",
+            "resource_attributes",
+            "max_content_chars",
+            "hosts",
+            "method",
+        ]
+    ),
+    ANY,
+)
 def test_no_value_makes_anything_but_a_clear_error(field, value):
     told = None
     try:

@@ -30,6 +30,10 @@ privacy_mode = true
 
 [[destinations]]
 endpoint = "http://localhost:4318"
+aliases = { "acme.tags" = "tags" }
+resource_attributes = { team = "search" }
+hosts = ["api.openai.com"]
+max_content_chars = 4000
 enabled = false
 timeout = 7.5
 encoding = "json"
@@ -83,6 +87,10 @@ def test_everything_that_a_file_can_say(path):
         enabled=False,
         encoding="json",
         timeout=7.5,
+        aliases={"acme.tags": "tags"},
+        resource_attributes={"team": "search"},
+        hosts=["api.openai.com"],
+        max_content_chars=4_000,
     )
     assert (said.unset_variables, said.notices(said.destinations)) == ({}, ())
 
@@ -192,6 +200,10 @@ ONE = '[[destinations]]\nname = "axiom"\nendpoint = "http://x"\n'
         (
             '[[destinations]]\nname = "axiom"\nendpoint = "http://${HOST}"',
             ['[[destinations]] "axiom": endpoint: ${...} is read in the values of headers only'],
+        ),
+        (
+            ONE + 'resource_attributes = { team = "${TEAM}" }',
+            ['[[destinations]] "axiom": resource_attributes team: ${...} is read in the values of headers only'],
         ),
         (
             ONE + ONE,
