@@ -113,6 +113,12 @@ _SENTRY: Final = {
     "gen_ai.cost.input_tokens": "input_cost",
     "gen_ai.cost.output_tokens": "output_cost",
 }
+# Of the root's attributes it makes the tags of a trace.
+_MLFLOW: Final = {
+    "mlflow.llm.cost": "costs",
+    "mlflow.traceTag.tags": "tags_text",
+    "mlflow.traceTag.*": "metadata.*",
+}
 _WEAVE: Final = {"wandb.thread_id": "session_id", "wandb.is_turn": "is_root"}
 
 # fmt: off
@@ -134,7 +140,7 @@ _ALL: Final = (
     Preset("dash0", "https://ingress.{region}.aws.dash0.com/v1/traces", "https://www.dash0.com/docs", {"Authorization": "Bearer {token}", "Dash0-Dataset": "{dataset}"}, {"token": "auth token (auth_...)", "region": "region, e.g. eu-west-1", "dataset": "dataset = default"}),
     Preset("logfire", "https://logfire-{region}.pydantic.dev/v1/traces", "https://logfire.pydantic.dev/docs/", {"Authorization": "{token}"}, {"token": "write token", "region": "region = us"}, note="EU: region eu", aliases={"operation.cost": "total_cost"}),
     Preset("braintrust", "https://{host}/otel/v1/traces", "https://www.braintrust.dev/docs/integrations/sdk-integrations/opentelemetry", {"Authorization": "Bearer {token}", "x-bt-parent": "project_name:{project}"}, {"token": "API key", "project": "project name", "host": "host = api.braintrust.dev"}, aliases={"braintrust.tags": "tags", "braintrust.metadata": "metadata"}),
-    Preset("mlflow", "http://{host}:5000/v1/traces", "https://mlflow.org/docs/latest/", {"x-mlflow-experiment-id": "{experiment_id}", "Authorization": "{authorization}"}, {**_LOCAL, "experiment_id": "experiment id = 0", **_OPEN}, compression="gzip", look="http://{host}:5000/#/experiments/0/traces", note="from 3.6, with an SQL store", aliases={"mlflow.llm.cost": "costs"}),
+    Preset("mlflow", "http://{host}:5000/v1/traces", "https://mlflow.org/docs/latest/", {"x-mlflow-experiment-id": "{experiment_id}", "Authorization": "{authorization}"}, {**_LOCAL, "experiment_id": "experiment id = 0", **_OPEN}, compression="gzip", look="http://{host}:5000/#/experiments/0/traces", note="from 3.6, with an SQL store", aliases=_MLFLOW),
     Preset("openobserve", "https://{host}/api/{organization}/v1/traces", "https://openobserve.ai/docs/ingestion/traces/", {"Authorization": "Basic {email}:{password}", "stream-name": "{stream}"}, {"email": "e-mail", "password": "password or token", "organization": "organization = default", "stream": "?stream", "host": "host, host:port or URL = api.openobserve.ai"}),
     Preset("sentry", "https://{host}/api/{project_id}/integration/otlp/v1/traces", "https://docs.sentry.io/concepts/otlp/direct/traces", {"x-sentry-auth": "sentry sentry_key={token}"}, {"host": "host of the DSN, e.g. o1.ingest.us.sentry.io", "project_id": "project id, the number in the DSN", "token": "public key of the DSN"}, note="span events are dropped", aliases=_SENTRY),
     Preset("arize", "https://{host}/v1/traces", "https://arize.com/docs/ax/integrations/opentelemetry/opentelemetry-arize-otel", {"space_id": "{space}", "api_key": "{token}"}, {"space": "space ID", "token": "API key", "project": "project", "host": "host = otlp.arize.com"}, encoding="protobuf", dialect="openinference", resource={"openinference.project.name": "{project}"}, note="EU: host otlp.eu-west-1a.arize.com"),

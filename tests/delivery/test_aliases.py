@@ -85,8 +85,10 @@ def test_the_cost_has_the_name_that_a_backend_sums_and_is_on_generations_alone(a
     assert name not in root.attributes
 
 
-def test_mlflow_gets_the_parts_of_the_cost_as_one_text(ask):
-    generation, _ = ask(aliases=aliases_of("mlflow"))
+def test_mlflow_gets_the_parts_of_the_cost_as_one_text_and_a_traces_tags(ask):
+    generation, (root,) = ask(aliases=aliases_of("mlflow"))
+    assert root.attributes["mlflow.traceTag.tags"] == "beta,eu"
+    assert root.attributes["mlflow.traceTag.team"] == "search"
     costs = json.loads(generation.attributes["mlflow.llm.cost"])
     assert costs["total_cost"] == generation.attributes["gen_ai.usage.total_cost"]
     assert costs.keys() <= {"input_cost", "output_cost", "total_cost"}
