@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Final
 
+from llm_otel_broadcast.delivery.aliases import Aliases
 from llm_otel_broadcast.delivery.facts import content_for, content_of, enclosing_facts_of, error_text_for, facts_of
 from llm_otel_broadcast.delivery.gateway_ids import take_gateway_ids
 from llm_otel_broadcast.delivery.on_generation import Announcer
@@ -69,6 +70,7 @@ class Rendering:
         self._sends_enclosing_spans = type(dialect).enclosing_span is not Dialect.enclosing_span
         self._selection = selection
         self._privacy = privacy
+        self._aliases = Aliases(destination.aliases)
 
     def render(self, record: Generation) -> list[SpanData] | LeftOut:
         """Return a generation's spans, or why it is not sent."""
@@ -81,7 +83,7 @@ class Rendering:
         content = cache(lambda: content_of(record))
         key = record.fields.session_id or f"{record.trace_id:032x}"
         rule_values = rule_values_of(record, cost, content)
-        candidate = Candidate(key, record.failure is not None, record.api_keys, rule_values)
+        candidate = Candidate(key, record.failure is not None, record.api_keys, rule_values, record.server.address)
         against = self._selection.reason_against(candidate)
         if against is not None:
             return LeftOut(against)
@@ -104,6 +106,7 @@ class Rendering:
         if self._takes_gateway_ids:
             take_gateway_ids(facts, record, sends_enclosing_spans=self._sends_enclosing_spans)
         span = self._dialect.generation_span(facts, sent_content, cost)
+        span = self._aliases.name_generation(span, facts, cost)
         # What the program adds is its own: it wins, and is the same in every dialect.
         if record.attributes:
             # As far as a span can have it.
@@ -114,7 +117,8 @@ class Rendering:
             }
             added = {key: value for key, value in values.items() if value is not None}
             span = replace(span, attributes={**span.attributes, **added})
-        return [span, *self._dialect.attempt_spans(facts)]
+        attempts = self._dialect.attempt_spans(facts)
+        return [span, *(self._aliases.name_other(attempt, facts.fields) for attempt in attempts)]
 
     def render_enclosing_span(self, enclosing_span: EnclosingSpan, fields: Fields) -> SpanData | None:
         """Return an enclosing span's data, None when the dialect has no such spans; `fields`: whom it is for."""
@@ -123,12 +127,13 @@ class Rendering:
             with suppress(WithheldError):
                 error_text = error_text_for(enclosing_span.failure, self._privacy.view("", enclosing_span.span_id))
         facts = enclosing_facts_of(enclosing_span, self._privacy.fields(fields))
-        return self._dialect.enclosing_span(facts, error_text)
+        span = self._dialect.enclosing_span(facts, error_text)
+        return None if span is None else self._aliases.name_other(span, facts.fields)
 
     def chooses(self, enclosing_span: EnclosingSpan) -> bool:
         """Return whether an enclosing span without generations is in the sample."""
         fields = enclosing_span.fields or NO_FIELDS
-        return self._selection.samples(fields.session_id or f"{enclosing_span.trace_id:032x}")
+        return self._selection.chooses_alone(fields.session_id or f"{enclosing_span.trace_id:032x}")
 
 
 def shrink(spans: list[SpanData], render: Callable[[int], list[SpanData]]) -> list[SpanData] | None:
