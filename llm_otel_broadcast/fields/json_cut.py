@@ -5,8 +5,9 @@ Texts keep both ends, objects every key with an equal share, messages the first 
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final, TypeAlias
+
+from llm_otel_broadcast.fields.json_encoder import encoder
 
 # `Any`, as in typeshed: with a recursive type every dict and list of values would have to be declared as one of that type
 Json: TypeAlias = Any
@@ -20,8 +21,6 @@ _SHARED_LIST_CHARACTERS: Final = 256
 _MAX_MARK_CHARACTERS: Final = 256
 _MAX_ESCAPE_CHARACTERS: Final = 6
 _CONTENT_KEYS: Final = frozenset({"parts", "content"})
-# `json` would write NaN, which is not JSON
-encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def size_within(value: Json, room: int) -> int | None:

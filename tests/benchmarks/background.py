@@ -168,7 +168,9 @@ def main(rounds: int = 7, count: int = 2_000) -> None:
         for name, figures in taken.items():
             cpu = [each for each, _ in figures]
             clock = statistics.median(each for _, each in figures)
-            print(f"{name}: {statistics.median(cpu):.1f} us CPU ({min(cpu):.1f} to {max(cpu):.1f}), {clock:.1f} us by the clock")
+            print(
+                f"{name}: {statistics.median(cpu):.1f} us CPU ({min(cpu):.1f} to {max(cpu):.1f}), {clock:.1f} us by the clock"
+            )
     os._exit(0)
 
 
