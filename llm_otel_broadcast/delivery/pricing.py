@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, Protocol, SupportsFloat
@@ -71,18 +71,17 @@ def estimate(record: Generation) -> Cost | None:
             # A server that makes names up would fill the memory of names for good; none that is priced is so long.
             is_plausible = (provider or ":" not in model) and len(model) <= _MAX_MODEL_NAME_CHARS
             if is_plausible and _is_listed(model, provider):
-                return _cost(usage, model, provider, record.start_ns, None if tier in _STANDARD_TIERS else tier)
+                return list_price(usage, model, provider, record.start_ns, None if tier in _STANDARD_TIERS else tier)
     return None
 
 
 @lru_cache(maxsize=1_024)
 def _is_listed(model: str, provider: str | None) -> bool:
     """Look a model up once: a miss searches every provider's list."""
-    prices = price_list()
-    return prices is not None and _ask(prices.Usage(input_tokens=1, output_tokens=1), model, provider, {}) is not None
+    return _ask({"input_tokens": 1, "output_tokens": 1}, model, provider, {}) is not None
 
 
-def _cost(usage: Usage, model: str, provider: str | None, start_ns: int, tier: str | None) -> Cost | None:
+def list_price(usage: Usage, model: str, provider: str | None, start_ns: int, tier: str | None) -> Cost | None:
     """Return what a usage costs at the rates for its model where they say so, else what genai-prices makes of it."""
     # Tokens of these kinds overlap with those that are cached.
     is_mixed = (
@@ -111,18 +110,16 @@ def _rates(model: str, provider: str | None, tier: str | None, period: int) -> R
     Looked up anew for each period: most prices never change, but some do at an hour of the day, and the program may have
     genai-prices load newer ones.
     """
-    prices, context = price_list(), _context(period * _PRICE_PERIOD_NS, tier)
-    if prices is None:
-        return None
+    context = _context(period * _PRICE_PERIOD_NS, tier)
 
     def calculate(counts: Counts) -> _Price | None:
-        counted = prices.Usage(
-            input_tokens=counts.input,
-            output_tokens=counts.output,
-            cache_read_tokens=counts.cache_read,
-            cache_write_tokens=counts.cache_write,
-        )
-        return _ask(counted, model, provider, context)
+        usage = {
+            "input_tokens": counts.input,
+            "output_tokens": counts.output,
+            "cache_read_tokens": counts.cache_read,
+            "cache_write_tokens": counts.cache_write,
+        }
+        return _ask(usage, model, provider, context)
 
     def ask(counts: Counts) -> Prices | None:
         price = calculate(counts)
@@ -151,7 +148,7 @@ def _calculate(usage: Usage, model: str, provider: str | None, start_ns: int, ti
         # The installed release may know nothing of audio by length.
         if not hasattr(empty, "audio_seconds"):
             return None
-        price = _ask(prices.Usage(audio_seconds=usage.seconds), model, provider, context)
+        price = _ask({"audio_seconds": usage.seconds}, model, provider, context)
         # Nothing, for a model that is not billed by the length of the audio: unknown, not free.
         return Cost(None, None, float(price.total_price)) if price is not None and price.total_price else None
     # Counts that older releases of genai-prices do not take.
@@ -161,28 +158,30 @@ def _calculate(usage: Usage, model: str, provider: str | None, start_ns: int, ti
         "cache_image_read_tokens": usage.cached_image_tokens,
         "cache_audio_read_tokens": usage.cached_audio_tokens,
     }
-    counted = prices.Usage(
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens or 0,
-        cache_read_tokens=usage.cache_read_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        input_audio_tokens=usage.input_audio_tokens,
-        output_audio_tokens=usage.output_audio_tokens,
+    counted = {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens or 0,
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "input_audio_tokens": usage.input_audio_tokens,
+        "output_audio_tokens": usage.output_audio_tokens,
         **{name: count for name, count in newer.items() if count is not None and hasattr(empty, name)},
-    )
+    }
     price = _ask(counted, model, provider, context)
     if price is None:
         return None
     return Cost(float(price.input_price), float(price.output_price), float(price.total_price))
 
 
-def _ask(usage: object, model: str, provider: str | None, context: dict[str, object]) -> _Price | None:
+def _ask(
+    counted: Mapping[str, float | None], model: str, provider: str | None, context: Mapping[str, object]
+) -> _Price | None:
     prices = price_list()
     if prices is None:
         return None
     calculate: Callable[..., _Price] = prices.calc_price
     try:
-        return calculate(usage, model_ref=model, provider_id=provider, **context)
+        return calculate(prices.Usage(**counted), model_ref=model, provider_id=provider, **context)
     except LookupError:
         return None
     # Counts that contradict each other, or a release that knows no service tiers.
