@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
 from typing import Final
 
 from llm_otel_broadcast.delivery.aliases import Aliases
@@ -30,6 +29,21 @@ from llm_otel_broadcast.settings.destination import Destination
 
 _MAX_KEY_CHARS: Final = 256
 _MIN_CONTENT_CHARS: Final = 4_096
+
+
+class _ContentOnce:
+    """Reads a record's content when it is first asked for."""
+
+    __slots__ = ("_content", "_record")
+
+    def __init__(self, record: Generation) -> None:
+        self._record = record
+        self._content: Content | None = None
+
+    def __call__(self) -> Content:
+        if self._content is None:
+            self._content = content_of(self._record)
+        return self._content
 
 
 class Rendering:
@@ -80,7 +94,7 @@ class Rendering:
         if self._announcer is not None:
             self._announcer.announce(record, cost)
         # Read once for all rules and the span, and not at all where neither looks at it.
-        content = cache(lambda: content_of(record))
+        content = _ContentOnce(record)
         key = record.fields.session_id or f"{record.trace_id:032x}"
         rule_values = rule_values_of(record, cost, content)
         candidate = Candidate(key, record.failure is not None, record.api_keys, rule_values, record.server.address)
