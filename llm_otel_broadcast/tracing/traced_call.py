@@ -64,14 +64,14 @@ class TracedCall:
     def take_result(self, value: object) -> None:
         """Take what the function returned."""
         # what nobody may have is not even referenced
-        if self._wants_content and value is not None:
-            with READING_RESULT:
+        with READING_RESULT:
+            if self._wants_content and value is not None:
                 self.content.add_piece(shallow(value))
 
     def take_piece(self, value: object) -> None:
         """Take a value that the generator yielded."""
-        if self._wants_content and self.content.has_room:
-            with READING_RESULT:
+        with READING_RESULT:
+            if self._wants_content and self.content.has_room:
                 self.content.add_piece(shallow(value))
 
     def _end(self, enclosing_span: EnclosingSpan) -> None:
