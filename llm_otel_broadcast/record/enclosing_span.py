@@ -54,7 +54,7 @@ class EnclosingSpan:
         is_in_app_traces: the app's provider has its courtesy span already, so that later calls begin no second one.
         ignores_current_span: calls below hang below it whatever span of the app's is current, because its ids were stated or
             because the app's traces do not have it.
-        needs_generations: it is sent only if a generation happened below it.
+        needs_generations: it is sent only if a generation, or a span that needs none, was below it.
         has_outlived_settings: the settings that it began with have been replaced; the new ones send it, whatever went to the
             destinations through the old ones.
         hides_error_text: something private happened below: the text of an exception that leaves may quote it.

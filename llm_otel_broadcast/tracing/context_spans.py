@@ -75,7 +75,7 @@ class ContextSpans:
             own_fields: the fields stated for this context.
             late_name: what is asked for the outermost span's name at the end; such a span is never the one root of its name
                 that calls elsewhere refer to.
-            needs_generations: they are sent only if a generation happened below.
+            needs_generations: they are sent only if a generation, or a span that needs none, was below.
             end: called with each span that ends, in place of `hand_over`.
             kind: what the innermost span stands for, which there is then, also where no name is stated.
             subject: what the tool or the agent is called; "": as the span.
@@ -153,6 +153,10 @@ class ContextSpans:
         # only the outermost span sums up, so that whoever adds up a trace counts each call once
         enclosing_span.totals = None if scope.enclosing_spans else (Totals(), Totals())
         enclosing_span.needs_generations = self._needs_generations
+        # this one is sent whatever happens below, and must not hang in the air
+        if not self._needs_generations:
+            for span_above in scope.enclosing_spans:
+                span_above.needs_generations = False
         enclosing_span.ignores_current_span = scope.ignores_current_span
         enclosing_span.fields = self._fields()
         self.opened = (*self.opened, enclosing_span)
