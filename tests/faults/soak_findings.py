@@ -163,10 +163,13 @@ def missing(lives: Sequence[Life], destination: Arrivals, *, spool: bool, durabl
             promised = life.killed_at - _KILL_WINDOW_S if durable else 0.0
             lost = {call_id: at for call_id, at in lost.items() if at < promised}
         elif not destination.is_steady and not spool:
-            # What was given up is counted: no more may be missing than the books of a process that shut down say.
+            # What was given up is counted: no more may be missing than the books of a process that shut down say. Those of its
+            # forked children ended with them.
             final = life.ledger.final
-            allowed = None if final is None else sum(b.dropped for b in final.books if b.name == destination.name)
-            if allowed is None or len(lost) <= allowed:
+            if final is None:
+                continue
+            lost = {call_id: at for call_id, at in lost.items() if int(call_id.split(".")[1]) == final.pid}
+            if len(lost) <= sum(books.dropped for books in final.books if books.name == destination.name):
                 continue
         if lost:
             yield f"{destination.name}: {len(lost)} calls of {life} are missing, {min(lost)} among them; stderr: {life.errors[-600:]}"

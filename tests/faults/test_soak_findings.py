@@ -107,6 +107,15 @@ def test_a_destination_in_trouble_may_lack_what_the_books_say_was_dropped():
     assert len(judged(counted, without("1.7.0", "1.7.1", is_steady=False))) == 1
 
 
+def test_the_books_of_a_process_are_not_asked_for_what_its_children_lost():
+    one_life = life()
+    calls = {**one_life.ledger.calls, "1.8.0": NOW - 5}
+    final = sample(SOUND._replace(name="faulty", dropped=0, queued=0))
+    forked = replace(one_life, ledger=one_life.ledger._replace(final=final, calls=calls))
+    assert judged(forked, without(is_steady=False)) == []
+    assert len(judged(forked, without("1.7.0", is_steady=False))) == 1
+
+
 def test_with_a_spool_nothing_may_be_missing_but_the_last_second_before_a_kill():
     assert len(judged(life(), without("1.7.0", is_steady=False), spool=True)) == 1
     assert len(judged(killed(), without("1.7.0", is_steady=False), spool=True, durable=True)) == 1
