@@ -39,8 +39,14 @@ def facts_of(record: Generation, fields: Fields) -> GenerationFacts:
     return facts
 
 
-def enclosing_facts_of(enclosing_span: EnclosingSpan, fields: Fields) -> EnclosingSpanFacts:
-    """Return the facts of an enclosing span; `fields`: those that the destination may have."""
+def enclosing_facts_of(enclosing_span: EnclosingSpan, fields: Fields, failure: Failure | None) -> EnclosingSpanFacts:
+    """Return the facts of an enclosing span.
+
+    Args:
+        enclosing_span: the span.
+        fields: those that the destination may have.
+        failure: its own, or the one that it takes over.
+    """
     totals: dict[str, float] = {}
     # What went to no lane is in the first sum only, estimated costs are in the second only.
     for each in enclosing_span.totals or ():
@@ -52,8 +58,11 @@ def enclosing_facts_of(enclosing_span: EnclosingSpan, fields: Fields) -> Enclosi
         parent_span_id=enclosing_span.parent_span_id,
         start_ns=enclosing_span.start_ns,
         end_ns=enclosing_span.end_ns,
+        kind=enclosing_span.kind,
+        subject=enclosing_span.subject or enclosing_span.name,
         fields=fields,
-        failure=_without_text(enclosing_span.failure),
+        failure=_without_text(failure),
+        failed_calls=enclosing_span.failed_calls,
         totals=totals,
     )
 
