@@ -165,6 +165,13 @@ def backends(session: nox.Session) -> None:
     session.run("pytest", "-m", "backend", "--timeout=900", "tests/backends", *arguments, env=env)
 
 
+@nox.session
+def pictures(session: nox.Session) -> None:
+    """Take pictures of our traces in the pages of real backends, for docs/backends.md (needs Chromium: `apt install chromium`)."""
+    session.install("-e", ".[cli]", *GROUPS["tests"], *GROUPS["pictures"])
+    session.run("python", "-m", "tests.backends.pictures", *session.posargs)
+
+
 FRAMEWORKS = {
     "langchain-openai": "langchain-openai>=1.7",
     "openai-agents": "openai-agents>=0.24",

@@ -197,13 +197,13 @@ GENERATIONS = (
         Facts(
             _MINI,
             "openai",
-            (80, 20),
-            cost=_list_price(80, 20),
+            (2_480, 310),
+            cost=_list_price(2_480, 310),
             messages=("How is the weather in Oslo?",),
             tools=frozenset({"get_weather"}),
         ),
         chat("How is the weather in Oslo?", tools=[_WEATHER]),
-        completion(message(tool_calls=[("call_1", "get_weather", '{"city": "Oslo"}')]), usage=usage_of(80, 20)),
+        completion(message(tool_calls=[("call_1", "get_weather", '{"city": "Oslo"}')]), usage=usage_of(2_480, 310)),
     ),
     Generation(
         "Server tools",
