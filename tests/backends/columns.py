@@ -9,7 +9,7 @@ import llm_otel_broadcast
 from llm_otel_broadcast import Destination
 from tests.backends.broadcasts import hashed
 from tests.backends.generations import GENERATIONS, MAX_CONTENT_CHARS, USER, Facts, Generation, make
-from tests.backends.views import Reader, View, unseen, view_agentmesh, view_mlflow, view_phoenix
+from tests.backends.views import Reader, View, unseen, view_agentmesh, view_mlflow, view_phoenix, view_weave
 from tests.support.deadlines import eventually
 from tests.support.stand_in.server import StandIn
 
@@ -102,6 +102,8 @@ def read(column: Column, address: str) -> Mapping[str, View]:
     return views
 
 
+ALL = tuple(generation.title for generation in GENERATIONS)
+_COSTS = tuple(generation.title for generation in GENERATIONS if generation.facts.cost)
 _ROOT = (
     Gap(
         tuple(generation.title for generation in GENERATIONS if generation.facts.messages),
@@ -110,7 +112,7 @@ _ROOT = (
     ),
     Gap(("Error", "Abandoned"), frozenset({"error"}), "the span that `trace_name` makes has no error"),
 )
-STATED_COSTS = ("Reasoning", "Audio", "OpenRouter with attempts")
+_STATED_COSTS = ("Reasoning", "Audio", "OpenRouter with attempts")
 
 COLUMNS = (
     Column(
@@ -122,7 +124,7 @@ COLUMNS = (
         view_phoenix,
         (
             *_ROOT,
-            Gap(STATED_COSTS, frozenset({"cost"}), _OWN_TABLE),
+            Gap(_STATED_COSTS, frozenset({"cost"}), _OWN_TABLE),
             Gap(("Cached tokens",), frozenset({"cost"}), _NOT_IN_TABLE),
             Gap(("Embeddings",), frozenset({"tokens", "cost"}), "counts tokens of calls of kind LLM only"),
             Gap(("Embeddings",), frozenset({"provider"}), "OpenInference has no name for an embedding's provider"),
@@ -137,7 +139,7 @@ COLUMNS = (
         view_phoenix,
         (
             *_ROOT,
-            Gap(STATED_COSTS, frozenset({"cost"}), _OWN_TABLE),
+            Gap(_STATED_COSTS, frozenset({"cost"}), _OWN_TABLE),
             Gap(("Cached tokens",), frozenset({"cost"}), _NOT_IN_TABLE),
             Gap(("Embeddings",), frozenset({"tokens", "cost"}), "counts tokens of calls of kind LLM only"),
             Gap(("Refusal",), frozenset({"messages"}), "does not know parts of type `refusal`"),
@@ -151,7 +153,7 @@ COLUMNS = (
         view_mlflow,
         (
             *_ROOT,
-            Gap(STATED_COSTS, frozenset({"cost"}), _OWN_TABLE),
+            Gap(_STATED_COSTS, frozenset({"cost"}), _OWN_TABLE),
             Gap(("Cached tokens",), frozenset({"cost"}), _NOT_IN_TABLE),
         ),
     ),
@@ -161,5 +163,21 @@ COLUMNS = (
         lambda address: Destination(endpoint=f"{address}/v1/traces", timeout=60.0),
         view_agentmesh,
         _ROOT,
+    ),
+    Column(
+        "Weave",
+        "weave",
+        lambda address: Destination(
+            endpoint=f"{address}/v1/traces", encoding="protobuf", dialect="openinference", timeout=60.0
+        ),
+        view_weave,
+        (
+            *_ROOT,
+            Gap(_COSTS, frozenset({"cost"}), "prices by a table of its own, which is not in what it publishes"),
+            Gap(ALL, frozenset({"user"}), "has no field for the caller's user"),
+            Gap(ALL, frozenset({"session"}), "makes a thread of `gen_ai.conversation.id` or `wandb.thread_id` only"),
+            Gap(("Cached tokens",), frozenset({"cached_tokens"}), "reads the names of OpenTelemetry only"),
+            Gap(("Embeddings",), frozenset({"model", "provider"}), "reads the model of calls of kind LLM only"),
+        ),
     ),
 )

@@ -39,6 +39,12 @@ def phoenix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def weave(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with started("weave", tmp_path_factory.mktemp("weave")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
 def rotel_agent() -> Path:
     """The collector's program; where it sends to is said when it starts, so each test module starts its own."""
     (program,) = install("rotel", "rotel==0.0.1a15").glob("lib/python*/site-packages/rotel/rotel-agent")

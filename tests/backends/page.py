@@ -30,7 +30,8 @@ Sixteen generations, one of each kind, are made with the real `openai` client, s
 through the backends' own APIs: not whether the attributes are stored, but what the backend makes of them in the fields that its
 pages are drawn from. What the model's API stated is compared with what the backend says: the model, the provider, tokens in and
 out, cached tokens, the cost, texts of question and answer, tools, session, user, and whether it failed. *Row in the list* is
-whether the list of traces shows the question and the answer.
+whether the list of traces shows the question and the answer. Weave's server runs at W&B alone: of it, the code that reads traces
+is run, as it was last published.
 
 `nox -s backends` repeats it, `nox -s backends -- --write` writes this page, `nox -s pictures` takes the pictures.
 """
@@ -82,11 +83,19 @@ def _missing(column: Column, generation: Generation, view: View) -> str:
 
 def _reasons() -> str:
     lines = [
-        f"- {column.name}: {', '.join(sorted(gap.facts))} of {', '.join(gap.titles)}: {gap.reason}."
+        f"- {column.name}: {', '.join(_NAMES.get(fact, fact) for fact in sorted(gap.facts))} of {_titles(gap.titles)}: {gap.reason}."
         for column in COLUMNS
         for gap in column.gaps
     ]
     return "\n".join(["## Why", "", *lines, ""])
+
+
+def _titles(titles: tuple[str, ...]) -> str:
+    """Return the generations that are meant, by what is left out where that is shorter."""
+    others = [generation.title for generation in GENERATIONS if generation.title not in titles]
+    if not others:
+        return "all"
+    return f"all but {', '.join(others)}" if len(others) < len(titles) else ", ".join(titles)
 
 
 def _pictures() -> str:

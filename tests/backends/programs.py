@@ -66,6 +66,12 @@ PROGRAMS = {
     "phoenix": Program(
         "arize-phoenix==20.*", lambda _port, _data: ["phoenix", "serve"], "/healthz", _phoenix_environment
     ),
+    # Its server runs at W&B alone: of a backend, this is the part that reads.
+    "weave": Program(
+        "weave==0.52.43",
+        lambda port, _data: ["python", str(Path(__file__).with_name("weave_reader.py")), str(port)],
+        "/",
+    ),
     "llmock": Program(
         "llmock==0.2.*",
         lambda port, _data: ["llmock", "serve", "--host", "127.0.0.1", "--port", str(port)],

@@ -116,6 +116,28 @@ def view_phoenix(address: str, trace_id: str, _session: str) -> View:
     return View(facts, overview, json.dumps(trace, ensure_ascii=False))
 
 
+def view_weave(address: str, trace_id: str, _session: str) -> View:
+    calls = eventually(lambda: ask(f"{address}/?trace_id={trace_id}"), _STORED_TIMEOUT_S, "Weave's reader to store")
+    (root,) = (call for call in calls if not call["parent_id"])
+    generation = next(call for call in calls if call["attributes"].get("kind") in ("LLM", "EMBEDDING"))
+    attributes, (usage,) = generation["attributes"], generation["summary"]["usage"].values()
+    contents = plain_tree([generation["inputs"], generation["output"]])
+    facts = Facts(
+        model=attributes.get("model"),
+        provider=attributes.get("provider"),
+        tokens=_pair(
+            usage["input_tokens"] or usage["prompt_tokens"], usage["output_tokens"] or usage["completion_tokens"]
+        ),
+        cached_tokens=_pair(usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]),
+        messages=_texts(contents),
+        tools=frozenset(_names(contents)),
+        session=generation["thread_id"],
+        user=generation["wb_user_id"],
+        error=root["summary"]["weave"]["status"] == "error",
+    )
+    return View(facts, _texts(root["inputs"], root["output"]), json.dumps(calls, ensure_ascii=False))
+
+
 def _phoenix_trace(address: str, trace_id: str) -> dict[str, Any] | None:
     """Return a trace of any project, as the page of a trace asks for it; None: not stored yet."""
     for edge in _graphql(address, "{ projects { edges { node { id } } } }", {})["projects"]["edges"]:
@@ -153,12 +175,15 @@ def unseen(expected: Facts, view: View) -> set[str]:
 
 
 def plain_tree(value: Any) -> Any:
-    """Return a value with every JSON text in it parsed."""
+    """Return a value with every JSON text in it parsed; a text that only begins like one stays."""
     if isinstance(value, dict):
         return {key: plain_tree(item) for key, item in value.items()}
     if isinstance(value, list):
         return [plain_tree(item) for item in value]
-    return json.loads(value) if isinstance(value, str) and value.startswith(("[", "{")) else value
+    try:
+        return json.loads(value) if isinstance(value, str) and value.startswith(("[", "{")) else value
+    except ValueError:
+        return value
 
 
 def _pair(first: int | None, second: int | None) -> tuple[int, int] | None:
