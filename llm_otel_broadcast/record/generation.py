@@ -210,6 +210,7 @@ class Generation(GenerationFacts):
         "instructions",
         "is_in_app_traces",
         "is_in_totals",
+        "is_limited",
         "is_measured",
         "late_key",
         "max_characters",
@@ -293,6 +294,8 @@ class Generation(GenerationFacts):
         """The app has a meter provider: the record goes into its metrics."""
         self.is_in_totals = False
         """The totals of rendered generations have it."""
+        self.is_limited = False
+        """What the answer states is known to be no more than may be held."""
         self.failure = None
         self.hides_usage_chunk = False
         """We asked for usage in the stream: the chunk that only carries it is kept from the caller."""
