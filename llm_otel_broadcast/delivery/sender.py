@@ -18,8 +18,8 @@ from llm_otel_broadcast.host.flag import Flag
 from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.span_data import SpanData
-from llm_otel_broadcast.record.trace_fields import NO_FIELDS
 from llm_otel_broadcast.wire.exchange import Answer, OversizedError
 
 # One batch is tried again for so long, pauses that the server itself asks for not counted.
@@ -129,7 +129,7 @@ class Sender:
             if not record.generations and not parts.chooses(record):
                 return LeftOut("sampled")
             if not self._sent_spans.has(key_of(record)):
-                span = parts.enclosing_span(record, record.fields or NO_FIELDS)
+                span = parts.enclosing_span(record, None)
                 # The destination's dialect has no such spans.
                 if span is None:
                     return Withdrawn()
@@ -142,11 +142,10 @@ class Sender:
             return spans
         item.spans = spans
         # A root goes out with the first generation below it that the destination takes: alone it would be an empty trace.
-        item.enclosing_spans = [
-            span
-            for due in self._sent_spans.due(record.enclosing_spans)
-            if (span := parts.enclosing_span(due, due.fields or record.fields)) is not None
-        ]
+        if isinstance(record, Generation):
+            due = self._sent_spans.due(record.enclosing_spans)
+            rendered = (parts.enclosing_span(enclosing_span, record) for enclosing_span in due)
+            item.enclosing_spans = [span for span in rendered if span is not None]
         return None
 
     # -- sending ----------------------------------------------------------------------------------------------------

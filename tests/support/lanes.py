@@ -14,6 +14,7 @@ from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.seams import LaneParts
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.trace_fields import NO_FIELDS
 from llm_otel_broadcast.spool.shelf import Shelf
 from llm_otel_broadcast.spool.store import SpoolStore
 from llm_otel_broadcast.wire.transport import make_transport
@@ -48,7 +49,9 @@ def parts(transport: Any, delay: Any = at_once) -> LaneParts:
     return LaneParts(
         transport=transport,
         render=lambda made: [generation_span(made, None, content=True)],
-        enclosing_span=lambda enclosing_span, fields: enclosing_span_data(enclosing_span, fields, content=True),
+        enclosing_span=lambda enclosing_span, record: enclosing_span_data(
+            enclosing_span, enclosing_span.fields or (record.fields if record else NO_FIELDS), content=True
+        ),
         delay=delay,
     )
 
