@@ -24,6 +24,8 @@ from llm_otel_broadcast.wire.exchange import Answer, OversizedError
 
 # One batch is tried again for so long, pauses that the server itself asks for not counted.
 _MAX_RETRY_S: Final = 60.0
+# Of that, one request takes so long at most: clocks go on while a process is frozen with a request under way.
+_MAX_REQUEST_S: Final = 20.0
 _EXACT_BELOW_S: Final = 10.0
 # Reasons that say nothing of the destination.
 _OF_RECORDS: Final = frozenset({"stopped", "too_large", "unreadable"})
@@ -86,6 +88,8 @@ class Sender:
         self._outbox = outbox
         self._backoff = Backoff()
         self.parts: LaneParts | None = None
+        self._batch: list[Item] = []
+        """What was taken from the queue last."""
         self.is_sending = False
         """A request is under way: whether it has arrived is not known."""
 
@@ -101,6 +105,7 @@ class Sender:
             # One odd record must not take its neighbours along.
             return or_else(lambda: self._render(parts, item), recover=lambda error: Unreadable(type(error).__name__))
 
+        self._batch = batch
         ready = self._watch.render_each(batch, render)
         if ready:
             self._deliver(parts, ready)
@@ -178,7 +183,7 @@ class Sender:
                 self._sent_spans.remember(enclosing_spans)
         elif answer.kind == "too_large" and len(items) > 1:
             self._divide(parts, items)
-        elif answer.kind == "too_large" and _shrink(parts, items[0]):
+        elif answer.kind == "too_large" and self._shrink(parts, items[0]):
             self._deliver(parts, items)
         else:
             self._give_up(items, "retries_exhausted" if answer.kind == "retry" else answer.kind, answer.message)
@@ -189,19 +194,34 @@ class Sender:
         self._deliver(parts, items[:middle])
         self._deliver(parts, items[middle:])
 
+    def _shrink(self, parts: LaneParts, item: Item) -> bool:
+        """Make a single record smaller; False: it is as small as it gets."""
+
+        def smaller(item: Item) -> list[SpanData] | None:
+            # Cutting is ours, with the program's redaction in it: whatever it raises, the record is dropped as too large.
+            with _SHRINKING:
+                return parts.shrink(item.record, item.spans) if item.spans else None
+            return None
+
+        spans = self._watch.render(item, self._batch, smaller)
+        item.spans = spans or item.spans
+        return bool(spans)
+
     def _post_until_answered(
         self, parts: LaneParts, body: AnyBody, spans: Sequence[SpanData], record_count: int
     ) -> Answer | None:
         """Post until the body is taken, is refused, or time is up; None when the lane was stopped meanwhile.
 
-        The time begins when it may be sent: what the server asks to wait is no part of it.
+        The time begins when it may be sent: what the server asks to wait is no part of it, nor is the time for which the process is
+        frozen, as serverless platforms do between two calls.
         """
         backoff = self._backoff
         # The pause belongs to the destination: a new batch does not knock at a server that has just failed.
         self._wait_for_turn()
-        first = time.monotonic()
+        spent_s = 0.0
         is_last = False
         while not self._stopping.is_set():
+            began = time.monotonic()
             self.is_sending = True
             try:
                 body, answer = post(parts.transport, body, spans)
@@ -212,7 +232,8 @@ class Sender:
                 return answer
             pause_s = backoff.fail(parts.delay, answer.retry_after)
             failed = time.monotonic()
-            remaining_s = _MAX_RETRY_S - (failed - first)
+            spent_s += min(failed - began, _MAX_REQUEST_S)
+            remaining_s = _MAX_RETRY_S - spent_s
             if not backoff.is_asked and pause_s > remaining_s:
                 # The next batch has a time of its own, or an outage would empty the queue batch by batch.
                 if is_last or remaining_s <= 0:
@@ -229,8 +250,9 @@ class Sender:
             self._wait_for_turn()
             if self._stopping.is_set():
                 return None
-            if backoff.is_asked:
-                first += time.monotonic() - failed
+            if not backoff.is_asked:
+                # A flush may have cut it short.
+                spent_s += min(time.monotonic() - failed, pause_s)
             self._books.retried += record_count
         return None
 
@@ -297,13 +319,3 @@ class Sender:
             self._books.failed(f"closing failed ({type(error).__name__})", "it is not used any more", error)
 
         or_else(self.parts.transport.close, recover=note)
-
-
-def _shrink(parts: LaneParts, item: Item) -> bool:
-    """Make a single record smaller; False: it is as small as it gets."""
-    # Cutting is ours, with the program's redaction in it: whatever it raises, the record is dropped as too large.
-    with _SHRINKING:
-        if item.spans and (smaller := parts.shrink(item.record, item.spans)):
-            item.spans = smaller
-            return True
-    return False

@@ -211,6 +211,7 @@ class Generation(GenerationFacts):
         "is_in_app_traces",
         "is_in_failures",
         "is_in_totals",
+        "is_limited",
         "is_measured",
         "late_key",
         "max_characters",
@@ -296,6 +297,8 @@ class Generation(GenerationFacts):
         """The totals of rendered generations have it."""
         self.is_in_failures = False
         """The spans of contexts around it count it as failed."""
+        self.is_limited = False
+        """What the answer states is known to be no more than may be held."""
         self.failure = None
         self.hides_usage_chunk = False
         """We asked for usage in the stream: the chunk that only carries it is kept from the caller."""

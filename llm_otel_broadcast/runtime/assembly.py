@@ -274,11 +274,13 @@ def _parts_maker(
 ) -> Callable[[], LaneParts]:
     def make() -> LaneParts:
         """Import everything heavy: this runs on the lane's thread."""
+        from llm_otel_broadcast.fields.json_encoder import encoder
         from llm_otel_broadcast.runtime.books_metrics import books_metrics
         from llm_otel_broadcast.runtime.rendering import RecordRendering
         from llm_otel_broadcast.wire import retry
         from llm_otel_broadcast.wire.transport import make_transport
 
+        encoder.use_compiled()
         rendering = RecordRendering(destination, options, announcer, _cost_reader(options))
 
         def render(record: Generation | ForeignSpan) -> list[SpanData] | LeftOut:

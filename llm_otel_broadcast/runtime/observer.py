@@ -253,8 +253,9 @@ class CallObserver:
     def closed(self, record: Generation) -> None:
         """End the courtesy spans and hand the record over."""
         # first of all: the app's own spans say what the answer says, too
-        with _LIMITING:
-            limit_answer(record)
+        if not record.is_limited or record.failure is not None:
+            with _LIMITING:
+                limit_answer(record)
         late_key, record.late_key = record.late_key, None
         if late_key is not None:
             with _KEY:

@@ -92,5 +92,10 @@ def shelf_at(directory: Path, endpoint: str, *, timeout_s: float = 10.0, **bound
     return Shelf(store, "backend", endpoint, endpoint, bounds.get("headers", {}), timeout_s)
 
 
+def on_disk(directory: Path, endpoint: str) -> int:
+    """Return how many records wait in a spool."""
+    return sum(backlog.records for backlog in shelf_at(directory, endpoint).store.backlogs())
+
+
 def flushed(lane: Lane, timeout: float = 5.0) -> bool:
     return lane.wait(lane.hurry(), time.monotonic() + timeout)
