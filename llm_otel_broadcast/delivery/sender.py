@@ -200,11 +200,15 @@ class Sender:
         def smaller(item: Item) -> list[SpanData] | None:
             # Cutting is ours, with the program's redaction in it: whatever it raises, the record is dropped as too large.
             with _SHRINKING:
-                return parts.shrink(item.record, item.spans) if item.spans else None
+                spans = item.enclosing_spans if isinstance(item.record, EnclosingSpan) else item.spans
+                return parts.shrink(item.record, spans) if spans else None
             return None
 
         spans = self._watch.render(item, self._batch, smaller)
-        item.spans = spans or item.spans
+        if spans and isinstance(item.record, EnclosingSpan):
+            item.enclosing_spans = spans
+        elif spans:
+            item.spans = spans
         return bool(spans)
 
     def _post_until_answered(

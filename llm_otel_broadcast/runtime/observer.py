@@ -52,7 +52,7 @@ class CallObserver:
         app_spans: makes the app's own spans.
         late_spans: keeps those of records that are still to be read.
         app_metrics: says whether the app has a meter provider.
-        unwanted: parts of the content that no destination may have.
+        unwanted: parts of the content that no destination may have; likewise an attribute.
         key_watch: says which API keys destinations ask for.
 
     Attributes:
@@ -79,7 +79,7 @@ class CallObserver:
         self._defaults = dict(options.trace_defaults)
         self._alone = not broadcaster.lanes
         self.wants_content = not unwanted >= _ALL_CONTENT
-        self._unwanted = unwanted
+        self.unwanted = unwanted
         self._key_watch = key_watch
         self._max_characters = min(options.max_content_chars, options.max_queue_bytes // _QUEUE_BYTES_PER_CHARACTER)
         self.joins = options.join_app_traces
@@ -93,8 +93,8 @@ class CallObserver:
         record.server = library.server_of(instance)
         record.max_characters = self._max_characters
         record.is_measured = self._meter_provider() is not None
-        if self._unwanted and record.wants_content:
-            record.unwanted = self._unwanted
+        if self.unwanted and record.wants_content:
+            record.unwanted = self.unwanted
             narrow(record)
         if self._key_watch.asks:
             with _KEY:
@@ -241,8 +241,8 @@ class CallObserver:
         for value in (*record.parameters.values(), record.fields.metadata):
             if value and type(value) not in _SMALL:
                 record.size += text_size(value)
-        if self._unwanted and record.wants_content:
-            record.unwanted |= self._unwanted
+        if self.unwanted and record.wants_content:
+            record.unwanted |= self.unwanted
             narrow(record)
         self._broadcaster.put_generation(record)
 
