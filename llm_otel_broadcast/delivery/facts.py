@@ -6,7 +6,6 @@ What is not in these values cannot be leaked by a dialect: they hold nothing of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from llm_otel_broadcast.delivery.privacy import View
@@ -126,4 +125,4 @@ def error_text_for(failure: Failure | None, view: View | None = None) -> str:
 
 
 def _without_text(failure: Failure | None) -> Failure | None:
-    return replace(failure, message="") if failure is not None and failure.message else failure
+    return failure._replace(message="") if failure is not None and failure.message else failure
