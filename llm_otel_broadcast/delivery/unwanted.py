@@ -13,7 +13,7 @@ SYSTEM_ROLES: Final = frozenset({"system", "developer"})
 
 
 def is_system(role: object) -> bool:
-    """Return whether a message of this role holds instructions."""
+    """Return whether a message of this role is an instruction, whatever the caller has given as one."""
     return isinstance(role, str) and role in SYSTEM_ROLES
 
 
