@@ -19,7 +19,6 @@ from llm_otel_broadcast.delivery.seams import LaneParts, LeftOut, RecordReader
 from llm_otel_broadcast.delivery.unwanted import unwanted_by_all
 from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.host.logs import logger
-from llm_otel_broadcast.record.enclosing_facts import EnclosingContent
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS
@@ -255,6 +254,7 @@ def _enclosing_span_renderer(options: Options) -> Callable[[EnclosingSpan], Span
     def render(enclosing_span: EnclosingSpan) -> SpanData:
         from llm_otel_broadcast.delivery.facts import enclosing_facts_of, error_text_for
         from llm_otel_broadcast.dialects.semconv import SEMCONV
+        from llm_otel_broadcast.record.enclosing_facts import EnclosingContent
 
         fields = enclosing_span.fields or NO_FIELDS
         allows_text = options.capture_content_in_app_spans and not fields.private
