@@ -303,20 +303,10 @@ class Sender:
         """Have an exporter send what it holds; an error of its own is noted, and the lane goes on."""
         if self.parts is None:
             return True
-
-        def note(error: BaseException) -> bool:
-            self._books.failed(f"flushing failed ({type(error).__name__})", "going on", error)
-            return False
-
-        return or_else(self.parts.transport.flush, recover=note)
+        return self._books.attempt("flushing", self.parts.transport.flush, default=False, consequence="going on")
 
     def close(self) -> None:
         """Close connections and exporters; an error of theirs is noted."""
         # With an outbox, who posts closes.
-        if self.parts is None or self._outbox is not None:
-            return
-
-        def note(error: BaseException) -> None:
-            self._books.failed(f"closing failed ({type(error).__name__})", "it is not used any more", error)
-
-        or_else(self.parts.transport.close, recover=note)
+        if self.parts is not None and self._outbox is None:
+            self._books.attempt("closing", self.parts.transport.close, None, "it is not used any more")
