@@ -138,6 +138,8 @@ def _plain_each(values: Sequence[object]) -> list[Any]:
     """Return each value as JSON's own types. The newest comes first where there are too many parts in all of them together."""
     budget_left = _MAX_PARTS
     plain_values: list[Any] = []
+    if not values:
+        return plain_values
     for value in reversed(list(values)):
         if is_usual(value) and budget_left >= _USUAL_PARTS:
             plain_values.append(value)
