@@ -6,7 +6,6 @@ What is not in these values cannot be leaked by a dialect: they hold nothing of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
@@ -40,8 +39,14 @@ def facts_of(record: Generation, fields: Fields) -> GenerationFacts:
     return facts
 
 
-def enclosing_facts_of(enclosing_span: EnclosingSpan, fields: Fields) -> EnclosingSpanFacts:
-    """Return the facts of an enclosing span; `fields`: those that the destination may have."""
+def enclosing_facts_of(enclosing_span: EnclosingSpan, fields: Fields, failure: Failure | None) -> EnclosingSpanFacts:
+    """Return the facts of an enclosing span.
+
+    Args:
+        enclosing_span: the span.
+        fields: those that the destination may have.
+        failure: its own, or the one that it takes over.
+    """
     totals: dict[str, float] = {}
     # What went to no lane is in the first sum only, estimated costs are in the second only.
     for each in enclosing_span.totals or ():
@@ -53,8 +58,11 @@ def enclosing_facts_of(enclosing_span: EnclosingSpan, fields: Fields) -> Enclosi
         parent_span_id=enclosing_span.parent_span_id,
         start_ns=enclosing_span.start_ns,
         end_ns=enclosing_span.end_ns,
+        kind=enclosing_span.kind,
+        subject=enclosing_span.subject or enclosing_span.name,
         fields=fields,
-        failure=_without_text(enclosing_span.failure),
+        failure=_without_text(failure),
+        failed_calls=enclosing_span.failed_calls,
         totals=totals,
     )
 
@@ -141,4 +149,4 @@ def error_text_for(failure: Failure | None, view: View | None = None) -> str:
 
 
 def _without_text(failure: Failure | None) -> Failure | None:
-    return replace(failure, message="") if failure is not None and failure.message else failure
+    return failure._replace(message="") if failure is not None and failure.message else failure

@@ -7,7 +7,7 @@ from typing import Final
 
 from llm_otel_broadcast.fields.json_text import bounded_json
 from llm_otel_broadcast.record.content import Content
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Generation, GenerationFacts
 from llm_otel_broadcast.record.media import Part
 from llm_otel_broadcast.record.usage import Cost
 
@@ -49,7 +49,7 @@ def rule_values_of(
     return values
 
 
-def provider_of(record: Generation) -> str | None:
+def provider_of(record: GenerationFacts) -> str | None:
     """Return who served the model; where that is not told, the model's author, else whom the call went to."""
     if record.serving_provider:
         return record.serving_provider
