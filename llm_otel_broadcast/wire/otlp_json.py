@@ -41,7 +41,13 @@ def encode(resource: Attributes, scope: Scope, spans: Sequence[SpanData]) -> byt
             text += f'{{"scope":{{"name":{encoder.quote(span_scope.name)}{version}}},"spans":['
             for span in scope_spans:
                 # Bytes span by span: one emoji would make four bytes of each character of a text with all of them.
-                pieces.append(_bytes(text + _span(span)))
+                shared = span.shared_text
+                if shared is None:
+                    pieces.append(_bytes(text + _span(span)))
+                else:
+                    if shared.json is None:
+                        shared.json = _bytes(_span(span))
+                    pieces += (_bytes(text), shared.json)
                 text = ","
             schema = f',"schemaUrl":{encoder.quote(schema_url)}' if schema_url else ""
             text = f"]{schema}}},"
