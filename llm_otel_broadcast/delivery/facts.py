@@ -118,7 +118,12 @@ def content_for(
     # In this order, which is the one that the program's own function gets the texts in.
     system = sent("system", content.system) if content.system else ()
     inputs = sent("inputs", content.inputs) if content.inputs else ()
-    outputs = sent("outputs", [_with_reason(message, record.failure) for message in content.outputs])
+    # Each says why it ended: Phoenix drops all messages for one that does not.
+    reason = "error" if record.failure else "unknown"
+    outputs = [
+        message if "finish_reason" in message else {**message, "finish_reason": reason} for message in content.outputs
+    ]
+    outputs = sent("outputs", outputs)
     tools = sent("tools", content.tools) if content.tools else ()
     return Content(
         system,
@@ -130,11 +135,6 @@ def content_for(
         shortened=frozenset(shortened),
         json_texts=json_texts,
     )
-
-
-def _with_reason(message: Part, failure: Failure | None) -> Part:
-    """Return a message of the answer that says why it ended: Phoenix drops all messages for one that does not."""
-    return message if "finish_reason" in message else {**message, "finish_reason": "error" if failure else "unknown"}
 
 
 def error_text_for(failure: Failure | None, view: View | None = None) -> str:

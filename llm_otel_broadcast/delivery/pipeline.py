@@ -125,7 +125,7 @@ class Rendering:
         shared = None if shared_views is None else shared_views.take(record)
         if shared is None:
             sent_content, spans = self._view(record, cost, max_chars, content)
-            spans = spans if shared_views is None else shared_views.put(record, sent_content, spans)
+            spans = spans if shared_views is None else shared_views.add(record, sent_content, spans)
         else:
             sent_content, spans = shared.content, shared.spans
         if sent_content is not None and self._sends_enclosing_spans:

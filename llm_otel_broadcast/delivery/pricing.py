@@ -75,22 +75,18 @@ def estimate(record: Generation) -> Cost | None:
     provider = _PROVIDERS.get(record.server.provider)
     tier = record.response_service_tier
     for name in (record.response_model, record.request_model):
-        model = _listed_name(name, provider) if name else None
+        # A server that makes names up would fill the memory of names for good; none that is priced is so long.
+        if not name or len(name) > _MAX_MODEL_NAME_CHARS or (provider is None and ":" in name):
+            continue
+        model = _look_up(name, provider)
         if model is not None:
             return list_price(usage, model, provider, record.start_ns, None if tier in _STANDARD_TIERS else tier)
     return None
 
 
-def _listed_name(name: str, provider: str | None) -> str | None:
-    """Return the name that a model is priced by, None where there is no price for it."""
-    # A server that makes names up would fill the memory of names for good; none that is priced is so long.
-    is_plausible = (provider or ":" not in name) and len(name) <= _MAX_MODEL_NAME_CHARS
-    return _look_up(name, provider) if is_plausible else None
-
-
 @lru_cache(maxsize=1_024)
 def _look_up(name: str, provider: str | None) -> str | None:
-    """Look a model up once: a miss searches every provider's list."""
+    """Return the name that a model is priced by, None where it has no price. Once: a miss searches every provider's list."""
     # Of Bedrock's models, the newer endpoint leaves out the version that the older one and the price list have.
     versions = ("", "-1:0", "-v1:0") if provider == "aws" and ":" not in name else ("",)
     usage = {"input_tokens": 1, "output_tokens": 1}

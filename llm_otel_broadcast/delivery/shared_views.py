@@ -86,7 +86,7 @@ class SharedViews:
             self._views.pop(id(record))
         return view
 
-    def put(self, record: Generation, content: Content | None, spans: Sequence[SpanData]) -> Sequence[SpanData]:
+    def add(self, record: Generation, content: Content | None, spans: Sequence[SpanData]) -> Sequence[SpanData]:
         """Keep what was made of a record for the other lanes; return the spans, whose text is made once from here on."""
         if record.size > _MAX_RECORD_BYTES:
             return spans

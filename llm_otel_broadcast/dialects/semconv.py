@@ -224,7 +224,9 @@ def _parameter_values(parameters: Mapping[str, object], vendor: str) -> _Values:
         elif name in _INTEGERS:
             values[_INTEGERS[name]] = _integer(value)
         elif name in _TEXTS:
-            values[_TEXTS[name].format(vendor=vendor)] = _text(value)
+            # Of a member of a `str` enum its value, which is what was sent.
+            text = str.__str__(value) if isinstance(value, str) else None
+            values[_TEXTS[name].format(vendor=vendor)] = text or None
         elif name == "n":
             # The conventions: stated where it is not the usual 1.
             choice_count = _integer(value)
@@ -329,8 +331,3 @@ def _set(attributes: _Attributes, key: str, value: AttributeValue | None) -> Non
 # A caller may give any object as a parameter: what the API would not take is no attribute. `bool` is an `int` to Python only.
 def _integer(value: object) -> int | None:
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _text(value: object) -> str | None:
-    """Return a text that says something; of a member of a `str` enum its value, which is what was sent."""
-    return str.__str__(value) or None if isinstance(value, str) else None

@@ -111,7 +111,7 @@ def test_every_setting_that_does_not_matter_is_one():
 
 def test_a_view_is_forgotten_once_all_have_taken_it():
     views, made = SharedViews(3), record()
-    views.put(made, None, [generation_span(made, None, content=False)])
+    views.add(made, None, [generation_span(made, None, content=False)])
     assert views.take(made).record is made
     assert views.take(made).record is made
     assert views.take(made) is None
@@ -121,10 +121,10 @@ def test_what_nobody_takes_is_bounded():
     views = SharedViews(2)
     records = [record() for _ in range(2_000)]
     for made in records:
-        views.put(made, None, [generation_span(made, None, content=False)])
+        views.add(made, None, [generation_span(made, None, content=False)])
     assert sum(views.take(made) is not None for made in records) <= shared_views._MAX_VIEWS
     large = record(size=1_000_000)
-    views.put(large, None, [generation_span(large, None, content=False)])
+    views.add(large, None, [generation_span(large, None, content=False)])
     assert views.take(large) is None
 
 
