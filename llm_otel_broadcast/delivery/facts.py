@@ -120,10 +120,10 @@ def content_for(
     inputs = sent("inputs", content.inputs) if content.inputs else ()
     # Each says why it ended: Phoenix drops all messages for one that does not.
     reason = "error" if record.failure else "unknown"
-    outputs = [
+    reasoned = [
         message if "finish_reason" in message else {**message, "finish_reason": reason} for message in content.outputs
     ]
-    outputs = sent("outputs", outputs)
+    outputs = sent("outputs", reasoned)
     tools = sent("tools", content.tools) if content.tools else ()
     return Content(
         system,
