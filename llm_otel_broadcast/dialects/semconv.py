@@ -13,7 +13,7 @@ from typing import Final
 from llm_otel_broadcast.dialects.attempts import MIN_ERROR_STATUS, attempt_times
 from llm_otel_broadcast.dialects.content import content_attributes
 from llm_otel_broadcast.dialects.dialect import Dialect
-from llm_otel_broadcast.dialects.enclosing import excerpt_attributes, kind_of
+from llm_otel_broadcast.dialects.enclosing import excerpt_attributes, kind_of, operation_attributes
 from llm_otel_broadcast.dialects.usage import cost_attributes, usage_attributes
 from llm_otel_broadcast.fields.ids import derive_span_id
 from llm_otel_broadcast.fields.metadata import MAX_VALUE_CHARACTERS, metadata_attributes
@@ -79,7 +79,6 @@ _TEXTS: Final = {
     "service_tier": "{vendor}.request.service_tier",
 }
 """Request parameters by the names they have on a span."""
-_OPERATIONS: Final = {"tool": "execute_tool", "agent": "invoke_agent", "retriever": "retrieval"}
 
 
 class SemconvDialect(Dialect):
@@ -157,7 +156,7 @@ class SemconvDialect(Dialect):
         # Never under `gen_ai.*`: backends add those up over all spans, and would count everything twice.
         attributes |= {f"trace.totals.{name}": value for name, value in facts.totals.items()}
         _set(attributes, "trace.failed_calls", facts.failed_calls or None)
-        attributes |= kind_of(facts) | _operation_of(facts, content)
+        attributes |= kind_of(facts) | operation_attributes(facts, content)
         if content is not None:
             attributes |= excerpt_attributes(content)
         error_text = content.error_text if content is not None else None
@@ -235,25 +234,6 @@ def _parameter_attributes(parameters: Mapping[str, object], vendor: str) -> _Att
             stop_texts = [str.__str__(text) for text in stops if isinstance(text, str)]
             values["gen_ai.request.stop_sequences"] = stop_texts or None
     return _present(values)
-
-
-def _operation_of(facts: EnclosingSpanFacts, content: EnclosingContent | None) -> _Attributes:
-    """Return what the conventions have for a tool, an agent or a search; nothing of it makes the span a call of a model."""
-    operation = _OPERATIONS.get(facts.kind)
-    if operation is None:
-        return {}
-    attributes: _Attributes = {"gen_ai.operation.name": operation}
-    own_content = content if content is not None and content.is_of_function else EnclosingContent()
-    if facts.kind == "agent":
-        _set(attributes, "gen_ai.agent.name", facts.subject)
-    elif facts.kind == "retriever":
-        attributes |= {"gen_ai.retrieval.query.text": own_content.input.text} if own_content.input.text else {}
-    else:
-        _set(attributes, "gen_ai.tool.name", facts.subject)
-        attributes["gen_ai.tool.type"] = "function"
-        texts = {"arguments": own_content.input.text, "result": own_content.output.text}
-        attributes |= {f"gen_ai.tool.call.{name}": text for name, text in texts.items() if text}
-    return attributes
 
 
 def _common_attributes(fields: Fields) -> _Attributes:

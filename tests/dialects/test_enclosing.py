@@ -13,7 +13,7 @@ from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.trace_fields import Fields
 
 EXCERPTS = EnclosingContent(Excerpt("Why?"), Excerpt("Because."))
-OWN = EnclosingContent(Excerpt('{"query":"why"}', is_json=True), Excerpt("because"), is_of_function=True)
+OWN = EnclosingContent(Excerpt('{"query":"why"}', is_json=True, is_own=True), Excerpt("because", is_own=True))
 SHOWN = {
     "input.value": "Why?",
     "input.mime_type": "text/plain",

@@ -144,6 +144,46 @@ def test_the_innermost_span_of_a_context_is_of_its_kind(instrumented, arrived, f
     assert spans[-1].attributes["gen_ai.tool.name"] == names[-1]
 
 
+def test_a_block_may_say_what_went_in_and_what_came_out(stand_in, instrumented, arrived):
+    instrumented()
+    with trace_context(trace_name="Request", kind="tool", span_name="search") as handle:
+        arguments = {"query": "canaries"}
+        handle.show(input=arguments, output=["a page"])
+        arguments.clear()
+        chat("sync", stand_in.base_url)
+    span = by_name(arrived(3))["search"]
+    assert span.attributes["gen_ai.tool.call.arguments"] == '{"query":"canaries"}'
+    assert span.attributes["gen_ai.tool.call.result"] == '["a page"]'
+    assert texts(span) == ('{"query":"canaries"}', '["a page"]')
+
+
+def test_what_a_block_does_not_say_is_what_was_said_below(stand_in, instrumented, arrived):
+    instrumented()
+    with trace_context(trace_name="Request") as handle, trace_context(team="red") as nameless:
+        nameless.show(input="nowhere")
+        chat("sync", stand_in.base_url)
+        handle.show(output="a summary")
+    span = by_name(arrived(2))["Request"]
+    assert texts(span) == ("Hello!", "a summary")
+
+
+@pytest.mark.parametrize("settings", [{"privacy_mode": True}, {"capture_content": False}])
+def test_what_a_block_says_is_content(instrumented, arrived, settings):
+    instrumented(**settings)
+    with trace_context(kind="tool") as handle:
+        handle.show(input="canary", output="canary")
+        assert current_scope().enclosing_spans[-1].function_content == FunctionContent()
+    assert "canary" not in repr(arrived(1))
+
+
+def test_an_agent_without_arguments_shows_what_was_said_below(stand_in, instrumented, arrived):
+    instrumented()
+    traced(kind="agent", name="planner")(lambda: chat("sync", stand_in.base_url) and None)()
+    span = by_name(arrived(2))["invoke_agent planner"]
+    assert span.attributes["input.value"] == "Hello!"
+    assert span.attributes["output.value"]
+
+
 def test_a_kind_of_no_ours_is_metadata_and_passed_on(instrumented, arrived):
     instrumented()
     with trace_context(trace_name="Request", kind="premium"):
