@@ -8,8 +8,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final
 
-from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 
 from llm_otel_broadcast.app.late_spans import LateSpans
 from llm_otel_broadcast.app.metrics import AppMetrics
@@ -19,8 +19,8 @@ from llm_otel_broadcast.clients.answer_limits import limit_answer
 from llm_otel_broadcast.clients.library import ClientLibrary
 from llm_otel_broadcast.clients.request_fields import NO_REQUEST_FIELDS, forward_fields
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
-from llm_otel_broadcast.delivery.privacy import narrow
-from llm_otel_broadcast.delivery.selection import KeyWatch
+from llm_otel_broadcast.delivery.key_watch import KeyWatch
+from llm_otel_broadcast.delivery.unwanted import narrow
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.merge import TraceObject, has_ids, merge, over
 from llm_otel_broadcast.host.guard import Guard
@@ -84,6 +84,11 @@ class CallObserver:
         self._max_characters = min(options.max_content_chars, options.max_queue_bytes // _QUEUE_BYTES_PER_CHARACTER)
         self.joins = options.join_app_traces
         self.successor: CallObserver | None = None
+        if options.baggage_metadata:
+            # Only then: it takes a millisecond to import.
+            from opentelemetry.baggage import get_baggage
+
+            self._get_baggage = get_baggage
 
     def prepare(
         self, library: ClientLibrary, instance: object, arguments: dict[str, Any], record: Generation
@@ -215,7 +220,7 @@ class CallObserver:
         """Return the fields that surround a call: of the program's contexts, over the baggage, over `trace_defaults`."""
         outer: TraceObject = self._defaults
         if self._options.baggage_metadata:
-            entries = {key: baggage.get_baggage(key) for key in self._options.baggage_metadata}
+            entries = {key: self._get_baggage(key) for key in self._options.baggage_metadata}
             outer = {**outer, **{key: value for key, value in entries.items() if value is not None}}
         if not context_fields:
             return outer
