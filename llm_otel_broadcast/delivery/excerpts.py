@@ -89,7 +89,8 @@ def with_function_content(
         WithheldError: nothing may be sent.
     """
     own, kind = enclosing_span.function_content, enclosing_span.kind
-    if own is None:
+    # Something private happened below: the function got it from somewhere, and may have returned it.
+    if own is None or enclosing_span.hides_texts:
         return content
     hidden = view.hides if view is not None else frozenset()
     if kind in _MODELS_EAT and hidden & {"inputs", "outputs"}:

@@ -192,7 +192,7 @@ class ContextSpans:
                 enclosing_span.end_ns = now_ns
                 # a generator that is closed early has not failed
                 if error is not None and not isinstance(error, GeneratorExit):
-                    text = "" if enclosing_span.hides_error_text else or_else(lambda: str(error), "")
+                    text = "" if enclosing_span.hides_texts else or_else(lambda: str(error), "")
                     enclosing_span.failure = Failure(type(error).__qualname__, text)
                 (self._end or self.hand_over)(enclosing_span)
 

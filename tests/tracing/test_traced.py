@@ -12,6 +12,7 @@ from opentelemetry import context as otel_context
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination, current_generation, current_trace_fields, trace_context, traced
 from llm_otel_broadcast.receiver import OtlpReceiver
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.function_content import FunctionContent
 from llm_otel_broadcast.tracing.scope import current_scope
 from tests.support.app import App
@@ -226,6 +227,35 @@ def test_content_of_a_step_goes_where_content_may_go(instrumented, arrived, sett
     assert texts(arrived(1)[0]) == expected
 
 
+def private_block(stand_in):
+    with trace_context(privacy=True):
+        chat("sync", stand_in.base_url)
+
+
+def private_call(stand_in):
+    chat("sync", stand_in.base_url, extra_body={"trace": {"privacy": True}})
+
+
+def private_step(_stand_in):
+    traced(privacy=True)(lambda text: text)("canary")
+
+
+@pytest.mark.parametrize("work", [private_block, private_call, private_step])
+def test_a_step_with_something_private_inside_shows_neither_what_it_got_nor_returned(
+    stand_in, instrumented, arrived, work
+):
+    instrumented()
+
+    @traced(kind="agent")
+    def agent(question: str) -> str:
+        work(stand_in)
+        return question
+
+    with trace_context(trace_name="Request") as handle:
+        handle.show(output=agent("canary"))
+    assert "canary" not in repr(arrived(3))
+
+
 def test_tool_arguments_are_hidden_as_those_in_answers(receiver):
     with OtlpReceiver() as narrow:
         llm_otel_broadcast.instrument(
@@ -286,6 +316,12 @@ def test_what_nobody_may_have_is_not_even_referenced(instrumented, settings, ref
     content = running.gi_frame.f_locals["steps"].take_piece.__self__.content
     assert (content.inputs, content.pieces) == referenced
     running.close()
+
+
+def test_arguments_and_results_that_wait_count_in_the_queues_bytes():
+    content = FunctionContent({"text": "x" * 50_000}, ["y" * 50_000])
+    waiting, empty = (EnclosingSpan("tool", 1, 2, 0, 0, function_content=held) for held in (content, None))
+    assert waiting.size - empty.size == 100_000
 
 
 def test_a_step_of_its_own_records_nothing_for_the_function_around(instrumented, arrived):
