@@ -223,8 +223,9 @@ def _parameter_attributes(parameters: Mapping[str, object], vendor: str) -> _Att
                 values[f"gen_ai.request.{name}"] = float(value)
         elif name in _INTEGERS:
             values[_INTEGERS[name]] = _integer(value)
-        elif name in _TEXTS:
-            values[_TEXTS[name].format(vendor=vendor)] = _text(value)
+        elif name in _TEXTS and isinstance(value, str):
+            # Of a member of a `str` enum its value, which is what was sent.
+            values[_TEXTS[name].format(vendor=vendor)] = str.__str__(value) or None
         elif name == "n":
             # The conventions: stated where it is not the usual 1.
             choice_count = _integer(value)
@@ -307,8 +308,3 @@ def _set(attributes: _Attributes, key: str, value: AttributeValue | None) -> Non
 # A caller may give any object as a parameter: what the API would not take is no attribute. `bool` is an `int` to Python only.
 def _integer(value: object) -> int | None:
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _text(value: object) -> str | None:
-    """Return a text that says something; of a member of a `str` enum its value, which is what was sent."""
-    return str.__str__(value) or None if isinstance(value, str) else None

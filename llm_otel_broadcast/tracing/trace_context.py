@@ -81,11 +81,11 @@ class TraceHandle:
         if own_span is None:
             return
         with _SHOWING:
-            wanted = wanted_parts()
+            parts = wanted_parts()
             content = own_span.function_content or FunctionContent()
-            if input is not None and "inputs" in wanted:
+            if input is not None and "inputs" in parts:
                 content.inputs = dict(input) if isinstance(input, Mapping) else {"input": shallow(input)}
-            if output is not None and "outputs" in wanted:
+            if output is not None and "outputs" in parts:
                 content.pieces = [shallow(output)]
             own_span.function_content = content
 

@@ -35,7 +35,7 @@ class TracedCall:
         content: its arguments and what it returned, as far as anybody wants content.
     """
 
-    __slots__ = ("_stands_for_model", "_wanted", "content", "context")
+    __slots__ = ("_parts", "_stands_for_model", "content", "context")
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class TracedCall:
         self._stands_for_model = stands_for_model
         self.context = OpenContext(own_fields, end=self._end, kind=kind, subject=subject)
         # what nobody may have is not even referenced
-        self._wanted = wanted_parts()
-        self.content = FunctionContent(inputs if "inputs" in self._wanted else None)
+        self._parts = wanted_parts()
+        self.content = FunctionContent(inputs if "inputs" in self._parts else None)
 
     def steps(self) -> Steps:
         """Return what to do around the function's code."""
@@ -69,19 +69,19 @@ class TracedCall:
     def take_result(self, value: object) -> None:
         """Take what the function returned."""
         with READING_RESULT:
-            if "outputs" in self._wanted and value is not None:
+            if "outputs" in self._parts and value is not None:
                 self.content.add_piece(shallow(value))
 
     def take_piece(self, value: object) -> None:
         """Take a value that the generator yielded."""
         with READING_RESULT:
-            if "outputs" in self._wanted and self.content.has_room:
+            if "outputs" in self._parts and self.content.has_room:
                 self.content.add_piece(shallow(value))
 
     def _end(self, enclosing_span: EnclosingSpan) -> None:
         """Hand over a span of the call's; its own has the content."""
         is_own = enclosing_span is self.context.scope.enclosing_spans[-1]
-        if is_own and self._wanted and not (self._stands_for_model and enclosing_span.generations):
+        if is_own and self._parts and not (self._stands_for_model and enclosing_span.generations):
             enclosing_span.function_content = self.content
         self.context.spans.hand_over(enclosing_span)
 
