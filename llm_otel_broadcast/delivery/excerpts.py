@@ -121,9 +121,11 @@ def _own_excerpt(value: object, is_hidden: bool, view: View | None, max_chars: i
 
 def question_in(messages: Sequence[Part]) -> str:
     """Return the text of the newest message of a user's, else of the newest that has any and is no instruction."""
-    by_users = [message for message in messages if message.get("role") == "user"]
-    dialogue = [message for message in messages if not is_system(message.get("role"))]
-    return next(filter(None, map(_text_of, (*reversed(by_users), *reversed(dialogue)))), "")
+    for message in reversed(messages):
+        if message.get("role") == "user" and (text := _text_of(message)):
+            return text
+    dialogue = (message for message in reversed(messages) if not is_system(message.get("role")))
+    return next(filter(None, map(_text_of, dialogue)), "")
 
 
 def answer_in(messages: Sequence[Part]) -> str:
