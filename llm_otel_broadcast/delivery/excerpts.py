@@ -58,8 +58,7 @@ class Exchanges:
         """
         if not record.enclosing_spans:
             return
-        max_chars = min(max_chars, _MAX_EXCERPT_CHARS)
-        question, answer = _cut(question_in(content.inputs), max_chars), _cut(answer_in(content.outputs), max_chars)
+        question, answer = excerpts_of(content, max_chars)
         for enclosing_span in record.enclosing_spans:
             exchange = self._exchanges.setdefault((enclosing_span.trace_id, enclosing_span.span_id), _Exchange())
             # Calls side by side arrive as they end.
@@ -119,6 +118,14 @@ def _own_excerpt(value: object, is_hidden: bool, view: View | None, max_chars: i
     return Excerpt(plain_json(json_value, max_chars)[0], is_json=True, is_own=True)
 
 
+def excerpts_of(content: Content, max_chars: int = _MAX_EXCERPT_CHARS) -> tuple[str, str]:
+    """Return what was asked and answered in a generation, cut short."""
+    max_chars = min(max_chars, _MAX_EXCERPT_CHARS)
+    texts = (question_in(content.inputs), answer_in(content.outputs))
+    question, answer = (text if len(text) <= max_chars else text[: max_chars - 1] + _CUT for text in texts)
+    return question, answer
+
+
 def question_in(messages: Sequence[Part]) -> str:
     """Return the text of the newest message of a user's, else of the newest that has any and is no instruction."""
     for message in reversed(messages):
@@ -146,7 +153,3 @@ def _text_of(message: Part) -> str:
 def _parts_of(message: Part) -> list[Part]:
     parts = message.get("parts")
     return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-
-
-def _cut(text: str, max_chars: int) -> str:
-    return text if len(text) <= max_chars else text[: max_chars - 1] + _CUT

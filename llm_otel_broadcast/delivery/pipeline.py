@@ -124,7 +124,7 @@ class Rendering:
         if self._takes_gateway_ids:
             take_gateway_ids(facts, record, sends_enclosing_spans=self._sends_enclosing_spans)
         span = self._dialect.generation_span(facts, sent_content, cost)
-        span = self._aliases.name_generation(span, facts, cost)
+        span = self._aliases.name_generation(span, facts, cost, sent_content)
         # What the program adds is its own: it wins, and is the same in every dialect.
         if record.attributes:
             # As far as a span can have it.
@@ -169,7 +169,7 @@ class Rendering:
                 content = replace(content, error_text=error_text_for(failure, view))
         facts = enclosing_facts_of(enclosing_span, self._privacy.fields(fields), failure)
         span = self._dialect.enclosing_span(facts, content)
-        return None if span is None else self._aliases.name_other(span, facts.fields)
+        return None if span is None else self._aliases.name_other(span, facts.fields, content)
 
     def chooses(self, enclosing_span: EnclosingSpan) -> bool:
         """Return whether an enclosing span without generations is in the sample."""

@@ -27,12 +27,12 @@ _CLOSING: Final = Guard("closing a trace context")
 class _Process:
     forks = 0
 
+    @classmethod
+    def count_fork(cls) -> None:
+        cls.forks += 1
 
-def _after_fork() -> None:
-    _Process.forks += 1
 
-
-begin_anew_in_child(_after_fork)
+begin_anew_in_child(_Process.count_fork)
 
 
 class ContextSpans:
