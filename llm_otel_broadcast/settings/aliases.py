@@ -38,9 +38,11 @@ FACTS: Final = (
     "trace_name",
     "trace_id",
     "is_root",
+    "question",
+    "answer",
     ALL_METADATA,
 )
-"""What an alias may stand for; `metadata.KEY` as well. None of it is content."""
+"""What an alias may stand for; `metadata.KEY` as well. Only `question` and `answer` are content."""
 _MAX_NAME_CHARS: Final = 256
 _HOST: Final = re.compile(r"[\w.\-*\[\]:]+\Z", re.ASCII)
 _PORT: Final = re.compile(r"(?<!:):\d+\Z")

@@ -147,8 +147,34 @@ def test_an_alias_of_what_a_destination_may_not_have_vanishes_with_it(ask):
         assert json.loads(span.attributes["a.all"]) == {"environment": "staging"}
 
 
-def test_no_fact_is_content():
-    """What every fact says of a call with content everywhere: no text of it."""
+TEXTS = {"input.value": "question", "output.value": "answer", "acme.first": "question"}
+
+
+def test_question_and_answer_may_stand_on_a_generation_too(ask):
+    generation, (root,) = ask(aliases=TEXTS)
+    for span in (generation, root):
+        assert [span.attributes[name] for name in TEXTS] == ["Hello!", "Paris", "Hello!"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"privacy_mode": True}, {}),
+        ({"hide": {"inputs"}}, {"output.value": "Paris"}),
+        (
+            {"redact": lambda text: text.replace("Hello", "***")},
+            {"input.value": "***!", "output.value": "Paris", "acme.first": "***!"},
+        ),
+    ],
+)
+def test_question_and_answer_go_where_content_may_go(ask, settings, expected):
+    generation, (root,) = ask(aliases=TEXTS, **settings)
+    for span in (generation, root):
+        assert {name: span.attributes[name] for name in TEXTS if name in span.attributes} == expected
+
+
+def test_no_fact_but_question_and_answer_is_content():
+    """What every fact says of a call with content everywhere, where no content may go: no text of it."""
     record = Generation("chat")
     record.request_model = MODEL
     record.messages = [{"role": "user", "content": "canary"}]
