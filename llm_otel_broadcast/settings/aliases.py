@@ -42,8 +42,8 @@ FACTS: Final = (
 )
 """What an alias may stand for; `metadata.KEY` as well. None of it is content."""
 _MAX_NAME_CHARS: Final = 256
+_INT64: Final = range(-(2**63), 2**63)
 _HOST: Final = re.compile(r"[\w.\-*\[\]:]+\Z", re.ASCII)
-_PORT: Final = re.compile(r"(?<!:):\d+\Z")
 
 
 def facts_in(alias: str) -> list[str]:
@@ -78,9 +78,10 @@ def _resource_faults(name: str, value: object) -> list[str]:
         return [f'{name} must be a mapping such as {{"team": "search"}}, got {type(value).__name__}']
     faults = [f"{name} has {key!r}, which is no name" for key in value if not isinstance(key, str) or not key]
     faults += [
-        f'{name} "{key}" must be a text, a number, True or False, got {type(item).__name__}'
+        f'{name} "{key}" must be a text, a number of 64 bits, True or False, got {type(item).__name__}'
         for key, item in value.items()
-        if not isinstance(item, str | bool | int | float)
+        # Protobuf has no larger integers: one would cost every batch.
+        if not isinstance(item, str | bool | int | float) or (isinstance(item, int) and item not in _INT64)
     ]
     return faults
 
@@ -92,7 +93,8 @@ def _host_faults(name: str, value: object) -> list[str]:
     return [
         f'{name} has "{host}": give a host alone, such as "api.openai.com" or "*.openai.azure.com"'
         for host in value
-        if not _HOST.match(host) or _PORT.search(host)
+        # An IPv6 address has colons of its own.
+        if not _HOST.match(host) or host.count(":") == 1 or "]:" in host
     ]
 
 
@@ -102,5 +104,5 @@ HOSTS: Final = Kind(_host_faults, TEXTS.read, "`host,host`")
 
 
 def plain_hosts(hosts: Sequence[str]) -> tuple[str, ...]:
-    """Return checked hosts as they are compared: host names know no case, and their last dot says nothing."""
-    return tuple(host.lower().rstrip(".") for host in hosts)
+    """Return checked hosts as they are compared: without case, the last dot, and the brackets of an IPv6 address."""
+    return tuple(host.lower().rstrip(".").strip("[]") for host in hosts)
