@@ -25,23 +25,28 @@ def rule_values_of(
         cost: stated or estimated.
         content: reads the record's content, which takes its time; called only where a rule looks at it.
     """
-    usage = record.usage
-    # Functions, because most rules look at the model only, and content takes its time.
-    readers: Mapping[str, Callable[[], Sequence[object]]] = {
-        "model": lambda: (record.request_model, record.response_model),
-        "provider": lambda: (provider_of(record),),
-        "session_id": lambda: (record.fields.session_id,),
-        "user_id": lambda: (record.fields.user,),
-        "api_key_name": lambda: (record.fields.metadata.get("api_key_name"),),
-        "finish_reason": lambda: [choice.finish_reason for choice in record.choices],
-        "input": lambda: (texts_in([{"parts": content().system}, *content().inputs]),),
-        "output": lambda: (texts_in(content().outputs),),
-        "total_cost": lambda: (cost.total if cost else None,),
-        "total_tokens": lambda: (usage.total_tokens if usage else None,),
-        "prompt_tokens": lambda: (usage.input_tokens if usage else None,),
-        "completion_tokens": lambda: (usage.output_tokens if usage else None,),
-    }
-    return lambda field: readers[field]()
+
+    def values(field: str) -> Sequence[object]:
+        usage = record.usage
+        # Functions, because most rules look at the model only, and content takes its time.
+        readers: Mapping[str, Callable[[], Sequence[object]]] = {
+            "model": lambda: (record.request_model, record.response_model),
+            "provider": lambda: (provider_of(record),),
+            "session_id": lambda: (record.fields.session_id,),
+            "user_id": lambda: (record.fields.user,),
+            "api_key_name": lambda: (record.fields.metadata.get("api_key_name"),),
+            "finish_reason": lambda: [choice.finish_reason for choice in record.choices],
+            "input": lambda: (texts_in([{"parts": content().system}, *content().inputs]),),
+            "output": lambda: (texts_in(content().outputs),),
+            "total_cost": lambda: (cost.total if cost else None,),
+            "total_tokens": lambda: (usage.total_tokens if usage else None,),
+            "prompt_tokens": lambda: (usage.input_tokens if usage else None,),
+            "completion_tokens": lambda: (usage.output_tokens if usage else None,),
+        }
+        return readers[field]()
+
+    # Made only where a rule asks: most destinations have none.
+    return values
 
 
 def provider_of(record: GenerationFacts) -> str | None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from llm_otel_broadcast.fields.json_cut import encoder
+from llm_otel_broadcast.fields.json_encoder import encoder
 from llm_otel_broadcast.fields.json_text import plain
 from llm_otel_broadcast.fields.metadata import MAX_KEYS, attribute_of
 from llm_otel_broadcast.record.content import FORM, Content

@@ -5,8 +5,9 @@ Texts keep both ends, objects every key with an equal share, messages the first 
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final, TypeAlias
+
+from llm_otel_broadcast.fields.json_encoder import encoder
 
 # `Any`, as in typeshed: with a recursive type every dict and list of values would have to be declared as one of that type
 Json: TypeAlias = Any
@@ -27,8 +28,6 @@ _FACT_KEYS: Final = frozenset({"role", "type", "name", "finish_reason"})
 _MAX_FACT_CHARACTERS: Final = 64
 _CALL_KEYS: Final = frozenset({"content", "arguments", "response", "id"})
 """Members of parts that have a name like a tool's definition."""
-# `json` would write NaN, which is not JSON
-encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def size_within(value: Json, room: int) -> int | None:

@@ -11,7 +11,8 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from llm_otel_broadcast.fields.json_cut import CUT, Json, cut, encoder, mark_of_all, size_within
+from llm_otel_broadcast.fields.json_cut import CUT, Json, cut, mark_of_all, size_within
+from llm_otel_broadcast.fields.json_encoder import encoder
 from llm_otel_broadcast.host.guard import or_else
 
 MAX_CHARACTERS: Final = 1_000_000

@@ -34,6 +34,11 @@ def _stays_here(error: BaseException) -> bool:
     return isinstance(error, Exception) and not is_from_signal_handler(error)
 
 
+def is_for_host(error: BaseException) -> bool:
+    """Return whether an exception that came up in our code was raised there by the host: by a signal handler, or a timer."""
+    return is_from_signal_handler(error) or is_from_timer(error)
+
+
 class Guard:
     """`with Guard("reading the response"):` lets no error of ours out. Stateless: one instance serves all threads.
 
@@ -52,7 +57,7 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        return error is not None and self._stops(error)
+        return error is not None and self.stops(error)
 
     def around(self, function: Callable[[Argument], Value], default: Value) -> Callable[[Argument], Value]:
         """Return the function with this guard around it: a call of it that fails returns `default`."""
@@ -62,13 +67,17 @@ class Guard:
             try:
                 return function(argument)
             except BaseException as error:
-                if not self._stops(error):
+                if not self.stops(error):
                     raise
                 return default
 
         return guarded
 
-    def _stops(self, error: BaseException) -> bool:
+    def stops(self, error: BaseException) -> bool:
+        """Count an error that is ours and return True; return False for one that has to go on to the host.
+
+        For an `except` at a place that runs too often for a `with`.
+        """
         if raise_again or not _stays_here(error) or (is_from_timer(error) and not is_own_thread()):
             return False
         text = (

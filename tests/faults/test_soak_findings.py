@@ -94,6 +94,21 @@ def test_what_a_killed_process_had_answered_in_its_last_second_may_come_again():
     assert judged(killed(), arrivals(**{"1_7_0": [NOW - 9, NOW + 3]})) != []
 
 
+def test_with_a_spool_the_request_under_way_as_a_process_ended_may_come_again():
+    ends = {"1_7_1": [NOW - 0.4, NOW + 3], "1_7_2": [NOW - 0.4, NOW + 3]}
+    assert judged(life(), arrivals(**ends), spool=True) == []
+    assert len(judged(life(), arrivals(**ends))) == 2
+
+
+@pytest.mark.parametrize(
+    "times",
+    [{"1_7_1": [NOW - 0.4, NOW + 3], "1_7_2": [NOW - 0.2, NOW + 3]}, {"1_7_0": [NOW - 9, NOW + 3]}],
+    ids=["a second request", "earlier"],
+)
+def test_with_a_spool_no_other_request_may_come_again(times):
+    assert len(judged(life(), arrivals(**times), spool=True)) == 1
+
+
 def test_what_is_missing_at_a_destination_that_works_is_seen():
     (seen,) = judged(life(), without("1.7.0"))
     assert "1 calls of life 1" in seen

@@ -20,6 +20,8 @@ from llm_otel_broadcast.clients.openai.openrouter import (
 from llm_otel_broadcast.clients.openai.requested_output import name_requested_output
 from llm_otel_broadcast.clients.openai.tool_calls import CallPieces, read_call, read_function_call
 from llm_otel_broadcast.clients.openai.tools import note_tools
+from llm_otel_broadcast.clients.openai.typical_answers import read_typical_answer
+from llm_otel_broadcast.clients.openai.typical_chunk import TypicalChunk
 from llm_otel_broadcast.clients.openai.usage import read_usage, usage_in
 from llm_otel_broadcast.clients.reader import (
     MAX_CHOICES,
@@ -94,6 +96,11 @@ class ChatReader(Reader):
             note_tools(record, kwargs, content=content)
 
     def read_response(self, record: Generation, response: object) -> None:
+        if not read_typical_answer(record, response, _size_of):
+            self.read_any_response(record, response)
+
+    def read_any_response(self, record: Generation, response: object) -> None:
+        """Do what `read_response` does, whatever the answer is."""
         members = all_members_of(response)
         read_head(record, members)
         read_tail(record, members)
@@ -110,11 +117,10 @@ class ChatReader(Reader):
         return ChatFold(record)
 
 
-class ChatFold:
+class ChatFold(TypicalChunk):
     """Adds up the chunks of a streamed chat completion, the way the whole answer would have read."""
 
     __slots__ = (
-        "_allowance",
         "_ends",
         "_has_head",
         "_hides_usage",
@@ -133,20 +139,22 @@ class ChatFold:
         self._wants_content = record.wants_answer
         self._hides_usage = record.hides_usage_chunk
         self._is_openrouter = record.server.is_openrouter
-        self._allowance = Allowance(record.max_characters)
+        super().__init__(Allowance(record.max_characters), keeps_text=record.wants_answer)
         self._open_choices: dict[int, _OpenChoice] = {}
         self._has_head = False
         self._ends = False
         """A finish reason has come: the next chunk may be the last, with the usage."""
         self._usage: Any = None
 
-    def add(self, chunk: object) -> bool:
+    def add_any(self, chunk: object) -> bool:
         members = members_of(chunk)
         record = self._record
+        self.expect_any()
         choices = items_of(members, "choices")
+        text_choice = None
         # Before the rest, so that the time of the first piece is not late by our own reading.
         for position, choice in enumerate(choices):
-            self._add_choice(choice, position)
+            text_choice = self._add_choice(choice, position)
         usage = members.get("usage")
         # Nearly all chunks carry nothing but a delta: what else a chunk may say is read only where there may be some.
         if (
@@ -172,10 +180,18 @@ class ChatFold:
                 note_routing(record, members["openrouter_metadata"])
             # Status 200 and an error in the middle of the stream.
             note_error(record, members)
+        if (
+            text_choice is not None
+            and self._has_head
+            and not self._ends
+            and (not self._is_openrouter or record.serving_provider is not None)
+        ):
+            self.expect(text_choice.index, text_choice.content, choices, record)
         # Only the chunk that our own request for usage made: OpenRouter's has choices, and reaches the caller.
         return usage is not None and self._hides_usage and not choices
 
-    def _add_choice(self, piece: object, position: int) -> None:
+    def _add_choice(self, piece: object, position: int) -> _OpenChoice | None:
+        """Add a piece to its choice; return that if the piece was a text and nothing else."""
         members = members_of(piece)
         choice = self._find(members.get("index"), position)
         finish_reason = members.get("finish_reason")
@@ -201,22 +217,20 @@ class ChatFold:
             self._record.first_chunk_ns = time.perf_counter_ns() - self._started
         if tool_calls or function_call:
             choice.add_calls(items_of(delta_members, "tool_calls"), function_call, content=self._wants_content)
-        if not self._wants_content:
-            return
-        if text:
-            # The common case without a call more.
-            if type(text) is str:
-                choice.content.append(text)
-                self._allowance.count(text)
-            else:
+        is_text_alone = (
+            type(text) is str and text and not (reasoning or tool_calls or function_call or refusal or media)
+        )
+        if self._wants_content:
+            if text:
                 choice.add(text)
-        if reasoning:
-            choice.reasoning.append(reasoning)
-            self._allowance.count(reasoning)
-        if refusal:
-            refusal = text_within(refusal)
-            choice.refusal.append(refusal)
-            self._allowance.count(refusal)
+            if reasoning:
+                choice.reasoning.append(reasoning)
+                self._allowance.count(reasoning)
+            if refusal:
+                refusal = text_within(refusal)
+                choice.refusal.append(refusal)
+                self._allowance.count(refusal)
+        return choice if is_text_alone else None
 
     def _find(self, index: object, position: int) -> _OpenChoice:
         """Return the choice that a piece belongs to; without a usable index its place among the pieces tells."""
@@ -292,6 +306,8 @@ class _OpenChoice(MessageTexts):
 
 def _size_of(choice: Choice) -> int:
     # For the queue's bound in bytes (`max_queue_bytes`): what grows with the answer, not what each object weighs.
+    if not choice.tool_calls and type(choice.content) is str and choice.reasoning is None and choice.refusal is None:
+        return len(choice.content)
     texts = (choice.content, choice.reasoning, choice.refusal, *(call.arguments for call in choice.tool_calls))
     return sum(len(text) for text in texts if isinstance(text, str)) + _TOOL_CALL_BYTES * len(choice.tool_calls)
 
