@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from llm_otel_broadcast.delivery.rule_values import provider_of
@@ -76,6 +75,10 @@ def _of_usage(name: str) -> _Read:
     return lambda source: None if source.facts is None else getattr(source.facts.usage, name, None)
 
 
+def _of_metadata(key: str) -> _Read:
+    return lambda source: attribute_of(source.fields.metadata.get(key))
+
+
 def _of_cost(name: str) -> _Read:
     return lambda source: None if (usd := getattr(source.cost, name, None)) is None else float(usd)
 
@@ -121,9 +124,7 @@ class Aliases:
 
     def __init__(self, aliases: Mapping[str, str]) -> None:
         self._names = {
-            name: [
-                READERS.get(fact) or partial(_metadata_of, key=fact.removeprefix(METADATA)) for fact in facts_in(alias)
-            ]
+            name: [READERS.get(fact) or _of_metadata(fact.removeprefix(METADATA)) for fact in facts_in(alias)]
             for name, alias in aliases.items()
             if alias != ALL_METADATA
         }
@@ -173,7 +174,3 @@ class Aliases:
                 for prefix in self._prefixes:
                     attributes.setdefault(prefix + key.removeprefix(_TRACE_METADATA), value)
         return replace(span, attributes=attributes)
-
-
-def _metadata_of(source: _Source, key: str) -> AttributeValue | None:
-    return attribute_of(source.fields.metadata.get(key))

@@ -51,7 +51,8 @@ def facts_in(alias: str) -> list[str]:
     return [fact.strip() for fact in alias.split("|")]
 
 
-def _alias_faults(name: str, value: object) -> list[str]:
+def alias_faults(name: str, value: object) -> list[str]:
+    """Say what is wrong with `aliases`."""
     if not isinstance(value, Mapping):
         return [f'{name} must be a mapping such as {{"operation.cost": "total_cost"}}, got {type(value).__name__}']
     faults = []
@@ -73,7 +74,8 @@ def _alias_faults(name: str, value: object) -> list[str]:
     return faults
 
 
-def _resource_faults(name: str, value: object) -> list[str]:
+def resource_faults(name: str, value: object) -> list[str]:
+    """Say what is wrong with `resource_attributes`."""
     if not isinstance(value, Mapping):
         return [f'{name} must be a mapping such as {{"team": "search"}}, got {type(value).__name__}']
     faults = [f"{name} has {key!r}, which is no name" for key in value if not isinstance(key, str) or not key]
@@ -86,7 +88,8 @@ def _resource_faults(name: str, value: object) -> list[str]:
     return faults
 
 
-def _host_faults(name: str, value: object) -> list[str]:
+def host_faults(name: str, value: object) -> list[str]:
+    """Say what is wrong with `hosts`."""
     faults = TEXTS.faults(name, value)
     if faults or not isinstance(value, Sequence):
         return faults
@@ -98,9 +101,9 @@ def _host_faults(name: str, value: object) -> list[str]:
     ]
 
 
-ALIASES: Final = Kind(_alias_faults, read_mapping, MAPPING_WRITTEN)
-RESOURCE_ATTRIBUTES: Final = Kind(_resource_faults, read_mapping, MAPPING_WRITTEN)
-HOSTS: Final = Kind(_host_faults, TEXTS.read, "`host,host`")
+ALIASES: Final = Kind(alias_faults, read_mapping, MAPPING_WRITTEN)
+RESOURCE_ATTRIBUTES: Final = Kind(resource_faults, read_mapping, MAPPING_WRITTEN)
+HOSTS: Final = Kind(host_faults, TEXTS.read, "`host,host`")
 
 
 def plain_hosts(hosts: Sequence[str]) -> tuple[str, ...]:
