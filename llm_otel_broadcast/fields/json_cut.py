@@ -107,8 +107,8 @@ def _cut_object(members: dict[str, Json], room: int) -> dict[str, Json]:
     }
     if facts:
         room -= len(encoder.encode(facts)) - 1
-        others = {key: value for key, value in members.items() if key not in facts}
-        shortened = _cut_members(others, room)
+        remainder = {key: value for key, value in members.items() if key not in facts}
+        shortened = _cut_members(remainder, room)
         # A message without parts is none.
         if "role" in facts and isinstance(members.get("parts"), list):
             shortened.setdefault("parts", [])
