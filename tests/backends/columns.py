@@ -104,26 +104,15 @@ def read(column: Column, address: str) -> Mapping[str, View]:
 
 ALL = tuple(generation.title for generation in GENERATIONS)
 _COSTS = tuple(generation.title for generation in GENERATIONS if generation.facts.cost)
-_ROOT = (
-    Gap(
-        tuple(generation.title for generation in GENERATIONS if generation.facts.messages),
-        frozenset({"overview"}),
-        "the span that `trace_name` makes has no texts",
-    ),
-    Gap(("Error", "Abandoned"), frozenset({"error"}), "the span that `trace_name` makes has no error"),
-)
 _STATED_COSTS = ("Reasoning", "Audio", "OpenRouter with attempts")
 
 COLUMNS = (
     Column(
         "Phoenix",
         "phoenix",
-        lambda address: Destination.preset(
-            "phoenix", host=address, dialect="openinference", headers={"x-project-name": "tour"}, timeout=60.0
-        ),
+        lambda address: Destination.preset("phoenix", host=address, project="tour", timeout=60.0),
         view_phoenix,
         (
-            *_ROOT,
             Gap(_STATED_COSTS, frozenset({"cost"}), _OWN_TABLE),
             Gap(("Cached tokens",), frozenset({"cost"}), _NOT_IN_TABLE),
             Gap(("Embeddings",), frozenset({"tokens", "cost"}), "counts tokens of calls of kind LLM only"),
@@ -134,11 +123,10 @@ COLUMNS = (
         "Phoenix (semconv)",
         "phoenix",
         lambda address: Destination.preset(
-            "phoenix", host=address, dialect="semconv", headers={"x-project-name": "tour-semconv"}, timeout=60.0
+            "phoenix", host=address, dialect="semconv", project="tour-semconv", timeout=60.0
         ),
         view_phoenix,
         (
-            *_ROOT,
             Gap(_STATED_COSTS, frozenset({"cost"}), _OWN_TABLE),
             Gap(("Cached tokens",), frozenset({"cost"}), _NOT_IN_TABLE),
             Gap(("Embeddings",), frozenset({"tokens", "cost"}), "counts tokens of calls of kind LLM only"),
@@ -151,33 +139,24 @@ COLUMNS = (
         "mlflow",
         lambda address: Destination.preset("mlflow", host=address, timeout=60.0),
         view_mlflow,
-        (
-            *_ROOT,
-            Gap(_STATED_COSTS, frozenset({"cost"}), _OWN_TABLE),
-            Gap(("Cached tokens",), frozenset({"cost"}), _NOT_IN_TABLE),
-        ),
     ),
     Column(
         "agentmesh",
         "agentmesh",
         lambda address: Destination(endpoint=f"{address}/v1/traces", timeout=60.0),
         view_agentmesh,
-        _ROOT,
     ),
     Column(
         "Weave",
         "weave",
-        lambda address: Destination(
-            endpoint=f"{address}/v1/traces", encoding="protobuf", dialect="openinference", timeout=60.0
+        lambda address: Destination.preset(
+            "weave", host=address, token="key", team="team", project="tour", timeout=60.0
         ),
         view_weave,
         (
-            *_ROOT,
             Gap(_COSTS, frozenset({"cost"}), "prices by a table of its own, which is not in what it publishes"),
             Gap(ALL, frozenset({"user"}), "has no field for the caller's user"),
-            Gap(ALL, frozenset({"session"}), "makes a thread of `gen_ai.conversation.id` or `wandb.thread_id` only"),
-            Gap(("Cached tokens",), frozenset({"cached_tokens"}), "reads the names of OpenTelemetry only"),
-            Gap(("Embeddings",), frozenset({"model", "provider"}), "reads the model of calls of kind LLM only"),
+            Gap(("Embeddings",), frozenset({"provider"}), "reads the provider of calls of kind LLM only"),
         ),
     ),
 )
