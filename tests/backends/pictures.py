@@ -51,6 +51,8 @@ def _phoenix_list(page: Page, address: str, _column: Column) -> None:
     page.goto(f"{address}/projects")
     page.get_by_text("tour", exact=True).first.click()
     page.get_by_role("link", name="Cached tokens").wait_for()
+    page.get_by_role("button", name="Hide aside panel").click()
+    page.get_by_role("button", name="Collapse side navigation").click()
 
 
 def _phoenix_trace(page: Page, address: str, column: Column) -> None:
