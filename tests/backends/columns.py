@@ -9,7 +9,20 @@ import llm_otel_broadcast
 from llm_otel_broadcast import Destination
 from tests.backends.broadcasts import hashed
 from tests.backends.generations import GENERATIONS, MAX_CONTENT_CHARS, USER, Facts, Generation, make
-from tests.backends.views import Reader, View, unseen, view_agentmesh, view_mlflow, view_phoenix, view_weave
+from tests.backends.views import (
+    KindReader,
+    Reader,
+    View,
+    kinds_agentmesh,
+    kinds_mlflow,
+    kinds_phoenix,
+    kinds_weave,
+    unseen,
+    view_agentmesh,
+    view_mlflow,
+    view_phoenix,
+    view_weave,
+)
 from tests.support.deadlines import eventually
 from tests.support.stand_in.server import StandIn
 
@@ -43,6 +56,7 @@ class Column:
         program: of `PROGRAMS`.
         destination: makes the destination, given the backend's address.
         read: what it shows of a generation.
+        read_kinds: what it takes the spans of a trace for.
         gaps: what it does not.
     """
 
@@ -50,6 +64,7 @@ class Column:
     program: str
     destination: Callable[[str], Destination]
     read: Reader
+    read_kinds: KindReader
     gaps: tuple[Gap, ...] = field(default=())
 
     @property
@@ -112,6 +127,7 @@ COLUMNS = (
         "phoenix",
         lambda address: Destination.preset("phoenix", host=address, project="tour", timeout=60.0),
         view_phoenix,
+        kinds_phoenix,
         (
             Gap(_STATED_COSTS, frozenset({"cost"}), _OWN_TABLE),
             Gap(("Cached tokens",), frozenset({"cost"}), _NOT_IN_TABLE),
@@ -126,6 +142,7 @@ COLUMNS = (
             "phoenix", host=address, dialect="semconv", project="tour-semconv", timeout=60.0
         ),
         view_phoenix,
+        kinds_phoenix,
         (
             Gap(_STATED_COSTS, frozenset({"cost"}), _OWN_TABLE),
             Gap(("Cached tokens",), frozenset({"cost"}), _NOT_IN_TABLE),
@@ -139,12 +156,14 @@ COLUMNS = (
         "mlflow",
         lambda address: Destination.preset("mlflow", host=address, timeout=60.0),
         view_mlflow,
+        kinds_mlflow,
     ),
     Column(
         "agentmesh",
         "agentmesh",
         lambda address: Destination(endpoint=f"{address}/v1/traces", timeout=60.0),
         view_agentmesh,
+        kinds_agentmesh,
     ),
     Column(
         "Weave",
@@ -153,6 +172,7 @@ COLUMNS = (
             "weave", host=address, token="key", team="team", project="tour", timeout=60.0
         ),
         view_weave,
+        kinds_weave,
         (
             Gap(_COSTS, frozenset({"cost"}), "prices by a table of its own, which is not in what it publishes"),
             Gap(ALL, frozenset({"user"}), "has no field for the caller's user"),
