@@ -119,7 +119,14 @@ _MLFLOW: Final = {
     "mlflow.traceTag.tags": "tags_text",
     "mlflow.traceTag.*": "metadata.*",
 }
-_WEAVE: Final = {"wandb.thread_id": "session_id", "wandb.is_turn": "is_root"}
+# Of an embedding's model and of cached tokens it reads no name of OpenInference (`trace_server/opentelemetry/constants.py`, 0.52).
+_WEAVE: Final = {
+    "wandb.thread_id": "session_id",
+    "wandb.is_turn": "is_root",
+    "gen_ai.response.model": "response_model|model",
+    "gen_ai.usage.cache_read.input_tokens": "cache_read_tokens",
+    "gen_ai.usage.cache_creation.input_tokens": "cache_write_tokens",
+}
 
 # fmt: off
 _ALL: Final = (
