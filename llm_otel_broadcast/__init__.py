@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+# Type checkers take it for true. The module `typing` would be most of what `llm-otel-broadcast run` has to load.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from llm_otel_broadcast.connection.check import test_connection
     from llm_otel_broadcast.connection.report import ConnectionReport, SentTrace, Step
     from llm_otel_broadcast.connection.test_trace import send_test_trace
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from llm_otel_broadcast.settings.destination import Destination
     from llm_otel_broadcast.settings.errors import ConfigError
     from llm_otel_broadcast.tracing.trace_context import TraceHandle, current_trace_fields, propagate, trace_context
+    from llm_otel_broadcast.tracing.traced import traced
     from llm_otel_broadcast.tracing.traced_generation import GenerationHandle, current_generation, traced_generation
     from llm_otel_broadcast.version import __version__
 
@@ -54,6 +56,7 @@ _HOMES = {
     "status": "instrumentation",
     "test_connection": "connection.check",
     "trace_context": "tracing.trace_context",
+    "traced": "tracing.traced",
     "traced_generation": "tracing.traced_generation",
     "uninstrument": "instrumentation",
 }
@@ -84,6 +87,7 @@ __all__ = [
     "status",
     "test_connection",
     "trace_context",
+    "traced",
     "traced_generation",
     "uninstrument",
 ]
@@ -93,6 +97,8 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 
@@ -11,7 +11,10 @@ from llm_otel_broadcast.clients import LIBRARIES
 from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.span_data import SCOPE_NAME, Attributes, SpanData
+from llm_otel_broadcast.record.scope_name import SCOPE_NAME
+
+if TYPE_CHECKING:
+    from llm_otel_broadcast.record.span_data import Attributes, SpanData
 
 _SAMPLED: Final = trace.TraceFlags(trace.TraceFlags.SAMPLED)
 
@@ -205,6 +208,10 @@ class AppSpans:
             own_span.set_status(trace.StatusCode.ERROR, finished.status_message)
         for event in finished.events:
             own_span.add_event(event.name, dict(event.attributes), event.time_ns)
+        # made for this call alone: they stand for it in lists of traces
+        for span in spans[:-1] if record.failure is not None else ():
+            span.set_attribute("error.type", finished.attributes["error.type"])
+            span.set_status(trace.StatusCode.ERROR, finished.status_message)
         for span in reversed(spans):
             span.end(record.end_ns)
 

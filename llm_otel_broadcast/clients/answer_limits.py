@@ -5,7 +5,6 @@ Runs on the host's thread at the end of each call: of an ordinary answer it only
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from llm_otel_broadcast.clients.answer_texts import CUT, MAX_CALL_CHARACTERS, Allowance
@@ -73,8 +72,7 @@ def _limit_facts(record: Generation) -> None:
                 record.details[name] = [(_limited(item) or "") if type(item) is str else item for item in value]
     if record.attempts:
         record.attempts = [
-            replace(
-                attempt,
+            attempt._replace(
                 provider=_limited(attempt.provider) or "",
                 model=_limited(attempt.model),
                 status=_limited(attempt.status) if isinstance(attempt.status, str) else attempt.status,
@@ -83,8 +81,7 @@ def _limit_facts(record: Generation) -> None:
         ]
     failure = record.failure
     if failure is not None:
-        record.failure = replace(
-            failure,
+        record.failure = failure._replace(
             type=_limited(failure.type) or "",
             code=_limited(failure.code),
             request_id=_limited(failure.request_id),
@@ -139,4 +136,4 @@ def _limit_parts(record: Generation) -> None:
 def _limited_server_call(call: ServerCall, allowance: Allowance) -> ServerCall:
     names = {"id": _limited(call.id), "status": _limited(call.status)}
     details = call.details if not call.details or allowance.admits_part(call.details) else None
-    return replace(call, kind=_limited(call.kind) or "", details=details, **names)
+    return call._replace(kind=_limited(call.kind) or "", details=details, **names)

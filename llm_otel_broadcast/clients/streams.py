@@ -170,11 +170,12 @@ def follow_generator(inner: Generator[Any, None, Any], watch: StreamWatch) -> Ge
                 watch.is_reading = False
                 yield chunk
                 watch.is_reading = True
-    except GeneratorExit:
-        inner.close()
-        raise
     # Not `Exception`: an interrupt ends the stream as well.
     except BaseException as error:
+        # The caller has closed it; one that was raised while the stream was being read is an error like any other.
+        if isinstance(error, GeneratorExit) and not watch.is_reading:
+            inner.close()
+            raise
         watch.fail(error)
         drop_own_frames(error)
         raise

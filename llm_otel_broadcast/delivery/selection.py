@@ -1,4 +1,4 @@
-"""Which generations a destination is sent: API keys, then filter rules, then sampling. Pure.
+"""Which generations a destination is sent: hosts, API keys, then filter rules, then sampling. Pure.
 
 Asked in the background, before privacy takes anything away: a rule may look at content that is not sent. The time that a
 regular expression may take is bounded, and other threads run meanwhile.
@@ -11,14 +11,14 @@ import logging
 import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeAlias, TypedDict, cast
+from fnmatch import fnmatchcase
+from typing import Final, NamedTuple, TypeAlias, TypedDict, cast
 
 from llm_otel_broadcast.delivery.regex_search import SEARCH_TIMEOUT_S, Searches, prepare
 from llm_otel_broadcast.host.logs import log
 from llm_otel_broadcast.host.reminders import Reminder
 from llm_otel_broadcast.settings.destination import Destination
-from llm_otel_broadcast.settings.rules import is_digest, number_of
+from llm_otel_broadcast.settings.rules import number_of
 
 RuleValues: TypeAlias = Callable[[str], Sequence[object]]
 """Returns the values of a rule's field: none, one, or several (two names of a model, a reason for each choice)."""
@@ -36,8 +36,7 @@ _TIMEOUT_TEXT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A generation that may be sent.
 
     Attributes:
@@ -45,12 +44,14 @@ class Candidate:
         failed: whether it ended in an error.
         api_keys: those entries of any destination's `api_keys` that name its key.
         values: of the fields that rules look at.
+        host: that the call went to; empty: it is not known.
     """
 
     key: str
     failed: bool
     api_keys: frozenset[str]
     values: RuleValues
+    host: str = ""
 
 
 def is_sampled(name: str, key: str, rate: float) -> bool:
@@ -78,6 +79,7 @@ class Selection:
         self._name = destination.name
         self._rate = destination.sampling_rate
         self._errors_always = destination.errors_always
+        self._hosts = destination.hosts
         keys = destination.api_keys or {}
         self._included, self._excluded = frozenset(keys.get("include", ())), frozenset(keys.get("exclude", ()))
         self._groups = groups_of(destination.filter_rules)
@@ -91,6 +93,10 @@ class Selection:
 
     def reason_against(self, candidate: Candidate) -> str | None:
         """Return why the destination is not sent a generation, None when it is."""
+        if self._hosts:
+            host = candidate.host.lower().rstrip(".")
+            if not any(fnmatchcase(host, pattern) for pattern in self._hosts):
+                return "host"
         if self._excluded & candidate.api_keys or (self._included and not self._included & candidate.api_keys):
             return "api_key"
         timeouts: list[str] = []
@@ -118,6 +124,10 @@ class Selection:
     def samples(self, key: str) -> bool:
         """Return whether what has this key is in the sample."""
         return is_sampled(self._name, key, self._rate)
+
+    def chooses_alone(self, key: str) -> bool:
+        """Return whether a span is sent below which no call was made: not where only calls to certain hosts are."""
+        return not self._hosts and self.samples(key)
 
 
 class Rule(TypedDict):
@@ -184,26 +194,3 @@ def _fits(comparison: str, value: object, rule_value: object, searches: Searches
     if comparison == "ends_with":
         return text.endswith(sought)
     return searches.finds(sought, text)
-
-
-class KeyWatch:
-    """Tells which entries of the destinations' `api_keys` name a key. The key itself is kept nowhere.
-
-    Attributes:
-        asks: whether any destination asks for keys.
-    """
-
-    def __init__(self, destinations: Sequence[Destination]) -> None:
-        lists = [entries for destination in destinations for entries in (destination.api_keys or {}).values()]
-        entries = {entry for listed in lists for entry in listed}
-        self._digests = frozenset(entry for entry in entries if is_digest(entry))
-        self._ends = tuple(entries - self._digests)
-        self.asks = bool(entries)
-
-    def names_of(self, key: str) -> frozenset[str]:
-        """Return the entries that name this key."""
-        matching = {end for end in self._ends if key.endswith(end)}
-        # On the host's thread: a hash takes a microsecond, which nobody pays who does not ask for one.
-        if self._digests:
-            matching |= self._digests & {hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()}
-        return frozenset(matching)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
-from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.server import UNKNOWN_SERVER, Server
@@ -19,9 +18,11 @@ from llm_otel_broadcast.record.totals import Spent
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 from llm_otel_broadcast.record.usage import Cost, Usage
 
-# For its type alone: this room imports nothing of OpenTelemetry's.
+# For their types alone: this room imports nothing of OpenTelemetry's, and content is made in the background.
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
+
+    from llm_otel_broadcast.record.content import Content
 
 Detail: TypeAlias = str | bool | int | float | Sequence[str]
 
@@ -41,8 +42,7 @@ class ToolCall:
     """Where the tool is from, when the answer says it: `server_label`, `namespace`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerCall:
+class ServerCall(NamedTuple):
     """A call of a tool that the provider runs itself (web search, code interpreter, ...). `details` is content."""
 
     kind: str
@@ -51,8 +51,7 @@ class ServerCall:
     details: Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try of OpenRouter's at a provider, in their order; when it was is known only where its latency is."""
 
     provider: str
@@ -209,7 +208,9 @@ class Generation(GenerationFacts):
         "in_scope",
         "instructions",
         "is_in_app_traces",
+        "is_in_failures",
         "is_in_totals",
+        "is_limited",
         "is_measured",
         "late_key",
         "max_characters",
@@ -293,6 +294,10 @@ class Generation(GenerationFacts):
         """The app has a meter provider: the record goes into its metrics."""
         self.is_in_totals = False
         """The totals of rendered generations have it."""
+        self.is_in_failures = False
+        """The spans of contexts around it count it as failed."""
+        self.is_limited = False
+        """What the answer states is known to be no more than may be held."""
         self.failure = None
         self.hides_usage_chunk = False
         """We asked for usage in the stream: the chunk that only carries it is kept from the caller."""
@@ -360,5 +365,16 @@ class Generation(GenerationFacts):
             # Of the outermost one only: what is below is counted there once. An estimated cost is not known yet.
             if enclosing_span.totals:
                 enclosing_span.totals[0].add(self.spent(self.usage.stated_cost() if self.usage else None))
+        if self.failure is not None:
+            self.count_failure()
         self.ended = True
         return True
+
+    def count_failure(self) -> None:
+        """Have the spans of contexts around count a failure, once: a body that is read later may say that there is one."""
+        if self.failure is None or self.is_in_failures:
+            return
+        self.is_in_failures = True
+        for enclosing_span in self.enclosing_spans:
+            if enclosing_span.opener is Opener.CONTEXT:
+                enclosing_span.failed_calls += 1

@@ -8,8 +8,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final
 
-from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 
 from llm_otel_broadcast.app.late_spans import LateSpans
 from llm_otel_broadcast.app.metrics import AppMetrics
@@ -19,8 +19,8 @@ from llm_otel_broadcast.clients.answer_limits import limit_answer
 from llm_otel_broadcast.clients.library import ClientLibrary
 from llm_otel_broadcast.clients.request_fields import NO_REQUEST_FIELDS, forward_fields
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
-from llm_otel_broadcast.delivery.privacy import narrow
-from llm_otel_broadcast.delivery.selection import KeyWatch
+from llm_otel_broadcast.delivery.key_watch import KeyWatch
+from llm_otel_broadcast.delivery.unwanted import narrow
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.merge import TraceObject, has_ids, merge, over
 from llm_otel_broadcast.host.guard import Guard
@@ -52,7 +52,7 @@ class CallObserver:
         app_spans: makes the app's own spans.
         late_spans: keeps those of records that are still to be read.
         app_metrics: says whether the app has a meter provider.
-        unwanted: parts of the content that no destination may have.
+        unwanted: parts of the content that no destination may have; likewise an attribute.
         key_watch: says which API keys destinations ask for.
 
     Attributes:
@@ -79,11 +79,16 @@ class CallObserver:
         self._defaults = dict(options.trace_defaults)
         self._alone = not broadcaster.lanes
         self.wants_content = not unwanted >= _ALL_CONTENT
-        self._unwanted = unwanted
+        self.unwanted = unwanted
         self._key_watch = key_watch
         self._max_characters = min(options.max_content_chars, options.max_queue_bytes // _QUEUE_BYTES_PER_CHARACTER)
         self.joins = options.join_app_traces
         self.successor: CallObserver | None = None
+        if options.baggage_metadata:
+            # Only then: it takes a millisecond to import.
+            from opentelemetry.baggage import get_baggage
+
+            self._get_baggage = get_baggage
 
     def prepare(
         self, library: ClientLibrary, instance: object, arguments: dict[str, Any], record: Generation
@@ -93,8 +98,8 @@ class CallObserver:
         record.server = library.server_of(instance)
         record.max_characters = self._max_characters
         record.is_measured = self._meter_provider() is not None
-        if self._unwanted and record.wants_content:
-            record.unwanted = self._unwanted
+        if self.unwanted and record.wants_content:
+            record.unwanted = self.unwanted
             narrow(record)
         if self._key_watch.asks:
             with _KEY:
@@ -215,7 +220,7 @@ class CallObserver:
         """Return the fields that surround a call: of the program's contexts, over the baggage, over `trace_defaults`."""
         outer: TraceObject = self._defaults
         if self._options.baggage_metadata:
-            entries = {key: baggage.get_baggage(key) for key in self._options.baggage_metadata}
+            entries = {key: self._get_baggage(key) for key in self._options.baggage_metadata}
             outer = {**outer, **{key: value for key, value in entries.items() if value is not None}}
         if not context_fields:
             return outer
@@ -241,8 +246,8 @@ class CallObserver:
         for value in (*record.parameters.values(), record.fields.metadata):
             if value and type(value) not in _SMALL:
                 record.size += text_size(value)
-        if self._unwanted and record.wants_content:
-            record.unwanted |= self._unwanted
+        if self.unwanted and record.wants_content:
+            record.unwanted |= self.unwanted
             narrow(record)
         self._broadcaster.put_generation(record)
 
@@ -253,8 +258,9 @@ class CallObserver:
     def closed(self, record: Generation) -> None:
         """End the courtesy spans and hand the record over."""
         # first of all: the app's own spans say what the answer says, too
-        with _LIMITING:
-            limit_answer(record)
+        if not record.is_limited or record.failure is not None:
+            with _LIMITING:
+                limit_answer(record)
         late_key, record.late_key = record.late_key, None
         if late_key is not None:
             with _KEY:

@@ -9,11 +9,12 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 _MAX_SECONDS: Final = 3600
+CONTENT_CHARS: Final = (256, 10_000_000)
+"""The least and the most characters that one content attribute may be allowed."""
 _TRUTHS: Final = {
     "true": True,
     "1": True,
@@ -26,8 +27,7 @@ _TRUTHS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of value.
 
     Attributes:

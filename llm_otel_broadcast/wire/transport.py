@@ -14,8 +14,9 @@ from llm_otel_broadcast.host.suppression import untraced
 from llm_otel_broadcast.record.span_data import Scope, SpanData
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.wire import otlp_json
-from llm_otel_broadcast.wire.exchange import OTHER_ENCODING, Answer, Body, Encoding, OversizedError
+from llm_otel_broadcast.wire.exchange import OTHER_ENCODING, Answer, Body, Encoding
 from llm_otel_broadcast.wire.http import HttpSender, compressed
+from llm_otel_broadcast.wire.oversized import OversizedError
 from llm_otel_broadcast.wire.resource import ResourceSource, plain_attributes
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def make_transport(
         provider: returns the app's tracer provider, or None.
         keep: whether the exporter outlives this, because newer settings have it too.
     """
-    source = ResourceSource(service_name, provider)
+    source = ResourceSource(service_name, provider, destination.resource_attributes)
     if destination.exporter is not None:
         return ExporterTransport(destination.exporter, source, Scope(version), destination.timeout, keep)
     return HttpTransport(destination, source, version)

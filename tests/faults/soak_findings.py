@@ -18,6 +18,8 @@ _MIN_SAMPLES: Final = 40
 """Below that a process has not lived long enough to say whether it grows."""
 _MAX_GROWTH_BYTES: Final = 16 * 1024 * 1024
 _MAX_MORE_DESCRIPTORS: Final = 8
+_LONGEST_END_S: Final = 35.0
+"""From a process's last call to its end: `shutdown()` may take 30 s."""
 _EXIT_MARGIN_S: Final = 20.0
 """The machine may be busy."""
 
@@ -57,7 +59,8 @@ class Arrivals:
     Attributes:
         name: of the destination.
         is_steady: it never had a fault.
-        acknowledged: when each call was taken by a request that was answered well, by the call's id.
+        acknowledged: when each call was taken by a request that was answered well, by the call's id; of all calls of a request
+            the same moment.
         unanswered: calls of requests that were taken, and not answered as they should be: these may come again.
         resets: when it closed all its connections at once.
     """
@@ -84,7 +87,7 @@ def faults(
         *unbalanced(lives),
         *growing(lives),
         *badly_ended(lives, exit_timeout_s),
-        *(fault for destination in destinations for fault in doubled(lives, destination)),
+        *(fault for destination in destinations for fault in doubled(lives, destination, spool=spool)),
         *(fault for destination in destinations for fault in missing(lives, destination, spool=spool, durable=durable)),
     ]
 
@@ -142,17 +145,60 @@ def badly_ended(lives: Sequence[Life], exit_timeout_s: float) -> Iterator[str]:
             yield f"{life}: wrote to stderr: {life.errors[:2_000]}"
 
 
-def doubled(lives: Sequence[Life], destination: Arrivals) -> Iterator[str]:
+def doubled(lives: Sequence[Life], destination: Arrivals, *, spool: bool) -> Iterator[str]:
     """Calls that came again though their request had been answered."""
-    killed_at = {life.number: life.killed_at for life in lives}
+    ends = _ends(lives)
+    excusing: dict[float, set[str]] = {}
+
+    def is_in_window(call_id: str, first: float) -> bool:
+        # A process that ended after an answer cannot have noted it: the documented window of a spool, of one request.
+        if first not in excusing:
+            own = {_process_of(call_id)} | ({*ends} if spool else set())
+            # Whoever is next sends what lies in a spool, so it may have been another process that ended.
+            used = set().union(*excusing.values())
+            excusing[first] = {name for name in own - used if name in ends and ends[name].covers(first, spool=spool)}
+            excusing[first] = {min(excusing[first])} if excusing[first] else set()
+        return bool(excusing[first])
+
     for call_id, times in destination.acknowledged.items():
-        end = killed_at.get(int(call_id.partition(".")[0]))
         for first in times[:-1]:
-            # A process that was killed after an answer cannot have noted it: the documented window of a spool.
-            in_window = end is not None and 0 <= end - first < _KILL_WINDOW_S
-            if not in_window and not destination.is_excused(first):
+            if not destination.is_excused(first) and not is_in_window(call_id, first):
                 yield f"{destination.name}: {call_id} came {len(times)} times"
                 break
+
+
+@dataclass(frozen=True)
+class _End:
+    """From when to when a process ended, as far as its life tells."""
+
+    earliest: float
+    latest: float
+    is_kill: bool
+
+    def covers(self, answered_at: float, *, spool: bool) -> bool:
+        """Return whether a process that got an answer then may have ended before it could note that."""
+        return (spool or self.is_kill) and self.earliest - _KILL_WINDOW_S < answered_at <= self.latest
+
+
+def _ends(lives: Sequence[Life]) -> dict[str, _End]:
+    """Return the end of each process that called, by the beginning of its calls' ids."""
+    ends: dict[str, _End] = {}
+    for life in lives:
+        last_calls: dict[str, float] = {}
+        for call_id, returned_at in life.ledger.calls.items():
+            process = _process_of(call_id)
+            last_calls[process] = max(returned_at, last_calls.get(process, 0.0))
+        for process, last in last_calls.items():
+            if life.killed_at is not None:
+                ends[process] = _End(life.killed_at, life.killed_at, is_kill=True)
+            else:
+                ends[process] = _End(last, min(life.ended_at, last + _LONGEST_END_S), is_kill=False)
+    return ends
+
+
+def _process_of(call_id: str) -> str:
+    """Return which process of which life has made a call."""
+    return call_id.rpartition(".")[0]
 
 
 def missing(lives: Sequence[Life], destination: Arrivals, *, spool: bool, durable: bool) -> Iterator[str]:
@@ -163,10 +209,13 @@ def missing(lives: Sequence[Life], destination: Arrivals, *, spool: bool, durabl
             promised = life.killed_at - _KILL_WINDOW_S if durable else 0.0
             lost = {call_id: at for call_id, at in lost.items() if at < promised}
         elif not destination.is_steady and not spool:
-            # What was given up is counted: no more may be missing than the books of a process that shut down say.
+            # What was given up is counted: no more may be missing than the books of a process that shut down say. Those of its
+            # forked children ended with them.
             final = life.ledger.final
-            allowed = None if final is None else sum(b.dropped for b in final.books if b.name == destination.name)
-            if allowed is None or len(lost) <= allowed:
+            if final is None:
+                continue
+            lost = {call_id: at for call_id, at in lost.items() if int(call_id.split(".")[1]) == final.pid}
+            if len(lost) <= sum(books.dropped for books in final.books if books.name == destination.name):
                 continue
         if lost:
             yield f"{destination.name}: {len(lost)} calls of {life} are missing, {min(lost)} among them; stderr: {life.errors[-600:]}"

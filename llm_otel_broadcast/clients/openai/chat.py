@@ -20,6 +20,7 @@ from llm_otel_broadcast.clients.openai.openrouter import (
 from llm_otel_broadcast.clients.openai.requested_output import name_requested_output
 from llm_otel_broadcast.clients.openai.tool_calls import CallPieces, read_call, read_function_call
 from llm_otel_broadcast.clients.openai.tools import note_tools
+from llm_otel_broadcast.clients.openai.typical_answers import read_typical_answer
 from llm_otel_broadcast.clients.openai.typical_chunk import TypicalChunk
 from llm_otel_broadcast.clients.openai.usage import read_usage, usage_in
 from llm_otel_broadcast.clients.reader import (
@@ -95,6 +96,11 @@ class ChatReader(Reader):
             note_tools(record, kwargs, content=content)
 
     def read_response(self, record: Generation, response: object) -> None:
+        if not read_typical_answer(record, response, _size_of):
+            self.read_any_response(record, response)
+
+    def read_any_response(self, record: Generation, response: object) -> None:
+        """Do what `read_response` does, whatever the answer is."""
         members = all_members_of(response)
         read_head(record, members)
         read_tail(record, members)
@@ -300,6 +306,8 @@ class _OpenChoice(MessageTexts):
 
 def _size_of(choice: Choice) -> int:
     # For the queue's bound in bytes (`max_queue_bytes`): what grows with the answer, not what each object weighs.
+    if not choice.tool_calls and type(choice.content) is str and choice.reasoning is None and choice.refusal is None:
+        return len(choice.content)
     texts = (choice.content, choice.reasoning, choice.refusal, *(call.arguments for call in choice.tool_calls))
     return sum(len(text) for text in texts if isinstance(text, str)) + _TOOL_CALL_BYTES * len(choice.tool_calls)
 

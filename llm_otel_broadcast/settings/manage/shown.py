@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -124,7 +124,9 @@ def show(
 ) -> ShownDestination:
     """Return a destination of the file; `provenance`: the settings of all sources, which may complete it."""
     label = f'{file.path}: [[destinations]] "{destination.name}"'
-    origins = dict.fromkeys(file.defaults, f"{file.path}: [defaults]") | dict.fromkeys(table, label)
+    # Of the options under [defaults], some have the name of a destination's field and are something else.
+    shared = [name for name in file.defaults if name in SHORTHAND]
+    origins = dict.fromkeys(shared, f"{file.path}: [defaults]") | dict.fromkeys(table, label)
     origins |= {
         name: setting.origin
         for name, setting in (provenance or {}).items()
@@ -170,7 +172,7 @@ def hidden_headers(headers: object) -> dict[str, str]:
 def _plain(value: object) -> object:
     """Return the value made of what JSON has."""
     if isinstance(value, SpoolSettings):
-        return asdict(value)
+        return value._asdict()
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, str | int | float | bool) or value is None:

@@ -1,0 +1,156 @@
+"""The typical answer has a path of its own: whatever takes it reads to the same record as on the general one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion
+from openai.types.completion_usage import CompletionUsage
+
+from llm_otel_broadcast.clients.answer_limits import limit_answer
+from llm_otel_broadcast.clients.openai.chat import ChatReader
+from llm_otel_broadcast.clients.openai.usage import read_any_usage, read_usage
+from llm_otel_broadcast.clients.reader import MAX_NAME_CHARACTERS
+from llm_otel_broadcast.record.generation import Generation
+from tests.support.fuzzing import EXAMPLES, fuzzed
+
+LONG_NAME = "n" * (MAX_NAME_CHARACTERS + 1)
+MAX_CHARACTERS = 40
+NAMES = st.sampled_from(["gpt-4o", "stop", "", LONG_NAME, None, 7, True, {"name": "gpt"}])
+TEXTS = st.sampled_from(["It depends.", "", "x" * (MAX_CHARACTERS + 1), None, 5, ["a", {"type": "text", "text": "b"}]])
+COUNTS = st.sampled_from([0, 1, 12, 400, 412, 2**53, -1, 2.5, "12", None, True])
+CALLS = st.sampled_from(
+    [
+        None,
+        [],
+        {},
+        [{"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}],
+        [{"id": LONG_NAME, "type": "custom", "custom": {"name": "sql", "input": "select 1"}}],
+    ]
+)
+USAGE: dict[str, Any] = {
+    "prompt_tokens": 400,
+    "completion_tokens": 12,
+    "total_tokens": 412,
+    "prompt_tokens_details": {"cached_tokens": 128, "audio_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 4, "accepted_prediction_tokens": 0},
+}
+ANSWER: dict[str, Any] = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1_790_000_000,
+    "model": "gpt-4o",
+    "service_tier": "default",
+    "system_fingerprint": "fp_1",
+    "usage": USAGE,
+    "choices": [
+        {"index": 0, "finish_reason": "stop", "logprobs": None, "message": {"role": "assistant", "content": "It."}}
+    ],
+}
+PLACES: dict[tuple[str | int, ...], st.SearchStrategy[Any]] = {
+    **{(name,): NAMES for name in ("id", "model", "service_tier", "system_fingerprint", "provider")},
+    ("error",): st.sampled_from([None, {}, {"code": 429, "message": "slow down"}]),
+    ("openrouter_metadata",): st.sampled_from([None, {"strategy": "direct"}]),
+    ("x_groq",): st.sampled_from([None, {"usage": USAGE}]),
+    ("choices",): st.sampled_from([None, [], {}, ANSWER["choices"] * 2]),
+    ("usage",): st.sampled_from([None, {}, {"cost": 0.5, **USAGE}]),
+    ("choices", 0, "index"): st.sampled_from([0, 3, None, True, "0"]),
+    ("choices", 0, "finish_reason"): st.sampled_from(["length", "error", "", None, 3]),
+    ("choices", 0, "native_finish_reason"): NAMES,
+    ("choices", 0, "usage"): st.just(USAGE),
+    ("choices", 0, "message"): st.sampled_from([None, "It depends.", {}]),
+    ("choices", 0, "message", "role"): NAMES,
+    ("choices", 0, "message", "content"): TEXTS,
+    ("choices", 0, "message", "refusal"): TEXTS,
+    ("choices", 0, "message", "reasoning"): TEXTS,
+    ("choices", 0, "message", "tool_calls"): CALLS,
+    ("choices", 0, "message", "function_call"): st.sampled_from([None, {}, {"name": "weather", "arguments": "{}"}]),
+    ("choices", 0, "message", "audio"): st.sampled_from([None, {"id": "a", "data": "AAAA", "transcript": "hi"}]),
+    **{("usage", name): COUNTS for name in ("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens")},
+    **{
+        ("usage", "prompt_tokens_details", name): COUNTS
+        for name in ("cached_tokens", "cache_write_tokens", "cache_creation_tokens", "audio_tokens", "surprise")
+    },
+    **{
+        ("usage", "completion_tokens_details", name): COUNTS
+        for name in ("reasoning_tokens", "text_tokens", "rejected_prediction_tokens", "surprise")
+    },
+    ("usage", "prompt_tokens_details"): st.sampled_from([None, 5, {"cached_tokens_details": {"text_tokens": 7}}]),
+}
+
+
+@st.composite
+def changed(draw: st.DrawFn, base: dict[str, Any], places: dict[tuple[str | int, ...], st.SearchStrategy[Any]]) -> Any:
+    """Return the base with a few of its places changed."""
+    for place in draw(st.lists(st.sampled_from(sorted(places, key=str)), max_size=4, unique=True)):
+        base = put(base, place, draw(places[place]))
+    return base
+
+
+def put(value: Any, place: tuple[str | int, ...], member: Any) -> Any:
+    """Return a copy of the value with a member in the place, or the value itself where there is no such place any more."""
+    first, *rest = place
+    if isinstance(first, int):
+        if not isinstance(value, list) or len(value) <= first:
+            return value
+        return [*value[:first], put(value[first], tuple(rest), member), *value[first + 1 :]]
+    if not isinstance(value, dict):
+        return value
+    return {**value, first: put(value.get(first), tuple(rest), member) if rest else member}
+
+
+def facts_of(record: Generation) -> dict[str, Any]:
+    """Return all that a record holds, but for its clock and for whether it is known to be within the limits."""
+    names = {name for kind in type(record).__mro__ for name in getattr(kind, "__slots__", ())}
+    # Known by others, or of the clock.
+    names -= {"outer_parent_span_id", "start_ns", "started", "is_limited"}
+    return {name: getattr(record, name) for name in names}
+
+
+def record_for(*, content: bool, unwanted: frozenset[str]) -> Generation:
+    record = Generation("chat", "chat_completions")
+    record.wants_content = content
+    record.unwanted = unwanted
+    record.max_characters = MAX_CHARACTERS
+    return record
+
+
+@settings(fuzzed, max_examples=EXAMPLES or 300)
+@given(
+    answer=changed(ANSWER, PLACES),
+    content=st.booleans(),
+    unwanted=st.sampled_from([frozenset[str](), frozenset({"outputs"})]),
+)
+def test_a_typical_answer_reads_to_the_same_record_as_any_answer(answer, content, unwanted):
+    response = ChatCompletion.construct(**answer)
+    record, expected = (record_for(content=content, unwanted=unwanted) for _ in range(2))
+    ChatReader().read_response(record, response)
+    ChatReader().read_any_response(expected, response)
+    # What is known to be within the limits is not looked at again.
+    if not record.is_limited:
+        limit_answer(record)
+    limit_answer(expected)
+    assert facts_of(record) == facts_of(expected)
+
+
+@settings(fuzzed, max_examples=EXAMPLES or 300)
+@given(
+    usage=changed(USAGE, {place[1:]: values for place, values in PLACES.items() if place[0] == "usage" and place[1:]}),
+    generates=st.booleans(),
+)
+def test_typical_counts_are_the_same_as_those_of_any_usage(usage, generates):
+    stated = CompletionUsage.construct(**usage)
+    assert read_usage(stated, generates=generates) == read_any_usage(stated, generates=generates)
+
+
+@pytest.mark.parametrize("content", [True, False])
+def test_the_answer_that_most_calls_get_is_a_typical_one(content, monkeypatch):
+    monkeypatch.delattr(ChatReader, "read_any_response")
+    record = record_for(content=content, unwanted=frozenset())
+    ChatReader().read_response(record, ChatCompletion.construct(**ANSWER))
+    assert record.is_limited
+    assert record.usage is not None
+    assert record.usage.cache_read_tokens == 128
