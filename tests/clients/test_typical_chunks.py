@@ -1,4 +1,4 @@
-"""The short path of a streamed answer's typical chunk leads to the same record as the general one, and is taken."""
+"""The short path of a streamed answer's typical chunk or event leads to the same record as the general one, and is taken."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
+from openai.types.responses import ResponseTextDeltaEvent
 
 from llm_otel_broadcast.clients.openai.chat import ChatFold
+from llm_otel_broadcast.clients.openai.responses.events import ResponseFold
 from llm_otel_broadcast.record.generation import Generation, GenerationFacts
 from llm_otel_broadcast.record.server import Server
 from tests.support.fuzzing import EXAMPLES, fuzzed
@@ -108,18 +110,25 @@ def record_of(*, content: bool, server: Server | None, limit: int, hides_usage: 
     return record
 
 
-def read(chunks: list[Any], method: str, **facts: Any) -> tuple[list[Any], dict[str, Any]]:
-    """Return what the caller got and when the first piece was noted, and the record at the end."""
+def chat_fold(record: Generation) -> ChatFold:
+    return ChatFold(record)
+
+
+def response_fold(record: Generation) -> ResponseFold:
+    return ResponseFold(record, lambda _record: None)
+
+
+def read(make: Any, chunks: list[Any], method: str, **facts: Any) -> tuple[list[Any], Any, dict[str, Any]]:
+    """Return what the caller got and when the first piece was noted, how the stream ended, and the record at its end."""
     record = record_of(**facts)
-    fold = ChatFold(record)
+    fold = make(record)
     steps = [(getattr(fold, method)(one), record.first_chunk_ns is not None) for one in chunks]
-    fold.finish()
-    return steps, {name: getattr(record, name) for name in MEMBERS}
+    return steps, fold.finish(), {name: getattr(record, name) for name in MEMBERS}
 
 
 def assert_equal(stream: list[dict[str, Any]], **facts: Any) -> None:
     chunks = [ChatCompletionChunk.construct(**members) for members in stream]
-    assert read(chunks, "add", **facts) == read(chunks, "add_any", **facts)
+    assert read(chat_fold, chunks, "add", **facts) == read(chat_fold, chunks, "add_any", **facts)
 
 
 @pytest.mark.parametrize("content", [True, False])
@@ -186,6 +195,61 @@ def test_an_endless_text_is_cut_on_the_short_path():
     assert record.omitted_characters == 99_000
 
 
+EVENTS = st.builds(
+    lambda kind, members: ResponseTextDeltaEvent.construct(**{"type": kind, "output_index": 0, **members}),
+    st.sampled_from(
+        [
+            *("response.output_text.delta", "response.refusal.delta", "response.reasoning_summary_text.delta"),
+            *("response.reasoning_summary_part.added", "response.function_call_arguments.delta", "new", None),
+            *("response.output_audio.delta", "response.completed", "error"),
+        ]
+    ),
+    st.fixed_dictionaries({}, optional={"delta": st.sampled_from(["word ", "", None, 3, ["x"]])}),
+)
+
+
+@given(st.lists(EVENTS, max_size=20), st.booleans(), st.sampled_from([5, 600]))
+@settings(fuzzed, max_examples=EXAMPLES or 100)
+def test_both_paths_of_an_event_lead_to_the_same_record(events, content, limit):
+    facts = {"content": content, "server": None, "limit": limit, "hides_usage": False}
+    assert read(response_fold, events, "add", **facts) == read(response_fold, events, "add_any", **facts)
+
+
+def test_an_empty_piece_does_not_part_what_is_one_part_of_the_reasoning():
+    facts = {"content": True, "server": None, "limit": 600, "hides_usage": False}
+    kinds = ["summary_text.delta", "summary_part.added", "summary_text.delta", "summary_part.added"]
+    deltas = ["a", None, "", None]
+    events = [
+        ResponseTextDeltaEvent.construct(type=f"response.reasoning_{kind}", delta=delta)
+        for kind, delta in zip(kinds, deltas, strict=True)
+    ]
+    _, _, members = read(response_fold, events, "add", **facts)
+    assert members["choices"][0].reasoning == "a\n\n"
+
+
+class CountingResponseFold(ResponseFold):
+    """Counts the events that take the general path."""
+
+    general = 0
+
+    def add_any(self, event: Any) -> bool:
+        self.general += 1
+        return super().add_any(event)
+
+
+def response_counter(record: Generation) -> CountingResponseFold:
+    return CountingResponseFold(record, lambda _record: None)
+
+
+@pytest.mark.parametrize("content", [True, False])
+def test_the_typical_event_takes_the_short_path(content):
+    record = record_of(content=content, server=None, limit=1_000, hides_usage=False)
+    fold = response_counter(record)
+    for _ in range(100):
+        fold.add(ResponseTextDeltaEvent.construct(type="response.output_text.delta", delta="w", output_index=0))
+    assert fold.general == 1
+
+
 class Ringing:
     """A chunk during whose reading an alarm rings."""
 
@@ -196,17 +260,25 @@ class Ringing:
         signal.raise_signal(signal.SIGALRM)
 
 
-def test_what_a_signal_handler_raises_on_the_short_path_reaches_the_program():
-    """An alarm's `ValueError` must not be taken for a chunk of another form."""
+TYPICAL = [
+    (CountingFold, ChatCompletionChunk.construct(**chunk({"content": "w"}))),
+    (response_counter, ResponseTextDeltaEvent.construct(type="response.output_text.delta", delta="w")),
+]
+
+
+@pytest.mark.parametrize(("make", "typical"), TYPICAL, ids=["chat", "responses"])
+def test_what_a_signal_handler_raises_on_the_short_path_reaches_the_program(make, typical):
+    """An alarm's `TypeError` must not be taken for a chunk of another form."""
 
     def ring(_number: int, _frame: Any) -> None:
-        raise ValueError("time is up")
+        raise TypeError("time is up")
 
-    fold = CountingFold(record_of(content=True, server=None, limit=1_000, hides_usage=False))
+    fold = make(record_of(content=True, server=None, limit=1_000, hides_usage=False))
+    fold.add(typical)
     before = signal.signal(signal.SIGALRM, ring)
     try:
-        with pytest.raises(ValueError, match="time is up"):
+        with pytest.raises(TypeError, match="time is up"):
             fold.add(Ringing())
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert fold.general == 0
+    assert fold.general == 1
