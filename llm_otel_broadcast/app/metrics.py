@@ -61,7 +61,7 @@ class AppMetrics:
         if current is not _UNKNOWN:
             return cast("MeterProvider | None", current)
         # An app that has not imported the API has no provider there; to import it takes three milliseconds.
-        # One whose other thread is about to import it has none yet either: the module is there, its functions are not.
+        # While another thread imports it, it has not all of its names.
         get_provider = getattr(sys.modules.get("opentelemetry.metrics"), "get_meter_provider", None)
         if get_provider is None or "OTEL_PYTHON_METER_PROVIDER" in os.environ:
             return None

@@ -151,8 +151,7 @@ def test_a_name_that_a_server_makes_up_is_not_kept_at_any_length(stand_in, instr
     assert point.attributes["gen_ai.response.model"] == "m" * 256
 
 
-def test_an_api_that_another_thread_is_importing_has_no_provider_yet(monkeypatch):
-    # As Python has it meanwhile: the module is there, and nothing in it.
-    monkeypatch.setitem(sys.modules, "opentelemetry.metrics", ModuleType("opentelemetry.metrics"))
-    monkeypatch.setitem(sys.modules, "opentelemetry.metrics._internal", ModuleType("opentelemetry.metrics._internal"))
+def test_while_another_thread_imports_the_api_there_is_no_provider(monkeypatch):
+    for name in ("opentelemetry.metrics", "opentelemetry.metrics._internal"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
     assert AppMetrics.provider() is None
