@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from llm_otel_broadcast.delivery.aliases import Aliases
-from llm_otel_broadcast.delivery.excerpts import Exchanges, function_content_for
+from llm_otel_broadcast.delivery.excerpts import Exchanges, with_function_content
 from llm_otel_broadcast.delivery.facts import content_for, content_of, enclosing_facts_of, error_text_for, facts_of
 from llm_otel_broadcast.delivery.gateway_ids import take_gateway_ids
 from llm_otel_broadcast.delivery.on_generation import Announcer
@@ -146,7 +146,7 @@ class Rendering:
         if self._takes_gateway_ids:
             take_gateway_ids(facts, record, sends_enclosing_spans=self._sends_enclosing_spans)
         span = self._dialect.generation_span(facts, sent_content, cost)
-        span = self._aliases.name_generation(span, facts, cost)
+        span = self._aliases.name_generation(span, facts, cost, sent_content)
         # What the program adds is its own: it wins, and is the same in every dialect.
         if record.attributes:
             # As far as a span can have it.
@@ -186,16 +186,12 @@ class Rendering:
         if max_chars and self._capture_content and not self._destination.privacy_mode and not fields.private:
             with suppress(WithheldError):
                 view = self._privacy.view(record.operation if record is not None else "", enclosing_span.span_id)
-                if enclosing_span.function_content is not None:
-                    content = function_content_for(
-                        enclosing_span.kind, enclosing_span.function_content, view, max_chars
-                    )
-                else:
-                    content = self._exchanges.content_of(enclosing_span)
+                content = self._exchanges.content_of(enclosing_span)
+                content = with_function_content(content, enclosing_span, view, max_chars)
                 content = replace(content, error_text=error_text_for(failure, view))
         facts = enclosing_facts_of(enclosing_span, self._privacy.fields(fields), failure)
         span = self._dialect.enclosing_span(facts, content)
-        return None if span is None else self._aliases.name_other(span, facts.fields)
+        return None if span is None else self._aliases.name_other(span, facts.fields, content)
 
     def chooses(self, enclosing_span: EnclosingSpan) -> bool:
         """Return whether an enclosing span without generations is in the sample."""

@@ -13,7 +13,7 @@ from typing import Final
 from llm_otel_broadcast.dialects.attempts import MIN_ERROR_STATUS, attempt_times
 from llm_otel_broadcast.dialects.content import content_attributes
 from llm_otel_broadcast.dialects.dialect import Dialect
-from llm_otel_broadcast.dialects.enclosing import excerpt_attributes, kind_of
+from llm_otel_broadcast.dialects.enclosing import excerpt_attributes, kind_of, operation_attributes
 from llm_otel_broadcast.dialects.usage import cost_attributes, usage_attributes
 from llm_otel_broadcast.fields.ids import derive_span_id
 from llm_otel_broadcast.fields.metadata import MAX_VALUE_CHARACTERS, metadata_attributes
@@ -81,7 +81,6 @@ _TEXTS: Final = {
     "service_tier": "{vendor}.request.service_tier",
 }
 """Request parameters by the names they have on a span."""
-_OPERATIONS: Final = {"tool": "execute_tool", "agent": "invoke_agent", "retriever": "retrieval"}
 
 
 class SemconvDialect(Dialect):
@@ -153,7 +152,7 @@ class SemconvDialect(Dialect):
         # Never under `gen_ai.*`: backends add those up over all spans, and would count everything twice.
         attributes |= {f"trace.totals.{name}": value for name, value in facts.totals.items()}
         _set(attributes, "trace.failed_calls", facts.failed_calls or None)
-        attributes |= kind_of(facts) | _operation_of(facts, content)
+        attributes |= kind_of(facts) | operation_attributes(facts, content)
         if content is not None:
             attributes |= excerpt_attributes(content)
         error_text = content.error_text if content is not None else None
@@ -223,10 +222,9 @@ def _parameter_values(parameters: Mapping[str, object], vendor: str) -> _Values:
                 values[f"gen_ai.request.{name}"] = float(value)
         elif name in _INTEGERS:
             values[_INTEGERS[name]] = _integer(value)
-        elif name in _TEXTS:
+        elif name in _TEXTS and isinstance(value, str):
             # Of a member of a `str` enum its value, which is what was sent.
-            text = str.__str__(value) if isinstance(value, str) else None
-            values[_TEXTS[name].format(vendor=vendor)] = text or None
+            values[_TEXTS[name].format(vendor=vendor)] = str.__str__(value) or None
         elif name == "n":
             # The conventions: stated where it is not the usual 1.
             choice_count = _integer(value)
@@ -236,25 +234,6 @@ def _parameter_values(parameters: Mapping[str, object], vendor: str) -> _Values:
             stop_texts = [str.__str__(text) for text in stops if isinstance(text, str)]
             values["gen_ai.request.stop_sequences"] = stop_texts or None
     return values
-
-
-def _operation_of(facts: EnclosingSpanFacts, content: EnclosingContent | None) -> _Attributes:
-    """Return what the conventions have for a tool, an agent or a search; nothing of it makes the span a call of a model."""
-    operation = _OPERATIONS.get(facts.kind)
-    if operation is None:
-        return {}
-    attributes: _Attributes = {"gen_ai.operation.name": operation}
-    own_content = content if content is not None and content.is_of_function else EnclosingContent()
-    if facts.kind == "agent":
-        _set(attributes, "gen_ai.agent.name", facts.subject)
-    elif facts.kind == "retriever":
-        attributes |= {"gen_ai.retrieval.query.text": own_content.input.text} if own_content.input.text else {}
-    else:
-        _set(attributes, "gen_ai.tool.name", facts.subject)
-        attributes["gen_ai.tool.type"] = "function"
-        texts = {"arguments": own_content.input.text, "result": own_content.output.text}
-        attributes |= {f"gen_ai.tool.call.{name}": text for name, text in texts.items() if text}
-    return attributes
 
 
 def _common_attributes(fields: Fields) -> _Attributes:
