@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from llm_otel_broadcast.delivery.excerpts import excerpts_of
@@ -24,7 +23,7 @@ from llm_otel_broadcast.fields.metadata import (
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_facts import EnclosingContent
 from llm_otel_broadcast.record.generation import GenerationFacts
-from llm_otel_broadcast.record.span_data import AttributeValue, SpanData
+from llm_otel_broadcast.record.span_data import Attributes, AttributeValue, SpanData
 from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.record.usage import Cost
 from llm_otel_broadcast.settings.aliases import ALL_METADATA, METADATA, facts_in
@@ -50,7 +49,10 @@ _Read: TypeAlias = Callable[[_Source], AttributeValue | None]
 
 
 def _tags_of(source: _Source) -> list[str]:
-    tags = plain_of(source.fields.metadata.get(_TAGS)) if source.fields.metadata else None
+    tags = source.fields.metadata.get(_TAGS)
+    # Most are texts already; anything else is read where it cannot block (three quarters of the time that tags take).
+    if type(tags) is not list or not all(type(tag) is str for tag in tags):
+        tags = plain_of(tags)
     listed = [tags] if isinstance(tags, str) else tags if isinstance(tags, list) else []
     return [
         tag if isinstance(tag, str) else json.dumps(tag, ensure_ascii=False) for tag in listed if tag not in (None, "")
@@ -79,6 +81,10 @@ def _of_call(read: Callable[[GenerationFacts], AttributeValue | None]) -> _Read:
 
 def _of_usage(name: str) -> _Read:
     return lambda source: None if source.facts is None else getattr(source.facts.usage, name, None)
+
+
+def _of_metadata(key: str) -> _Read:
+    return lambda source: attribute_of(source.fields.metadata.get(key))
 
 
 def _of_cost(name: str) -> _Read:
@@ -128,9 +134,7 @@ class Aliases:
 
     def __init__(self, aliases: Mapping[str, str]) -> None:
         self._names = {
-            name: [
-                READERS.get(fact) or partial(_metadata_of, key=fact.removeprefix(METADATA)) for fact in facts_in(alias)
-            ]
+            name: [READERS.get(fact) or _of_metadata(fact.removeprefix(METADATA)) for fact in facts_in(alias)]
             for name, alias in aliases.items()
             if alias != ALL_METADATA
         }
@@ -180,15 +184,18 @@ class Aliases:
                 # Names and ids come from servers, too, which may send megabytes of them.
                 attributes.setdefault(name, value[:MAX_VALUE_CHARACTERS] if isinstance(value, str) else value)
         if self._prefixes and source.fields.metadata:
-            metadata = metadata_attributes(source.fields.metadata)
+            # Most dialects have made them already, which takes as long as all the rest.
+            metadata = _metadata_in(span.attributes) or _metadata_in(metadata_attributes(source.fields.metadata))
             if self._has_tags and _tags_of(source):
                 # What has a name of its own is no metadata.
-                metadata.pop(_TRACE_METADATA + _TAGS, None)
+                metadata.pop(_TAGS, None)
             for key, value in metadata.items():
                 for prefix in self._prefixes:
-                    attributes.setdefault(prefix + key.removeprefix(_TRACE_METADATA), value)
+                    attributes.setdefault(prefix + key, value)
         return replace(span, attributes=attributes)
 
 
-def _metadata_of(source: _Source, key: str) -> AttributeValue | None:
-    return attribute_of(source.fields.metadata.get(key))
+def _metadata_in(attributes: Attributes) -> dict[str, AttributeValue]:
+    return {
+        key.removeprefix(_TRACE_METADATA): value for key, value in attributes.items() if key.startswith(_TRACE_METADATA)
+    }
