@@ -14,6 +14,13 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 TREES = {
+    "agent.py": {
+        ("invoke_agent Travel agent", None),
+        ("retrieval travel guide", "invoke_agent Travel agent"),
+        ("execute_tool get_weather", "invoke_agent Travel agent"),
+        ("chat openai/gpt-4o-mini", "invoke_agent Travel agent"),
+        ("Nightly job", None),
+    },
     "trace_context.py": {
         ("Research request", None),
         ("Gather", "Research request"),

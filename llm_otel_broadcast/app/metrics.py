@@ -61,10 +61,11 @@ class AppMetrics:
         if current is not _UNKNOWN:
             return cast("MeterProvider | None", current)
         # An app that has not imported the API has no provider there; to import it takes three milliseconds.
-        api = sys.modules.get("opentelemetry.metrics")
-        if api is None or "OTEL_PYTHON_METER_PROVIDER" in os.environ:
+        # While another thread imports it, it has not all of its names.
+        get_provider = getattr(sys.modules.get("opentelemetry.metrics"), "get_meter_provider", None)
+        if get_provider is None or "OTEL_PYTHON_METER_PROVIDER" in os.environ:
             return None
-        provider: MeterProvider = api.get_meter_provider()
+        provider: MeterProvider = get_provider()
         # The API's own stand-in, which the app may yet replace, cannot be flushed.
         return provider if hasattr(provider, "force_flush") else None
 

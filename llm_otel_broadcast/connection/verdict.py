@@ -86,7 +86,8 @@ def _advice(destination: Destination, answer: Answer, encoding: str) -> str:
             f': the preset "{preset.name}" sets {header}'
             for preset in PRESETS.values()
             for header in preset.headers
-            if header.lower() not in present and header.lower() in answer.excerpt.lower()
+            # `project` and `api_key` are headers of single backends, and words that any server may say.
+            if "-" in header and header.lower() not in present and header.lower() in answer.excerpt.lower()
         )
         return probe_advice(status) + next(offers, "")
     return probe_advice(status)

@@ -1,6 +1,6 @@
 """Further names of facts for one destination, as its settings or its preset ask for them. Pure; runs on a lane's thread.
 
-Made of what a dialect is given, so that what a destination may not have is in no alias either; none of it is content.
+Made of what a dialect is given, so that what a destination may not have is in no alias either.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
+from llm_otel_broadcast.delivery.excerpts import excerpts_of
 from llm_otel_broadcast.delivery.rule_values import provider_of
 from llm_otel_broadcast.fields.metadata import (
     MAX_VALUE_CHARACTERS,
@@ -20,8 +20,10 @@ from llm_otel_broadcast.fields.metadata import (
     metadata_json,
     plain_of,
 )
+from llm_otel_broadcast.record.content import Content
+from llm_otel_broadcast.record.enclosing_facts import EnclosingContent
 from llm_otel_broadcast.record.generation import GenerationFacts
-from llm_otel_broadcast.record.span_data import AttributeValue, SpanData
+from llm_otel_broadcast.record.span_data import Attributes, AttributeValue, SpanData
 from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.record.usage import Cost
 from llm_otel_broadcast.settings.aliases import ALL_METADATA, METADATA, facts_in
@@ -39,13 +41,18 @@ class _Source(NamedTuple):
     parent_span_id: int
     facts: GenerationFacts | None = None
     cost: Cost | None = None
+    question: str = ""
+    answer: str = ""
 
 
 _Read: TypeAlias = Callable[[_Source], AttributeValue | None]
 
 
 def _tags_of(source: _Source) -> list[str]:
-    tags = plain_of(source.fields.metadata.get(_TAGS)) if source.fields.metadata else None
+    tags = source.fields.metadata.get(_TAGS)
+    # Most are texts already; anything else is read where it cannot block (three quarters of the time that tags take).
+    if type(tags) is not list or not all(type(tag) is str for tag in tags):
+        tags = plain_of(tags)
     listed = [tags] if isinstance(tags, str) else tags if isinstance(tags, list) else []
     return [
         tag if isinstance(tag, str) else json.dumps(tag, ensure_ascii=False) for tag in listed if tag not in (None, "")
@@ -74,6 +81,10 @@ def _of_call(read: Callable[[GenerationFacts], AttributeValue | None]) -> _Read:
 
 def _of_usage(name: str) -> _Read:
     return lambda source: None if source.facts is None else getattr(source.facts.usage, name, None)
+
+
+def _of_metadata(key: str) -> _Read:
+    return lambda source: attribute_of(source.fields.metadata.get(key))
 
 
 def _of_cost(name: str) -> _Read:
@@ -108,6 +119,8 @@ READERS: Final[Mapping[str, _Read]] = {
     "trace_name": lambda source: source.fields.trace_name,
     "trace_id": lambda source: f"{source.trace_id:032x}",
     "is_root": lambda source: True if source.parent_span_id == 0 else None,
+    "question": lambda source: source.question or None,
+    "answer": lambda source: source.answer or None,
 }
 """How each fact is read that is one value; `metadata.KEY` and `metadata.*` beside them."""
 
@@ -121,41 +134,47 @@ class Aliases:
 
     def __init__(self, aliases: Mapping[str, str]) -> None:
         self._names = {
-            name: [
-                READERS.get(fact) or partial(_metadata_of, key=fact.removeprefix(METADATA)) for fact in facts_in(alias)
-            ]
+            name: [READERS.get(fact) or _of_metadata(fact.removeprefix(METADATA)) for fact in facts_in(alias)]
             for name, alias in aliases.items()
             if alias != ALL_METADATA
         }
         # Nothing else on spans that are no generations: any of these would make one of them.
         self._other_names = {name: readers for name, readers in self._names.items() if not name.startswith(_GENAI)}
         self._prefixes = [name.removesuffix("*") for name, alias in aliases.items() if alias == ALL_METADATA]
+        self._has_texts = any({"question", "answer"} & {*facts_in(alias)} for alias in aliases.values())
         self._has_tags = any(_TAGS in facts_in(alias) or "tags_text" in facts_in(alias) for alias in aliases.values())
 
-    def name_generation(self, span: SpanData, facts: GenerationFacts, cost: Cost | None) -> SpanData:
+    def name_generation(
+        self, span: SpanData, facts: GenerationFacts, cost: Cost | None, content: Content | None = None
+    ) -> SpanData:
         """Return a generation's span with them.
 
         Args:
             span: as its dialect made it; what that has is left alone.
             facts: as the destination may have them.
             cost: stated or estimated, None if it is not known.
+            content: as the destination may have it; None: it may have none.
         """
         if not (self._names or self._prefixes):
             return span
         cost = (facts.usage.stated_cost() if facts.usage else None) or cost
-        source = _Source(facts.fields, span.trace_id, span.parent_span_id, facts, cost)
+        texts = excerpts_of(content) if content is not None and self._has_texts else ("", "")
+        source = _Source(facts.fields, span.trace_id, span.parent_span_id, facts, cost, *texts)
         return self._added(span, source, self._names)
 
-    def name_other(self, span: SpanData, fields: Fields) -> SpanData:
+    def name_other(self, span: SpanData, fields: Fields, content: EnclosingContent | None = None) -> SpanData:
         """Return any other span of a trace with what is known of its caller: nothing that would make it a generation.
 
         Args:
             span: as it is sent; what it has is left alone.
             fields: as the destination may have them.
+            content: of an enclosing span, as the destination may have it.
         """
         if not (self._names or self._prefixes):
             return span
-        return self._added(span, _Source(fields, span.trace_id, span.parent_span_id), self._other_names)
+        texts = (content.input.text, content.output.text) if content is not None else ("", "")
+        source = _Source(fields, span.trace_id, span.parent_span_id, None, None, *texts)
+        return self._added(span, source, self._other_names)
 
     def _added(self, span: SpanData, source: _Source, names: Mapping[str, list[_Read]]) -> SpanData:
         attributes = dict(span.attributes)
@@ -165,15 +184,18 @@ class Aliases:
                 # Names and ids come from servers, too, which may send megabytes of them.
                 attributes.setdefault(name, value[:MAX_VALUE_CHARACTERS] if isinstance(value, str) else value)
         if self._prefixes and source.fields.metadata:
-            metadata = metadata_attributes(source.fields.metadata)
+            # Most dialects have made them already, which takes as long as all the rest.
+            metadata = _metadata_in(span.attributes) or _metadata_in(metadata_attributes(source.fields.metadata))
             if self._has_tags and _tags_of(source):
                 # What has a name of its own is no metadata.
-                metadata.pop(_TRACE_METADATA + _TAGS, None)
+                metadata.pop(_TAGS, None)
             for key, value in metadata.items():
                 for prefix in self._prefixes:
-                    attributes.setdefault(prefix + key.removeprefix(_TRACE_METADATA), value)
+                    attributes.setdefault(prefix + key, value)
         return replace(span, attributes=attributes)
 
 
-def _metadata_of(source: _Source, key: str) -> AttributeValue | None:
-    return attribute_of(source.fields.metadata.get(key))
+def _metadata_in(attributes: Attributes) -> dict[str, AttributeValue]:
+    return {
+        key.removeprefix(_TRACE_METADATA): value for key, value in attributes.items() if key.startswith(_TRACE_METADATA)
+    }

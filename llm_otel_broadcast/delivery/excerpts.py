@@ -5,7 +5,7 @@ Made of content that has been narrowed, redacted and cut for that destination, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,8 +16,7 @@ from llm_otel_broadcast.fields.json_text import plain, plain_json
 from llm_otel_broadcast.host.bounded import BoundedDict
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_facts import EnclosingContent, Excerpt
-from llm_otel_broadcast.record.enclosing_span import EnclosingKind, EnclosingSpan
-from llm_otel_broadcast.record.function_content import FunctionContent
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.media import Part
 
@@ -59,8 +58,7 @@ class Exchanges:
         """
         if not record.enclosing_spans:
             return
-        max_chars = min(max_chars, _MAX_EXCERPT_CHARS)
-        question, answer = _cut(question_in(content.inputs), max_chars), _cut(answer_in(content.outputs), max_chars)
+        question, answer = excerpts_of(content, max_chars)
         for enclosing_span in record.enclosing_spans:
             exchange = self._exchanges.setdefault((enclosing_span.trace_id, enclosing_span.span_id), _Exchange())
             # Calls side by side arrive as they end.
@@ -75,54 +73,76 @@ class Exchanges:
         return EnclosingContent(Excerpt(exchange.question), Excerpt(exchange.answer))
 
 
-def function_content_for(
-    kind: EnclosingKind, function_content: FunctionContent, view: View | None, max_chars: int
+def with_function_content(
+    content: EnclosingContent, enclosing_span: EnclosingSpan, view: View | None, max_chars: int
 ) -> EnclosingContent:
-    """Return what is sent of a function's arguments and result.
+    """Return the content with what the function or the block itself got and returned, in place of what was said below.
 
     Args:
-        kind: what the function is.
-        function_content: its arguments and result.
-        view: what they have to pass through; None: they are sent as they are.
+        content: what was said below.
+        enclosing_span: the function's.
+        view: what its arguments and result have to pass through; None: they are sent as they are.
         max_chars: length of each, at most.
 
     Raises:
         WithheldError: nothing may be sent.
     """
+    own, kind = enclosing_span.function_content, enclosing_span.kind
+    # Something private happened below: the function got it from somewhere, and may have returned it.
+    if own is None or enclosing_span.hides_texts:
+        return content
     hidden = view.hides if view is not None else frozenset()
-    both = hidden & {"inputs", "outputs"} if kind in _MODELS_EAT else frozenset()
+    if kind in _MODELS_EAT and hidden & {"inputs", "outputs"}:
+        hidden |= {"inputs", "outputs"}
+    elif kind == "tool" and "tool_arguments" in hidden:
+        hidden |= {"inputs"}
     # A tool's arguments by name, also where there is one only: so have models written them.
-    argument = function_content.inputs or None if kind == "tool" else function_content.argument()
-    if both or "inputs" in hidden or (kind == "tool" and "tool_arguments" in hidden):
-        argument = None
-    result = None if both or "outputs" in hidden else function_content.result()
-    return EnclosingContent(_excerpt(argument, view, max_chars), _excerpt(result, view, max_chars), is_of_function=True)
+    argument = own.inputs or None if kind == "tool" else own.argument()
+    result = own.result()
+    return EnclosingContent(
+        content.input if argument is None else _own_excerpt(argument, "inputs" in hidden, view, max_chars),
+        content.output if result is None else _own_excerpt(result, "outputs" in hidden, view, max_chars),
+    )
 
 
-def _excerpt(value: object, view: View | None, max_chars: int) -> Excerpt:
+def _own_excerpt(value: object, is_hidden: bool, view: View | None, max_chars: int) -> Excerpt:
     """Return a value of the program's own as a text: itself, or JSON."""
-    if value is None:
+    if is_hidden:
         return Excerpt()
     json_value = plain(value)
     if view is not None:
         json_value = view.change_texts(json_value)
     max_chars = max(max_chars, _MIN_JSON_CHARS)
     if isinstance(json_value, str):
-        return Excerpt(str(cut(json_value, max_chars)))
-    return Excerpt(plain_json(json_value, max_chars)[0], is_json=True)
+        return Excerpt(str(cut(json_value, max_chars)), is_own=True)
+    return Excerpt(plain_json(json_value, max_chars)[0], is_json=True, is_own=True)
+
+
+def excerpts_of(content: Content, max_chars: int = _MAX_EXCERPT_CHARS) -> tuple[str, str]:
+    """Return what was asked and answered in a generation, cut short."""
+    max_chars = min(max_chars, _MAX_EXCERPT_CHARS)
+    texts = (question_in(content.inputs), answer_in(content.outputs))
+    question, answer = (text if len(text) <= max_chars else text[: max_chars - 1] + _CUT for text in texts)
+    return question, answer
 
 
 def question_in(messages: Sequence[Part]) -> str:
     """Return the text of the newest message of a user's, else of the newest that has any and is no instruction."""
-    by_users = [message for message in messages if message.get("role") == "user"]
-    others = [message for message in messages if not is_system(message.get("role"))]
-    return next(filter(None, map(_text_of, (*reversed(by_users), *reversed(others)))), "")
+    for message in reversed(messages):
+        if message.get("role") == "user" and (text := _text_of(message)):
+            return text
+    dialogue = (message for message in reversed(messages) if not is_system(message.get("role")))
+    return next(filter(None, map(_text_of, dialogue)), "")
 
 
 def answer_in(messages: Sequence[Part]) -> str:
     """Return the text of the first answer that has any, else which tools it calls."""
     text = next(filter(None, map(_text_of, messages)), "")
-    return text or "\n".join(call for message in messages for call in _calls_of(message))
+    calls: list[str] = []
+    for part in (part for message in messages for part in _parts_of(message) if part.get("type") == "tool_call"):
+        arguments = part.get("arguments", "")
+        calls.append(f"{part.get('name')}({arguments if isinstance(arguments, str) else plain_json(arguments)[0]})")
+    return text or "\n".join(calls)
 
 
 def _text_of(message: Part) -> str:
@@ -130,18 +150,6 @@ def _text_of(message: Part) -> str:
     return "\n".join(text for text in texts if isinstance(text, str) and text)
 
 
-def _calls_of(message: Part) -> Iterator[str]:
-    for part in _parts_of(message):
-        if part.get("type") == "tool_call":
-            arguments = part.get("arguments")
-            text = arguments if isinstance(arguments, str) or arguments is None else plain_json(arguments)[0]
-            yield f"{part.get('name')}({text or ''})"
-
-
 def _parts_of(message: Part) -> list[Part]:
     parts = message.get("parts")
     return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-
-
-def _cut(text: str, max_chars: int) -> str:
-    return text if len(text) <= max_chars else text[: max_chars - 1] + _CUT

@@ -12,7 +12,7 @@ from typing import Final
 from llm_otel_broadcast.delivery.privacy import View
 from llm_otel_broadcast.fields.json_encoder import encoder
 from llm_otel_broadcast.fields.json_text import MAX_CHARACTERS, cut_plain
-from llm_otel_broadcast.record.content import Content, ContentPart, without_form
+from llm_otel_broadcast.record.content import FORM, Content, ContentPart, without_form
 from llm_otel_broadcast.record.enclosing_facts import EnclosingSpanFacts
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
@@ -23,6 +23,7 @@ from llm_otel_broadcast.record.trace_fields import Fields
 # In one step: thirty attributes are read for each record and destination.
 _ALL_FACTS: Final = attrgetter(*GenerationFacts.__slots__)
 _NO_CONTENT: Final = Content()
+_FORM_MARK: Final = f'"{FORM}":'
 _WITH_FORM: Final = frozenset({"inputs", "outputs"})
 
 
@@ -97,27 +98,33 @@ def content_for(
     is_small = record.size <= max_chars
 
     def sent(part: ContentPart, values: Sequence[Part]) -> Sequence[Part]:
-        if not with_form and part in _WITH_FORM:
-            values = [without_form(message) for message in values]
+        text = encoder.encode(values) if is_small and view is None else ""
+        # Few messages have one: where the text is there, looking for it there is quicker than in each part.
+        if not with_form and part in _WITH_FORM and (not text or _FORM_MARK in text):
+            values, text = [without_form(message) for message in values], ""
         if view is not None and values:
             values = view.apply(part, values)
         if not values:
             return ()
-        if is_small:
-            text = encoder.encode(values)
-            if len(text) <= max_chars:
-                json_texts[part] = text
-                return values
+        text = encoder.encode(values) if is_small and not text else text
+        if text and len(text) <= max_chars:
+            json_texts[part] = text
+            return values
         values, is_cut = cut_plain(list(values), max_chars)
         if is_cut:
             shortened.add(part)
         return values
 
     # In this order, which is the one that the program's own function gets the texts in.
-    system = sent("system", content.system)
-    inputs = sent("inputs", content.inputs)
-    outputs = sent("outputs", [_with_reason(message, record.failure) for message in content.outputs])
-    tools = sent("tools", content.tools)
+    system = sent("system", content.system) if content.system else ()
+    inputs = sent("inputs", content.inputs) if content.inputs else ()
+    # Each says why it ended: Phoenix drops all messages for one that does not.
+    reason = "error" if record.failure else "unknown"
+    reasoned = [
+        message if "finish_reason" in message else {**message, "finish_reason": reason} for message in content.outputs
+    ]
+    outputs = sent("outputs", reasoned)
+    tools = sent("tools", content.tools) if content.tools else ()
     return Content(
         system,
         inputs,
@@ -128,11 +135,6 @@ def content_for(
         shortened=frozenset(shortened),
         json_texts=json_texts,
     )
-
-
-def _with_reason(message: Part, failure: Failure | None) -> Part:
-    """Return a message of the answer that says why it ended: Phoenix drops all messages for one that does not."""
-    return message if "finish_reason" in message else {**message, "finish_reason": "error" if failure else "unknown"}
 
 
 def error_text_for(failure: Failure | None, view: View | None = None) -> str:

@@ -71,15 +71,16 @@ class Lane(Worker):
             from llm_otel_broadcast.delivery.poster import Poster
 
             self._outbox = Outbox(self._queue, self._shelf, is_durable=self._is_durable)
-            self._poster = Poster(self.name, self._outbox, self._queue, self._working_parts, saving_s=SAVING_S)
+
+            def make_parts() -> LaneParts:
+                # Those of the sender that there is then.
+                return self._sender.working_parts()
+
+            self._poster = Poster(self.name, self._outbox, self._queue, make_parts, saving_s=SAVING_S)
         self._sender = Sender(
             self._queue, self._watch, self._make_parts, self.sent_spans, stopping, hurried, self._poster
         )
         return self._sender
-
-    def _working_parts(self) -> LaneParts:
-        # Those of the sender that there is then.
-        return self._sender.working_parts()
 
     def _leave(self, processor: BatchProcessor) -> None:
         # The new thread makes connections of its own: it cannot wait for a socket of the former kind. An exporter is the

@@ -11,15 +11,17 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from llm_otel_broadcast.delivery.seams import LeftOut, Unreadable, Withdrawn
-from llm_otel_broadcast.host.guard import without_text
+from llm_otel_broadcast.host.guard import or_else, without_text
 from llm_otel_broadcast.host.logs import log
 from llm_otel_broadcast.host.reminders import Reminder
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.wire.exchange import Answer
+
+Value = TypeVar("Value")
 
 
 class DestinationStatus(NamedTuple):
@@ -256,6 +258,22 @@ class Books:
         if reason is not None:
             consequence = f"{self._take_unlogged(reason)} generation(s) lost"
         self._log(logging.WARNING, f"{message}; {consequence}", error)
+
+    def attempt(self, activity: str, action: Callable[[], Value], default: Value, consequence: str) -> Value:
+        """Do something with what sends, an exporter of the program's perhaps; an error of its own is noted.
+
+        Args:
+            activity: what is done, for the log.
+            action: does it.
+            default: the result where that fails.
+            consequence: what a failure means, for the log.
+        """
+
+        def note(error: BaseException) -> Value:
+            self.failed(f"{activity} failed ({type(error).__name__})", consequence, error)
+            return default
+
+        return or_else(action, recover=note)
 
     def _log(self, level: int, text: str, error: BaseException | None = None) -> None:
         """Log. Network errors of an exporter need no stack."""

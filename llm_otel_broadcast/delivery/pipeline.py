@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from llm_otel_broadcast.delivery.aliases import Aliases
-from llm_otel_broadcast.delivery.excerpts import Exchanges, function_content_for
+from llm_otel_broadcast.delivery.excerpts import Exchanges, with_function_content
 from llm_otel_broadcast.delivery.facts import content_for, content_of, enclosing_facts_of, error_text_for, facts_of
 from llm_otel_broadcast.delivery.gateway_ids import take_gateway_ids
 from llm_otel_broadcast.delivery.on_generation import Announcer
@@ -17,6 +17,7 @@ from llm_otel_broadcast.delivery.redaction import WithheldError
 from llm_otel_broadcast.delivery.rule_values import rule_values_of
 from llm_otel_broadcast.delivery.seams import LeftOut
 from llm_otel_broadcast.delivery.selection import Candidate, Selection
+from llm_otel_broadcast.delivery.shared_views import SharedViews
 from llm_otel_broadcast.delivery.trace_totals import add_to_totals
 from llm_otel_broadcast.dialects.dialect import Dialect
 from llm_otel_broadcast.fields.metadata import attribute_of
@@ -59,6 +60,9 @@ class Rendering:
         cost_of: what a generation cost, stated or estimated.
         capture_content: False: nobody may have any.
         max_chars: length of one content attribute, at most.
+
+    Attributes:
+        shared_views: what other destinations are sent likewise; None: there are none.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Rendering:
         self._privacy = privacy
         self._aliases = Aliases(destination.aliases)
         self._exchanges = Exchanges()
+        self.shared_views: SharedViews | None = None
 
     def render(self, record: Generation) -> list[SpanData] | LeftOut:
         """Return a generation's spans, or why it is not sent."""
@@ -103,28 +108,45 @@ class Rendering:
         against = self._selection.reason_against(candidate)
         if against is not None:
             return LeftOut(against)
-        return self._spans(record, cost, self._max_chars, content)
+        return self._spans(record, cost, self._max_chars, content, self.shared_views)
 
     def render_again(self, record: Generation, max_chars: int) -> list[SpanData]:
         """Return the spans of a generation that is sent, with content of at most so many characters; 0: without any."""
         return self._spans(record, self._cost_of(record), max_chars, lambda: content_of(record))
 
     def _spans(
-        self, record: Generation, cost: Cost | None, max_chars: int, content: Callable[[], Content]
+        self,
+        record: Generation,
+        cost: Cost | None,
+        max_chars: int,
+        content: Callable[[], Content],
+        shared_views: SharedViews | None = None,
     ) -> list[SpanData]:
+        shared = None if shared_views is None else shared_views.take(record)
+        if shared is None:
+            sent_content, spans = self._view(record, cost, max_chars, content)
+            spans = spans if shared_views is None else shared_views.add(record, sent_content, spans)
+        else:
+            sent_content, spans = shared.content, shared.spans
+        if sent_content is not None and self._sends_enclosing_spans:
+            self._exchanges.note(record, sent_content, max_chars)
+        return [*spans]
+
+    def _view(
+        self, record: Generation, cost: Cost | None, max_chars: int, content: Callable[[], Content]
+    ) -> tuple[Content | None, Sequence[SpanData]]:
+        """Return what is sent of a generation's content, and its spans."""
         sent_content = None
         if max_chars and allows_content(record, privacy_mode=self._destination.privacy_mode):
             # Where the program's function fails, the span goes without content rather than unredacted.
             with suppress(WithheldError):
                 view = self._privacy.view(record.operation, record.span_id)
                 sent_content = content_for(record, content(), view, max_chars, with_form=self._dialect.repeats_form)
-                if self._sends_enclosing_spans:
-                    self._exchanges.note(record, sent_content, max_chars)
         facts = facts_of(record, self._privacy.fields(record.fields))
         if self._takes_gateway_ids:
             take_gateway_ids(facts, record, sends_enclosing_spans=self._sends_enclosing_spans)
         span = self._dialect.generation_span(facts, sent_content, cost)
-        span = self._aliases.name_generation(span, facts, cost)
+        span = self._aliases.name_generation(span, facts, cost, sent_content)
         # What the program adds is its own: it wins, and is the same in every dialect.
         if record.attributes:
             # As far as a span can have it.
@@ -136,7 +158,7 @@ class Rendering:
             added = {key: value for key, value in values.items() if value is not None}
             span = replace(span, attributes={**span.attributes, **added})
         attempts = self._dialect.attempt_spans(facts)
-        return [span, *(self._aliases.name_other(attempt, facts.fields) for attempt in attempts)]
+        return sent_content, [span, *(self._aliases.name_other(attempt, facts.fields) for attempt in attempts)]
 
     def render_enclosing_span(self, enclosing_span: EnclosingSpan, record: Generation | None) -> SpanData | None:
         """Return an enclosing span's data, None when the dialect has no such spans.
@@ -164,16 +186,12 @@ class Rendering:
         if max_chars and self._capture_content and not self._destination.privacy_mode and not fields.private:
             with suppress(WithheldError):
                 view = self._privacy.view(record.operation if record is not None else "", enclosing_span.span_id)
-                if enclosing_span.function_content is not None:
-                    content = function_content_for(
-                        enclosing_span.kind, enclosing_span.function_content, view, max_chars
-                    )
-                else:
-                    content = self._exchanges.content_of(enclosing_span)
+                content = self._exchanges.content_of(enclosing_span)
+                content = with_function_content(content, enclosing_span, view, max_chars)
                 content = replace(content, error_text=error_text_for(failure, view))
         facts = enclosing_facts_of(enclosing_span, self._privacy.fields(fields), failure)
         span = self._dialect.enclosing_span(facts, content)
-        return None if span is None else self._aliases.name_other(span, facts.fields)
+        return None if span is None else self._aliases.name_other(span, facts.fields, content)
 
     def chooses(self, enclosing_span: EnclosingSpan) -> bool:
         """Return whether an enclosing span without generations is in the sample."""

@@ -153,11 +153,7 @@ class Poster:
             while not bell.empty():
                 bell.get()
 
-        def note(error: BaseException) -> None:
-            self._books.failed(f"closing failed ({type(error).__name__})", "it is not used any more", error)
-
-        parts = self._make_parts()
-        or_else(parts.transport.close, recover=note)
+        self._books.attempt("closing", self._make_parts().transport.close, None, "it is not used any more")
 
     def _next(self) -> Pending | None:
         """Take the next body in hand."""

@@ -63,14 +63,14 @@ class Rates:
             tier_starts: the numbers of tokens above which other prices hold.
         """
         max_tokens = min(tier_starts, default=_MAX_TOKENS)
-        probes = (Counts(), Counts(1), Counts(0, 1), Counts(1, 0, 1), Counts(1, 0, 0, 1), _CHECKED)
+        probes = (Counts(), Counts(1), Counts(0, 1), Counts(1, 0, 1), Counts(1, 0, 0, 1))
         if max_tokens < _CHECKED.input:
             return None
-        totals = [_decimal(prices.total) for counts in probes if (prices := ask(counts)) is not None]
+        totals = [Decimal(str(prices.total)) for counts in probes if (prices := ask(counts)) is not None]
         if len(totals) < len(probes):
             return None
         parts = 10 ** max(0, *(-int(total.as_tuple().exponent) for total in totals))
-        call, one_input, one_output, one_read, one_written, _ = (int(total * parts) for total in totals)
+        call, one_input, one_output, one_read, one_written = (int(total * parts) for total in totals)
         rates = cls(
             parts, max_tokens, call, one_input - call, one_output - call, one_read - one_input, one_written - one_input
         )
@@ -89,7 +89,3 @@ class Rates:
         parts = self.parts
         # A division of whole numbers is rounded once, as a decimal is that becomes a float: both are the same to the last bit.
         return of_input / parts, of_output / parts, (of_input + of_output + self.call) / parts
-
-
-def _decimal(price: SupportsFloat) -> Decimal:
-    return price if isinstance(price, Decimal) else Decimal(repr(float(price)))

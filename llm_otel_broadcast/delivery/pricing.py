@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final, Protocol, SupportsFloat
 
 from llm_otel_broadcast.delivery.price_list import price_list
@@ -31,6 +32,15 @@ _PROVIDERS: Final = {
 }
 """Provider names of the GenAI conventions, as genai-prices spells them."""
 _MAX_MODEL_NAME_CHARS: Final = 256
+_COUNTS: Final = attrgetter("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+_OTHER_COUNTS: Final = attrgetter(
+    "input_audio_tokens",
+    "output_audio_tokens",
+    "input_image_tokens",
+    "output_image_tokens",
+    "cached_image_tokens",
+    "cached_audio_tokens",
+)
 # A time that prices may begin or end at is a whole minute of UTC.
 _PRICE_PERIOD_NS: Final = 60 * 10**9
 # What costs the list price: `auto` is what was asked for where the answer names no tier.
@@ -64,38 +74,32 @@ def estimate(record: Generation) -> Cost | None:
         return None
     provider = _PROVIDERS.get(record.server.provider)
     tier = record.response_service_tier
-    for name in dict.fromkeys(filter(None, (record.response_model, record.request_model))):
-        # Of Bedrock's models, the newer endpoint leaves out the version that the older one and the price list have.
-        versions = ("", "-1:0", "-v1:0") if provider == "aws" and ":" not in name else ("",)
-        for model in (f"{name}{version}" for version in versions):
-            # A server that makes names up would fill the memory of names for good; none that is priced is so long.
-            is_plausible = (provider or ":" not in model) and len(model) <= _MAX_MODEL_NAME_CHARS
-            if is_plausible and _is_listed(model, provider):
-                return list_price(usage, model, provider, record.start_ns, None if tier in _STANDARD_TIERS else tier)
+    for name in (record.response_model, record.request_model):
+        # A server that makes names up would fill the memory of names for good; none that is priced is so long.
+        if not name or len(name) > _MAX_MODEL_NAME_CHARS or (provider is None and ":" in name):
+            continue
+        model = _look_up(name, provider)
+        if model is not None:
+            return list_price(usage, model, provider, record.start_ns, None if tier in _STANDARD_TIERS else tier)
     return None
 
 
 @lru_cache(maxsize=1_024)
-def _is_listed(model: str, provider: str | None) -> bool:
-    """Look a model up once: a miss searches every provider's list."""
-    return _ask({"input_tokens": 1, "output_tokens": 1}, model, provider, {}) is not None
+def _look_up(name: str, provider: str | None) -> str | None:
+    """Return the name that a model is priced by, None where it has no price. Once: a miss searches every provider's list."""
+    # Of Bedrock's models, the newer endpoint leaves out the version that the older one and the price list have.
+    versions = ("", "-1:0", "-v1:0") if provider == "aws" and ":" not in name else ("",)
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    models = (f"{name}{version}" for version in versions)
+    return next((model for model in models if _ask(usage, model, provider, {}) is not None), None)
 
 
 def list_price(usage: Usage, model: str, provider: str | None, start_ns: int, tier: str | None) -> Cost | None:
     """Return what a usage costs at the rates for its model where they say so, else what genai-prices makes of it."""
-    # Tokens of these kinds overlap with those that are cached.
-    is_mixed = (
-        usage.input_audio_tokens
-        or usage.output_audio_tokens
-        or usage.input_image_tokens
-        or usage.output_image_tokens
-        or usage.cached_image_tokens
-        or usage.cached_audio_tokens
-    )
-    counts = Counts(
-        usage.input_tokens or 0, usage.output_tokens or 0, usage.cache_read_tokens or 0, usage.cache_write_tokens or 0
-    )
-    if usage.input_tokens is not None and not is_mixed and {*map(type, counts)} == {int}:
+    inputs, outputs, reads, writes = _COUNTS(usage)
+    # Tokens of other kinds overlap with those that are cached.
+    if type(inputs) is int and not any(_OTHER_COUNTS(usage)):
+        counts = Counts(inputs, outputs or 0, reads or 0, writes or 0)
         rates = _rates(model, provider, tier, start_ns // _PRICE_PERIOD_NS)
         price = None if rates is None else rates.price(counts)
         if price is not None:

@@ -155,9 +155,6 @@ class Sender:
 
     def _deliver(self, parts: LaneParts, items: list[Item]) -> None:
         """Send rendered records in as many requests as it takes, and account for them."""
-        if self._stopping.is_set() and self._outbox is None:
-            self._give_up(items, "stopped", "")
-            return
         # Once a request, also where several of its records are below one root; and looked up anew for each half of a batch.
         enclosing_spans = self._sent_spans.missing(span for item in items for span in item.enclosing_spans)
         spans = [*(span for item in items for span in item.spans), *enclosing_spans.values()]
@@ -180,7 +177,13 @@ class Sender:
         if answer is None:
             self._give_up(items, "stopped", "")
         elif answer.kind == "ok":
-            self._succeed(items, answer)
+            with self._queue.locked():
+                if self._queue.is_closed:
+                    return
+                self._queue.account(items)
+                self._books.note_sent(len(items), answer)
+            self._books.succeeded()
+            self._books.log_drops()
             # Of a request with rejected spans nobody knows whether these were among them: they go out once more.
             if not answer.rejected:
                 self._sent_spans.remember(enclosing_spans)
@@ -277,15 +280,6 @@ class Sender:
 
     # -- accounting -------------------------------------------------------------------------------------------------
 
-    def _succeed(self, items: list[Item], answer: Answer) -> None:
-        with self._queue.locked():
-            if self._queue.is_closed:
-                return
-            self._queue.account(items)
-            self._books.note_sent(len(items), answer)
-        self._books.succeeded()
-        self._books.log_drops()
-
     def give_up(self, batch: list[Item], error: BaseException) -> None:
         """Account for what is left of a batch after an error of ours, of an encoder or of an exporter."""
         rest = [item for item in batch if not item.is_accounted]
@@ -309,20 +303,10 @@ class Sender:
         """Have an exporter send what it holds; an error of its own is noted, and the lane goes on."""
         if self.parts is None:
             return True
-
-        def note(error: BaseException) -> bool:
-            self._books.failed(f"flushing failed ({type(error).__name__})", "going on", error)
-            return False
-
-        return or_else(self.parts.transport.flush, recover=note)
+        return self._books.attempt("flushing", self.parts.transport.flush, default=False, consequence="going on")
 
     def close(self) -> None:
         """Close connections and exporters; an error of theirs is noted."""
         # With an outbox, who posts closes.
-        if self.parts is None or self._outbox is not None:
-            return
-
-        def note(error: BaseException) -> None:
-            self._books.failed(f"closing failed ({type(error).__name__})", "it is not used any more", error)
-
-        or_else(self.parts.transport.close, recover=note)
+        if self.parts is not None and self._outbox is None:
+            self._books.attempt("closing", self.parts.transport.close, None, "it is not used any more")

@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Final
 
 from llm_otel_broadcast.dialects.dialect import Dialect
-from llm_otel_broadcast.dialects.enclosing import CHAIN, SPAN_KIND, excerpt_attributes, kind_of
-from llm_otel_broadcast.dialects.openinference_content import content_attributes
+from llm_otel_broadcast.dialects.enclosing import CHAIN, SPAN_KIND, excerpt_attributes, kind_of, own_texts
+from llm_otel_broadcast.dialects.openinference_content import content_attributes, document_attributes
 from llm_otel_broadcast.dialects.openinference_names import provider_of, system_of
 from llm_otel_broadcast.dialects.semconv import SEMCONV, exception_events
 from llm_otel_broadcast.fields.metadata import MAX_VALUE_CHARACTERS, metadata_json, plain_of
@@ -144,8 +144,11 @@ class OpenInferenceDialect(Dialect):
             _set(attributes, _SUBJECTS[facts.kind], facts.subject)
         if content is not None:
             attributes |= excerpt_attributes(content)
-            if facts.kind == "tool" and content.is_of_function and content.input.text:
-                attributes["tool.parameters"] = content.input.text
+            if facts.kind == "retriever":
+                attributes |= document_attributes(content.output)
+        arguments, _ = own_texts(content)
+        if facts.kind == "tool" and arguments:
+            attributes["tool.parameters"] = arguments
         attributes |= _caller_attributes(facts.fields)
         if facts.failure is not None:
             attributes["error.type"] = facts.failure.type

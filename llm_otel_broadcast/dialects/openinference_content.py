@@ -5,11 +5,13 @@ What is there may be sent, and is cut already. No part is lost: one of a kind th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from llm_otel_broadcast.fields.json_encoder import encoder
 from llm_otel_broadcast.record.content import Content
+from llm_otel_broadcast.record.enclosing_facts import Excerpt
 from llm_otel_broadcast.record.media import Part
 from llm_otel_broadcast.record.span_data import AttributeValue
 
@@ -22,6 +24,8 @@ _TEXT_TYPES: Final = {"text": "text", "refusal": "text", "reasoning": "reasoning
 _MEDIA_TYPES: Final = frozenset({"audio", "blob", "file", "uri"})
 _MODALITIES: Final = frozenset({"audio", "image", "video"})
 _CALL_TYPES: Final = frozenset({"server_tool_call", "tool_call"})
+_DOCUMENT_TEXTS: Final = ("content", "page_content", "text")
+"""Where a document has its text: OpenInference's name, LangChain's, and that of most others."""
 # The API has these tools' members one level down.
 _NESTED_TOOLS: Final = frozenset({"custom", "function"})
 
@@ -48,6 +52,26 @@ def content_attributes(operation: str, content: Content) -> _Attributes:
         attributes["output.truncated"] = True
     if content.omitted_characters:
         attributes["output.omitted_characters"] = content.omitted_characters
+    return attributes
+
+
+def document_attributes(result: Excerpt) -> _Attributes:
+    """Return what a retriever has returned as documents, beside the value: a text each, or what models of documents call it.
+
+    Nothing where its result is no list.
+    """
+    documents = json.loads(result.text) if result.is_own and result.is_json else None
+    attributes: _Attributes = {}
+    for index, document in enumerate(documents if isinstance(documents, list) else ()):
+        key = f"retrieval.documents.{index}.document"
+        members = document if isinstance(document, dict) else {}
+        content = next((members[name] for name in _DOCUMENT_TEXTS if name in members), document)
+        attributes[f"{key}.content"] = _text(content)
+        _set_text(attributes, f"{key}.id", members.get("id"))
+        _set_text(attributes, f"{key}.metadata", members.get("metadata"))
+        score = members.get("score")
+        if isinstance(score, int | float) and not isinstance(score, bool):
+            attributes[f"{key}.score"] = float(score)
     return attributes
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from llm_otel_broadcast.dialects.attempts import MIN_ERROR_STATUS, attempt_times
 from llm_otel_broadcast.dialects.content import content_attributes
 from llm_otel_broadcast.dialects.dialect import Dialect
-from llm_otel_broadcast.dialects.enclosing import excerpt_attributes, kind_of
+from llm_otel_broadcast.dialects.enclosing import excerpt_attributes, kind_of, operation_attributes
 from llm_otel_broadcast.dialects.usage import cost_attributes, usage_attributes
 from llm_otel_broadcast.fields.ids import derive_span_id
 from llm_otel_broadcast.fields.metadata import MAX_VALUE_CHARACTERS, metadata_attributes
@@ -34,6 +34,8 @@ from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.record.usage import Cost
 
 _Attributes = dict[str, AttributeValue]
+_Values = dict[str, AttributeValue | None]
+"""What is known, with None for what is not."""
 # Of `model/manifest.yaml` there: no version of the GenAI conventions is published since they have a repository of their own.
 _SCHEMA_URL: Final = "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev"
 _DETAILS: Final = {
@@ -79,24 +81,17 @@ _TEXTS: Final = {
     "service_tier": "{vendor}.request.service_tier",
 }
 """Request parameters by the names they have on a span."""
-_OPERATIONS: Final = {"tool": "execute_tool", "agent": "invoke_agent", "retriever": "retrieval"}
 
 
 class SemconvDialect(Dialect):
     """Spans of OpenTelemetry's GenAI semantic conventions."""
 
     def generation_span(self, facts: GenerationFacts, content: Content | None, cost: Cost | None) -> SpanData:
-        attributes = request_attributes(facts)
-        attributes |= _response_attributes(facts)
-        attributes |= usage_attributes(facts.usage) if facts.usage else {}
-        attributes |= cost_attributes((facts.usage.stated_cost() if facts.usage else None) or cost)
         failure = facts.failure
-        if failure is not None:
-            vendor = facts.server.vendor
-            attributes["error.type"] = failure.type
-            _set(attributes, "http.response.status_code", failure.status_code)
-            _set(attributes, f"{vendor}.response.error.code", failure.code)
-            _set(attributes, f"{vendor}.response.request_id", failure.request_id)
+        attributes = _present(_request_values(facts) | _response_values(facts))
+        if facts.usage is not None:
+            attributes |= usage_attributes(facts.usage)
+        attributes |= cost_attributes((facts.usage.stated_cost() if facts.usage else None) or cost)
         if content is not None:
             attributes |= content_attributes(content)
         return SpanData(
@@ -157,7 +152,7 @@ class SemconvDialect(Dialect):
         # Never under `gen_ai.*`: backends add those up over all spans, and would count everything twice.
         attributes |= {f"trace.totals.{name}": value for name, value in facts.totals.items()}
         _set(attributes, "trace.failed_calls", facts.failed_calls or None)
-        attributes |= kind_of(facts) | _operation_of(facts, content)
+        attributes |= kind_of(facts) | operation_attributes(facts, content)
         if content is not None:
             attributes |= excerpt_attributes(content)
         error_text = content.error_text if content is not None else None
@@ -183,40 +178,43 @@ SEMCONV: Final = SemconvDialect()
 
 def request_attributes(facts: GenerationFacts) -> _Attributes:
     """Return what the request says, and `details` as far as they are known; never content."""
+    return _present(_request_values(facts))
+
+
+def _request_values(facts: GenerationFacts) -> _Values:
     fields, server, vendor = facts.fields, facts.server, facts.server.vendor
-    attributes = _present(
-        {
-            "gen_ai.operation.name": facts.operation,
-            "gen_ai.provider.name": server.provider or None,
-            # Its name before version 1.37, the only one that some backends read.
-            "gen_ai.system": server.provider or None,
-            f"{vendor}.api.type": facts.api,
-            "gen_ai.request.model": facts.request_model,
-            # False says nothing: it is what every API does unless it is asked to stream.
-            "gen_ai.request.stream": facts.stream or None,
-            "gen_ai.conversation.id": fields.session_id,
-            "server.address": server.address or None,
-            "server.port": server.port,
-            "gen_ai.request.tools.count": facts.tool_count or None,
-            "gen_ai.request.tools.names": (facts.tool_names or None) if facts.tool_count else None,
-        }
-    )
+    values: _Values = {
+        "gen_ai.operation.name": facts.operation,
+        "gen_ai.provider.name": server.provider or None,
+        # Its name before version 1.37, the only one that some backends read.
+        "gen_ai.system": server.provider or None,
+        f"{vendor}.api.type": facts.api,
+        "gen_ai.request.model": facts.request_model,
+        # False says nothing: it is what every API does unless it is asked to stream.
+        "gen_ai.request.stream": facts.stream or None,
+        "gen_ai.conversation.id": fields.session_id,
+        "server.address": server.address or None,
+        "server.port": server.port,
+        "gen_ai.request.tools.count": facts.tool_count or None,
+        "gen_ai.request.tools.names": (facts.tool_names or None) if facts.tool_count else None,
+    }
     if facts.parameters:
-        attributes |= _parameter_attributes(facts.parameters, vendor)
+        values |= _parameter_values(facts.parameters, vendor)
     for name, value in (facts.details or {}).items():
-        key = _DETAILS.get(name)
-        if key is not None:
+        if name in _DETAILS:
+            key = _DETAILS[name].format(vendor=vendor)
             # A session that the caller names is the conversation, whatever the API calls one.
-            attributes.setdefault(key.format(vendor=vendor), value)
-    return attributes | _common_attributes(fields)
+            values[key] = value if values.get(key) is None else values[key]
+    values |= _common_attributes(fields)
+    return values
 
 
-def _parameter_attributes(parameters: Mapping[str, object], vendor: str) -> _Attributes:
+def _parameter_values(parameters: Mapping[str, object], vendor: str) -> _Values:
     max_tokens = _integer(parameters.get("max_tokens"))
     if max_tokens is None:
         # What OpenAI calls it since its reasoning models.
         max_tokens = _integer(parameters.get("max_completion_tokens"))
-    values: dict[str, AttributeValue | None] = {"gen_ai.request.max_tokens": max_tokens}
+    values: _Values = {"gen_ai.request.max_tokens": max_tokens}
     # Of a few dozen that there are, a call states two or three.
     for name, value in parameters.items():
         if name in _DOUBLES:
@@ -224,8 +222,9 @@ def _parameter_attributes(parameters: Mapping[str, object], vendor: str) -> _Att
                 values[f"gen_ai.request.{name}"] = float(value)
         elif name in _INTEGERS:
             values[_INTEGERS[name]] = _integer(value)
-        elif name in _TEXTS:
-            values[_TEXTS[name].format(vendor=vendor)] = _text(value)
+        elif name in _TEXTS and isinstance(value, str):
+            # Of a member of a `str` enum its value, which is what was sent.
+            values[_TEXTS[name].format(vendor=vendor)] = str.__str__(value) or None
         elif name == "n":
             # The conventions: stated where it is not the usual 1.
             choice_count = _integer(value)
@@ -234,26 +233,7 @@ def _parameter_attributes(parameters: Mapping[str, object], vendor: str) -> _Att
             stops = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else ()
             stop_texts = [str.__str__(text) for text in stops if isinstance(text, str)]
             values["gen_ai.request.stop_sequences"] = stop_texts or None
-    return _present(values)
-
-
-def _operation_of(facts: EnclosingSpanFacts, content: EnclosingContent | None) -> _Attributes:
-    """Return what the conventions have for a tool, an agent or a search; nothing of it makes the span a call of a model."""
-    operation = _OPERATIONS.get(facts.kind)
-    if operation is None:
-        return {}
-    attributes: _Attributes = {"gen_ai.operation.name": operation}
-    own_content = content if content is not None and content.is_of_function else EnclosingContent()
-    if facts.kind == "agent":
-        _set(attributes, "gen_ai.agent.name", facts.subject)
-    elif facts.kind == "retriever":
-        attributes |= {"gen_ai.retrieval.query.text": own_content.input.text} if own_content.input.text else {}
-    else:
-        _set(attributes, "gen_ai.tool.name", facts.subject)
-        attributes["gen_ai.tool.type"] = "function"
-        texts = {"arguments": own_content.input.text, "result": own_content.output.text}
-        attributes |= {f"gen_ai.tool.call.{name}": text for name, text in texts.items() if text}
-    return attributes
+    return values
 
 
 def _common_attributes(fields: Fields) -> _Attributes:
@@ -266,37 +246,40 @@ def _common_attributes(fields: Fields) -> _Attributes:
     return attributes | metadata_attributes(fields.metadata) if fields.metadata else attributes
 
 
-def _response_attributes(facts: GenerationFacts) -> _Attributes:
-    vendor = facts.server.vendor
+def _response_values(facts: GenerationFacts) -> _Values:
+    vendor, failure = facts.server.vendor, facts.failure
     # OpenRouter gives a failed call an id of its own in a header, and `/responses` one beside the response's.
     response_id = facts.response_id or facts.generation_id
     # One for each choice: `error` where one did not come, nothing when a good answer states none at all.
     reasons = [choice.finish_reason for choice in facts.choices]
-    has_reasons = facts.failure is not None or any(reasons)
+    has_reasons = failure is not None or any(reasons)
     native = [choice.native_finish_reason for choice in facts.choices if choice.native_finish_reason]
     first_chunk_ns = facts.first_chunk_ns
-    attributes = _present(
-        {
-            "gen_ai.response.id": response_id,
-            "openrouter.generation_id": facts.generation_id if facts.generation_id != response_id else None,
-            "gen_ai.response.model": facts.response_model,
-            "gen_ai.response.finish_reasons": [reason or "error" for reason in reasons] or None
-            if has_reasons
-            else None,
-            # In seconds, as all durations of the conventions.
-            "gen_ai.response.time_to_first_chunk": None if first_chunk_ns is None else first_chunk_ns / 1e9,
-            f"{vendor}.response.service_tier": facts.response_service_tier,
-            f"{vendor}.response.system_fingerprint": facts.system_fingerprint,
-            "openrouter.provider_name": facts.serving_provider,
-            "openrouter.native_finish_reasons": native or None,
-            "gen_ai.response.tool_calls.count": facts.tool_call_count or None,
-            "gen_ai.request.retries": facts.retries,
-        }
-    )
+    values: _Values = {
+        "gen_ai.response.id": response_id,
+        "openrouter.generation_id": facts.generation_id if facts.generation_id != response_id else None,
+        "gen_ai.response.model": facts.response_model,
+        "gen_ai.response.finish_reasons": ([reason or "error" for reason in reasons] or None) if has_reasons else None,
+        # In seconds, as all durations of the conventions.
+        "gen_ai.response.time_to_first_chunk": None if first_chunk_ns is None else first_chunk_ns / 1e9,
+        f"{vendor}.response.service_tier": facts.response_service_tier,
+        f"{vendor}.response.system_fingerprint": facts.system_fingerprint,
+        "openrouter.provider_name": facts.serving_provider,
+        "openrouter.native_finish_reasons": native or None,
+        "gen_ai.response.tool_calls.count": facts.tool_call_count or None,
+        "gen_ai.request.retries": facts.retries,
+    }
     if facts.server_calls:
         for kind, count in Counter(call.kind for call in facts.server_calls).items():
-            attributes[f"gen_ai.response.server_tool_calls.{kind}"] = count
-    return attributes
+            values[f"gen_ai.response.server_tool_calls.{kind}"] = count
+    if failure is not None:
+        values |= {
+            "error.type": failure.type,
+            "http.response.status_code": failure.status_code,
+            f"{vendor}.response.error.code": failure.code,
+            f"{vendor}.response.request_id": failure.request_id,
+        }
+    return values
 
 
 def exception_events(failure: Failure | None, error_text: str, time_ns: int) -> tuple[Event, ...]:
@@ -327,8 +310,3 @@ def _set(attributes: _Attributes, key: str, value: AttributeValue | None) -> Non
 # A caller may give any object as a parameter: what the API would not take is no attribute. `bool` is an `int` to Python only.
 def _integer(value: object) -> int | None:
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _text(value: object) -> str | None:
-    """Return a text that says something; of a member of a `str` enum its value, which is what was sent."""
-    return str.__str__(value) or None if isinstance(value, str) else None

@@ -107,8 +107,8 @@ def _cut_object(members: dict[str, Json], room: int) -> dict[str, Json]:
     }
     if facts:
         room -= len(encoder.encode(facts)) - 1
-        others = {key: value for key, value in members.items() if key not in facts}
-        shortened = _cut_members(others, room)
+        remainder = {key: value for key, value in members.items() if key not in facts}
+        shortened = _cut_members(remainder, room)
         # A message without parts is none.
         if "role" in facts and isinstance(members.get("parts"), list):
             shortened.setdefault("parts", [])
@@ -138,6 +138,9 @@ def _cut_members(members: dict[str, Json], room: int) -> dict[str, Json]:
 def _cut_list(items: list[Json], room: int) -> list[Json]:
     if room // (len(items) + 1) >= _SHARED_LIST_CHARACTERS:
         return _cut_to_shares(items, room - 2 - len(items))
+    # Of a single text, which most messages have, nothing is left out: no room for a mark.
+    if len(items) == 1 and room > _MIN_SHARE_CHARACTERS and isinstance(items[0], str | list | dict):
+        return [cut(items[0], room - 2)]
     first: list[Json] = []
     room -= len(encoder.encode(_mark(items, _MANY_ITEMS))) + len(",[]")
     for item in items:

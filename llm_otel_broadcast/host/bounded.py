@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -58,10 +57,12 @@ class BoundedDict(Generic[K, V]):
         self._mark_used(key)
 
     def _mark_used(self, key: K) -> None:
-        with suppress(KeyError):
+        try:
             self._entries.move_to_end(key)
             if len(self._entries) > self.max_entries:
                 self._entries.popitem(last=False)
+        except KeyError:
+            return
 
     def pop(self, key: K) -> V | None:
         """Remove an entry and return its value; None where there is none."""

@@ -39,24 +39,29 @@ class EnclosingSpanFacts:
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A text that a list of spans shows; `is_json`: it is JSON."""
+    """A text that a list of spans shows.
+
+    Attributes:
+        text: as it is sent; empty: there is none.
+        is_json: it is JSON.
+        is_own: it is what the function or the block itself got or returned, and not what was said below.
+    """
 
     text: str = ""
     is_json: bool = False
+    is_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class EnclosingContent:
-    """What was said in an enclosing span, as far as one destination may have it. Empty texts: there is nothing.
+    """What was said in an enclosing span, as far as one destination may have it.
 
     Attributes:
         input: what a function got, else what was asked first below.
         output: what a function returned, else what was answered last below.
-        is_of_function: they are a function's own arguments and result.
         error_text: the text of the exception that left it, or of the failure that it takes over.
     """
 
     input: Excerpt = Excerpt()
     output: Excerpt = Excerpt()
-    is_of_function: bool = False
     error_text: str = ""

@@ -58,7 +58,8 @@ class EnclosingSpan:
         needs_generations: it is sent only if a generation, or a span that needs none, was below it.
         has_outlived_settings: the settings that it began with have been replaced; the new ones send it, whatever went to the
             destinations through the old ones.
-        hides_error_text: something private happened below: the text of an exception that leaves may quote it.
+        hides_texts: something private happened below: the text of an exception that leaves may quote it, and so may what the
+            function got and returned.
         generations: how many began below a context's.
         latest_end_ns: when the last one below a context's ended, so far.
         totals: of an outermost one: what is below as known at each end, and once it is rendered, estimated costs included.
@@ -83,7 +84,7 @@ class EnclosingSpan:
     ignores_current_span: bool = False
     needs_generations: bool = False
     has_outlived_settings: bool = False
-    hides_error_text: bool = False
+    hides_texts: bool = False
     generations: int = 0
     latest_end_ns: int = 0
     totals: tuple[Totals, Totals] | None = None

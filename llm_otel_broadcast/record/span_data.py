@@ -6,7 +6,7 @@ Knows neither OpenTelemetry's SDK nor any client library, and imports nothing of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from llm_otel_broadcast.record.scope_name import SCOPE_NAME
@@ -65,6 +65,15 @@ class Origin:
     resource: Attributes
 
 
+class SharedText:
+    """The encoded form of a span that several destinations are sent, once the first of their lanes has made it."""
+
+    __slots__ = ("json",)
+
+    def __init__(self) -> None:
+        self.json: bytes | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class SpanData:
     """A finished span."""
@@ -88,3 +97,11 @@ class SpanData:
     schema_url: str = ""
     # None for our own.
     origin: Origin | None = None
+    # None: it is sent to one destination only. Not in a changed copy (`dataclasses.replace`), whose text is another one.
+    shared_text: SharedText | None = field(default=None, init=False, compare=False, repr=False)
+
+    def shared(self) -> SpanData:
+        """Return the span for several destinations, whose text is made once."""
+        span = replace(self)
+        object.__setattr__(span, "shared_text", SharedText())
+        return span

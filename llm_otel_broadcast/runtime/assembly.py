@@ -44,6 +44,7 @@ _NOWHERE: Final = (
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.delivery.on_generation import Announcer
+    from llm_otel_broadcast.delivery.shared_views import SharedViews
     from llm_otel_broadcast.other_spans.foreign_span import ForeignSpan
     from llm_otel_broadcast.record.span_data import Attributes, SpanData
     from llm_otel_broadcast.record.usage import Cost
@@ -87,9 +88,16 @@ def assemble(
         from llm_otel_broadcast.delivery.on_generation import Announcer
 
         announcer = Announcer(options.on_generation)
-    adopted, lanes = _lanes_for(
-        options, previous, lambda destination: _parts_maker(destination, options, app_spans, keeps, announcer)
-    )
+    shared_views: dict[str, SharedViews] = {}
+    if len(enabled) > 1:
+        from llm_otel_broadcast.delivery.shared_views import shared_views_of
+
+        shared_views = shared_views_of(enabled)
+
+    def parts_maker_of(destination: Destination) -> Callable[[], LaneParts]:
+        return _parts_maker(destination, options, app_spans, keeps, announcer, shared_views.get(destination.name))
+
+    adopted, lanes = _lanes_for(options, previous, parts_maker_of)
     broadcaster = _broadcaster(lanes, late_spans, app_metrics, options, beside)
     # Destinations that are all turned off are there on purpose.
     if not enabled and app_spans.provider() is None and not options.destinations:
@@ -282,6 +290,7 @@ def _parts_maker(
     app_spans: AppSpans,
     keeps: Callable[[object], bool],
     announcer: Announcer | None,
+    shared_views: SharedViews | None = None,
 ) -> Callable[[], LaneParts]:
     def make() -> LaneParts:
         """Import everything heavy: this runs on the lane's thread."""
@@ -292,7 +301,7 @@ def _parts_maker(
         from llm_otel_broadcast.wire.transport import make_transport
 
         encoder.use_compiled()
-        rendering = RecordRendering(destination, options, announcer, _cost_reader(options))
+        rendering = RecordRendering(destination, options, announcer, _cost_reader(options), shared_views)
 
         def render(record: Generation | ForeignSpan) -> list[SpanData] | LeftOut:
             # At each record, as the app may set its meter provider at any time.

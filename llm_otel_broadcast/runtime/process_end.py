@@ -194,7 +194,8 @@ def _watch_multiprocessing(*, in_child: bool = False) -> None:
     # They leave by `os._exit`, without what their parents have registered with `atexit`. What is registered with
     # `register_after_fork` runs only in a fork that turns out to be a child of multiprocessing.
     util = sys.modules.get("multiprocessing.util")
-    if util is None:
+    # While another thread imports it, it has not all of its names.
+    if util is None or not hasattr(util, "Finalize"):
         return
 
     def at_end(_: object) -> None:

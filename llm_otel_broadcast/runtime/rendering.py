@@ -14,6 +14,7 @@ from llm_otel_broadcast.delivery.pipeline import Rendering, shrink
 from llm_otel_broadcast.delivery.privacy import Privacy
 from llm_otel_broadcast.delivery.seams import LeftOut
 from llm_otel_broadcast.delivery.selection import Selection
+from llm_otel_broadcast.delivery.shared_views import SharedViews
 from llm_otel_broadcast.dialects import DIALECTS
 from llm_otel_broadcast.other_spans.foreign_span import ForeignSpan
 from llm_otel_broadcast.other_spans.pipeline import ForeignRendering
@@ -33,6 +34,7 @@ class RecordRendering:
         options: the settings for all destinations.
         announcer: shows each generation to the program's own `on_generation`, if there is one.
         cost_of: what a generation cost, stated or estimated.
+        shared_views: what other destinations are sent likewise; None: there are none.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class RecordRendering:
         options: Options,
         announcer: Announcer | None,
         cost_of: Callable[[Generation], Cost | None],
+        shared_views: SharedViews | None = None,
     ) -> None:
         if options.link_gateway:
             # The gateway's spans hang below ours by our ids.
@@ -60,6 +63,7 @@ class RecordRendering:
             capture_content=options.capture_content,
             max_chars=max_chars,
         )
+        self._generations.shared_views = shared_views
         self._foreign_spans = ForeignRendering(
             destination,
             selection,

@@ -38,12 +38,14 @@ FACTS: Final = (
     "trace_name",
     "trace_id",
     "is_root",
+    "question",
+    "answer",
     ALL_METADATA,
 )
-"""What an alias may stand for; `metadata.KEY` as well. None of it is content."""
+"""What an alias may stand for; `metadata.KEY` as well. Only `question` and `answer` are content."""
 _MAX_NAME_CHARS: Final = 256
+_INT64: Final = range(-(2**63), 2**63)
 _HOST: Final = re.compile(r"[\w.\-*\[\]:]+\Z", re.ASCII)
-_PORT: Final = re.compile(r"(?<!:):\d+\Z")
 
 
 def facts_in(alias: str) -> list[str]:
@@ -51,7 +53,8 @@ def facts_in(alias: str) -> list[str]:
     return [fact.strip() for fact in alias.split("|")]
 
 
-def _alias_faults(name: str, value: object) -> list[str]:
+def alias_faults(name: str, value: object) -> list[str]:
+    """Say what is wrong with `aliases`."""
     if not isinstance(value, Mapping):
         return [f'{name} must be a mapping such as {{"operation.cost": "total_cost"}}, got {type(value).__name__}']
     faults = []
@@ -73,34 +76,38 @@ def _alias_faults(name: str, value: object) -> list[str]:
     return faults
 
 
-def _resource_faults(name: str, value: object) -> list[str]:
+def resource_faults(name: str, value: object) -> list[str]:
+    """Say what is wrong with `resource_attributes`."""
     if not isinstance(value, Mapping):
         return [f'{name} must be a mapping such as {{"team": "search"}}, got {type(value).__name__}']
     faults = [f"{name} has {key!r}, which is no name" for key in value if not isinstance(key, str) or not key]
     faults += [
-        f'{name} "{key}" must be a text, a number, True or False, got {type(item).__name__}'
+        f'{name} "{key}" must be a text, a number of 64 bits, True or False, got {type(item).__name__}'
         for key, item in value.items()
-        if not isinstance(item, str | bool | int | float)
+        # Protobuf has no larger integers: one would cost every batch.
+        if not isinstance(item, str | bool | int | float) or (isinstance(item, int) and item not in _INT64)
     ]
     return faults
 
 
-def _host_faults(name: str, value: object) -> list[str]:
+def host_faults(name: str, value: object) -> list[str]:
+    """Say what is wrong with `hosts`."""
     faults = TEXTS.faults(name, value)
     if faults or not isinstance(value, Sequence):
         return faults
     return [
         f'{name} has "{host}": give a host alone, such as "api.openai.com" or "*.openai.azure.com"'
         for host in value
-        if not _HOST.match(host) or _PORT.search(host)
+        # An IPv6 address has colons of its own.
+        if not _HOST.match(host) or host.count(":") == 1 or "]:" in host
     ]
 
 
-ALIASES: Final = Kind(_alias_faults, read_mapping, MAPPING_WRITTEN)
-RESOURCE_ATTRIBUTES: Final = Kind(_resource_faults, read_mapping, MAPPING_WRITTEN)
-HOSTS: Final = Kind(_host_faults, TEXTS.read, "`host,host`")
+ALIASES: Final = Kind(alias_faults, read_mapping, MAPPING_WRITTEN)
+RESOURCE_ATTRIBUTES: Final = Kind(resource_faults, read_mapping, MAPPING_WRITTEN)
+HOSTS: Final = Kind(host_faults, TEXTS.read, "`host,host`")
 
 
 def plain_hosts(hosts: Sequence[str]) -> tuple[str, ...]:
-    """Return checked hosts as they are compared: host names know no case, and their last dot says nothing."""
-    return tuple(host.lower().rstrip(".") for host in hosts)
+    """Return checked hosts as they are compared: without case, the last dot, and the brackets of an IPv6 address."""
+    return tuple(host.lower().rstrip(".").strip("[]") for host in hosts)

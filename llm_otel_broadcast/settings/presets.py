@@ -119,7 +119,14 @@ _MLFLOW: Final = {
     "mlflow.traceTag.tags": "tags_text",
     "mlflow.traceTag.*": "metadata.*",
 }
-_WEAVE: Final = {"wandb.thread_id": "session_id", "wandb.is_turn": "is_root"}
+# Of an embedding's model and of cached tokens it reads no name of OpenInference (`trace_server/opentelemetry/constants.py`, 0.52).
+_WEAVE: Final = {
+    "wandb.thread_id": "session_id",
+    "wandb.is_turn": "is_root",
+    "gen_ai.response.model": "response_model|model",
+    "gen_ai.usage.cache_read.input_tokens": "cache_read_tokens",
+    "gen_ai.usage.cache_creation.input_tokens": "cache_write_tokens",
+}
 
 # fmt: off
 _ALL: Final = (
@@ -149,7 +156,7 @@ _ALL: Final = (
     Preset("posthog", "https://{host}/i/v0/ai/otel", "https://posthog.com/docs/llm-analytics/installation/opentelemetry", {"Authorization": "Bearer {token}"}, {"token": "project API key (phc_...)", "host": "host = us.i.posthog.com"}, note="EU: host eu.i.posthog.com; the user is that of each span"),
     Preset("galileo", "https://{host}/otel/traces", "https://docs.galileo.ai/sdk-api/logging/distributed-tracing-otel", {"Galileo-API-Key": "{token}", "project": "{project}", "logstream": "{logstream}"}, {"token": "API key", "project": "project", "logstream": "log stream = default", "host": "host = api.galileo.ai"}, encoding="protobuf"),
     Preset("honeyhive", "https://{host}/opentelemetry/v1/traces", "https://docs.honeyhive.ai/v2/integrations/opentelemetry-collector", {"Authorization": "Bearer {token}"}, {"token": "ingestion API key", "host": "host = api.dp1.us.prod.honeyhive.ai"}),
-    Preset("traceloop", "https://{host}/v1/traces", "https://www.traceloop.com/docs/openllmetry/integrations/traceloop", {"Authorization": "Bearer {token}"}, {"token": "API key", "host": "host = api.traceloop.com"}, encoding="protobuf"),
+    Preset("traceloop", "https://{host}/v1/traces", "https://www.traceloop.com/docs/hub/configuration", {"Authorization": "Bearer {token}"}, {"token": "API key", "host": "host = api.traceloop.com"}, encoding="protobuf"),
     Preset("helicone", "https://{host}/v1/trace/log", "https://docs.helicone.ai/rest/trace/post-v1tracelog", {"Authorization": "Bearer {token}"}, {"token": "API key", "host": "host = api.helicone.ai"}, encoding="json", note="EU: host eu.api.helicone.ai"),
     Preset("portkey", "https://{host}/v1/otel/v1/traces", "https://portkey.ai/docs/product/observability/opentelemetry", {"x-portkey-api-key": "{token}"}, {"token": "API key", "host": "host = api.portkey.ai"}),
 )

@@ -27,12 +27,12 @@ _CLOSING: Final = Guard("closing a trace context")
 class _Process:
     forks = 0
 
+    @classmethod
+    def count_fork(cls) -> None:
+        cls.forks += 1
 
-def _after_fork() -> None:
-    _Process.forks += 1
 
-
-begin_anew_in_child(_after_fork)
+begin_anew_in_child(_Process.count_fork)
 
 
 class ContextSpans:
@@ -192,7 +192,7 @@ class ContextSpans:
                 enclosing_span.end_ns = now_ns
                 # a generator that is closed early has not failed
                 if error is not None and not isinstance(error, GeneratorExit):
-                    text = "" if enclosing_span.hides_error_text else or_else(lambda: str(error), "")
+                    text = "" if enclosing_span.hides_texts else or_else(lambda: str(error), "")
                     enclosing_span.failure = Failure(type(error).__qualname__, text)
                 (self._end or self.hand_over)(enclosing_span)
 

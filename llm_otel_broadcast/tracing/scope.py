@@ -109,12 +109,12 @@ class Scope:
     request: object = None
 
     def hide_errors(self) -> None:
-        """Note that something private happens inside: an exception that leaves a span around it may quote that."""
+        """Note that something private happens inside: what leaves a span around it, an exception or a result, may quote that."""
         scope: Scope | None = self
         # an exception may leave all of them
         while scope is not None:
             for enclosing_span in scope.enclosing_spans:
-                enclosing_span.hides_error_text = True
+                enclosing_span.hides_texts = True
             scope = scope.outer
 
     def anchor(self, current: SpanIds | None) -> SpanIds:

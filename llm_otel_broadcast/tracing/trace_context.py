@@ -14,13 +14,17 @@ from opentelemetry import context as otel_context
 from llm_otel_broadcast.fields.ids import derive_trace_id
 from llm_otel_broadcast.fields.json_text import plain
 from llm_otel_broadcast.fields.merge import ID_KEYS, TEXT_KEYS, as_text, has_ids, is_private, over
-from llm_otel_broadcast.record.enclosing_span import ENCLOSING_KINDS
+from llm_otel_broadcast.host.guard import Guard
+from llm_otel_broadcast.record.enclosing_span import ENCLOSING_KINDS, EnclosingSpan
+from llm_otel_broadcast.record.function_content import FunctionContent
 from llm_otel_broadcast.tracing.attachment import Attachment
 from llm_otel_broadcast.tracing.function_kinds import Function, Steps, around, is_stepwise
 from llm_otel_broadcast.tracing.open_context import OpenContext
 from llm_otel_broadcast.tracing.reported import ReportedFacts, report
 from llm_otel_broadcast.tracing.scope import Scope, current_scope, current_span_ids
+from llm_otel_broadcast.tracing.traced_call import shallow, wanted_parts
 
+_SHOWING: Final = Guard("taking what went into a context and came out of it")
 _FIXED_KEYS: Final = frozenset({*ID_KEYS, "trace_name", "span_name"})
 
 
@@ -47,8 +51,9 @@ class TraceHandle:
             where there is neither.
     """
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, own_span: EnclosingSpan | None) -> None:
         self._scope = scope
+        self._own_span = own_span
         trace_id, span_id = scope.parent_ids
         self.trace_id = f"{trace_id:032x}" if trace_id else None
         self.span_id = f"{span_id:016x}" if span_id else None
@@ -62,6 +67,27 @@ class TraceHandle:
             TypeError: the names and ids of the context's spans are fixed.
         """
         add_fields(self._scope, metadata)
+
+    def show(self, *, input: object = None, output: object = None) -> None:  # noqa: A002
+        """Say what went into this context and what came out of it, which its innermost span then shows. Content.
+
+        Without it the span shows what was asked first below it and answered last. Does nothing where it has no span.
+
+        Args:
+            input: arguments by name, or one value; of a tool they are its arguments. None says nothing.
+            output: the result. None says nothing.
+        """
+        own_span = self._own_span
+        if own_span is None:
+            return
+        with _SHOWING:
+            parts = wanted_parts()
+            content = own_span.function_content or FunctionContent()
+            if input is not None and "inputs" in parts:
+                content.inputs = dict(input) if isinstance(input, Mapping) else {"input": shallow(input)}
+            if output is not None and "outputs" in parts:
+                content.pieces = [shallow(output)]
+            own_span.function_content = content
 
     def record(self, **facts: Unpack[ReportedFacts]) -> None:
         """Report a generation that no watched client made: a child span from the start of this context to now.
@@ -134,7 +160,7 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's own 
 
     def __enter__(self) -> TraceHandle:
         context = OpenContext(self._fields, kind=self._kind)
-        handle = TraceHandle(context.scope)
+        handle = TraceHandle(context.scope, context.spans.opened[-1] if context.spans.opened else None)
         try:
             self._open[context.scope] = context
             context.enter()

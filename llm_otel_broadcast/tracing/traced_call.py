@@ -35,7 +35,7 @@ class TracedCall:
         content: its arguments and what it returned, as far as anybody wants content.
     """
 
-    __slots__ = ("_wanted", "content", "context")
+    __slots__ = ("_parts", "_stands_for_model", "content", "context")
 
     def __init__(
         self,
@@ -43,6 +43,8 @@ class TracedCall:
         inputs: Mapping[str, object] | None,
         kind: EnclosingKind | None = None,
         subject: str = "",
+        *,
+        stands_for_model: bool = False,
     ) -> None:
         """Begin the call.
 
@@ -51,11 +53,13 @@ class TracedCall:
             inputs: its arguments by name, if anybody wants content.
             kind: what the function is.
             subject: what the tool or the agent is called.
+            stands_for_model: arguments and result are what a model got and answered; a call below has its own.
         """
+        self._stands_for_model = stands_for_model
         self.context = OpenContext(own_fields, end=self._end, kind=kind, subject=subject)
         # what nobody may have is not even referenced
-        self._wanted = {part for part in ("inputs", "outputs") if any(part not in sink.unwanted for sink in sinks.all)}
-        self.content = FunctionContent(inputs if "inputs" in self._wanted else None)
+        self._parts = wanted_parts()
+        self.content = FunctionContent(inputs if "inputs" in self._parts else None)
 
     def steps(self) -> Steps:
         """Return what to do around the function's code."""
@@ -65,24 +69,26 @@ class TracedCall:
     def take_result(self, value: object) -> None:
         """Take what the function returned."""
         with READING_RESULT:
-            if "outputs" in self._wanted and value is not None:
+            if "outputs" in self._parts and value is not None:
                 self.content.add_piece(shallow(value))
 
     def take_piece(self, value: object) -> None:
         """Take a value that the generator yielded."""
         with READING_RESULT:
-            if "outputs" in self._wanted and self.content.has_room:
+            if "outputs" in self._parts and self.content.has_room:
                 self.content.add_piece(shallow(value))
 
     def _end(self, enclosing_span: EnclosingSpan) -> None:
         """Hand over a span of the call's; its own has the content."""
-        if enclosing_span is self.context.scope.enclosing_spans[-1]:
-            self._attach_content(enclosing_span)
+        is_own = enclosing_span is self.context.scope.enclosing_spans[-1]
+        if is_own and self._parts and not (self._stands_for_model and enclosing_span.generations):
+            enclosing_span.function_content = self.content
         self.context.spans.hand_over(enclosing_span)
 
-    def _attach_content(self, own_span: EnclosingSpan) -> None:
-        if self._wanted:
-            own_span.function_content = self.content
+
+def wanted_parts() -> set[str]:
+    """Return which of `inputs` and `outputs` anybody wants."""
+    return {part for part in ("inputs", "outputs") if any(part not in sink.unwanted for sink in sinks.all)}
 
 
 class FunctionArguments:
@@ -141,34 +147,31 @@ class FunctionArguments:
         self, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> tuple[dict[str, object], Mapping[str, object] | None]:
         """Return the fields and, if anybody wants content, the captured arguments of one call; nothing where that fails."""
+        fields: dict[str, object] = {}
         with _ARGUMENTS:
-            return self._read(args, kwargs)
-        return {}, None
-
-    def _read(
-        self, args: tuple[object, ...], kwargs: Mapping[str, object]
-    ) -> tuple[dict[str, object], Mapping[str, object] | None]:
-        wants_content = any(sink.wants_content for sink in sinks.all)
-        fields = dict(self._constants)
-        # `Signature.bind` takes microseconds, and mostly nobody needs it
-        if not self._functions and not wants_content:
-            return fields, None
-        bound = or_else(lambda: self._signature.bind(*args, **kwargs), None)
-        # the call itself will say what is wrong with its arguments
-        if bound is None:
-            return fields, None
-        bound.apply_defaults()
-        for key, (function, names) in self._functions.items():
-            passed = bound.arguments if names is None else {name: bound.arguments[name] for name in names}
-            # one that fails leaves its field out, and is logged once
-            name = f"{key}= of @{self._decorator} on {self.name}"
-            fields[key] = Callback(name, partial(function, **passed), "what it should say is left out", prefix="")()[1]
-        if not wants_content:
-            return fields, None
-        captured = self._capture
-        if captured is None:
-            captured = tuple(name for name in bound.arguments if name not in _SELVES)
-        return fields, {name: shallow(bound.arguments[name]) for name in captured}
+            wants_content = any(sink.wants_content for sink in sinks.all)
+            fields |= self._constants
+            # `Signature.bind` takes microseconds, and mostly nobody needs it
+            if not self._functions and not wants_content:
+                return fields, None
+            bound = or_else(lambda: self._signature.bind(*args, **kwargs), None)
+            # the call itself will say what is wrong with its arguments
+            if bound is None:
+                return fields, None
+            bound.apply_defaults()
+            for key, (function, names) in self._functions.items():
+                passed = bound.arguments if names is None else {name: bound.arguments[name] for name in names}
+                # one that fails leaves its field out, and is logged once
+                name = f"{key}= of @{self._decorator} on {self.name}"
+                fields[key] = Callback(
+                    name, partial(function, **passed), "what it should say is left out", prefix=""
+                )()[1]
+            if wants_content:
+                captured = self._capture
+                if captured is None:
+                    captured = tuple(name for name in bound.arguments if name not in _SELVES)
+                return fields, {name: shallow(bound.arguments[name]) for name in captured}
+        return fields, None
 
 
 def shallow(value: object) -> object:

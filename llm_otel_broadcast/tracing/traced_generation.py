@@ -63,7 +63,7 @@ class DecoratedCall(TracedCall):
     __slots__ = ("facts",)
 
     def __init__(self, own_fields: TraceObject, inputs: Mapping[str, object] | None) -> None:
-        super().__init__(own_fields, inputs)
+        super().__init__(own_fields, inputs, stands_for_model=True)
         self.context.scope.decorated_call = self
         self.facts = Facts(content=self.content)
 
@@ -93,11 +93,6 @@ class DecoratedCall(TracedCall):
                 span.generations += 1
             record = self.facts.generation(enclosing_span, enclosing, content=sink.wants_content)
             sink.reported(record, scope.context_fields, enclosing_span)
-
-    def _attach_content(self, own_span: EnclosingSpan) -> None:
-        # arguments and result stand for a call of a model; where one has happened below, that has its own
-        if not own_span.generations:
-            super()._attach_content(own_span)
 
 
 def current_generation() -> GenerationHandle:

@@ -22,30 +22,36 @@ _NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 def encode(resource: Attributes, scope: Scope, spans: Sequence[SpanData]) -> bytes:
     """Return an ExportTraceServiceRequest as JSON bytes; resource and scope are those of our own spans."""
     origins: dict[int, tuple[Attributes, dict[tuple[Scope, str], list[SpanData]]]] = {}
+    group: list[SpanData] = []
+    previous: SpanData | None = None
     for span in spans:
         origin = span.origin
-        span_resource, span_scope = (resource, scope) if origin is None else (origin.resource, origin.scope)
-        # By identity: a resource is a mapping, which cannot be a key, and all spans of one origin have the same one.
-        origins.setdefault(id(span_resource), (span_resource, {}))[1].setdefault(
-            (span_scope, span.schema_url), []
-        ).append(span)
+        # Mostly all are of one group: finding it anew for each takes a microsecond.
+        if previous is None or origin is not previous.origin or span.schema_url != previous.schema_url:
+            span_resource, span_scope = (resource, scope) if origin is None else (origin.resource, origin.scope)
+            # By identity: a resource is a mapping, which cannot be a key, and all spans of one origin have the same one.
+            scopes = origins.setdefault(id(span_resource), (span_resource, {}))[1]
+            group, previous = scopes.setdefault((span_scope, span.schema_url), []), span
+        group.append(span)
     pieces = [b'{"resourceSpans":[']
     for number, (span_resource, scopes) in enumerate(origins.values()):
-        pieces.append(
-            _bytes(f'{"," if number else ""}{{"resource":{{"attributes":{_attributes(span_resource)}}},"scopeSpans":[')
-        )
-        separator = ""
+        text = f'{"," if number else ""}{{"resource":{{"attributes":{_attributes(span_resource)}}},"scopeSpans":['
         for (span_scope, schema_url), scope_spans in scopes.items():
             version = "" if span_scope.version is None else f',"version":{encoder.quote(span_scope.version)}'
-            pieces.append(
-                _bytes(f'{separator}{{"scope":{{"name":{encoder.quote(span_scope.name)}{version}}},"spans":[')
-            )
-            # Bytes span by span: one emoji would make four bytes of each character of a text with all of them.
-            pieces.append(b",".join([_bytes(_span(span)) for span in scope_spans]))
+            text += f'{{"scope":{{"name":{encoder.quote(span_scope.name)}{version}}},"spans":['
+            for span in scope_spans:
+                # Bytes span by span: one emoji would make four bytes of each character of a text with all of them.
+                shared = span.shared_text
+                if shared is None:
+                    pieces.append(_bytes(text + _span(span)))
+                else:
+                    if shared.json is None:
+                        shared.json = _bytes(_span(span))
+                    pieces += (_bytes(text), shared.json)
+                text = ","
             schema = f',"schemaUrl":{encoder.quote(schema_url)}' if schema_url else ""
-            pieces.append(_bytes(f"]{schema}}}"))
-            separator = ","
-        pieces.append(b"]}")
+            text = f"]{schema}}},"
+        pieces.append(_bytes(f"{text.removesuffix(',')}]}}"))
     pieces.append(b"]}")
     return b"".join(pieces)
 

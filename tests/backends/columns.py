@@ -9,7 +9,20 @@ import llm_otel_broadcast
 from llm_otel_broadcast import Destination
 from tests.backends.broadcasts import hashed
 from tests.backends.generations import GENERATIONS, MAX_CONTENT_CHARS, USER, Facts, Generation, make
-from tests.backends.views import Reader, View, unseen, view_agentmesh, view_mlflow, view_phoenix, view_weave
+from tests.backends.views import (
+    KindReader,
+    Reader,
+    View,
+    kinds_agentmesh,
+    kinds_mlflow,
+    kinds_phoenix,
+    kinds_weave,
+    unseen,
+    view_agentmesh,
+    view_mlflow,
+    view_phoenix,
+    view_weave,
+)
 from tests.support.deadlines import eventually
 from tests.support.stand_in.server import StandIn
 
@@ -43,6 +56,7 @@ class Column:
         program: of `PROGRAMS`.
         destination: makes the destination, given the backend's address.
         read: what it shows of a generation.
+        read_kinds: what it takes the spans of a trace for.
         gaps: what it does not.
     """
 
@@ -50,6 +64,7 @@ class Column:
     program: str
     destination: Callable[[str], Destination]
     read: Reader
+    read_kinds: KindReader
     gaps: tuple[Gap, ...] = field(default=())
 
     @property
@@ -104,26 +119,16 @@ def read(column: Column, address: str) -> Mapping[str, View]:
 
 ALL = tuple(generation.title for generation in GENERATIONS)
 _COSTS = tuple(generation.title for generation in GENERATIONS if generation.facts.cost)
-_ROOT = (
-    Gap(
-        tuple(generation.title for generation in GENERATIONS if generation.facts.messages),
-        frozenset({"overview"}),
-        "the span that `trace_name` makes has no texts",
-    ),
-    Gap(("Error", "Abandoned"), frozenset({"error"}), "the span that `trace_name` makes has no error"),
-)
 _STATED_COSTS = ("Reasoning", "Audio", "OpenRouter with attempts")
 
 COLUMNS = (
     Column(
         "Phoenix",
         "phoenix",
-        lambda address: Destination.preset(
-            "phoenix", host=address, dialect="openinference", headers={"x-project-name": "tour"}, timeout=60.0
-        ),
+        lambda address: Destination.preset("phoenix", host=address, project="tour", timeout=60.0),
         view_phoenix,
+        kinds_phoenix,
         (
-            *_ROOT,
             Gap(_STATED_COSTS, frozenset({"cost"}), _OWN_TABLE),
             Gap(("Cached tokens",), frozenset({"cost"}), _NOT_IN_TABLE),
             Gap(("Embeddings",), frozenset({"tokens", "cost"}), "counts tokens of calls of kind LLM only"),
@@ -134,11 +139,11 @@ COLUMNS = (
         "Phoenix (semconv)",
         "phoenix",
         lambda address: Destination.preset(
-            "phoenix", host=address, dialect="semconv", headers={"x-project-name": "tour-semconv"}, timeout=60.0
+            "phoenix", host=address, dialect="semconv", project="tour-semconv", timeout=60.0
         ),
         view_phoenix,
+        kinds_phoenix,
         (
-            *_ROOT,
             Gap(_STATED_COSTS, frozenset({"cost"}), _OWN_TABLE),
             Gap(("Cached tokens",), frozenset({"cost"}), _NOT_IN_TABLE),
             Gap(("Embeddings",), frozenset({"tokens", "cost"}), "counts tokens of calls of kind LLM only"),
@@ -151,33 +156,27 @@ COLUMNS = (
         "mlflow",
         lambda address: Destination.preset("mlflow", host=address, timeout=60.0),
         view_mlflow,
-        (
-            *_ROOT,
-            Gap(_STATED_COSTS, frozenset({"cost"}), _OWN_TABLE),
-            Gap(("Cached tokens",), frozenset({"cost"}), _NOT_IN_TABLE),
-        ),
+        kinds_mlflow,
     ),
     Column(
         "agentmesh",
         "agentmesh",
         lambda address: Destination(endpoint=f"{address}/v1/traces", timeout=60.0),
         view_agentmesh,
-        _ROOT,
+        kinds_agentmesh,
     ),
     Column(
         "Weave",
         "weave",
-        lambda address: Destination(
-            endpoint=f"{address}/v1/traces", encoding="protobuf", dialect="openinference", timeout=60.0
+        lambda address: Destination.preset(
+            "weave", host=address, token="key", team="team", project="tour", timeout=60.0
         ),
         view_weave,
+        kinds_weave,
         (
-            *_ROOT,
             Gap(_COSTS, frozenset({"cost"}), "prices by a table of its own, which is not in what it publishes"),
             Gap(ALL, frozenset({"user"}), "has no field for the caller's user"),
-            Gap(ALL, frozenset({"session"}), "makes a thread of `gen_ai.conversation.id` or `wandb.thread_id` only"),
-            Gap(("Cached tokens",), frozenset({"cached_tokens"}), "reads the names of OpenTelemetry only"),
-            Gap(("Embeddings",), frozenset({"model", "provider"}), "reads the model of calls of kind LLM only"),
+            Gap(("Embeddings",), frozenset({"provider"}), "reads the provider of calls of kind LLM only"),
         ),
     ),
 )

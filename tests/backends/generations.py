@@ -73,8 +73,8 @@ class Facts:
 
     @property
     def overview(self) -> tuple[str, ...]:
-        """What the row of a list has to show: the first text and the last one."""
-        return (self.messages[0], self.messages[-1]) if self.messages else ()
+        """What the row of a list has to show: the question and the first answer."""
+        return self.messages[:2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,14 @@ WRITE = "LLM_OTEL_BROADCAST_WRITE"
 PICTURES = (
     ("phoenix-traces.png", "Phoenix: the list of traces"),
     ("phoenix-trace.png", "Phoenix: a call with tools"),
+    ("phoenix-agent.png", "Phoenix: an agent with a retriever and a tool"),
     ("phoenix-session.png", "Phoenix: a session"),
     ("mlflow-traces.png", "MLflow: the list of traces"),
     ("mlflow-trace.png", "MLflow: a call with tools"),
+    ("mlflow-agent.png", "MLflow: an agent with a retriever and a tool"),
     ("agentmesh-traces.png", "agentmesh: the list of traces"),
     ("agentmesh-trace.png", "agentmesh: a call with tools"),
+    ("agentmesh-agent.png", "agentmesh: an agent with a retriever and a tool"),
 )
 _NAMES = {"cached_tokens": "cached tokens", "overview": "row in the list"}
 _HEAD = """\

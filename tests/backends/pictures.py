@@ -15,6 +15,7 @@ from urllib.parse import quote
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from tests.backends.agents import run_agent, trace_id_of
 from tests.backends.broadcasts import hashed
 from tests.backends.columns import COLUMNS, Column, read, send
 from tests.backends.page import PAGE, PICTURES
@@ -51,6 +52,8 @@ def _phoenix_list(page: Page, address: str, _column: Column) -> None:
     page.goto(f"{address}/projects")
     page.get_by_text("tour", exact=True).first.click()
     page.get_by_role("link", name="Cached tokens").wait_for()
+    page.get_by_role("button", name="Hide aside panel").click()
+    page.get_by_role("button", name="Collapse side navigation").click()
 
 
 def _phoenix_trace(page: Page, address: str, column: Column) -> None:
@@ -64,6 +67,11 @@ def _phoenix_session(page: Page, address: str, column: Column) -> None:
     page.get_by_text("Turn 01").wait_for()
 
 
+def _phoenix_agent(page: Page, address: str, column: Column) -> None:
+    page.goto(f"{address}/redirects/traces/{hashed(trace_id_of(column))}")
+    page.get_by_text("execute_tool get_weather").first.click()
+
+
 def _mlflow_list(page: Page, address: str, _column: Column) -> None:
     page.goto(f"{address}/#/experiments/0/traces")
     page.get_by_text("service.name: tour").first.wait_for(state="attached")
@@ -73,6 +81,11 @@ def _mlflow_trace(page: Page, address: str, column: Column) -> None:
     page.goto(f"{address}/#/experiments/0/traces?selectedEvaluationId=tr-{_trace_id(column, 'Tools')}")
     page.get_by_text("chat gpt-4o-mini").first.click()
     page.get_by_text("get_weather").first.wait_for()
+
+
+def _mlflow_agent(page: Page, address: str, column: Column) -> None:
+    page.goto(f"{address}/#/experiments/0/traces?selectedEvaluationId=tr-{hashed(trace_id_of(column))}")
+    page.get_by_text("execute_tool get_weather").first.click()
 
 
 def _agentmesh_list(page: Page, address: str, _column: Column) -> None:
@@ -87,14 +100,23 @@ def _agentmesh_trace(page: Page, address: str, column: Column) -> None:
     page.get_by_text("chat gpt-4o-mini").first.click()
 
 
+def _agentmesh_agent(page: Page, address: str, column: Column) -> None:
+    _agentmesh_list(page, address, column)
+    page.locator("main").get_by_text("Travel agent").locator("visible=true").first.click()
+    page.get_by_text("execute_tool get_weather").first.click()
+
+
 SCENES = {
     "phoenix-traces.png": Scene("Phoenix", _phoenix_list),
     "phoenix-trace.png": Scene("Phoenix", _phoenix_trace),
+    "phoenix-agent.png": Scene("Phoenix", _phoenix_agent),
     "phoenix-session.png": Scene("Phoenix", _phoenix_session),
     "mlflow-traces.png": Scene("MLflow", _mlflow_list),
     "mlflow-trace.png": Scene("MLflow", _mlflow_trace),
+    "mlflow-agent.png": Scene("MLflow", _mlflow_agent),
     "agentmesh-traces.png": Scene("agentmesh", _agentmesh_list),
     "agentmesh-trace.png": Scene("agentmesh", _agentmesh_trace),
+    "agentmesh-agent.png": Scene("agentmesh", _agentmesh_agent),
 }
 assert list(SCENES) == [name for name, _ in PICTURES]
 
@@ -152,6 +174,7 @@ def main(words: list[str]) -> None:
             with TemporaryDirectory() as data, started(column.program, Path(data)) as address:
                 send(column, address)
                 read(column, address)
+                run_agent(column, address)
                 take(column, address, browser, DIRECTORY)
 
 

@@ -49,7 +49,7 @@ def answered(span):
     return said["parts"]
 
 
-def test_a_plain_call_has_model_tokens_answer_and_an_estimated_cost(call, arrived):
+def test_a_plain_call_has_model_tokens_and_answer_and_no_price_of_a_model_that_runs_here(call, arrived):
     answer = call()
     (span,) = arrived(1)
     assert span.name == f"chat {MODEL}"
@@ -59,8 +59,7 @@ def test_a_plain_call_has_model_tokens_answer_and_an_estimated_cost(call, arrive
     assert span.attributes["gen_ai.response.finish_reasons"] == ["stop"]
     assert tokens(span) == spent(answer.usage)
     assert answered(span) == [{"type": "text", "content": answer.choices[0].message.content}]
-    assert span.attributes["gen_ai.usage.cost.source"] == "estimated"
-    assert span.attributes["gen_ai.usage.total_cost"] > 0
+    assert not [name for name in span.attributes if name.startswith("gen_ai.usage.") and "cost" in name]
 
 
 def test_a_stream_with_usage_has_the_same(call, arrived):

@@ -21,7 +21,7 @@ query ($project: ID!, $trace: ID!) { node(id: $project) { ... on Project { trace
   session { sessionId }
   rootSpan { statusCode input { value } output { value } }
   spans(first: 100) { edges { node {
-    spanKind userId attributes tokenCountPrompt tokenCountCompletion
+    name spanKind userId attributes tokenCountPrompt tokenCountCompletion
     tokenPromptDetails { cacheRead cacheWrite } costSummary { total { cost } }
   } } }
 } } } }
@@ -45,6 +45,8 @@ class View:
 
 Reader = Callable[[str, str, str], View]
 """Given the backend's address, a trace id and a session."""
+KindReader = Callable[[str, str], dict[str, str]]
+"""Given the backend's address and a trace id: what each span is to the backend, by its name."""
 
 
 def view_agentmesh(address: str, trace_id: str, session: str) -> View:
@@ -157,6 +159,28 @@ def _graphql(address: str, query: str, variables: dict[str, str]) -> dict[str, A
         raise RuntimeError(answer["errors"])
     data: dict[str, Any] = answer["data"]
     return data
+
+
+def kinds_agentmesh(address: str, trace_id: str) -> dict[str, str]:
+    spans = ask(f"{address}/api/traces/{trace_id}/spans")
+    names = {"retrieval": "retriever"}
+    return {span["name"]: names.get(kind := span["metadata"]["category"], kind) for span in spans}
+
+
+def kinds_mlflow(address: str, trace_id: str) -> dict[str, str]:
+    names = {"CHAT_MODEL": "llm"}
+    types = {span.name: span.attributes["mlflow.spanType"] for span in read_mlflow(address, trace_id)}
+    return {name: names.get(kind, kind.lower()) for name, kind in types.items()}
+
+
+def kinds_phoenix(address: str, trace_id: str) -> dict[str, str]:
+    trace = eventually(lambda: _phoenix_trace(address, trace_id), _STORED_TIMEOUT_S, "Phoenix to store")
+    return {edge["node"]["name"]: edge["node"]["spanKind"] for edge in trace["spans"]["edges"]}
+
+
+def kinds_weave(address: str, trace_id: str) -> dict[str, str]:
+    calls = ask(f"{address}/?trace_id={trace_id}")
+    return {call["op_name"]: call["attributes"]["kind"].lower() for call in calls}
 
 
 def unseen(expected: Facts, view: View) -> set[str]:

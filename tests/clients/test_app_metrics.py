@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 from opentelemetry.metrics import Meter
@@ -11,6 +13,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import llm_otel_broadcast
+from llm_otel_broadcast.app.metrics import AppMetrics
 from llm_otel_broadcast.stand_in.answers import completion, error, message, stream, usage_of
 from tests.support.client_calls import chat
 from tests.support.global_providers import global_meter_provider
@@ -146,3 +149,9 @@ def test_a_name_that_a_server_makes_up_is_not_kept_at_any_length(stand_in, instr
     chat("sync", stand_in.base_url)
     (point,) = points(reader, "gen_ai.client.operation.duration")
     assert point.attributes["gen_ai.response.model"] == "m" * 256
+
+
+def test_while_another_thread_imports_the_api_there_is_no_provider(monkeypatch):
+    for name in ("opentelemetry.metrics", "opentelemetry.metrics._internal"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    assert AppMetrics.provider() is None

@@ -53,6 +53,7 @@ def test_a_backend_that_takes_the_span_passes(backend, settings, said):
         (VICTORIA, {}, "400 Bad Request: it understood the address", {"encoding": "protobuf"}),
         (Backend(protobuf=415), {"encoding": "protobuf"}, "does not take protobuf", {"encoding": "json"}),
         (TRACE_VIEW, {"compression": "gzip"}, "400 Bad Request", {"compression": "none"}),
+        (Backend(wants={"x": "y"}, without=400, says="api_key of the project is missing"), {}, 'a header or the encoding; it says: "api_key of', {}),
         (MLFLOW, {}, 'a header is missing or wrong: the preset "mlflow" sets x-mlflow-experiment-id; it says:', {}),
         (MLFLOW, {"headers": {"X-MLflow-Experiment-Id": "7"}}, "a header is missing or wrong; it says:", {}),
         (

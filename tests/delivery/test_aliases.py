@@ -15,6 +15,7 @@ from llm_otel_broadcast import Destination, trace_context
 from llm_otel_broadcast.delivery.aliases import READERS, Aliases
 from llm_otel_broadcast.dialects.semconv import SEMCONV
 from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.span_data import SpanData
 from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.record.usage import Cost, Usage
 from llm_otel_broadcast.settings.aliases import ALL_METADATA, FACTS
@@ -147,8 +148,34 @@ def test_an_alias_of_what_a_destination_may_not_have_vanishes_with_it(ask):
         assert json.loads(span.attributes["a.all"]) == {"environment": "staging"}
 
 
-def test_no_fact_is_content():
-    """What every fact says of a call with content everywhere: no text of it."""
+TEXTS = {"input.value": "question", "output.value": "answer", "acme.first": "question"}
+
+
+def test_question_and_answer_may_stand_on_a_generation_too(ask):
+    generation, (root,) = ask(aliases=TEXTS)
+    for span in (generation, root):
+        assert [span.attributes[name] for name in TEXTS] == ["Hello!", "Paris", "Hello!"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"privacy_mode": True}, {}),
+        ({"hide": {"inputs"}}, {"output.value": "Paris"}),
+        (
+            {"redact": lambda text: text.replace("Hello", "***")},
+            {"input.value": "***!", "output.value": "Paris", "acme.first": "***!"},
+        ),
+    ],
+)
+def test_question_and_answer_go_where_content_may_go(ask, settings, expected):
+    generation, (root,) = ask(aliases=TEXTS, **settings)
+    for span in (generation, root):
+        assert {name: span.attributes[name] for name in TEXTS if name in span.attributes} == expected
+
+
+def test_no_fact_but_question_and_answer_is_content():
+    """What every fact says of a call with content everywhere, where no content may go: no text of it."""
     record = Generation("chat")
     record.request_model = MODEL
     record.messages = [{"role": "user", "content": "canary"}]
@@ -172,6 +199,28 @@ def test_the_moment_of_the_first_chunk_is_written_as_iso_time():
     moment = datetime.fromisoformat(named.attributes["start"])
     assert moment == datetime.fromtimestamp(1_700_000_000.25, UTC)
     assert named.attributes["wait"] == 0.25
+
+
+@pytest.mark.parametrize("preset", [preset.name for preset in PRESETS.values() if preset.aliases])
+def test_every_name_of_a_preset_is_on_the_span_of_a_call_of_which_all_is_known(preset):
+    record = Generation("chat")
+    record.fields = Fields(
+        trace_name="checkout", session_id="s-1", user="ann", metadata={"tags": ["beta"], "environment": "staging"}
+    )
+    record.first_chunk_ns = 250_000_000
+    record.response_model = "gpt-4o"
+    tokens = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5, "cache_read_tokens": 1, "cache_write_tokens": 1}
+    record.usage = Usage(**tokens, cost=0.3, input_cost=0.1, output_cost=0.2)
+    record.end()
+    span = SpanData("chat", 1, 2, 0, 3, record.start_ns, record.end_ns, {})
+    named = Aliases(PRESETS[preset].aliases).name_generation(span, record, None)
+    assert {name for name in named.attributes if name in PRESETS[preset].aliases} == {
+        name for name in PRESETS[preset].aliases if not name.endswith("*")
+    }
+    for name in PRESETS[preset].aliases:
+        if name.endswith("*"):
+            assert named.attributes[f"{name[:-1]}environment"] == "staging"
+            assert f"{name[:-1]}tags" not in named.attributes or f"{name[:-1]}tags" in PRESETS[preset].aliases
 
 
 def test_every_fact_that_settings_know_can_be_read():

@@ -228,8 +228,8 @@ def test_only_calls_to_its_hosts_and_what_is_above_them_reach_a_destination(clie
 
 
 def test_a_host_is_compared_without_case_and_without_its_last_dot():
-    destination = Destination(endpoint="http://backend.example", hosts=["EU.OpenRouter.ai."])
-    assert destination.hosts == ("eu.openrouter.ai",)
+    destination = Destination(endpoint="http://backend.example", hosts=["EU.OpenRouter.ai.", "[::1]", "fe80::1:80"])
+    assert destination.hosts == ("eu.openrouter.ai", "::1", "fe80::1:80")
 
 
 @pytest.mark.parametrize(("mine", "characters"), [(300, 300), (5_000, 1_000), (None, 1_000)])

@@ -184,6 +184,9 @@ import openai
 import llm_otel_broadcast
 
 asked = json.loads(sys.argv[1])
+from tests.support import warm
+
+warm.load()
 openai.OpenAI(api_key="x").chat.completions
 
 def call(model):

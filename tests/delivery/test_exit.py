@@ -40,6 +40,9 @@ import llm_otel_broadcast
 from llm_otel_broadcast import Destination
 
 asked = json.loads(sys.argv[1])
+from tests.support import warm
+
+warm.load()
 openai.OpenAI(api_key="x").chat.completions
 told = {}
 for name, (ending, endpoints, exit_timeout) in asked["endings"].items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import openinference.semconv.trace as conventions
 import pytest
 
@@ -13,7 +15,7 @@ from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.trace_fields import Fields
 
 EXCERPTS = EnclosingContent(Excerpt("Why?"), Excerpt("Because."))
-OWN = EnclosingContent(Excerpt('{"query":"why"}', is_json=True), Excerpt("because"), is_of_function=True)
+OWN = EnclosingContent(Excerpt('{"query":"why"}', is_json=True, is_own=True), Excerpt("because", is_own=True))
 SHOWN = {
     "input.value": "Why?",
     "input.mime_type": "text/plain",
@@ -80,6 +82,34 @@ def test_openinference_has_its_own_alone(kind, content, expected):
         **CALLER,
         "openinference.span.kind": kind.upper(),
         **expected,
+    }
+
+
+@pytest.mark.parametrize(
+    ("result", "documents"),
+    [
+        (["first", "second"], [{"content": "first"}, {"content": "second"}]),
+        (
+            [{"page_content": "first", "metadata": {"page": 1}, "id": "a"}, {"text": "second", "score": 1, "id": 7}],
+            [
+                {"content": "first", "metadata": '{"page":1}', "id": "a"},
+                {"content": "second", "score": 1.0, "id": "7"},
+            ],
+        ),
+        ([{"title": "x"}, 5, None], [{"content": '{"title":"x"}'}, {"content": "5"}, {"content": "null"}]),
+        ({"no": "list"}, []),
+    ],
+)
+def test_openinference_shows_what_a_retriever_returned_as_documents(result, documents):
+    content = EnclosingContent(output=Excerpt(json.dumps(result), is_json=True, is_own=True))
+    found = attributes("openinference", "retriever", content)
+    assert {key: value for key, value in found.items() if key.startswith("retrieval.")} == {
+        f"retrieval.documents.{index}.document.{name}": value
+        for index, document in enumerate(documents)
+        for name, value in document.items()
+    }
+    assert {f"document.{name}" for document in documents for name in document} <= {
+        *vars(conventions.DocumentAttributes).values()
     }
 
 

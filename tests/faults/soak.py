@@ -28,7 +28,7 @@ from tests.faults.forgetful import ForgetfulStandIn
 from tests.faults.server import FAULTS, HEALTHY, Fault, FaultServer
 from tests.faults.soak_findings import Arrivals, Life, faults, figures
 from tests.faults.soak_ledger import read_ledger
-from tests.faults.soak_worker import ENDINGS, EXIT_TIMEOUT_S, KINDS, Plan
+from tests.faults.soak_worker import ENDINGS, EXIT_TIMEOUT_S, KINDS, LATE_KIND, Plan
 from tests.support.broken_backends import OK, Backend, receive_body
 
 _DEFAULT_SECONDS: Final = 1200.0
@@ -43,8 +43,8 @@ _KILLED_SHARE: Final = 0.25
 _MIN_LIFE_S: Final = 4.0
 _MAX_LIFE_S: Final = 60.0
 _END_TIMEOUT_S: Final = 180.0
-# Longer than the claim of a killed process on the request that it was at.
-_LATE_DELIVERY_S: Final = 150.0
+# Much longer than the claim of a killed process on the request that it was at: a backlog is sent with rests.
+_LATE_DELIVERY_S: Final = 900.0
 RESIDENTS: Final = ("threads", "streams", "asyncio")
 """Kinds of which one process lives as long as the soak, to see whether it grows."""
 
@@ -284,7 +284,7 @@ class Soak:
             destination.become(HEALTHY)
         self._wait(_END_TIMEOUT_S)
         if self._options.spool is not None:
-            self._begin(base_url, "threads", "shutdown", _LATE_DELIVERY_S, None)
+            self._begin(base_url, LATE_KIND, "shutdown", _LATE_DELIVERY_S, None)
             self._wait(_LATE_DELIVERY_S + _END_TIMEOUT_S)
 
     def _wait(self, timeout_s: float) -> None:

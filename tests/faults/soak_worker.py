@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import json
@@ -10,11 +11,13 @@ import multiprocessing
 import os
 import random
 import signal
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import openai
@@ -232,6 +235,23 @@ def in_pools(caller: Caller, deadline: float) -> None:
             pool.map(call_in_pool, range(_POOL_CALLS))
 
 
+def until_spool_is_empty(caller: Caller, deadline: float) -> None:
+    """Call once, and wait until nothing is left in the spool."""
+    with caller.client() as client:
+        caller.call(client)
+    while time.monotonic() < deadline and spooled_bodies(caller.plan.spool):
+        time.sleep(_SAMPLE_INTERVAL_S)
+
+
+def spooled_bodies(directory: str | None) -> int:
+    """Return how many requests lie in a spool's files."""
+    count = 0
+    for path in Path(directory or os.devnull).glob("bodies-*.sqlite3"):
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            count += database.execute("SELECT count(*) FROM bodies").fetchone()[0]
+    return count
+
+
 KINDS: Final[dict[str, Callable[[Caller, float], None]]] = {
     "threads": in_threads(Caller.call),
     "streams": in_threads(Caller.stream),
@@ -239,6 +259,8 @@ KINDS: Final[dict[str, Callable[[Caller, float], None]]] = {
     "forks": in_forks,
     "multiprocessing": in_pools,
 }
+LATE_KIND: Final = "the last"
+"""Delivers what all others have left in the spool."""
 
 
 def sampling(ledger: Ledger, ends: threading.Event) -> Iterator[None]:
@@ -276,7 +298,8 @@ def main() -> None:
     samples = sampling(caller.ledger, ends)
     sampler = threading.Thread(target=lambda: list(samples), daemon=True)
     sampler.start()
-    KINDS[plan.kind](caller, time.monotonic() + plan.seconds)
+    run = until_spool_is_empty if plan.kind == LATE_KIND else KINDS[plan.kind]
+    run(caller, time.monotonic() + plan.seconds)
     ends.set()
     sampler.join()
     end(plan, caller.ledger)

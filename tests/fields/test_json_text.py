@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import openai.types.chat
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_otel_broadcast.fields.json_text import bounded_json, cut_plain, plain
@@ -138,12 +138,18 @@ def test_a_large_text_inside_is_cut_where_it_stands():
     assert kept[1] == messages[1]
 
 
-TEXTS = st.text(max_size=2_000)
+# Few draws and long texts: what is slow to draw is slow in every run.
+TEXTS = st.builds(lambda text, times: text * times, st.text(max_size=4), st.integers(1, 400))
 PARTS = st.one_of(
     st.fixed_dictionaries({"type": st.just("text"), "content": TEXTS}),
     st.fixed_dictionaries({"type": st.just("reasoning"), "content": TEXTS}),
     st.fixed_dictionaries(
-        {"type": st.just("tool_call"), "id": TEXTS, "name": TEXTS, "arguments": st.dictionaries(TEXTS, TEXTS)}
+        {
+            "type": st.just("tool_call"),
+            "id": TEXTS,
+            "name": TEXTS,
+            "arguments": st.dictionaries(TEXTS, TEXTS, max_size=3),
+        }
     ),
     st.fixed_dictionaries({"type": st.just("blob"), "modality": st.just("image"), "content": TEXTS}),
 )
@@ -151,21 +157,21 @@ ANSWERS = st.lists(
     st.fixed_dictionaries(
         {
             "role": st.sampled_from(["user", "assistant", "tool"]),
-            "parts": st.lists(PARTS, max_size=40),
+            "parts": st.lists(PARTS, max_size=6),
             "finish_reason": st.sampled_from(["stop", "length"]),
         },
         optional={"name": TEXTS},
     ),
     min_size=1,
-    max_size=30,
+    max_size=6,
 )
 TOOLS = st.lists(
     st.fixed_dictionaries(
         {"type": st.just("function"), "name": st.text(min_size=1, max_size=80)},
-        optional={"description": TEXTS, "parameters": st.dictionaries(TEXTS, TEXTS)},
+        optional={"description": TEXTS, "parameters": st.dictionaries(TEXTS, TEXTS, max_size=3)},
     ),
     min_size=1,
-    max_size=60,
+    max_size=8,
 )
 
 
@@ -174,6 +180,7 @@ def required(values, *names):
     return all(isinstance(value.get(name), str) for value in values for name in names)
 
 
+@settings(max_examples=50)
 @given(ANSWERS, st.integers(min_value=256, max_value=5_000))
 def test_messages_that_are_cut_are_still_messages_of_typed_parts(messages, limit):
     shortened, _ = cut_plain(messages, limit)
@@ -182,6 +189,7 @@ def test_messages_that_are_cut_are_still_messages_of_typed_parts(messages, limit
     assert all(isinstance(message["parts"], list) and required(message["parts"], "type") for message in shortened)
 
 
+@settings(max_examples=50)
 @given(TOOLS, st.integers(min_value=256, max_value=5_000))
 def test_tools_that_are_cut_still_have_a_type_and_a_name(tools, limit):
     shortened, _ = cut_plain(tools, limit)

@@ -53,6 +53,14 @@ def test_a_destinations_own_resource_attributes_and_aliases_are_on_theirs_too(ow
     assert plain(chat.attributes) == {**SEMCONV, "session.id": "s-1", "wandb.thread_id": "s-1"}
 
 
+@pytest.mark.parametrize(("address", "arrives"), [("eu.openrouter.ai", 1), ("api.openai.com", 0), (None, 0)])
+def test_only_their_calls_to_its_hosts_reach_a_destination(own, tracer, address, arrives):
+    read = own(hosts=["*.openrouter.ai"])
+    attributes = {**SEMCONV, "server.address": address}
+    tracer.start_span("chat", attributes={key: value for key, value in attributes.items() if value is not None}).end()
+    assert len(read(arrives)) == arrives
+
+
 @pytest.mark.parametrize("encoding", ["json", "protobuf"])
 def test_ours_and_theirs_go_in_one_request_each_with_its_origin(client, provider, tracer, receiver, encoding):
     handle = instrument(

@@ -14,7 +14,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from llm_otel_broadcast import trace_context, traced_generation
+from llm_otel_broadcast import trace_context, traced, traced_generation
 from llm_otel_broadcast.host import guard
 from tests.support.client_calls import MESSAGES
 
@@ -97,6 +97,10 @@ def decorated(client):
     traced_generation(span_name="step")(chat)(client)
 
 
+def as_a_tool(client):
+    traced(kind="tool")(chat)(client)
+
+
 def in_a_context(client):
     with trace_context(trace_name="job"):
         chat(client)
@@ -105,7 +109,14 @@ def in_a_context(client):
 @pytest.mark.parametrize(
     ("work", "app", "stride"),
     # each step of the plain call; of the others, which share most of them, some
-    [(chat, False, 1), (chat, True, 5), (streamed, False, 5), (decorated, False, 5), (in_a_context, False, 5)],
+    [
+        (chat, False, 1),
+        (chat, True, 5),
+        (streamed, False, 5),
+        (decorated, False, 5),
+        (as_a_tool, False, 9),
+        (in_a_context, False, 5),
+    ],
 )
 def test_a_time_limit_reaches_the_host_at_any_step_and_leaves_nothing_behind(
     work, app, stride, client, instrumented, limited, receiver

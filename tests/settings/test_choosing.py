@@ -67,8 +67,9 @@ def of(*rules, **more):
         (
             "resource_attributes",
             {"a": None},
-            'resource_attributes "a" must be a text, a number, True or False, got NoneType',
+            'resource_attributes "a" must be a text, a number of 64 bits, True or False, got NoneType',
         ),
+        ("resource_attributes", {"a": 2**63}, 'resource_attributes "a" must be a text, a number of 64 bits, True'),
         ("resource_attributes", {5: "a"}, "resource_attributes has 5, which is no name"),
         (
             "max_content_chars",

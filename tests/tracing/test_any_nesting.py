@@ -11,7 +11,8 @@ from hypothesis import strategies as some
 from opentelemetry.sdk.trace import TracerProvider
 
 import llm_otel_broadcast
-from llm_otel_broadcast import current_generation, propagate, trace_context, traced_generation
+from llm_otel_broadcast import current_generation, propagate, trace_context, traced, traced_generation
+from llm_otel_broadcast.record.enclosing_span import ENCLOSING_KINDS
 from llm_otel_broadcast.record.span_data import KIND_CLIENT
 from llm_otel_broadcast.tracing.placement import roots
 from llm_otel_broadcast.tracing.scope import current_scope
@@ -19,7 +20,7 @@ from tests.support.client_calls import MESSAGES
 from tests.tracing.trees import totals
 
 CALLS = ("call", "stream", "report")
-BLOCKS = ("context", "function", "coroutine", "generator", "propagated", "failing")
+BLOCKS = ("context", "step", "function", "coroutine", "generator", "propagated", "failing")
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,16 @@ class Program:
         with trace_context(**node.fields):
             self._all(node.inside)
 
+    def _step(self, node: Node) -> None:
+        kind = ENCLOSING_KINDS[len(node.inside)]
+
+        @traced(kind=kind, **node.fields)
+        def made(inside):
+            with trace_context(kind=kind):
+                self._all(inside)
+
+        made(node.inside)
+
     def _function(self, node: Node) -> None:
         @traced_generation(**node.fields)
         def made(inside):
@@ -134,6 +145,10 @@ def check(spans) -> None:
             outermost = above
         if any(key.startswith("gen_ai.usage") for key in span.attributes):
             assert span.kind == KIND_CLIENT
+        if span.kind == KIND_CLIENT:
+            assert span.attributes["gen_ai.operation.name"] == "chat"
+        else:
+            assert span.attributes["openinference.span.kind"].lower() in ENCLOSING_KINDS
         if span.kind == KIND_CLIENT and outermost is not None:
             mine = sums.setdefault((outermost.trace_id, outermost.span_id), {"calls": 0})
             mine["calls"] += 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import openai
 import pytest
 from opentelemetry import baggage, context, trace
 
 from llm_otel_broadcast import current_generation, trace_context, traced_generation
+from llm_otel_broadcast.stand_in.answers import error
 from tests.support.app import App
 from tests.support.client_calls import MESSAGES, chat
 
@@ -50,6 +52,18 @@ def test_given_ids_hold_for_what_is_sent_and_the_courtesy_spans_stay_in_the_apps
     assert spans["chat gpt-4o-mini"].parent_span_id == spans["Block"].span_id
     assert len({span.context.trace_id for span in own.values()}) == 1
     assert own["chat gpt-4o-mini"].parent.span_id == own["Block"].context.span_id
+
+
+def test_the_spans_made_for_a_call_fail_with_it_in_the_apps_traces_too_without_its_text(stand_in, app, instrumented):
+    instrumented(tracer_provider=app.provider)
+    stand_in.script(error(400, "the launch code"))
+    with pytest.raises(openai.BadRequestError):
+        chat("sync", stand_in.base_url, extra_body={"trace": {"trace_name": "Root", "span_name": "Step"}})
+    for name in ("Root", "Step"):
+        own = app.spans[name]
+        assert own.status.status_code is trace.StatusCode.ERROR
+        assert own.attributes["error.type"] == "BadRequestError"
+        assert "launch code" not in f"{own.status.description}{own.attributes}"
 
 
 def test_a_failed_block_is_an_error_in_the_apps_trace_without_its_text(app, instrumented):

@@ -13,7 +13,7 @@ import pytest
 from opentelemetry import context as otel_context
 
 import llm_otel_broadcast
-from llm_otel_broadcast import current_generation, current_trace_fields, derive_trace_id, propagate, trace_context
+from llm_otel_broadcast import current_trace_fields, derive_trace_id, propagate, trace_context
 from llm_otel_broadcast.fields.ids import root_span_id
 from llm_otel_broadcast.stand_in.answers import completion, message, stream, usage_of
 from llm_otel_broadcast.tracing.scope import current_scope
@@ -338,46 +338,6 @@ def test_the_trace_fields_can_be_passed_on_by_hand(stand_in, instrumented, arriv
 
 def test_outside_of_everything_there_is_nothing_to_pass_on():
     assert current_trace_fields() == {}
-
-
-def test_a_generation_of_another_kind_can_be_reported(stand_in, instrumented, arrived):
-    instrumented()
-    with trace_context(trace_name="Request") as handle:
-        handle.record(model="local-llama", input_tokens=12, output_tokens=3, finish_reason="stop", output="Hi.")
-    spans = by_name(arrived(2))
-    call = spans["chat local-llama"]
-    assert call.parent_span_id == spans["Request"].span_id
-    assert call.attributes["gen_ai.usage.input_tokens"] == 12
-    assert call.attributes["gen_ai.response.finish_reasons"] == ["stop"]
-    assert "Hi." in call.attributes["gen_ai.output.messages"]
-    assert spans["Request"].attributes["trace.totals.calls"] == 1
-
-
-@pytest.mark.parametrize(
-    ("facts", "complaint"),
-    [({"model": 5}, "model must be text"), ({"input_tokens": "12"}, "input_tokens must be a number")],
-)
-def test_a_wrong_fact_is_refused_by_name(facts, complaint):
-    with trace_context(trace_name="Request") as handle, pytest.raises(TypeError, match=complaint):
-        handle.record(**facts)
-
-
-def test_an_unknown_fact_is_refused_inside_and_outside_of_everything():
-    complaint = r"record\(\) got an unexpected keyword argument 'tokens'; it knows cost, .*, total_tokens"
-    with trace_context() as handle, pytest.raises(TypeError, match=complaint):
-        handle.record(tokens=5)
-    with pytest.raises(TypeError, match=complaint):
-        current_generation().record(tokens=5)
-
-
-def test_a_fact_of_none_says_nothing(instrumented, arrived):
-    instrumented()
-    with trace_context() as handle:
-        handle.record(model="llama", operation=None, input_tokens=7, cost=None, output=None)
-    (span,) = arrived(1)
-    assert (span.name, span.attributes["gen_ai.usage.input_tokens"]) == ("chat llama", 7)
-    assert "gen_ai.usage.output_tokens" not in span.attributes
-    assert "gen_ai.output.messages" not in span.attributes
 
 
 def test_baggage_keys_that_are_listed_become_metadata(stand_in, instrumented, arrived):

@@ -12,6 +12,7 @@ from opentelemetry import context as otel_context
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination, current_generation, current_trace_fields, trace_context, traced
 from llm_otel_broadcast.receiver import OtlpReceiver
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.function_content import FunctionContent
 from llm_otel_broadcast.tracing.scope import current_scope
 from tests.support.app import App
@@ -144,6 +145,46 @@ def test_the_innermost_span_of_a_context_is_of_its_kind(instrumented, arrived, f
     assert spans[-1].attributes["gen_ai.tool.name"] == names[-1]
 
 
+def test_a_block_may_say_what_went_in_and_what_came_out(stand_in, instrumented, arrived):
+    instrumented()
+    with trace_context(trace_name="Request", kind="tool", span_name="search") as handle:
+        arguments = {"query": "canaries"}
+        handle.show(input=arguments, output=["a page"])
+        arguments.clear()
+        chat("sync", stand_in.base_url)
+    span = by_name(arrived(3))["search"]
+    assert span.attributes["gen_ai.tool.call.arguments"] == '{"query":"canaries"}'
+    assert span.attributes["gen_ai.tool.call.result"] == '["a page"]'
+    assert texts(span) == ('{"query":"canaries"}', '["a page"]')
+
+
+def test_what_a_block_does_not_say_is_what_was_said_below(stand_in, instrumented, arrived):
+    instrumented()
+    with trace_context(trace_name="Request") as handle, trace_context(team="red") as nameless:
+        nameless.show(input="nowhere")
+        chat("sync", stand_in.base_url)
+        handle.show(output="a summary")
+    span = by_name(arrived(2))["Request"]
+    assert texts(span) == ("Hello!", "a summary")
+
+
+@pytest.mark.parametrize("settings", [{"privacy_mode": True}, {"capture_content": False}])
+def test_what_a_block_says_is_content(instrumented, arrived, settings):
+    instrumented(**settings)
+    with trace_context(kind="tool") as handle:
+        handle.show(input="canary", output="canary")
+        assert current_scope().enclosing_spans[-1].function_content == FunctionContent()
+    assert "canary" not in repr(arrived(1))
+
+
+def test_an_agent_without_arguments_shows_what_was_said_below(stand_in, instrumented, arrived):
+    instrumented()
+    traced(kind="agent", name="planner")(lambda: chat("sync", stand_in.base_url) and None)()
+    span = by_name(arrived(2))["invoke_agent planner"]
+    assert span.attributes["input.value"] == "Hello!"
+    assert span.attributes["output.value"]
+
+
 def test_a_kind_of_no_ours_is_metadata_and_passed_on(instrumented, arrived):
     instrumented()
     with trace_context(trace_name="Request", kind="premium"):
@@ -184,6 +225,35 @@ def test_content_of_a_step_goes_where_content_may_go(instrumented, arrived, sett
     instrumented(**settings)
     traced(kind="agent")(lambda query: "canary-result")("canary-query")
     assert texts(arrived(1)[0]) == expected
+
+
+def private_block(stand_in):
+    with trace_context(privacy=True):
+        chat("sync", stand_in.base_url)
+
+
+def private_call(stand_in):
+    chat("sync", stand_in.base_url, extra_body={"trace": {"privacy": True}})
+
+
+def private_step(_stand_in):
+    traced(privacy=True)(lambda text: text)("canary")
+
+
+@pytest.mark.parametrize("work", [private_block, private_call, private_step])
+def test_a_step_with_something_private_inside_shows_neither_what_it_got_nor_returned(
+    stand_in, instrumented, arrived, work
+):
+    instrumented()
+
+    @traced(kind="agent")
+    def agent(question: str) -> str:
+        work(stand_in)
+        return question
+
+    with trace_context(trace_name="Request") as handle:
+        handle.show(output=agent("canary"))
+    assert "canary" not in repr(arrived(3))
 
 
 def test_tool_arguments_are_hidden_as_those_in_answers(receiver):
@@ -246,6 +316,12 @@ def test_what_nobody_may_have_is_not_even_referenced(instrumented, settings, ref
     content = running.gi_frame.f_locals["steps"].take_piece.__self__.content
     assert (content.inputs, content.pieces) == referenced
     running.close()
+
+
+def test_arguments_and_results_that_wait_count_in_the_queues_bytes():
+    content = FunctionContent({"text": "x" * 50_000}, ["y" * 50_000])
+    waiting, empty = (EnclosingSpan("tool", 1, 2, 0, 0, function_content=held) for held in (content, None))
+    assert waiting.size - empty.size == 100_000
 
 
 def test_a_step_of_its_own_records_nothing_for_the_function_around(instrumented, arrived):

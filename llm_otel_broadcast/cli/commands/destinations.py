@@ -90,29 +90,6 @@ def remove(*, name: str, yes: bool, as_json: bool) -> None:
         click.echo(f'"{name}" is removed from {file.path}')
 
 
-def _export_from_api(api: str, variable: str) -> str:
-    from llm_otel_broadcast.cli.openrouter_api import fetch_export
-    from llm_otel_broadcast.settings.errors import ConfigError
-
-    # Of the environment alone: an argument is in the list of processes and in the shell's history.
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise ConfigError([f"set {variable}: it has to hold a management key of OpenRouter's"])
-    return fetch_export(api, key)
-
-
-def _export_from_file(source: Path, label: str) -> str:
-    from llm_otel_broadcast.settings.errors import ConfigError
-
-    try:
-        # With a byte order mark the JSON would not begin with a brace.
-        return sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError([f"{label}: it cannot be read ({error.strerror})"]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([f"{label}: it is no UTF-8"]) from None
-
-
 @destinations.command("import")
 @click.argument("source", metavar="[FILE.json]", required=False, type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--from-openrouter", "from_api", is_flag=True, help="Ask the API itself, with a management key.")
@@ -136,6 +113,7 @@ def import_(
     FILE.json is what GET /api/v1/observability/destinations answers: one object, an array, or {"data": [...]}; - reads it
     from standard input, and --from-openrouter from the API. What takes no OTLP is skipped, and said. Secrets that the API has masked become ${VARIABLES}.
     """
+    from llm_otel_broadcast.cli.openrouter_export import fetch_export, read_export_file
     from llm_otel_broadcast.cli.views.settings import import_lines
     from llm_otel_broadcast.settings.errors import ConfigError
     from llm_otel_broadcast.settings.manage.openrouter_import import read_export
@@ -147,7 +125,14 @@ def import_(
         names = () if replace else file.names()
         # An error names where the text came from: the export, not the settings file.
         label = "the API" if source is None else "standard input" if str(source) == "-" else str(source)
-        text = _export_from_api(api, variable) if source is None else _export_from_file(source, label)
+        if source is not None:
+            text = read_export_file(source, label)
+        else:
+            # Of the environment alone: an argument is in the list of processes and in the shell's history.
+            key = os.environ.get(variable, "").strip()
+            if not key:
+                raise ConfigError([f"set {variable}: it has to hold a management key of OpenRouter's"])
+            text = fetch_export(api, key)
         try:
             entries = read_export(text, names)
         except ConfigError as error:

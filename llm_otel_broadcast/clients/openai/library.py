@@ -34,6 +34,9 @@ class OpenAILibrary(ClientLibrary):
         "openinference.instrumentation.openai",
     )
 
+    def __init__(self) -> None:
+        self._read_content: Callable[[Generation], Content] | None = None
+
     def targets(self) -> Sequence[Target]:
         # here, and no sooner: all readers come with them, and a program that never imports openai needs none
         from llm_otel_broadcast.clients.openai import raw_post, targets
@@ -65,10 +68,12 @@ class OpenAILibrary(ClientLibrary):
         return request_usage(record, arguments)
 
     def content_of(self, record: Generation) -> Content:
-        # a fork in the middle of an import would leave the child a module half made
-        with importing:
-            from llm_otel_broadcast.clients.openai.messages import content_of
-        return content_of(record)
+        if self._read_content is None:
+            # a fork in the middle of an import would leave the child a module half made
+            with importing:
+                from llm_otel_broadcast.clients.openai.messages import content_of
+            self._read_content = content_of
+        return self._read_content(record)
 
     def answer_of(self, error: BaseException) -> Any:
         """Return the answer that `parse` got and then found wanting.

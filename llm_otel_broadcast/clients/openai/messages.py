@@ -72,11 +72,11 @@ def input_messages(messages: Sequence[object], *, with_form: bool = False) -> li
         messages: as the caller gave them.
         with_form: with what `record.content.FORM` is for.
     """
+    usual = _usual_messages(messages)
+    if usual is not None:
+        return usual
     neutral: list[Part | None] = []
     for value in _plain_each(messages):
-        if is_usual(value):
-            neutral.append({"role": value["role"], "parts": [{"type": "text", "content": value["content"]}]})
-            continue
         item_type = value.get("type") if isinstance(value, Mapping) else "message"
         # The responses API takes messages without a type, and a reference to an item by its id alone.
         if (
@@ -90,20 +90,25 @@ def input_messages(messages: Sequence[object], *, with_form: bool = False) -> li
     return [message if with_form else without_form(message) for message in neutral if message is not None]
 
 
-def is_usual(message: object) -> bool:
-    """Return whether a message is a role and a text and nothing else: it is plain, and its neutral form is seen at once.
+def _usual_messages(messages: Sequence[object]) -> list[Part] | None:
+    """Return messages of which each is a role and a text and nothing else; None where one is not.
 
-    Most are, and reading them in this way takes a fifth of the time (2 instead of 10 microseconds for three of them).
+    Most conversations are such: they are plain, and their neutral form is seen at once, in a fifth of the time.
     """
-    if type(message) is not dict or len(message) != len(_USUAL_MEMBERS) or tuple(message) != _USUAL_MEMBERS:
-        return False
-    role, content = message.values()
-    return (
-        type(role) is type(content) is str
-        and role not in _OTHER_ROLES
-        and 0 < len(content) <= _MAX_USUAL_CHARS
-        and len(role) <= _MAX_USUAL_CHARS
-    )
+    if len(messages) * _USUAL_PARTS > _MAX_PARTS:
+        return None
+    neutral: list[Part] = []
+    for message in messages:
+        # No subclass, which might do anything, and no other order, which has a form of its own.
+        if type(message) is not dict or tuple(message) != _USUAL_MEMBERS:
+            return None
+        role, content = message.values()
+        if not (type(role) is type(content) is str and content) or role in _OTHER_ROLES:
+            return None
+        if len(content) > _MAX_USUAL_CHARS:
+            return None
+        neutral.append({"role": role, "parts": [{"type": "text", "content": content}]})
+    return neutral
 
 
 def tool_definitions(tools: Sequence[object]) -> list[Part]:
@@ -138,11 +143,9 @@ def _plain_each(values: Sequence[object]) -> list[Any]:
     """Return each value as JSON's own types. The newest comes first where there are too many parts in all of them together."""
     budget_left = _MAX_PARTS
     plain_values: list[Any] = []
+    if not values:
+        return plain_values
     for value in reversed(list(values)):
-        if is_usual(value) and budget_left >= _USUAL_PARTS:
-            plain_values.append(value)
-            budget_left -= _USUAL_PARTS
-            continue
         allowance = min(_MAX_PARTS_PER_VALUE, budget_left)
         budget = Budget(nodes=allowance)
         plain_values.append(plain(value, budget))

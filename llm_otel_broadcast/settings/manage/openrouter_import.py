@@ -215,9 +215,9 @@ def _settings(entry: Mapping[str, object], notes: list[str]) -> dict[str, object
     if categories:
         settings |= {"dialect": "openrouter", "generation_metadata": categories}
         notes.append(f"of its additional generation metadata ({', '.join(categories)}) what a client knows is sent")
-    others = [f"{_OPT_IN}{name}" for name in opt_ins if name not in _CATEGORIES]
-    if others:
-        notes.append(f"its additional generation metadata is not sent from here ({', '.join(others)})")
+    unknown_opt_ins = [f"{_OPT_IN}{name}" for name in opt_ins if name not in _CATEGORIES]
+    if unknown_opt_ins:
+        notes.append(f"its additional generation metadata is not sent from here ({', '.join(unknown_opt_ins)})")
     # Defaults are left out, so that the file stays short.
     if settings.get("enabled") is True:
         del settings["enabled"]

@@ -1,10 +1,15 @@
-"""Asks OpenRouter's destination management API for all destinations, with a management key. Shows no key, follows no redirect."""
+"""Where an export of OpenRouter's destinations comes from: a file, standard input, or the management API itself.
+
+The API is asked with a management key, which is shown nowhere and follows no redirect.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from http import HTTPStatus
 from http.client import HTTPException
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -43,7 +48,7 @@ def fetch_export(api: str, key: str) -> str:
     entries: list[object] = []
     for page in range(_MAX_PAGES):
         url = f"{api.rstrip('/')}/observability/destinations?offset={page * _PAGE_DESTINATIONS}&limit={_PAGE_DESTINATIONS}"
-        document = _fetch(url, key)
+        document = fetch_page(url, key)
         listed = document.get("data") if isinstance(document, dict) else None
         if not isinstance(listed, list):
             raise ConfigError([f"{redact_url(url)}: its answer has no list of destinations"])
@@ -53,7 +58,8 @@ def fetch_export(api: str, key: str) -> str:
     return json.dumps({"data": entries})
 
 
-def _fetch(url: str, key: str) -> object:
+def fetch_page(url: str, key: str) -> object:
+    """Return the JSON of one answer. Raises ConfigError as `fetch_export` does."""
     address = redact_url(url)
     headers = {
         "Authorization": f"Bearer {key}",
@@ -76,3 +82,22 @@ def _fetch(url: str, key: str) -> object:
         return read_json(response.content.decode("utf-8"))
     except ValueError:
         raise ConfigError([f"{address}: its answer is no JSON"]) from None
+
+
+def read_export_file(source: Path, label: str) -> str:
+    """Return the text of a file; `-`: of standard input.
+
+    Args:
+        source: its path.
+        label: what messages call it.
+
+    Raises:
+        ConfigError: it cannot be read, or is no text.
+    """
+    try:
+        # With a byte order mark the JSON would not begin with a brace.
+        return sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError([f"{label}: it cannot be read ({error.strerror})"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{label}: it is no UTF-8"]) from None
