@@ -208,7 +208,9 @@ def test_every_name_of_a_preset_is_on_the_span_of_a_call_of_which_all_is_known(p
         trace_name="checkout", session_id="s-1", user="ann", metadata={"tags": ["beta"], "environment": "staging"}
     )
     record.first_chunk_ns = 250_000_000
-    record.usage = Usage(input_tokens=3, output_tokens=2, total_tokens=5, cost=0.3, input_cost=0.1, output_cost=0.2)
+    record.response_model = "gpt-4o"
+    tokens = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5, "cache_read_tokens": 1, "cache_write_tokens": 1}
+    record.usage = Usage(**tokens, cost=0.3, input_cost=0.1, output_cost=0.2)
     record.end()
     span = SpanData("chat", 1, 2, 0, 3, record.start_ns, record.end_ns, {})
     named = Aliases(PRESETS[preset].aliases).name_generation(span, record, None)

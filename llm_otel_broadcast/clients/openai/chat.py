@@ -149,7 +149,7 @@ class ChatFold(TypicalChunk):
     def add_any(self, chunk: object) -> bool:
         members = members_of(chunk)
         record = self._record
-        self.expect_any()
+        self._index = None
         choices = items_of(members, "choices")
         text_choice = None
         # Before the rest, so that the time of the first piece is not late by our own reading.

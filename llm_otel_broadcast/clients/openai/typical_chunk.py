@@ -15,13 +15,12 @@ from llm_otel_broadcast.record.generation import Generation
 
 _SILENT_FIELDS: Final = frozenset({"content", "role"})
 """Members of a delta that the typical chunk states; nobody reads the role of a piece."""
-_NO_INDEX: Final = object()
 
 
 class TypicalChunk:
     """What the next chunk looks like if it is typical, as the general path has seen it in the chunks before.
 
-    Derive from it: `add_any` reads any chunk, the typical one included, and calls `expect` and `expect_any`.
+    Derive from it: `add_any` reads any chunk, the typical one included, sets `_index` to None before and calls `expect` after.
 
     Args:
         allowance: counts what is kept.
@@ -42,8 +41,8 @@ class TypicalChunk:
     def __init__(self, allowance: Allowance, *, keeps_text: bool) -> None:
         self._allowance = allowance
         self._keeps_text = keeps_text
-        self._index: object = _NO_INDEX
-        """Of the choice; not an index while any chunk has to take the general path."""
+        self._index: int | None = None
+        """Of the choice; None while any chunk has to take the general path."""
         self._fields: frozenset[str] = frozenset()
         self._extras: dict[str, object] = {}
         """Members of the delta that the client does not know, as servers state them in every chunk: None, or empty lists."""
@@ -53,6 +52,8 @@ class TypicalChunk:
 
     def add(self, chunk: Any) -> bool:
         """Take a chunk; see `Fold.add`."""
+        if self._index is None:
+            return self.add_any(chunk)
         try:
             members = chunk.__dict__
             (piece,) = members["choices"]
@@ -113,7 +114,3 @@ class TypicalChunk:
         self._has_fingerprint = record.system_fingerprint is not None
         self._has_tier = record.response_service_tier is not None
         self._index = index
-
-    def expect_any(self) -> None:
-        """Have the next chunk take the general path."""
-        self._index = _NO_INDEX

@@ -28,6 +28,7 @@ from llm_otel_broadcast.clients.openai.responses.whole import (
     set_choice,
 )
 from llm_otel_broadcast.clients.reader import Members, all_members_of, extras_of, members_of
+from llm_otel_broadcast.host.guard import is_for_host
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation, ServerCall, ToolCall
 from llm_otel_broadcast.record.media import base64_size, blob
@@ -66,6 +67,7 @@ class ResponseFold:
         "_output",
         "_record",
         "_server_calls",
+        "_texts",
         "_wants_content",
     )
 
@@ -75,6 +77,8 @@ class ResponseFold:
         self._wants_content = record.wants_answer
         self._allowance = Allowance(record.max_characters)
         self._output = Output(self._allowance, wants_content=record.wants_answer)
+        self._texts: dict[str, TextPieces | None] = {}
+        """Where further pieces go, by the type of their event; None: they are not kept."""
         self._calls: dict[object, tuple[ToolCall, TextPieces]] = {}
         """Calls that wait for the caller, each with the pieces of its arguments, by the key of its item."""
         self._server_calls: dict[object, ServerCall] = {}
@@ -82,7 +86,28 @@ class ResponseFold:
         self._last_output: Output | None = None
         """The items of the whole response, which the last event carries."""
 
-    def add(self, event: object) -> bool:
+    def add(self, event: Any) -> bool:
+        # A further piece of a text, as nearly all events are: half the instructions of the general path.
+        try:
+            members = event.__dict__
+            text = self._texts[members["type"]]
+            piece = members["delta"]
+            if type(piece) is str and piece:
+                if text is not None:
+                    text.append(piece)
+                    # `Allowance.count`, without the call.
+                    allowance = self._allowance
+                    allowance.room = room = allowance.room - len(piece)
+                    if room < 0:
+                        allowance.cut()
+                return False
+        except (AttributeError, KeyError, TypeError) as error:
+            if is_for_host(error):
+                raise
+        return self.add_any(event)
+
+    def add_any(self, event: object) -> bool:
+        """Take an event of any type."""
         members = members_of(event)
         kind = members.get("type")
         if type(kind) is not str:
@@ -91,9 +116,11 @@ class ResponseFold:
         name = _PIECES.get(kind)
         if name is not None:
             piece = self._read_piece(members, event)
-            if piece and self._wants_content:
-                getattr(self._output, name).append(piece)
-                self._allowance.count(piece)
+            if piece:
+                text = self._texts[kind] = getattr(self._output, name) if self._wants_content else None
+                if text is not None:
+                    text.append(piece)
+                    self._allowance.count(piece)
             return False
         read = self._READERS.get(kind)
         if read is not None:
