@@ -52,10 +52,10 @@ _CACHED_PARTS: Final = {
     "image_tokens": "cached_image_tokens",
     "audio_tokens": "cached_audio_tokens",
 }
+DETAILS_OF_CHAT: Final = {"prompt_tokens_details": _INPUT_PARTS, "completion_tokens_details": _OUTPUT_PARTS}
+"""Members that hold the parts of a total in chat completions."""
 _DETAILS: Final = {
-    # chat completions
-    "prompt_tokens_details": _INPUT_PARTS,
-    "completion_tokens_details": _OUTPUT_PARTS,
+    **DETAILS_OF_CHAT,
     # responses, images
     "input_tokens_details": _INPUT_PARTS,
     "output_tokens_details": _OUTPUT_PARTS,
@@ -67,7 +67,7 @@ _DETAILS: Final = {
     # realtime: what of the input was cached, by kind
     "cached_tokens_details": _CACHED_PARTS,
 }
-"""Members that hold the parts of a total."""
+"""The same in all APIs."""
 _INCLUDED: Final = {
     # Mistral (vercel/ai#14382)
     "num_cached_tokens": "cache_read_tokens",
@@ -86,13 +86,6 @@ _BESIDE: Final = {
     "cache_creation_input_tokens": "cache_write_tokens",
 }
 """Parts that `usage` itself states, and that the total does not include where it is Anthropic's `input_tokens`."""
-_TYPICAL_DETAILS: Final = (("prompt_tokens_details", _INPUT_PARTS), ("completion_tokens_details", _OUTPUT_PARTS))
-_TYPICAL_MEMBERS: Final = frozenset(
-    {"completion_tokens", "prompt_tokens", "total_tokens", *(name for name, _ in _TYPICAL_DETAILS)}
-)
-"""Members of the usage that OpenAI states with chat completions."""
-_RIVALS: Final = frozenset({"cache_creation_tokens", "cache_creation_input_tokens", *_DETAILS})
-"""Members of details that state what another one may state as well."""
 _SERVER_TOOLS: Final = frozenset(
     {
         # OpenRouter (usage accounting)
@@ -156,50 +149,6 @@ def read_usage(usage: object, *, generates: bool = True) -> Usage:
             fraction (OpenRouter weighs the tokens of image models) is rounded to the nearest whole number.
         generates: the operation has an output: what the total has over the input is that, even if it is not stated.
     """
-    if generates:
-        typical = _typical_usage(usage)
-        if typical is not None:
-            return typical
-    return read_any_usage(usage, generates=generates)
-
-
-def _typical_usage(usage: Any) -> Usage | None:
-    """Return OpenAI's own counts where they add up, else None: a third of the instructions of the general way."""
-    try:
-        members = usage.__dict__
-        if usage.__pydantic_extra__ or not members.keys() <= _TYPICAL_MEMBERS:
-            return None
-        given, answered, total = members["prompt_tokens"], members["completion_tokens"], members["total_tokens"]
-        if not (type(given) is type(answered) is type(total) is int and given >= 0 and answered >= 0):
-            return None
-        # With such a total nothing was counted beside input and output.
-        if total >= _MAX_COUNT or total != given + answered:
-            return None
-        counts = Usage(given, answered, total)
-        for name, parts in _TYPICAL_DETAILS:
-            details = members.get(name)
-            if details is not None and (details.__pydantic_extra__ or not _has_typical_parts(counts, details, parts)):
-                return None
-    except (AttributeError, KeyError):
-        return None
-    return counts
-
-
-def _has_typical_parts(usage: Usage, details: Any, parts: Mapping[str, str]) -> bool:
-    """Take the parts of a total. False: something else is stated as well."""
-    for key, value in details.__dict__.items():
-        if value is not None:
-            # Two spellings of one count are a matter of the general way.
-            if type(value) is not int or not 0 <= value < _MAX_COUNT or key in _RIVALS:
-                return False
-            attribute = parts.get(key)
-            if attribute is not None:
-                setattr(usage, attribute, value)
-    return True
-
-
-def read_any_usage(usage: object, *, generates: bool = True) -> Usage:
-    """Return what `read_usage` does, whatever the usage is."""
     stated = all_members_of(usage)
     counts: _Counts = {}
     extras: dict[str, Any] = {}
