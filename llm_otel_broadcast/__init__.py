@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llm_otel_broadcast.settings.destination import Destination
     from llm_otel_broadcast.settings.errors import ConfigError
     from llm_otel_broadcast.tracing.trace_context import TraceHandle, current_trace_fields, propagate, trace_context
+    from llm_otel_broadcast.tracing.traced import traced
     from llm_otel_broadcast.tracing.traced_generation import GenerationHandle, current_generation, traced_generation
     from llm_otel_broadcast.version import __version__
 
@@ -54,6 +55,7 @@ _HOMES = {
     "status": "instrumentation",
     "test_connection": "connection.check",
     "trace_context": "tracing.trace_context",
+    "traced": "tracing.traced",
     "traced_generation": "tracing.traced_generation",
     "uninstrument": "instrumentation",
 }
@@ -84,6 +86,7 @@ __all__ = [
     "status",
     "test_connection",
     "trace_context",
+    "traced",
     "traced_generation",
     "uninstrument",
 ]

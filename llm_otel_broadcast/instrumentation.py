@@ -148,9 +148,9 @@ def instrument(  # noqa: PLR0913  # all by keyword, none needed
             nothing is recorded until it is corrected.
         **destination: the fields of one `Destination`, which documents each. Where to: `endpoint` (traces URL of an OTLP/HTTP
             backend), `headers`, or `exporter`. How: `encoding`, `compression`, `timeout` (seconds), `certificate`,
-            `client_certificate`, `client_key`, `dialect`, `ids`, `generation_metadata`, `durable` (with `spool`: it survives a
-            kill of the process). Which generations: `sampling_rate`, `errors_always`, `api_keys`,
-            `filter_rules`. What is withheld: `privacy_mode`, `hide`, `redact`, `metadata_allow`, `metadata_deny`, `hash_user`;
+            `client_certificate`, `client_key`, `dialect`, `ids`, `generation_metadata`, `aliases`, `resource_attributes`, `method`, `durable`
+            (with `spool`: it survives a kill of the process). Which generations: `sampling_rate`, `errors_always`, `api_keys`,
+            `hosts`, `filter_rules`. What is withheld: `privacy_mode`, `hide`, `redact`, `metadata_allow`, `metadata_deny`, `hash_user`;
             these six and `durable` count for each of `destinations` too, in addition to its own.
 
     Returns:

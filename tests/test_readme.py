@@ -17,6 +17,11 @@ CALL = "chat openai/gpt-4o"
 TREES = [
     {("Chat Handler", None), ("Draft", "Chat Handler"), ("Write draft", "Draft")},
     {("answer", None), ("Generate Response", "answer"), ("Local model", None)},
+    {
+        ("invoke_agent Travel agent", None),
+        ("execute_tool get_weather", "invoke_agent Travel agent"),
+        (CALL, "invoke_agent Travel agent"),
+    },
     {("Report", None), ("Job", "Report"), (CALL, "Job")},
 ]
 """Of each snippet: the names of spans and of the spans above them."""
@@ -65,9 +70,19 @@ def test_what_the_text_says_of_fields_and_content_holds(run):
     assert "temperature" not in local["gen_ai.input.messages"]
 
 
+def test_what_the_text_says_of_steps_and_of_lists_holds(run):
+    spans = {span.name: span.attributes for span in run(2)}
+    tool, agent = spans["execute_tool get_weather"], spans["invoke_agent Travel agent"]
+    assert tool["gen_ai.tool.call.arguments"] == '{"city":"Rome"}'
+    assert (agent["gen_ai.agent.name"], agent["session.id"]) == ("Travel agent", "session_abc")
+    assert agent["input.value"] == "What shall I pack?"
+    assert agent["output.value"]
+    assert agent["trace.totals.calls"] == 1
+
+
 def test_the_web_service_is_traced_as_the_text_says(run, arrived):
     program = {}
-    before = len(run(3, program)) + len(arrived())
+    before = len(run(4, program)) + len(arrived())
     with asgi_served(program["app"]) as url:
         assert b"Hello!" in get(f"{url}/answers/42?question=Hi", {"x-session-id": "session_abc"}).body
     spans = arrived()[before:]

@@ -205,6 +205,10 @@ class AppSpans:
             own_span.set_status(trace.StatusCode.ERROR, finished.status_message)
         for event in finished.events:
             own_span.add_event(event.name, dict(event.attributes), event.time_ns)
+        # made for this call alone: they stand for it in lists of traces
+        for span in spans[:-1] if record.failure is not None else ():
+            span.set_attribute("error.type", finished.attributes["error.type"])
+            span.set_status(trace.StatusCode.ERROR, finished.status_message)
         for span in reversed(spans):
             span.end(record.end_ns)
 

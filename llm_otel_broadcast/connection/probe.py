@@ -32,6 +32,8 @@ _MAX_TRIALS: Final = 8
 _MAX_CHANGES: Final = 2
 _ASKS_FOR_KEY: Final = frozenset({401, 403})
 _HTTP_PORT: Final = "4318"
+# By which OpenRouter's Broadcast marks the test of a webhook, so that one that was made for it does not keep the span.
+_TEST_HEADER: Final = {"X-Test-Connection": "true"}
 
 
 class Probed(NamedTuple):
@@ -61,7 +63,8 @@ def probe(destination: Destination) -> Probed:
     """Send one span as all spans are sent there, and return what became of it."""
     span = DIALECTS[destination.dialect]().connection_test_span(probe_span())
     trace_id = f"{span.trace_id:032x}"
-    transport = make_transport(destination, __version__, None, lambda: None, keep=lambda: True)
+    marked = replace(destination, headers={**_TEST_HEADER, **destination.headers})
+    transport = make_transport(marked, __version__, None, lambda: None, keep=lambda: True)
 
     def export() -> Exchange:
         exchange = post(transport, transport.encode([span]), [span])

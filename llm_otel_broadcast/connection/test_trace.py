@@ -66,9 +66,7 @@ def send_test_trace(destination: Destination) -> SentTrace:
         parts = parts_for(replace(destination, sampling_rate=1.0, filter_rules=None, api_keys=None))
         try:
             rendered = parts.render(record)
-            enclosing = [
-                parts.enclosing_span(enclosing_span, record.fields) for enclosing_span in record.enclosing_spans
-            ]
+            enclosing = [parts.enclosing_span(enclosing_span, record) for enclosing_span in record.enclosing_spans]
             spans = [span for span in enclosing if span is not None]
             spans += [] if isinstance(rendered, LeftOut) else rendered
             # After rendering: privacy settings keep metadata back, and the mark must get through.

@@ -26,7 +26,7 @@ class DestinationStatus:
 
     Records are generations, spans of `trace_context` and of `BroadcastSpanProcessor`; bytes are an estimate of what they hold in
     memory. Of what is `dropped`, `unanswered` may have arrived: its request was out when sending ended. `left_out` counts what the
-    destination does not ask for: `api_key`, `filtered` (its rules), `rule_timeout` (a regex rule that could not be decided in time),
+    destination does not ask for: `host`, `api_key`, `filtered` (its rules), `rule_timeout` (a regex rule that could not be decided in time),
     `sampled`; and of other instrumentations' spans those of calls that are `recorded` already, and those that are out `with_its_trace`. `withheld` counts
     the values (attributes, events, names, status texts) of such spans that a destination in privacy mode was not sent, because they
     are not known to be free of content. `spooled` records have left the queue for the spool, where there is one: they are sent by this

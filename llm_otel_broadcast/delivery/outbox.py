@@ -27,6 +27,7 @@ Value = TypeVar("Value")
 # In memory, while the destination works: what is posted next, while one is out.
 _MAX_WAITING: Final = 2
 _MAX_WAITING_BYTES: Final = 8_000_000
+_POLL_INTERVAL_S: Final = 0.01
 
 
 @dataclass(slots=True, eq=False)
@@ -76,6 +77,12 @@ class Outbox:
         self._is_durable = is_durable
         self._memory: deque[Pending] = deque()
         self._in_hand: Pending | None = None
+        self._leaving: list[Pending] = []
+        """What the end of the process is putting on disk."""
+        self._storing: list[Pending] = []
+        """What threads are putting on disk at the moment."""
+        self._own_rows: set[int] = set()
+        """Bodies of this lane on disk. Other processes may have sent them: the poster's thread asks the disk now and then."""
         self.is_troubled = False
         """The destination has not taken the last body: what comes goes to disk."""
         self.is_closing = False
@@ -112,15 +119,20 @@ class Outbox:
             if pending.is_storing or pending.is_settled:
                 return True
             pending.is_storing = True
+            self._storing.append(pending)
+        number = 0
         try:
             number = _attempt(lambda: self.shelf.add(pending.body, pending.records))
-        except BaseException as error:
-            pending.is_storing = False
-            if not isinstance(error, SpoolError):
-                raise
+        except SpoolError:
             return False
-        pending.stored = StoredBody(number, self.shelf.owner, pending.records, pending.body)
-        self.has_backlog = True
+        finally:
+            with self._queue.locked():
+                self._storing.remove(pending)
+                pending.is_storing = number > 0
+                if number:
+                    pending.stored = StoredBody(number, self.shelf.owner, pending.records, pending.body)
+                    self._own_rows.add(number)
+                    self.has_backlog = True
         return True
 
     def keep(self, pending: Pending, *, is_first: bool = False) -> None:
@@ -144,30 +156,23 @@ class Outbox:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is in memory or in hand."""
+        """Whether nothing is in memory, in hand, or on its way to the disk."""
         with self._queue.locked():
-            return not self._memory and self._in_hand is None
+            return not (self._memory or self._in_hand or self._storing)
 
     @property
     def is_delivered(self) -> bool:
-        """Whether nothing of this lane's waits anywhere."""
-        if not self.is_empty:
-            return False
-        store = self.shelf.store
-        try:
-            if store.has_leftovers:
-                store.remove_delivered()
-            # Other processes may have sent it.
-            return not self._books.spooled or not self.shelf.count_own()
-        except SpoolError:
-            return not store.has_leftovers
+        """Whether nothing of this lane's waits anywhere, as far as is known. Does not ask the disk, which may take its time."""
+        return self.is_empty and not self._own_rows and not self.shelf.store.has_leftovers
 
     def save(self, deadline: float) -> None:
         """Put on disk what is in memory, until the deadline (monotonic). What that does not take is counted as dropped."""
         with self._queue.locked():
             in_hand = self._in_hand
-            rest = [pending for pending in (in_hand, *self._memory) if pending and pending.stored is None]
+            # And what a call of this that was interrupted by a signal, whose handler is here now, has not stored yet.
+            self._leaving += [*self._memory, *self._storing]
             self._memory.clear()
+            rest = [pending for pending in (in_hand, *self._leaving) if pending and pending.stored is None]
         if not rest:
             return
 
@@ -184,10 +189,15 @@ class Outbox:
         except RuntimeError:
             # No thread can be started any more: the interpreter ends.
             store()
+        # Another thread may be at one of them.
+        while self._storing and time.monotonic() < deadline:
+            time.sleep(_POLL_INTERVAL_S)
         with self._queue.locked():
+            self._leaving.clear()
             for pending in rest:
                 if pending.stored is None and self.settle(pending):
-                    self._books.drop(UNANSWERED if pending is in_hand else "stopped", pending.records)
+                    is_unknown = pending is in_hand or pending.is_storing
+                    self._books.drop(UNANSWERED if is_unknown else "stopped", pending.records)
         self._books.log_drops()
 
     def settle(self, pending: Pending) -> bool:
@@ -233,6 +243,16 @@ class Outbox:
             )
             return self._in_hand
 
+    def note_sent_by_others(self) -> None:
+        """Ask the disk which bodies of this lane other processes have sent, or have removed."""
+        with self._queue.locked():
+            rows = self._own_rows.copy()
+        if rows:
+            with suppress(SpoolError):
+                rows -= self.shelf.own_rows()
+                with self._queue.locked():
+                    self._own_rows -= rows
+
     def let_go(self) -> None:
         """Have nothing in hand any more."""
         with self._queue.locked():
@@ -269,16 +289,24 @@ class Outbox:
         if pending.stored is not None:
             # The store removes it later, and does not give it out again meanwhile.
             stored = pending.stored
-            with suppress(SpoolError):
+            try:
                 _attempt(lambda: self.shelf.remove(stored.id))
+            except SpoolError:
+                self.has_backlog = True
+            with self._queue.locked():
+                self._own_rows.discard(stored.id)
 
     def replace(self, pending: Pending, parts: list[tuple[Body[bytes], int]]) -> None:
         """Put smaller bodies in the place of one, each with the number of its records."""
         if pending.stored is not None:
             # If the disk refuses, the body is there as it was once its claim is over.
             with suppress(SpoolError):
-                self.shelf.replace(pending.stored, *parts)
+                rows = self.shelf.replace(pending.stored, *parts)
                 self.has_backlog = True
+                if pending.is_own:
+                    with self._queue.locked():
+                        self._own_rows.discard(pending.stored.id)
+                        self._own_rows.update(rows)
             return
         with self._queue.locked():
             self._memory.extendleft(Pending(body, records) for body, records in reversed(parts))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
 from typing import Final
 
+from llm_otel_broadcast.delivery.aliases import Aliases
+from llm_otel_broadcast.delivery.excerpts import Exchanges, function_content_for
 from llm_otel_broadcast.delivery.facts import content_for, content_of, enclosing_facts_of, error_text_for, facts_of
 from llm_otel_broadcast.delivery.gateway_ids import take_gateway_ids
 from llm_otel_broadcast.delivery.on_generation import Announcer
@@ -20,15 +21,30 @@ from llm_otel_broadcast.delivery.trace_totals import add_to_totals
 from llm_otel_broadcast.dialects.dialect import Dialect
 from llm_otel_broadcast.fields.metadata import attribute_of
 from llm_otel_broadcast.record.content import Content
-from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.span_data import CONTENT_CUT, CONTENT_LEFT_OUT, CONTENT_TOO_LARGE, SpanData
-from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
+from llm_otel_broadcast.record.trace_fields import NO_FIELDS
 from llm_otel_broadcast.record.usage import Cost
 from llm_otel_broadcast.settings.destination import Destination
 
 _MAX_KEY_CHARS: Final = 256
 _MIN_CONTENT_CHARS: Final = 4_096
+
+
+class _ContentOnce:
+    """Reads a record's content when it is first asked for."""
+
+    __slots__ = ("_content", "_record")
+
+    def __init__(self, record: Generation) -> None:
+        self._record = record
+        self._content: Content | None = None
+
+    def __call__(self) -> Content:
+        if self._content is None:
+            self._content = content_of(self._record)
+        return self._content
 
 
 class Rendering:
@@ -69,6 +85,8 @@ class Rendering:
         self._sends_enclosing_spans = type(dialect).enclosing_span is not Dialect.enclosing_span
         self._selection = selection
         self._privacy = privacy
+        self._aliases = Aliases(destination.aliases)
+        self._exchanges = Exchanges()
 
     def render(self, record: Generation) -> list[SpanData] | LeftOut:
         """Return a generation's spans, or why it is not sent."""
@@ -78,10 +96,10 @@ class Rendering:
         if self._announcer is not None:
             self._announcer.announce(record, cost)
         # Read once for all rules and the span, and not at all where neither looks at it.
-        content = cache(lambda: content_of(record))
+        content = _ContentOnce(record)
         key = record.fields.session_id or f"{record.trace_id:032x}"
         rule_values = rule_values_of(record, cost, content)
-        candidate = Candidate(key, record.failure is not None, record.api_keys, rule_values)
+        candidate = Candidate(key, record.failure is not None, record.api_keys, rule_values, record.server.address)
         against = self._selection.reason_against(candidate)
         if against is not None:
             return LeftOut(against)
@@ -100,10 +118,13 @@ class Rendering:
             with suppress(WithheldError):
                 view = self._privacy.view(record.operation, record.span_id)
                 sent_content = content_for(record, content(), view, max_chars, with_form=self._dialect.repeats_form)
+                if self._sends_enclosing_spans:
+                    self._exchanges.note(record, sent_content, max_chars)
         facts = facts_of(record, self._privacy.fields(record.fields))
         if self._takes_gateway_ids:
             take_gateway_ids(facts, record, sends_enclosing_spans=self._sends_enclosing_spans)
         span = self._dialect.generation_span(facts, sent_content, cost)
+        span = self._aliases.name_generation(span, facts, cost)
         # What the program adds is its own: it wins, and is the same in every dialect.
         if record.attributes:
             # As far as a span can have it.
@@ -114,21 +135,40 @@ class Rendering:
             }
             added = {key: value for key, value in values.items() if value is not None}
             span = replace(span, attributes={**span.attributes, **added})
-        return [span, *self._dialect.attempt_spans(facts)]
+        attempts = self._dialect.attempt_spans(facts)
+        return [span, *(self._aliases.name_other(attempt, facts.fields) for attempt in attempts)]
 
-    def render_enclosing_span(self, enclosing_span: EnclosingSpan, fields: Fields) -> SpanData | None:
-        """Return an enclosing span's data, None when the dialect has no such spans; `fields`: whom it is for."""
-        error_text = None
+    def render_enclosing_span(self, enclosing_span: EnclosingSpan, record: Generation | None) -> SpanData | None:
+        """Return an enclosing span's data, None when the dialect has no such spans.
+
+        Args:
+            enclosing_span: the span.
+            record: the generation that it is sent with; None: it is sent by itself.
+        """
+        fields = enclosing_span.fields or (record.fields if record is not None else NO_FIELDS)
+        failure = enclosing_span.failure
+        # It was made for this call, and stands for it in lists of traces.
+        if record is not None and enclosing_span.opener is Opener.CALL:
+            failure = record.failure
+        content = None
         if self._capture_content and not self._destination.privacy_mode and not fields.private:
             with suppress(WithheldError):
-                error_text = error_text_for(enclosing_span.failure, self._privacy.view("", enclosing_span.span_id))
-        facts = enclosing_facts_of(enclosing_span, self._privacy.fields(fields))
-        return self._dialect.enclosing_span(facts, error_text)
+                view = self._privacy.view(record.operation if record is not None else "", enclosing_span.span_id)
+                if enclosing_span.function_content is not None:
+                    content = function_content_for(
+                        enclosing_span.kind, enclosing_span.function_content, view, self._max_chars
+                    )
+                else:
+                    content = self._exchanges.content_of(enclosing_span)
+                content = replace(content, error_text=error_text_for(failure, view))
+        facts = enclosing_facts_of(enclosing_span, self._privacy.fields(fields), failure)
+        span = self._dialect.enclosing_span(facts, content)
+        return None if span is None else self._aliases.name_other(span, facts.fields)
 
     def chooses(self, enclosing_span: EnclosingSpan) -> bool:
         """Return whether an enclosing span without generations is in the sample."""
         fields = enclosing_span.fields or NO_FIELDS
-        return self._selection.samples(fields.session_id or f"{enclosing_span.trace_id:032x}")
+        return self._selection.chooses_alone(fields.session_id or f"{enclosing_span.trace_id:032x}")
 
 
 def shrink(spans: list[SpanData], render: Callable[[int], list[SpanData]]) -> list[SpanData] | None:

@@ -58,6 +58,8 @@ class Poster:
         """A flush has cut the pause short, which is on disk for all processes too."""
         self._rests_until = 0.0
         self._is_disk_next = True
+        self._is_tidying = False
+        """The end of the process waits for a disk on which nothing is left of what was delivered."""
         self._make_thread(None)
 
     def _make_thread(self, former: WorkerThread | None) -> None:
@@ -94,23 +96,25 @@ class Poster:
     def wait(self, deadline: float) -> bool:
         """Wait until everything has been delivered; False: the deadline (monotonic) came first, or it is on disk.
 
-        What is on disk is safe, and nobody waits for a destination that does not work.
+        What is on disk is safe, and nobody waits for a destination that does not work. Nor for the disk: only the thread asks it.
         """
-        while not self._outbox.is_delivered:
-            if self._outbox.is_empty and self._outbox.is_troubled and (self._failures or self._backoff.remaining() > 0):
-                return False
-            if time.monotonic() >= deadline:
-                return False
+        outbox = self._outbox
+
+        def is_over() -> bool:
             self._thread.start()
-            time.sleep(min(_POLL_INTERVAL_S, max(0.0, deadline - time.monotonic())))
-        return True
+            return outbox.is_empty and outbox.is_troubled and (self._failures > 0 or self._backoff.remaining() > 0)
+
+        _wait_for(lambda: outbox.is_delivered or is_over(), deadline)
+        return outbox.is_delivered
 
     def end(self, deadline: float) -> None:
         """Deliver until the deadline (monotonic), and put on disk what is left: the process ends."""
         if not self.wait(deadline - self._saving_s):
             self._outbox.save(max(deadline, time.monotonic() + self._saving_s))
-        elif self._outbox.shelf.exists:
-            self._outbox.shelf.store.tidy()
+        elif self._outbox.shelf.store.is_open and self._thread.running.locked():
+            self._is_tidying = True
+            self._bell.put(None)
+            _wait_for(lambda: not self._is_tidying, min(deadline, time.monotonic() + self._saving_s))
 
     def stop(self, deadline: float) -> None:
         """As `end`, and end the thread."""
@@ -132,6 +136,10 @@ class Poster:
             if pending is not None:
                 self._try(pending)
                 continue
+            self._outbox.note_sent_by_others()
+            if self._is_tidying:
+                or_else(self._outbox.shelf.store.tidy, default=None)
+                self._is_tidying = False
             # With a backlog that may not be sent yet, another process is at it, or has been asked to wait.
             rest_s = max(self._rests_until - time.monotonic(), 0.0) or _BACKLOG_INTERVAL_S
             pause_s = self._backoff.remaining()
@@ -258,6 +266,12 @@ class Poster:
         if is_failure:
             self._books.failed(answer.message, error=answer.error, reason=reason)
         self._books.log_drops()
+
+
+def _wait_for(condition: Callable[[], bool], deadline: float) -> None:
+    """Look until the condition holds, or the deadline (monotonic) comes. By looking, as a signal handler may do it."""
+    while not condition() and (remaining_s := deadline - time.monotonic()) > 0:
+        time.sleep(min(_POLL_INTERVAL_S, remaining_s))
 
 
 def _failure(error: BaseException) -> Answer:

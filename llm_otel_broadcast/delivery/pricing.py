@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, Protocol, SupportsFloat
 
 from llm_otel_broadcast.delivery.price_list import price_list
+from llm_otel_broadcast.delivery.price_rates import Counts, Prices, Rates
 from llm_otel_broadcast.delivery.self_hosted import is_self_hosted
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.usage import Cost, Usage
@@ -30,6 +31,8 @@ _PROVIDERS: Final = {
 }
 """Provider names of the GenAI conventions, as genai-prices spells them."""
 _MAX_MODEL_NAME_CHARS: Final = 256
+# A time that prices may begin or end at is a whole minute of UTC.
+_PRICE_PERIOD_NS: Final = 60 * 10**9
 # What costs the list price: `auto` is what was asked for where the answer names no tier.
 _STANDARD_TIERS: Final = frozenset({None, "auto", "default", "standard"})
 
@@ -40,6 +43,7 @@ class _Price(Protocol):
     input_price: SupportsFloat
     output_price: SupportsFloat
     total_price: SupportsFloat
+    model_price: object
 
 
 def cost_of(record: Generation, *, estimated: bool) -> Cost | None:
@@ -67,30 +71,84 @@ def estimate(record: Generation) -> Cost | None:
             # A server that makes names up would fill the memory of names for good; none that is priced is so long.
             is_plausible = (provider or ":" not in model) and len(model) <= _MAX_MODEL_NAME_CHARS
             if is_plausible and _is_listed(model, provider):
-                return _calculate(usage, model, provider, record.start_ns, None if tier in _STANDARD_TIERS else tier)
+                return list_price(usage, model, provider, record.start_ns, None if tier in _STANDARD_TIERS else tier)
     return None
 
 
 @lru_cache(maxsize=1_024)
 def _is_listed(model: str, provider: str | None) -> bool:
     """Look a model up once: a miss searches every provider's list."""
-    prices = price_list()
-    return prices is not None and _ask(prices.Usage(input_tokens=1, output_tokens=1), model, provider, {}) is not None
+    return _ask({"input_tokens": 1, "output_tokens": 1}, model, provider, {}) is not None
+
+
+def list_price(usage: Usage, model: str, provider: str | None, start_ns: int, tier: str | None) -> Cost | None:
+    """Return what a usage costs at the rates for its model where they say so, else what genai-prices makes of it."""
+    # Tokens of these kinds overlap with those that are cached.
+    is_mixed = (
+        usage.input_audio_tokens
+        or usage.output_audio_tokens
+        or usage.input_image_tokens
+        or usage.output_image_tokens
+        or usage.cached_image_tokens
+        or usage.cached_audio_tokens
+    )
+    counts = Counts(
+        usage.input_tokens or 0, usage.output_tokens or 0, usage.cache_read_tokens or 0, usage.cache_write_tokens or 0
+    )
+    if usage.input_tokens is not None and not is_mixed and {*map(type, counts)} == {int}:
+        rates = _rates(model, provider, tier, start_ns // _PRICE_PERIOD_NS)
+        price = None if rates is None else rates.price(counts)
+        if price is not None:
+            return Cost(*price)
+    return _calculate(usage, model, provider, start_ns, tier)
+
+
+@lru_cache(maxsize=256)
+def _rates(model: str, provider: str | None, tier: str | None, period: int) -> Rates | None:
+    """Return what a model costs in a period; None where that is not linear.
+
+    Looked up anew for each period: most prices never change, but some do at an hour of the day, and the program may have
+    genai-prices load newer ones.
+    """
+    context = _context(period * _PRICE_PERIOD_NS, tier)
+
+    def calculate(counts: Counts) -> _Price | None:
+        usage = {
+            "input_tokens": counts.input,
+            "output_tokens": counts.output,
+            "cache_read_tokens": counts.cache_read,
+            "cache_write_tokens": counts.cache_write,
+        }
+        return _ask(usage, model, provider, context)
+
+    def ask(counts: Counts) -> Prices | None:
+        price = calculate(counts)
+        return None if price is None else Prices(price.input_price, price.output_price, price.total_price)
+
+    nothing = calculate(Counts())
+    listed = vars(nothing.model_price).values() if nothing is not None else ()
+    return Rates.of(ask, [tier.start for price in listed for tier in getattr(price, "tiers", ())])
+
+
+def _context(start_ns: int, tier: str | None) -> dict[str, object]:
+    """Return what besides the usage decides a price."""
+    context: dict[str, object] = {"genai_request_timestamp": datetime.fromtimestamp(start_ns / 1e9, UTC)}
+    if tier is not None:
+        context["price_context"] = {"service_tier": tier}
+    return context
 
 
 def _calculate(usage: Usage, model: str, provider: str | None, start_ns: int, tier: str | None) -> Cost | None:
     prices = price_list()
     if prices is None:
         return None
-    context: dict[str, object] = {"genai_request_timestamp": datetime.fromtimestamp(start_ns / 1e9, UTC)}
-    if tier is not None:
-        context["price_context"] = {"service_tier": tier}
+    context = _context(start_ns, tier)
     empty = prices.Usage()
     if usage.input_tokens is None:
         # The installed release may know nothing of audio by length.
         if not hasattr(empty, "audio_seconds"):
             return None
-        price = _ask(prices.Usage(audio_seconds=usage.seconds), model, provider, context)
+        price = _ask({"audio_seconds": usage.seconds}, model, provider, context)
         # Nothing, for a model that is not billed by the length of the audio: unknown, not free.
         return Cost(None, None, float(price.total_price)) if price is not None and price.total_price else None
     # Counts that older releases of genai-prices do not take.
@@ -100,28 +158,30 @@ def _calculate(usage: Usage, model: str, provider: str | None, start_ns: int, ti
         "cache_image_read_tokens": usage.cached_image_tokens,
         "cache_audio_read_tokens": usage.cached_audio_tokens,
     }
-    counted = prices.Usage(
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens or 0,
-        cache_read_tokens=usage.cache_read_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        input_audio_tokens=usage.input_audio_tokens,
-        output_audio_tokens=usage.output_audio_tokens,
+    counted = {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens or 0,
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "input_audio_tokens": usage.input_audio_tokens,
+        "output_audio_tokens": usage.output_audio_tokens,
         **{name: count for name, count in newer.items() if count is not None and hasattr(empty, name)},
-    )
+    }
     price = _ask(counted, model, provider, context)
     if price is None:
         return None
     return Cost(float(price.input_price), float(price.output_price), float(price.total_price))
 
 
-def _ask(usage: object, model: str, provider: str | None, context: dict[str, object]) -> _Price | None:
+def _ask(
+    counted: Mapping[str, float | None], model: str, provider: str | None, context: Mapping[str, object]
+) -> _Price | None:
     prices = price_list()
     if prices is None:
         return None
     calculate: Callable[..., _Price] = prices.calc_price
     try:
-        return calculate(usage, model_ref=model, provider_id=provider, **context)
+        return calculate(prices.Usage(**counted), model_ref=model, provider_id=provider, **context)
     except LookupError:
         return None
     # Counts that contradict each other, or a release that knows no service tiers.

@@ -50,7 +50,7 @@ def narrow(record: Generation) -> None:
             record.messages = [
                 message
                 for message in record.messages
-                if not _is_system(
+                if not is_system(
                     message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None)
                 )
             ]
@@ -166,7 +166,7 @@ class View:
         if part in self.hides or (part == "system" and "inputs" in self.hides):
             return []
         if part == "inputs" and "system" in self.hides:
-            values = [message for message in values if not _is_system(message.get("role"))]
+            values = [message for message in values if not is_system(message.get("role"))]
         if part == "system":
             return [self._change(value, _PART_FACTS) for value in values]
         if part == "tools":
@@ -236,7 +236,8 @@ class View:
         return text if self._redact is None else self._redact(text)
 
 
-def _is_system(role: object) -> bool:
+def is_system(role: object) -> bool:
+    """Return whether a message of this role is an instruction, whatever the caller has given as one."""
     return isinstance(role, str) and role in SYSTEM_ROLES
 
 

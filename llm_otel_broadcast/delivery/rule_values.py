@@ -7,7 +7,7 @@ from typing import Final
 
 from llm_otel_broadcast.fields.json_text import bounded_json
 from llm_otel_broadcast.record.content import Content
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Generation, GenerationFacts
 from llm_otel_broadcast.record.media import Part
 from llm_otel_broadcast.record.usage import Cost
 
@@ -25,26 +25,31 @@ def rule_values_of(
         cost: stated or estimated.
         content: reads the record's content, which takes its time; called only where a rule looks at it.
     """
-    usage = record.usage
-    # Functions, because most rules look at the model only, and content takes its time.
-    readers: Mapping[str, Callable[[], Sequence[object]]] = {
-        "model": lambda: (record.request_model, record.response_model),
-        "provider": lambda: (provider_of(record),),
-        "session_id": lambda: (record.fields.session_id,),
-        "user_id": lambda: (record.fields.user,),
-        "api_key_name": lambda: (record.fields.metadata.get("api_key_name"),),
-        "finish_reason": lambda: [choice.finish_reason for choice in record.choices],
-        "input": lambda: (texts_in([{"parts": content().system}, *content().inputs]),),
-        "output": lambda: (texts_in(content().outputs),),
-        "total_cost": lambda: (cost.total if cost else None,),
-        "total_tokens": lambda: (usage.total_tokens if usage else None,),
-        "prompt_tokens": lambda: (usage.input_tokens if usage else None,),
-        "completion_tokens": lambda: (usage.output_tokens if usage else None,),
-    }
-    return lambda field: readers[field]()
+
+    def values(field: str) -> Sequence[object]:
+        usage = record.usage
+        # Functions, because most rules look at the model only, and content takes its time.
+        readers: Mapping[str, Callable[[], Sequence[object]]] = {
+            "model": lambda: (record.request_model, record.response_model),
+            "provider": lambda: (provider_of(record),),
+            "session_id": lambda: (record.fields.session_id,),
+            "user_id": lambda: (record.fields.user,),
+            "api_key_name": lambda: (record.fields.metadata.get("api_key_name"),),
+            "finish_reason": lambda: [choice.finish_reason for choice in record.choices],
+            "input": lambda: (texts_in([{"parts": content().system}, *content().inputs]),),
+            "output": lambda: (texts_in(content().outputs),),
+            "total_cost": lambda: (cost.total if cost else None,),
+            "total_tokens": lambda: (usage.total_tokens if usage else None,),
+            "prompt_tokens": lambda: (usage.input_tokens if usage else None,),
+            "completion_tokens": lambda: (usage.output_tokens if usage else None,),
+        }
+        return readers[field]()
+
+    # Made only where a rule asks: most destinations have none.
+    return values
 
 
-def provider_of(record: Generation) -> str | None:
+def provider_of(record: GenerationFacts) -> str | None:
     """Return who served the model; where that is not told, the model's author, else whom the call went to."""
     if record.serving_provider:
         return record.serving_provider

@@ -113,7 +113,8 @@ class LaneParts:
     Attributes:
         transport: encodes and posts.
         render: makes the spans of a generation, or of another's span.
-        enclosing_span: makes an enclosing span's data, with the fields that it is for; None: the destination gets no such spans.
+        enclosing_span: makes the data of an enclosing span, sent with a generation or by itself; None: the destination gets no
+            such spans.
         delay: says how long to wait before the next try.
         chooses: whether an enclosing span without generations is sent; any other is sent with what is below it.
         shrink: makes the spans of a record again, smaller than they are; None: they cannot be.
@@ -123,7 +124,7 @@ class LaneParts:
     transport: AnyTransport
     # Of a record of any kind: which kinds there are is for the pipeline to know.
     render: Callable[[Any], list[SpanData] | LeftOut]
-    enclosing_span: Callable[[EnclosingSpan, Fields], SpanData | None]
+    enclosing_span: Callable[[EnclosingSpan, Generation | None], SpanData | None]
     delay: RetryPolicy
     chooses: Callable[[EnclosingSpan], bool] = choose_all
     shrink: Callable[[Any, list[SpanData]], list[SpanData] | None] = cannot_shrink

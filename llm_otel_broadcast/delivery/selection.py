@@ -1,4 +1,4 @@
-"""Which generations a destination is sent: API keys, then filter rules, then sampling. Pure.
+"""Which generations a destination is sent: hosts, API keys, then filter rules, then sampling. Pure.
 
 Asked in the background, before privacy takes anything away: a rule may look at content that is not sent. The time that a
 regular expression may take is bounded, and other threads run meanwhile.
@@ -12,6 +12,7 @@ import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Final, TypeAlias, TypedDict, cast
 
 from llm_otel_broadcast.delivery.regex_search import SEARCH_TIMEOUT_S, Searches, prepare
@@ -45,12 +46,14 @@ class Candidate:
         failed: whether it ended in an error.
         api_keys: those entries of any destination's `api_keys` that name its key.
         values: of the fields that rules look at.
+        host: that the call went to; empty: it is not known.
     """
 
     key: str
     failed: bool
     api_keys: frozenset[str]
     values: RuleValues
+    host: str = ""
 
 
 def is_sampled(name: str, key: str, rate: float) -> bool:
@@ -78,6 +81,7 @@ class Selection:
         self._name = destination.name
         self._rate = destination.sampling_rate
         self._errors_always = destination.errors_always
+        self._hosts = destination.hosts
         keys = destination.api_keys or {}
         self._included, self._excluded = frozenset(keys.get("include", ())), frozenset(keys.get("exclude", ()))
         self._groups = groups_of(destination.filter_rules)
@@ -91,6 +95,10 @@ class Selection:
 
     def reason_against(self, candidate: Candidate) -> str | None:
         """Return why the destination is not sent a generation, None when it is."""
+        if self._hosts:
+            host = candidate.host.lower().rstrip(".")
+            if not any(fnmatchcase(host, pattern) for pattern in self._hosts):
+                return "host"
         if self._excluded & candidate.api_keys or (self._included and not self._included & candidate.api_keys):
             return "api_key"
         timeouts: list[str] = []
@@ -118,6 +126,10 @@ class Selection:
     def samples(self, key: str) -> bool:
         """Return whether what has this key is in the sample."""
         return is_sampled(self._name, key, self._rate)
+
+    def chooses_alone(self, key: str) -> bool:
+        """Return whether a span is sent below which no call was made: not where only calls to certain hosts are."""
+        return not self._hosts and self.samples(key)
 
 
 class Rule(TypedDict):

@@ -18,12 +18,14 @@ from llm_otel_broadcast.host.flag import Flag
 from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.span_data import SpanData
-from llm_otel_broadcast.record.trace_fields import NO_FIELDS
 from llm_otel_broadcast.wire.exchange import Answer, OversizedError
 
 # One batch is tried again for so long, pauses that the server itself asks for not counted.
 _MAX_RETRY_S: Final = 60.0
+# Of that, one request takes so long at most: clocks go on while a process is frozen with a request under way.
+_MAX_REQUEST_S: Final = 20.0
 _EXACT_BELOW_S: Final = 10.0
 # Reasons that say nothing of the destination.
 _OF_RECORDS: Final = frozenset({"stopped", "too_large", "unreadable"})
@@ -86,6 +88,8 @@ class Sender:
         self._outbox = outbox
         self._backoff = Backoff()
         self.parts: LaneParts | None = None
+        self._batch: list[Item] = []
+        """What was taken from the queue last."""
         self.is_sending = False
         """A request is under way: whether it has arrived is not known."""
 
@@ -101,6 +105,7 @@ class Sender:
             # One odd record must not take its neighbours along.
             return or_else(lambda: self._render(parts, item), recover=lambda error: Unreadable(type(error).__name__))
 
+        self._batch = batch
         ready = self._watch.render_each(batch, render)
         if ready:
             self._deliver(parts, ready)
@@ -124,7 +129,7 @@ class Sender:
             if not record.generations and not parts.chooses(record):
                 return LeftOut("sampled")
             if not self._sent_spans.has(key_of(record)):
-                span = parts.enclosing_span(record, record.fields or NO_FIELDS)
+                span = parts.enclosing_span(record, None)
                 # The destination's dialect has no such spans.
                 if span is None:
                     return Withdrawn()
@@ -137,11 +142,10 @@ class Sender:
             return spans
         item.spans = spans
         # A root goes out with the first generation below it that the destination takes: alone it would be an empty trace.
-        item.enclosing_spans = [
-            span
-            for due in self._sent_spans.due(record.enclosing_spans)
-            if (span := parts.enclosing_span(due, due.fields or record.fields)) is not None
-        ]
+        if isinstance(record, Generation):
+            due = self._sent_spans.due(record.enclosing_spans)
+            rendered = (parts.enclosing_span(enclosing_span, record) for enclosing_span in due)
+            item.enclosing_spans = [span for span in rendered if span is not None]
         return None
 
     # -- sending ----------------------------------------------------------------------------------------------------
@@ -179,7 +183,7 @@ class Sender:
                 self._sent_spans.remember(enclosing_spans)
         elif answer.kind == "too_large" and len(items) > 1:
             self._divide(parts, items)
-        elif answer.kind == "too_large" and _shrink(parts, items[0]):
+        elif answer.kind == "too_large" and self._shrink(parts, items[0]):
             self._deliver(parts, items)
         else:
             self._give_up(items, "retries_exhausted" if answer.kind == "retry" else answer.kind, answer.message)
@@ -190,19 +194,34 @@ class Sender:
         self._deliver(parts, items[:middle])
         self._deliver(parts, items[middle:])
 
+    def _shrink(self, parts: LaneParts, item: Item) -> bool:
+        """Make a single record smaller; False: it is as small as it gets."""
+
+        def smaller(item: Item) -> list[SpanData] | None:
+            # Cutting is ours, with the program's redaction in it: whatever it raises, the record is dropped as too large.
+            with _SHRINKING:
+                return parts.shrink(item.record, item.spans) if item.spans else None
+            return None
+
+        spans = self._watch.render(item, self._batch, smaller)
+        item.spans = spans or item.spans
+        return bool(spans)
+
     def _post_until_answered(
         self, parts: LaneParts, body: AnyBody, spans: Sequence[SpanData], record_count: int
     ) -> Answer | None:
         """Post until the body is taken, is refused, or time is up; None when the lane was stopped meanwhile.
 
-        The time begins when it may be sent: what the server asks to wait is no part of it.
+        The time begins when it may be sent: what the server asks to wait is no part of it, nor is the time for which the process is
+        frozen, as serverless platforms do between two calls.
         """
         backoff = self._backoff
         # The pause belongs to the destination: a new batch does not knock at a server that has just failed.
         self._wait_for_turn()
-        first = time.monotonic()
+        spent_s = 0.0
         is_last = False
         while not self._stopping.is_set():
+            began = time.monotonic()
             self.is_sending = True
             try:
                 body, answer = post(parts.transport, body, spans)
@@ -213,7 +232,8 @@ class Sender:
                 return answer
             pause_s = backoff.fail(parts.delay, answer.retry_after)
             failed = time.monotonic()
-            remaining_s = _MAX_RETRY_S - (failed - first)
+            spent_s += min(failed - began, _MAX_REQUEST_S)
+            remaining_s = _MAX_RETRY_S - spent_s
             if not backoff.is_asked and pause_s > remaining_s:
                 # The next batch has a time of its own, or an outage would empty the queue batch by batch.
                 if is_last or remaining_s <= 0:
@@ -230,8 +250,9 @@ class Sender:
             self._wait_for_turn()
             if self._stopping.is_set():
                 return None
-            if backoff.is_asked:
-                first += time.monotonic() - failed
+            if not backoff.is_asked:
+                # A flush may have cut it short.
+                spent_s += min(time.monotonic() - failed, pause_s)
             self._books.retried += record_count
         return None
 
@@ -298,13 +319,3 @@ class Sender:
             self._books.failed(f"closing failed ({type(error).__name__})", "it is not used any more", error)
 
         or_else(self.parts.transport.close, recover=note)
-
-
-def _shrink(parts: LaneParts, item: Item) -> bool:
-    """Make a single record smaller; False: it is as small as it gets."""
-    # Cutting is ours, with the program's redaction in it: whatever it raises, the record is dropped as too large.
-    with _SHRINKING:
-        if item.spans and (smaller := parts.shrink(item.record, item.spans)):
-            item.spans = smaller
-            return True
-    return False

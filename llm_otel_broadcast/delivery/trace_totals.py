@@ -15,7 +15,10 @@ begin_anew_in_child(_adding.begin_anew)
 
 
 def add_to_totals(record: Generation, cost: Cost | None) -> None:
-    """Add what a generation took to the outermost enclosing span's totals, once, whichever destination comes first."""
+    """Add what a generation took to the outermost enclosing span's totals, once, whichever destination comes first.
+
+    And its failure to those of the spans around it, where that is known only now.
+    """
     totals = record.enclosing_spans[0].totals if record.enclosing_spans else None
     if totals is None:
         return
@@ -23,3 +26,4 @@ def add_to_totals(record: Generation, cost: Cost | None) -> None:
         if not record.is_in_totals:
             record.is_in_totals = True
             totals[1].add(record.spent(cost))
+            record.count_failure()

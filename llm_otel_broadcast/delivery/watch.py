@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from llm_otel_broadcast.delivery.queue import RecordQueue
 from llm_otel_broadcast.delivery.seams import Item, LeftOut, Unreadable, Withdrawn
@@ -20,6 +20,7 @@ _LAST_TIMEOUT_SHARE: Final = 1 / 3
 _GRACE_S: Final = 0.5
 BLOCKED: Final = "a function or an object of the program's blocks while a record is rendered"
 
+Value = TypeVar("Value")
 Unsent: TypeAlias = LeftOut | Unreadable | Withdrawn
 """Why a record is not sent."""
 
@@ -72,22 +73,39 @@ class RenderingWatch:
         """
         rendered = []
         for item in batch:
-            # A new object each time: whoever finds another one here knows that this thread has been replaced.
-            rendering = self.current = RecordInHand(item, batch, time.monotonic())
-            unsent = render(item)
+            unsent = self.render(item, batch, render)
+            if unsent is None:
+                rendered.append(item)
+                continue
             with self._queue.locked():
-                # The record has been accounted for, or put back, by the thread that replaced this one.
-                if self.current is not rendering:
-                    raise ReplacedError
-                self.current = None
-                if unsent is None:
-                    rendered.append(item)
-                elif not self._queue.is_closed:
+                if not self._queue.is_closed:
                     self._queue.account([item])
                     self._queue.books.note_unsent(unsent)
         # Not under the lock: a log handler of the program's may take its time.
         self._queue.books.log_drops()
         return rendered
+
+    def render(self, item: Item, batch: list[Item], work: Callable[[Item], Value]) -> Value:
+        """Do something with one record that may call objects and functions of the program's; return what it returns.
+
+        Args:
+            item: the record.
+            batch: what was taken from the queue with it.
+            work: does it.
+
+        Raises:
+            ReplacedError: it took too long, and another thread has gone on with what is left of the batch.
+        """
+        # A new object each time: whoever finds another one here knows that this thread has been replaced.
+        rendering = self.current = RecordInHand(item, batch, time.monotonic())
+        try:
+            return work(item)
+        finally:
+            with self._queue.locked():
+                # The record has been accounted for, or put back, by the thread that replaced this one.
+                if self.current is not rendering:
+                    raise ReplacedError
+                self.current = None
 
     def blocked(self, last_timeout_s: float | None) -> RecordInHand | None:
         """Return what the thread is at if that takes too long, at the second look.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from llm_otel_broadcast.fields.json_cut import encoder
+from llm_otel_broadcast.fields.json_encoder import encoder
 from llm_otel_broadcast.record.content import Content, ContentPart
 from llm_otel_broadcast.record.span_data import AttributeValue
 
@@ -22,7 +22,8 @@ def content_attributes(content: Content) -> dict[str, AttributeValue]:
     for key, part in _KEYS:
         values = getattr(content, part)
         if values:
-            attributes[key] = encoder.encode(values)
+            text = content.json_texts.get(part)
+            attributes[key] = encoder.encode(values) if text is None else text
             if part in content.shortened:
                 attributes[f"{key}.truncated"] = True
     # More was said than anybody would be sent: what was not kept while it was read cannot be cut here.

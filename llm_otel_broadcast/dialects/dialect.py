@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol, Self
 
 from llm_otel_broadcast.record.content import Content
-from llm_otel_broadcast.record.enclosing_facts import EnclosingSpanFacts
+from llm_otel_broadcast.record.enclosing_facts import EnclosingContent, EnclosingSpanFacts
 from llm_otel_broadcast.record.generation import GenerationFacts
 from llm_otel_broadcast.record.span_data import SpanData
 from llm_otel_broadcast.record.usage import Cost
@@ -53,11 +53,11 @@ class Dialect(Protocol):
         """Return the span that a connection is tested with: this one, unless overridden."""
         return span
 
-    def enclosing_span(self, facts: EnclosingSpanFacts, error_text: str | None) -> SpanData | None:  # noqa: ARG002
+    def enclosing_span(self, facts: EnclosingSpanFacts, content: EnclosingContent | None) -> SpanData | None:  # noqa: ARG002
         """Return the span of a root or intermediate span; None, unless overridden: the backend gets none.
 
         Args:
-            facts: its place, its times, whom it is for.
-            error_text: the text of the exception that left it, empty where there is none; None: the destination may have none.
+            facts: its place, its times, its kind, whom it is for.
+            content: what was said in it, as far as the destination may have it; None: it may have none.
         """
         return None

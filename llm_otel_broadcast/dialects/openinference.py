@@ -12,12 +12,13 @@ from dataclasses import replace
 from typing import Final
 
 from llm_otel_broadcast.dialects.dialect import Dialect
+from llm_otel_broadcast.dialects.enclosing import CHAIN, SPAN_KIND, excerpt_attributes, kind_of
 from llm_otel_broadcast.dialects.openinference_content import content_attributes
 from llm_otel_broadcast.dialects.openinference_names import provider_of, system_of
 from llm_otel_broadcast.dialects.semconv import SEMCONV, exception_events
 from llm_otel_broadcast.fields.metadata import MAX_VALUE_CHARACTERS, metadata_json, plain_of
 from llm_otel_broadcast.record.content import Content
-from llm_otel_broadcast.record.enclosing_facts import EnclosingSpanFacts
+from llm_otel_broadcast.record.enclosing_facts import EnclosingContent, EnclosingSpanFacts
 from llm_otel_broadcast.record.generation import GenerationFacts
 from llm_otel_broadcast.record.span_data import (
     KIND_CLIENT,
@@ -32,12 +33,12 @@ from llm_otel_broadcast.record.usage import Cost, Usage
 
 _Attributes = dict[str, AttributeValue]
 _Values = dict[str, object]
-_KIND: Final = "openinference.span.kind"
-_CHAIN: Final = "CHAIN"
 # All other operations are calls of a language model: the official instrumentation says so of images and audio, too.
 _KINDS: Final = {"embeddings": "EMBEDDING", "decision": "DECISION"}
 _NAMES: Final = {"EMBEDDING": "embedding", "DECISION": "decision"}
 """What begins the names of attributes of a kind's model; `llm` for the others."""
+_SUBJECTS: Final[Mapping[str, str]] = {"tool": "tool.name", "agent": "agent.name"}
+"""Where the name of what a kind of enclosing span is about stands."""
 _FIRST_CHUNK_EVENT: Final = "First Token Stream Event"
 """The name that OpenInference's own instrumentation of openai gives it."""
 _MAX_METADATA_CHARACTERS: Final = 65_536
@@ -124,7 +125,7 @@ class OpenInferenceDialect(Dialect):
             replace(
                 span,
                 attributes={
-                    _KIND: _CHAIN,
+                    SPAN_KIND: CHAIN,
                     **{key: value for key, value in span.attributes.items() if key.startswith("openrouter.")},
                     **caller_attributes,
                 },
@@ -133,16 +134,23 @@ class OpenInferenceDialect(Dialect):
             for span in SEMCONV.attempt_spans(facts)
         ]
 
-    def enclosing_span(self, facts: EnclosingSpanFacts, error_text: str | None) -> SpanData:
-        """Return a chain that says whom and what it is for, and its totals."""
-        attributes: _Attributes = {_KIND: _CHAIN}
+    def enclosing_span(self, facts: EnclosingSpanFacts, content: EnclosingContent | None) -> SpanData:
+        """Return a chain, a tool, an agent or a retriever that says whom and what it is for, what was said, and its totals."""
+        attributes = kind_of(facts)
         # Never `llm.token_count.*`: readers add those up over all spans.
         attributes |= {f"trace.totals.{name}": value for name, value in facts.totals.items()}
+        _set(attributes, "trace.failed_calls", facts.failed_calls or None)
+        if facts.kind in _SUBJECTS:
+            _set(attributes, _SUBJECTS[facts.kind], facts.subject)
+        if content is not None:
+            attributes |= excerpt_attributes(content)
+            if facts.kind == "tool" and content.is_of_function and content.input.text:
+                attributes["tool.parameters"] = content.input.text
         attributes |= _caller_attributes(facts.fields)
         if facts.failure is not None:
             attributes["error.type"] = facts.failure.type
         status = STATUS_ERROR if facts.failure is not None else STATUS_OK
-        return replace(SEMCONV.enclosing_span(facts, error_text), attributes=attributes, status_code=status)
+        return replace(SEMCONV.enclosing_span(facts, content), attributes=attributes, status_code=status)
 
 
 OPENINFERENCE: Final = OpenInferenceDialect()
@@ -152,7 +160,7 @@ def _model_attributes(facts: GenerationFacts) -> _Attributes:
     """Return the kind, the model, who runs it, and what the call asked of it."""
     kind = _KINDS.get(facts.operation, "LLM")
     prefix = _NAMES.get(kind, "llm")
-    attributes: _Attributes = {_KIND: kind}
+    attributes: _Attributes = {SPAN_KIND: kind}
     if kind != "EMBEDDING":
         _set(attributes, f"{prefix}.system", system_of(facts.server, facts.request_model))
         _set(attributes, f"{prefix}.provider", provider_of(facts.server, facts.serving_provider))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from llm_otel_broadcast.fields.json_cut import encoder
+from llm_otel_broadcast.fields.json_encoder import encoder
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.media import Part
 from llm_otel_broadcast.record.span_data import AttributeValue

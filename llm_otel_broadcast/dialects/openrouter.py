@@ -16,7 +16,7 @@ from llm_otel_broadcast.dialects.dialect import Dialect
 from llm_otel_broadcast.dialects.openrouter_content import content_texts
 from llm_otel_broadcast.dialects.openrouter_metadata import ABANDONED, TRACE, caller_metadata, generation_metadata
 from llm_otel_broadcast.fields.ids import derive_span_id
-from llm_otel_broadcast.fields.json_cut import encoder
+from llm_otel_broadcast.fields.json_encoder import encoder
 from llm_otel_broadcast.fields.metadata import MAX_VALUE_CHARACTERS
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.generation import GenerationFacts

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from llm_otel_broadcast.fields.json_cut import encoder
+from llm_otel_broadcast.fields.json_encoder import encoder
 from llm_otel_broadcast.fields.json_text import plain
 from llm_otel_broadcast.fields.metadata import MAX_KEYS, attribute_of
 from llm_otel_broadcast.record.content import FORM, Content
@@ -23,6 +23,8 @@ _SKINS: Final = {"chat_completions": "chat-completions"}
 _RESPONSES: Final = "responses"
 _DERIVED: Final = frozenset({"output_schema_name", "output_type", "reasoning_effort"})
 """Parameters of the record that no API has under these names."""
+_MARK: Final = "left_out"
+"""The type that the mark for left-out items of a list has here."""
 _TEXT_FIELDS: Final = ("trace_id", "trace_name", "span_name", "generation_name", "parent_span_id")
 _spaced_encoder: Final = json.JSONEncoder(ensure_ascii=False)
 
@@ -79,7 +81,7 @@ def _message(neutral: Part, *, are_normalized: bool) -> Part:
     if not isinstance(parts, list):
         return _marked(neutral)
     if len(parts) == 1 and isinstance(parts[0], dict) and "truncated" in parts[0]:
-        return _marked({"truncated": parts[0]["truncated"]})
+        return _mark_of(parts[0])
     form = _form_of(neutral)
     results = [part for part in parts if _type_of(part) in ("tool_call_response", "server_tool_call_response")]
     if results:
@@ -135,11 +137,18 @@ def _content_part(part: object) -> object:
     if not isinstance(part, dict):
         return part
     form = _form_of(part)
+    if _type_of(part) == _MARK:
+        return _mark_of(part)
     if part.get("type") == "text":
         return {"type": "text", "text": part.get("content"), **form}
     if part.get("type") == "uri" and part.get("modality") == "image":
         return {"type": "image_url", "image_url": {"url": part.get("uri")}, **form}
     return _marked({name: value for name, value in part.items() if name != FORM})
+
+
+def _mark_of(value: Part) -> Part:
+    """Return what stands for the items that were left out of a list, as Broadcast writes it."""
+    return _marked({"truncated": value["truncated"]})
 
 
 def _marked(value: Part) -> Part:
@@ -196,6 +205,9 @@ def _completion(facts: GenerationFacts, content: Content) -> Part:
         completion["toolCalls"] = calls
     tools: list[Part] = []
     for definition in content.tools:
+        if _type_of(definition) == _MARK:
+            tools.append(_mark_of(definition))
+            continue
         # As chat completions have it.
         members = dict(definition)
         tool_type = members.pop("type", "function")
@@ -241,4 +253,8 @@ def _joined(parts: Sequence[Part], part_type: str) -> str:
 
 
 def _type_of(part: object) -> object:
-    return part.get("type") if isinstance(part, dict) else None
+    if not isinstance(part, dict):
+        return None
+    # In the neutral form it has the type of what it stands among.
+    mark = part.get("truncated")
+    return _MARK if isinstance(mark, dict) and "omitted_items" in mark else part.get("type")

@@ -7,16 +7,18 @@ the conventions have none: `gen_ai.usage.total_tokens`, `gen_ai.usage.*_cost`, `
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 from llm_otel_broadcast.dialects.attempts import MIN_ERROR_STATUS, attempt_times
 from llm_otel_broadcast.dialects.content import content_attributes
 from llm_otel_broadcast.dialects.dialect import Dialect
+from llm_otel_broadcast.dialects.enclosing import excerpt_attributes, kind_of
 from llm_otel_broadcast.dialects.usage import cost_attributes, usage_attributes
 from llm_otel_broadcast.fields.ids import derive_span_id
 from llm_otel_broadcast.fields.metadata import MAX_VALUE_CHARACTERS, metadata_attributes
 from llm_otel_broadcast.record.content import Content
-from llm_otel_broadcast.record.enclosing_facts import EnclosingSpanFacts
+from llm_otel_broadcast.record.enclosing_facts import EnclosingContent, EnclosingSpanFacts
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import GenerationFacts
 from llm_otel_broadcast.record.span_data import (
@@ -67,7 +69,17 @@ _DETAILS: Final = {
     "routing_pipeline": "openrouter.pipeline",
 }
 """Facts of single operations (`GenerationFacts.details`) by the names they have on a span."""
-_DOUBLES: Final = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+_DOUBLES: Final = frozenset({"temperature", "top_p", "frequency_penalty", "presence_penalty"})
+_INTEGERS: Final = {"seed": "gen_ai.request.seed", "top_k": "gen_ai.request.top_k"}
+_TEXTS: Final = {
+    "reasoning_effort": "gen_ai.request.reasoning.level",
+    "output_type": "gen_ai.output.type",
+    "tool_choice": "gen_ai.request.tool_choice",
+    "output_schema_name": "gen_ai.request.output_schema.name",
+    "service_tier": "{vendor}.request.service_tier",
+}
+"""Request parameters by the names they have on a span."""
+_OPERATIONS: Final = {"tool": "execute_tool", "agent": "invoke_agent", "retriever": "retrieval"}
 
 
 class SemconvDialect(Dialect):
@@ -136,11 +148,19 @@ class SemconvDialect(Dialect):
             spans.append(span)
         return spans
 
-    def enclosing_span(self, facts: EnclosingSpanFacts, error_text: str | None) -> SpanData:
-        """Return a span that says only whom and what it is for, and its totals."""
+    def enclosing_span(self, facts: EnclosingSpanFacts, content: EnclosingContent | None) -> SpanData:
+        """Return a span that says whom and what it is for, its totals, and what a list of traces shows.
+
+        That is by OpenInference's names, as the conventions have none, and messages would make it a call of a model.
+        """
         attributes = _common_attributes(facts.fields)
         # Never under `gen_ai.*`: backends add those up over all spans, and would count everything twice.
         attributes |= {f"trace.totals.{name}": value for name, value in facts.totals.items()}
+        _set(attributes, "trace.failed_calls", facts.failed_calls or None)
+        attributes |= kind_of(facts) | _operation_of(facts, content)
+        if content is not None:
+            attributes |= excerpt_attributes(content)
+        error_text = content.error_text if content is not None else None
         failure = facts.failure
         return SpanData(
             schema_url=_SCHEMA_URL,
@@ -163,53 +183,77 @@ SEMCONV: Final = SemconvDialect()
 
 def request_attributes(facts: GenerationFacts) -> _Attributes:
     """Return what the request says, and `details` as far as they are known; never content."""
-    fields, parameters, vendor = facts.fields, facts.parameters, facts.server.vendor
-    attributes: _Attributes = {
-        "gen_ai.operation.name": facts.operation,
-    }
-    _set(attributes, "gen_ai.provider.name", facts.server.provider or None)
-    # Its name before version 1.37, the only one that some backends read.
-    _set(attributes, "gen_ai.system", facts.server.provider or None)
-    _set(attributes, f"{vendor}.api.type", facts.api)
-    _set(attributes, "gen_ai.request.model", facts.request_model)
-    # False says nothing: it is what every API does unless it is asked to stream.
-    _set(attributes, "gen_ai.request.stream", facts.stream or None)
-    _set(attributes, "gen_ai.conversation.id", fields.session_id)
-    _set(attributes, "server.address", facts.server.address or None)
-    _set(attributes, "server.port", facts.server.port)
-    if parameters:
-        for name in _DOUBLES:
-            number = parameters.get(name)
-            if isinstance(number, int | float) and not isinstance(number, bool):
-                attributes[f"gen_ai.request.{name}"] = float(number)
-        _set(attributes, "gen_ai.request.seed", _integer(parameters.get("seed")))
-        max_tokens = _integer(parameters.get("max_tokens"))
-        if max_tokens is None:
-            # What OpenAI calls it since its reasoning models.
-            max_tokens = _integer(parameters.get("max_completion_tokens"))
-        _set(attributes, "gen_ai.request.max_tokens", max_tokens)
-        # The conventions: stated where it is not the usual 1.
-        choice_count = _integer(parameters.get("n"))
-        _set(attributes, "gen_ai.request.choice.count", None if choice_count == 1 else choice_count)
-        stop = parameters.get("stop")
-        stops = [stop] if isinstance(stop, str) else stop if isinstance(stop, list | tuple) else ()
-        stop_texts = [str.__str__(text) for text in stops if isinstance(text, str)]
-        _set(attributes, "gen_ai.request.stop_sequences", stop_texts or None)
-        _set(attributes, "gen_ai.request.reasoning.level", _text(parameters.get("reasoning_effort")))
-        _set(attributes, "gen_ai.output.type", _text(parameters.get("output_type")))
-        _set(attributes, "gen_ai.request.top_k", _integer(parameters.get("top_k")))
-        _set(attributes, "gen_ai.request.tool_choice", _text(parameters.get("tool_choice")))
-        _set(attributes, "gen_ai.request.output_schema.name", _text(parameters.get("output_schema_name")))
-        _set(attributes, f"{vendor}.request.service_tier", _text(parameters.get("service_tier")))
-    if facts.tool_count:
-        attributes["gen_ai.request.tools.count"] = facts.tool_count
-        _set(attributes, "gen_ai.request.tools.names", facts.tool_names or None)
+    fields, server, vendor = facts.fields, facts.server, facts.server.vendor
+    attributes = _present(
+        {
+            "gen_ai.operation.name": facts.operation,
+            "gen_ai.provider.name": server.provider or None,
+            # Its name before version 1.37, the only one that some backends read.
+            "gen_ai.system": server.provider or None,
+            f"{vendor}.api.type": facts.api,
+            "gen_ai.request.model": facts.request_model,
+            # False says nothing: it is what every API does unless it is asked to stream.
+            "gen_ai.request.stream": facts.stream or None,
+            "gen_ai.conversation.id": fields.session_id,
+            "server.address": server.address or None,
+            "server.port": server.port,
+            "gen_ai.request.tools.count": facts.tool_count or None,
+            "gen_ai.request.tools.names": (facts.tool_names or None) if facts.tool_count else None,
+        }
+    )
+    if facts.parameters:
+        attributes |= _parameter_attributes(facts.parameters, vendor)
     for name, value in (facts.details or {}).items():
         key = _DETAILS.get(name)
         if key is not None:
             # A session that the caller names is the conversation, whatever the API calls one.
             attributes.setdefault(key.format(vendor=vendor), value)
     return attributes | _common_attributes(fields)
+
+
+def _parameter_attributes(parameters: Mapping[str, object], vendor: str) -> _Attributes:
+    max_tokens = _integer(parameters.get("max_tokens"))
+    if max_tokens is None:
+        # What OpenAI calls it since its reasoning models.
+        max_tokens = _integer(parameters.get("max_completion_tokens"))
+    values: dict[str, AttributeValue | None] = {"gen_ai.request.max_tokens": max_tokens}
+    # Of a few dozen that there are, a call states two or three.
+    for name, value in parameters.items():
+        if name in _DOUBLES:
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                values[f"gen_ai.request.{name}"] = float(value)
+        elif name in _INTEGERS:
+            values[_INTEGERS[name]] = _integer(value)
+        elif name in _TEXTS:
+            values[_TEXTS[name].format(vendor=vendor)] = _text(value)
+        elif name == "n":
+            # The conventions: stated where it is not the usual 1.
+            choice_count = _integer(value)
+            values["gen_ai.request.choice.count"] = None if choice_count == 1 else choice_count
+        elif name == "stop":
+            stops = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else ()
+            stop_texts = [str.__str__(text) for text in stops if isinstance(text, str)]
+            values["gen_ai.request.stop_sequences"] = stop_texts or None
+    return _present(values)
+
+
+def _operation_of(facts: EnclosingSpanFacts, content: EnclosingContent | None) -> _Attributes:
+    """Return what the conventions have for a tool, an agent or a search; nothing of it makes the span a call of a model."""
+    operation = _OPERATIONS.get(facts.kind)
+    if operation is None:
+        return {}
+    attributes: _Attributes = {"gen_ai.operation.name": operation}
+    own_content = content if content is not None and content.is_of_function else EnclosingContent()
+    if facts.kind == "agent":
+        _set(attributes, "gen_ai.agent.name", facts.subject)
+    elif facts.kind == "retriever":
+        attributes |= {"gen_ai.retrieval.query.text": own_content.input.text} if own_content.input.text else {}
+    else:
+        _set(attributes, "gen_ai.tool.name", facts.subject)
+        attributes["gen_ai.tool.type"] = "function"
+        texts = {"arguments": own_content.input.text, "result": own_content.output.text}
+        attributes |= {f"gen_ai.tool.call.{name}": text for name, text in texts.items() if text}
+    return attributes
 
 
 def _common_attributes(fields: Fields) -> _Attributes:
@@ -223,29 +267,35 @@ def _common_attributes(fields: Fields) -> _Attributes:
 
 
 def _response_attributes(facts: GenerationFacts) -> _Attributes:
-    attributes: _Attributes = {}
     vendor = facts.server.vendor
     # OpenRouter gives a failed call an id of its own in a header, and `/responses` one beside the response's.
-    _set(attributes, "gen_ai.response.id", facts.response_id or facts.generation_id)
-    if facts.generation_id != (facts.response_id or facts.generation_id):
-        _set(attributes, "openrouter.generation_id", facts.generation_id)
-    _set(attributes, "gen_ai.response.model", facts.response_model)
+    response_id = facts.response_id or facts.generation_id
     # One for each choice: `error` where one did not come, nothing when a good answer states none at all.
     reasons = [choice.finish_reason for choice in facts.choices]
-    if facts.failure is not None or any(reasons):
-        _set(attributes, "gen_ai.response.finish_reasons", [reason or "error" for reason in reasons] or None)
-    if facts.first_chunk_ns is not None:
-        # In seconds, as all durations of the conventions.
-        attributes["gen_ai.response.time_to_first_chunk"] = facts.first_chunk_ns / 1e9
-    _set(attributes, f"{vendor}.response.service_tier", facts.response_service_tier)
-    _set(attributes, f"{vendor}.response.system_fingerprint", facts.system_fingerprint)
-    _set(attributes, "openrouter.provider_name", facts.serving_provider)
+    has_reasons = facts.failure is not None or any(reasons)
     native = [choice.native_finish_reason for choice in facts.choices if choice.native_finish_reason]
-    _set(attributes, "openrouter.native_finish_reasons", native or None)
-    _set(attributes, "gen_ai.response.tool_calls.count", facts.tool_call_count or None)
-    for kind, count in Counter(call.kind for call in facts.server_calls).items():
-        attributes[f"gen_ai.response.server_tool_calls.{kind}"] = count
-    _set(attributes, "gen_ai.request.retries", facts.retries)
+    first_chunk_ns = facts.first_chunk_ns
+    attributes = _present(
+        {
+            "gen_ai.response.id": response_id,
+            "openrouter.generation_id": facts.generation_id if facts.generation_id != response_id else None,
+            "gen_ai.response.model": facts.response_model,
+            "gen_ai.response.finish_reasons": [reason or "error" for reason in reasons] or None
+            if has_reasons
+            else None,
+            # In seconds, as all durations of the conventions.
+            "gen_ai.response.time_to_first_chunk": None if first_chunk_ns is None else first_chunk_ns / 1e9,
+            f"{vendor}.response.service_tier": facts.response_service_tier,
+            f"{vendor}.response.system_fingerprint": facts.system_fingerprint,
+            "openrouter.provider_name": facts.serving_provider,
+            "openrouter.native_finish_reasons": native or None,
+            "gen_ai.response.tool_calls.count": facts.tool_call_count or None,
+            "gen_ai.request.retries": facts.retries,
+        }
+    )
+    if facts.server_calls:
+        for kind, count in Counter(call.kind for call in facts.server_calls).items():
+            attributes[f"gen_ai.response.server_tool_calls.{kind}"] = count
     return attributes
 
 
@@ -257,6 +307,15 @@ def exception_events(failure: Failure | None, error_text: str, time_ns: int) -> 
     if error_text:
         attributes["exception.message"] = error_text
     return (Event("exception", time_ns, attributes),)
+
+
+def _present(values: Mapping[str, AttributeValue | None]) -> _Attributes:
+    """Return the values that there are. Names and ids come from servers, too, which may send megabytes of them."""
+    return {
+        key: value[:MAX_VALUE_CHARACTERS] if isinstance(value, str) else value
+        for key, value in values.items()
+        if value is not None
+    }
 
 
 def _set(attributes: _Attributes, key: str, value: AttributeValue | None) -> None:

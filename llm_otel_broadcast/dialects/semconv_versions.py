@@ -12,7 +12,7 @@ from typing import Final
 
 from llm_otel_broadcast.dialects.semconv import SemconvDialect
 from llm_otel_broadcast.record.content import Content
-from llm_otel_broadcast.record.enclosing_facts import EnclosingSpanFacts
+from llm_otel_broadcast.record.enclosing_facts import EnclosingContent, EnclosingSpanFacts
 from llm_otel_broadcast.record.generation import GenerationFacts
 from llm_otel_broadcast.record.span_data import SpanData
 from llm_otel_broadcast.record.usage import Cost
@@ -27,9 +27,12 @@ _SCHEMA_URLS: Final = {
 """By the minor version; 1.39 brought no name and no package."""
 _INTRODUCED: Final = {
     "gen_ai.embeddings.dimension.count": 38,
+    "gen_ai.tool.call.arguments": 38,
+    "gen_ai.tool.call.result": 38,
     "gen_ai.tool.definitions": 38,
     "gen_ai.tool.definitions.truncated": 38,
     "gen_ai.prompt.name": 40,
+    "gen_ai.retrieval.query.text": 40,
     "gen_ai.usage.cache_creation.input_tokens": 40,
     "gen_ai.usage.cache_read.input_tokens": 40,
     "openai.api.type": 40,
@@ -52,8 +55,16 @@ _INTRODUCED: Final = {
     "gen_ai.usage.text.output_tokens": _UNPUBLISHED,
     "gen_ai.usage.video.input_tokens": _UNPUBLISHED,
     "gen_ai.usage.video.output_tokens": _UNPUBLISHED,
+    "input.mime_type": _UNPUBLISHED,
+    "input.value": _UNPUBLISHED,
+    "openinference.span.kind": _UNPUBLISHED,
+    "output.mime_type": _UNPUBLISHED,
+    "output.value": _UNPUBLISHED,
 }
 """The minor version that brought a name which 1.37 has not; one that is not here it has, or it is ours."""
+
+_INTRODUCED_OPERATIONS: Final = {"retrieval": 40}
+"""Of the operations of enclosing spans; a generation says what it is in any version."""
 
 
 class PinnedSemconvDialect(SemconvDialect):
@@ -72,9 +83,14 @@ class PinnedSemconvDialect(SemconvDialect):
     def attempt_spans(self, facts: GenerationFacts) -> list[SpanData]:
         return [self._pinned(span) for span in super().attempt_spans(facts)]
 
-    def enclosing_span(self, facts: EnclosingSpanFacts, error_text: str | None) -> SpanData:
-        return self._pinned(super().enclosing_span(facts, error_text))
+    def enclosing_span(self, facts: EnclosingSpanFacts, content: EnclosingContent | None) -> SpanData:
+        return self._pinned(super().enclosing_span(facts, content))
 
     def _pinned(self, span: SpanData) -> SpanData:
-        attributes = {key: value for key, value in span.attributes.items() if _INTRODUCED.get(key, 0) <= self._minor}
+        attributes = {
+            key: value
+            for key, value in span.attributes.items()
+            if _INTRODUCED.get(key, 0) <= self._minor
+            and (key != "gen_ai.operation.name" or _INTRODUCED_OPERATIONS.get(str(value), 0) <= self._minor)
+        }
         return replace(span, attributes=attributes, schema_url=_SCHEMA_URLS[self._minor])

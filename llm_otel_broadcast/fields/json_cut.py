@@ -5,8 +5,9 @@ Texts keep both ends, objects every key with an equal share, messages the first 
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final, TypeAlias
+
+from llm_otel_broadcast.fields.json_encoder import encoder
 
 # `Any`, as in typeshed: with a recursive type every dict and list of values would have to be declared as one of that type
 Json: TypeAlias = Any
@@ -19,9 +20,14 @@ _SHARED_LIST_CHARACTERS: Final = 256
 """A list whose elements can have this many each is cut in all of them, like an object."""
 _MAX_MARK_CHARACTERS: Final = 256
 _MAX_ESCAPE_CHARACTERS: Final = 6
+_MANY_ITEMS: Final = 1_234_567_890
+"""As many as no list has: the longest mark is reckoned with."""
 _CONTENT_KEYS: Final = frozenset({"parts", "content"})
-# `json` would write NaN, which is not JSON
-encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_FACT_KEYS: Final = frozenset({"role", "type", "name", "finish_reason"})
+"""Members that say what a message, a part or a tool is: readers such as Phoenix drop a whole list for one that lacks them."""
+_MAX_FACT_CHARACTERS: Final = 64
+_CALL_KEYS: Final = frozenset({"content", "arguments", "response", "id"})
+"""Members of parts that have a name like a tool's definition."""
 
 
 def size_within(value: Json, room: int) -> int | None:
@@ -94,6 +100,24 @@ def _cut_to_shares(values: list[Json], room: int) -> list[Json]:
 
 
 def _cut_object(members: dict[str, Json], room: int) -> dict[str, Json]:
+    facts = {
+        key: value
+        for key, value in members.items()
+        if key in _FACT_KEYS and isinstance(value, str) and len(value) <= _MAX_FACT_CHARACTERS
+    }
+    if facts:
+        room -= len(encoder.encode(facts)) - 1
+        others = {key: value for key, value in members.items() if key not in facts}
+        shortened = _cut_members(others, room)
+        # A message without parts is none.
+        if "role" in facts and isinstance(members.get("parts"), list):
+            shortened.setdefault("parts", [])
+        order = dict.fromkeys((*members, *shortened))
+        return {key: facts.get(key, shortened.get(key)) for key in order if key in facts or key in shortened}
+    return _cut_members(members, room)
+
+
+def _cut_members(members: dict[str, Json], room: int) -> dict[str, Json]:
     room -= 2
     keys: list[str] = []
     key_characters = 0
@@ -115,7 +139,7 @@ def _cut_list(items: list[Json], room: int) -> list[Json]:
     if room // (len(items) + 1) >= _SHARED_LIST_CHARACTERS:
         return _cut_to_shares(items, room - 2 - len(items))
     first: list[Json] = []
-    room -= len('{"truncated":{"omitted_items":1234567890}},[]')
+    room -= len(encoder.encode(_mark(items, _MANY_ITEMS))) + len(",[]")
     for item in items:
         size = size_within(item, room - 1)
         if size is None:
@@ -125,7 +149,30 @@ def _cut_list(items: list[Json], room: int) -> list[Json]:
         first.append(item)
         room -= size + 1
     omitted = _omitted(items[len(first) :], "omitted_items")
-    return [*first, {"truncated": {"omitted_items": omitted}}] if omitted else first
+    return [*first, _mark(items, omitted)] if omitted else first
+
+
+def _mark(items: list[Json], omitted: int) -> Json:
+    """Return what stands at the end of a list for what is left out: an item of its kind, where readers want such."""
+    mark: Json = {"truncated": {"omitted_items": omitted}}
+    if not all(isinstance(item, dict) and isinstance(item.get("type"), str) for item in items):
+        return mark
+    text = f"[truncated: {omitted} left out here]"
+    if all("name" in item and not item.keys() & _CALL_KEYS for item in items):
+        return {"type": "function", "name": text, **mark}
+    return {"type": "text", "content": text, **mark}
+
+
+def mark_of_all(values: list[Json]) -> list[Json]:
+    """Return what stands for a list of which nothing fits; a message, a part or a tool like the first of them."""
+    mark: Json = {"truncated": {"reason": "too_large"}}
+    first = values[0] if values else None
+    if not isinstance(first, dict):
+        return [mark]
+    facts = {key: first[key] for key in ("role", "finish_reason") if isinstance(first.get(key), str)}
+    if "parts" in first and facts:
+        return [{**facts, "parts": [{"type": "text", "content": CUT, **mark}]}]
+    return [{**_mark(values, len(values)), **mark}]
 
 
 def _omitted(rest: list[Json], member: str) -> int:
@@ -168,4 +215,6 @@ def _cut_messages(messages: list[Json], room: int) -> list[Json]:
     if "parts" in messages[0]:
         part = {"type": "text", "content": text, "truncated": {"omitted_items": omitted}}
         marker = {"role": "system", "parts": [part]}
+    if "finish_reason" in messages[0]:
+        marker["finish_reason"] = "unknown"
     return [first, marker, *reversed(newest)]

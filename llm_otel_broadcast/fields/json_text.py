@@ -11,7 +11,8 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from llm_otel_broadcast.fields.json_cut import CUT, Json, cut, encoder, size_within
+from llm_otel_broadcast.fields.json_cut import CUT, Json, cut, mark_of_all, size_within
+from llm_otel_broadcast.fields.json_encoder import encoder
 from llm_otel_broadcast.host.guard import or_else
 
 MAX_CHARACTERS: Final = 1_000_000
@@ -189,7 +190,7 @@ def cut_plain(values: list[Json], limit: int = MAX_CHARACTERS) -> tuple[list[Jso
     """Return a list of JSON's own types, cut so that its JSON text has at most `limit` characters, and whether it was cut."""
     shortened = cut(values, limit)
     if shortened is not values and size_within(shortened, limit) is None:
-        return [{"truncated": {"reason": "too_large"}}], True
+        return mark_of_all(values), True
     return shortened, shortened is not values
 
 

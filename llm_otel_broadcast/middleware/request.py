@@ -134,11 +134,13 @@ class RequestContext:
         self._attachment.leave()
 
     def close(self, error: BaseException | None = None) -> None:
-        """End the request. Its span ends with it if a generation has happened below, else with the first that still does."""
+        """End the request. Its span ends with it if something is sent that is below, else with the first generation that still is."""
         if self.scope.is_over:
             return
         self.scope.is_over = True
-        if any(enclosing_span.generations for enclosing_span in self._spans.opened):
+        if any(
+            enclosing_span.generations or not enclosing_span.needs_generations for enclosing_span in self._spans.opened
+        ):
             self._end_span(error)
         # the program has put back what was current when it began
         if otel_context.get_value(REQUEST) is self.scope and self.scope.outside is not None:

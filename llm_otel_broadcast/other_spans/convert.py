@@ -31,10 +31,12 @@ class Origins:
 
     Args:
         service_name: wins over whatever else names the service.
+        resource_attributes: those of the destination, which win over all others.
     """
 
-    def __init__(self, service_name: str | None) -> None:
-        self._service_attributes: _Attributes = {} if service_name is None else {"service.name": service_name}
+    def __init__(self, service_name: str | None, resource_attributes: Mapping[str, AttributeValue]) -> None:
+        service = {} if service_name is None else {"service.name": service_name}
+        self._own_attributes: _Attributes = {**service, **resource_attributes}
         # No span has this object as its resource, so the first one is always read.
         self._last_resource: object = self
         self._resource_attributes: _Attributes = {}
@@ -45,7 +47,7 @@ class Origins:
         # A provider has one resource for all its spans: its attributes are converted once.
         if resource is not self._last_resource:
             self._last_resource = resource
-            self._resource_attributes = {**attributes_of(resource.attributes), **self._service_attributes}
+            self._resource_attributes = {**attributes_of(resource.attributes), **self._own_attributes}
         scope = span.instrumentation_scope
         return Origin(
             Scope(getattr(scope, "version", None) or "", getattr(scope, "name", None) or ""), self._resource_attributes

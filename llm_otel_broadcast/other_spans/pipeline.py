@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from llm_otel_broadcast.app.other_tracers import is_inference
+from llm_otel_broadcast.delivery.aliases import Aliases
 from llm_otel_broadcast.delivery.privacy import Privacy
 from llm_otel_broadcast.delivery.seams import LeftOut
 from llm_otel_broadcast.delivery.selection import Candidate, Selection
@@ -48,7 +49,8 @@ class ForeignRendering:
         self._selection = selection
         self._privacy = privacy
         self._span_privacy = SpanPrivacy(privacy, max_chars)
-        self._origins = Origins(service_name)
+        self._aliases = Aliases(destination.aliases)
+        self._origins = Origins(service_name, destination.resource_attributes)
         self._traces: BoundedDict[int, bool] = BoundedDict(_MAX_TRACES)
         self._answers: BoundedDict[str, None] = BoundedDict(_MAX_ANSWERS)
 
@@ -75,7 +77,9 @@ class ForeignRendering:
             # Whole sessions are kept or left out, without a session whole traces.
             session = session_of(attributes) or f"{span.trace_id:032x}"
             failed = span.status_code == STATUS_ERROR
-            reason = self._selection.reason_against(Candidate(session, failed, NOTHING, facts_of(attributes)))
+            host = str(span.attributes.get("server.address", ""))
+            candidate = Candidate(session, failed, NOTHING, facts_of(attributes), host)
+            reason = self._selection.reason_against(candidate)
         # One generation that is sent takes what is left of its trace with it.
         if inference:
             self._traces[span.trace_id] = reason is None or bool(sent)
@@ -83,7 +87,8 @@ class ForeignRendering:
             return LeftOut(reason)
         # A scope of the program may be private, whatever the destination is.
         content = self._content and not record.fields.private
-        return [self._span_privacy.narrow(span, content=content, operation=_operation_of(span), own=own)]
+        sent_span = self._span_privacy.narrow(span, content=content, operation=_operation_of(span), own=own)
+        return [self._aliases.name_other(sent_span, self._privacy.fields(record.fields))]
 
     def shortened(self, record: ForeignSpan, max_chars: int) -> SpanData:
         """Return the span of a record that is sent once more, with shorter content; 0 characters: without any."""
@@ -91,9 +96,10 @@ class ForeignRendering:
         own = _own_attributes(record.fields)
         span = replace(span, attributes={**own, **span.attributes})
         content = max_chars > 0 and self._content and not record.fields.private
-        return SpanPrivacy(self._privacy, max_chars).narrow(
+        sent_span = SpanPrivacy(self._privacy, max_chars).narrow(
             span, content=content, operation=_operation_of(span), own=own
         )
+        return self._aliases.name_other(sent_span, self._privacy.fields(record.fields))
 
     @property
     def withheld(self) -> int:

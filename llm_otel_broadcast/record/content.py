@@ -5,8 +5,8 @@ A client library makes it in the background, privacy takes from it, and a dialec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from llm_otel_broadcast.record.media import Part
@@ -34,6 +34,7 @@ class Content:
         error_text: the text of the error that the call ended in, which may quote any of the others.
         omitted_characters: how much of the outputs was not kept in the first place, because it was too much.
         shortened: which of the four have been cut to the length that a destination takes.
+        json_texts: those of the four whose JSON text is known, because they have been measured by it.
     """
 
     system: Sequence[Part] = ()
@@ -43,14 +44,19 @@ class Content:
     error_text: str = ""
     omitted_characters: int = 0
     shortened: frozenset[ContentPart] = frozenset()
+    json_texts: Mapping[ContentPart, str] = field(default_factory=dict)
 
 
 def without_form(message: Part) -> Part:
     """Return a message in neutral form alone; itself where there is nothing else."""
     parts = message.get("parts")
     parts = parts if isinstance(parts, list) else []
-    if FORM not in message and not any(isinstance(part, dict) and FORM in part for part in parts):
-        return message
+    if FORM not in message:
+        for part in parts:
+            if isinstance(part, dict) and FORM in part:
+                break
+        else:
+            return message
     neutral = [
         {name: value for name, value in part.items() if name != FORM} if isinstance(part, dict) else part
         for part in parts

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from llm_otel_broadcast.record.failure import Failure
+from llm_otel_broadcast.record.function_content import FunctionContent
 from llm_otel_broadcast.record.sizes import text_size
 from llm_otel_broadcast.record.totals import Totals
 from llm_otel_broadcast.record.trace_fields import Fields
@@ -17,6 +18,9 @@ from llm_otel_broadcast.record.trace_fields import Fields
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
+EnclosingKind: TypeAlias = Literal["chain", "tool", "agent", "retriever"]
+ENCLOSING_KINDS: Final[tuple[EnclosingKind, ...]] = ("chain", "tool", "agent", "retriever")
+"""What a piece of the program may be that has a span of its own."""
 _BASE_SIZE_BYTES: Final = 2_000
 
 
@@ -42,12 +46,15 @@ class EnclosingSpan:
         parent_span_id: the span that it hangs below; 0: none.
         start_ns: when it began.
         end_ns: when it ended; 0: it has not.
+        kind: what the piece of the program that it stands for is.
+        subject: what the tool or the agent is called, where that is not the span's name.
+        function_content: what a decorated function got and returned, if anybody wants content.
         opener: what opened it.
         fields: of a context's; else the generations' own are its.
         is_in_app_traces: the app's provider has its courtesy span already, so that later calls begin no second one.
         ignores_current_span: calls below hang below it whatever span of the app's is current, because its ids were stated or
             because the app's traces do not have it.
-        needs_generations: it is sent only if a generation happened below it.
+        needs_generations: it is sent only if a generation, or a span that needs none, was below it.
         has_outlived_settings: the settings that it began with have been replaced; the new ones send it, whatever went to the
             destinations through the old ones.
         hides_error_text: something private happened below: the text of an exception that leaves may quote it.
@@ -56,6 +63,7 @@ class EnclosingSpan:
         totals: of an outermost one: what is below as known at each end, and once it is rendered, estimated costs included.
         on_complete: what is to be called once everything below has ended.
         failure: the exception that left the context.
+        failed_calls: how many generations below a context's did not end well.
         app_span: the courtesy span of a context's; it ends with the context.
     """
 
@@ -65,6 +73,9 @@ class EnclosingSpan:
     parent_span_id: int
     start_ns: int
     end_ns: int = 0
+    kind: EnclosingKind = "chain"
+    subject: str = ""
+    function_content: FunctionContent | None = None
     opener: Opener = Opener.CALL
     fields: Fields | None = None
     is_in_app_traces: bool = False
@@ -77,13 +88,15 @@ class EnclosingSpan:
     totals: tuple[Totals, Totals] | None = None
     on_complete: list[Callable[[], None]] = field(default_factory=list)
     failure: Failure | None = None
+    failed_calls: int = 0
     app_span: Span | None = None
 
     @property
     def size(self) -> int:
         """Estimate of the bytes held."""
         metadata = text_size(self.fields.metadata) if self.fields is not None and self.fields.metadata else 0
-        return _BASE_SIZE_BYTES + metadata + (len(self.failure.message) if self.failure is not None else 0)
+        content = self.function_content.size if self.function_content is not None else 0
+        return _BASE_SIZE_BYTES + metadata + content + (len(self.failure.message) if self.failure is not None else 0)
 
     def is_complete(self, *, rendered: bool = False) -> bool:
         """Return whether everything below has ended, or has been rendered, too.

@@ -210,6 +210,7 @@ class Generation(GenerationFacts):
         "in_scope",
         "instructions",
         "is_in_app_traces",
+        "is_in_failures",
         "is_in_totals",
         "is_limited",
         "is_measured",
@@ -298,6 +299,8 @@ class Generation(GenerationFacts):
         """The app has a meter provider: the record goes into its metrics."""
         self.is_in_totals = False
         """The totals of rendered generations have it."""
+        self.is_in_failures = False
+        """The spans of contexts around it count it as failed."""
         self.is_limited = False
         """What the answer states is known to be no more than may be held."""
         self.failure = None
@@ -382,5 +385,16 @@ class Generation(GenerationFacts):
             # Of the outermost one only: what is below is counted there once. An estimated cost is not known yet.
             if enclosing_span.totals:
                 enclosing_span.totals[0].add(self.spent(self.usage.stated_cost() if self.usage else None))
+        if self.failure is not None:
+            self.count_failure()
         self.ended = True
         return True
+
+    def count_failure(self) -> None:
+        """Have the spans of contexts around count a failure, once: a body that is read later may say that there is one."""
+        if self.failure is None or self.is_in_failures:
+            return
+        self.is_in_failures = True
+        for enclosing_span in self.enclosing_spans:
+            if enclosing_span.opener is Opener.CONTEXT:
+                enclosing_span.failed_calls += 1

@@ -20,6 +20,7 @@ from llm_otel_broadcast.delivery.seams import LaneParts, LeftOut, RecordReader
 from llm_otel_broadcast.delivery.selection import KeyWatch, Selection
 from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.host.logs import logger
+from llm_otel_broadcast.record.enclosing_facts import EnclosingContent
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS
@@ -246,8 +247,9 @@ def _enclosing_span_renderer(options: Options) -> Callable[[EnclosingSpan], Span
 
         fields = enclosing_span.fields or NO_FIELDS
         allows_text = options.capture_content_in_app_spans and not fields.private
-        error_text = error_text_for(enclosing_span.failure) if allows_text else None
-        return SEMCONV.enclosing_span(enclosing_facts_of(enclosing_span, fields), error_text)
+        failure = enclosing_span.failure
+        content = EnclosingContent(error_text=error_text_for(failure)) if allows_text else None
+        return SEMCONV.enclosing_span(enclosing_facts_of(enclosing_span, fields, failure), content)
 
     return render
 
@@ -272,11 +274,13 @@ def _parts_maker(
 ) -> Callable[[], LaneParts]:
     def make() -> LaneParts:
         """Import everything heavy: this runs on the lane's thread."""
+        from llm_otel_broadcast.fields.json_encoder import encoder
         from llm_otel_broadcast.runtime.books_metrics import books_metrics
         from llm_otel_broadcast.runtime.rendering import RecordRendering
         from llm_otel_broadcast.wire import retry
         from llm_otel_broadcast.wire.transport import make_transport
 
+        encoder.use_compiled()
         rendering = RecordRendering(destination, options, announcer, _cost_reader(options))
 
         def render(record: Generation | ForeignSpan) -> list[SpanData] | LeftOut:

@@ -48,6 +48,7 @@ class RecordRendering:
         dialect = DIALECTS[destination.dialect]()
         if destination.generation_metadata:
             dialect = dialect.with_generation_metadata(frozenset(destination.generation_metadata))
+        max_chars = min(options.max_content_chars, destination.max_content_chars or options.max_content_chars)
         self._generations = Rendering(
             destination,
             dialect,
@@ -56,14 +57,14 @@ class RecordRendering:
             announcer,
             cost_of,
             capture_content=options.capture_content,
-            max_chars=options.max_content_chars,
+            max_chars=max_chars,
         )
         self._foreign_spans = ForeignRendering(
             destination,
             selection,
             privacy,
             capture_content=options.capture_content,
-            max_chars=options.max_content_chars,
+            max_chars=max_chars,
             service_name=options.service_name,
         )
         self.enclosing_span = self._generations.render_enclosing_span

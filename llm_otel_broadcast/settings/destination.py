@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, get
 from urllib.parse import urlsplit
 
 from llm_otel_broadcast.record.dialect_names import DIALECT_NAMES
+from llm_otel_broadcast.settings.aliases import ALIASES, HOSTS, RESOURCE_ATTRIBUTES, plain_hosts
 from llm_otel_broadcast.settings.endpoints import Compression, Encoding, complete_endpoint, endpoint_faults, redact_url
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.headers import HEADERS_WRITTEN, header_faults, read_headers
 from llm_otel_broadcast.settings.privacy import HIDE, TEXTS_OR_NONE, callable_fault, plain_parts, tightened
 from llm_otel_broadcast.settings.rules import API_KEYS, FILTER_RULES, plain_keys, plain_rules
 from llm_otel_broadcast.settings.validators import (
+    CONTENT_CHARS,
     FILE_OR_NONE,
     TEXT,
     TEXTS,
@@ -26,6 +28,7 @@ from llm_otel_broadcast.settings.validators import (
     seconds,
     share,
     some_of,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 Ids: TypeAlias = Literal["own", "openrouter"]
 """Whose ids a generation's span has."""
+Method: TypeAlias = Literal["POST", "PUT"]
+"""The method of HTTP that spans are sent by."""
 
 # Looked up at each use: a dialect may be registered later.
 _DIALECT: Final = Kind(
@@ -42,6 +47,10 @@ _DIALECT: Final = Kind(
 )
 _GENERATION_METADATA: Final = some_of("cost", "identity", "request_context")
 _ENDPOINT: Final = Kind(lambda _, value: [] if value is None else endpoint_faults(value), str, "URL")
+_CHARACTERS: Final = whole("characters", *CONTENT_CHARS)
+_MAX_CONTENT_CHARS: Final = Kind(
+    lambda name, value: [] if value is None else _CHARACTERS.faults(name, value), _CHARACTERS.read, _CHARACTERS.written
+)
 _HEADERS: Final = Kind(lambda _, value: header_faults(value), read_headers, HEADERS_WRITTEN)
 
 
@@ -73,6 +82,10 @@ class DestinationFields(TypedDict, total=False):
     dialect: str | None
     ids: Ids | None
     generation_metadata: Collection[str] | None
+    aliases: Mapping[str, str] | None
+    resource_attributes: Mapping[str, str | bool | int | float] | None
+    hosts: Sequence[str] | None
+    method: Method | None
     exporter: SpanExporter | None
 
 
@@ -123,6 +136,14 @@ class Destination:
             trace id where the generation also stands alone and no `trace_id` is stated. `own`: never.
         generation_metadata: what a destination of OpenRouter's calls additional generation metadata, with `dialect="openrouter"`,
             as far as a client knows it: `cost`, `identity`, `request_context`.
+        aliases: further attributes, made of facts that the destination gets anyway, for backends that read names of their own:
+            `{"operation.cost": "total_cost", "acme.tags": "tags", "acme.meta.*": "metadata.*"}`. A name that the dialect has
+            already is left alone. `|` between facts: the first that is known. Facts about the caller (session_id, user_id,
+            trace_name, tags, metadata) are on all spans of a trace, the others on generations only.
+        resource_attributes: attributes of the resource that spans come with at this destination, beside the program's own.
+        max_content_chars: length of one content attribute, at most; where `instrument()` has a smaller one, that counts.
+        hosts: only calls to these hosts, such as `api.openai.com` or `*.openai.azure.com`.
+        method: `POST`, as OTLP has it, or `PUT` for a webhook that wants it.
         exporter: an OpenTelemetry `SpanExporter` to use instead of `endpoint`, as configured by you.
 
     Raises:
@@ -154,6 +175,13 @@ class Destination:
     dialect: str = field(default="semconv", metadata=is_a(_DIALECT))
     ids: Ids = field(default="own", metadata=is_a(choice(*get_args(Ids))))
     generation_metadata: Collection[str] = field(default=(), metadata=is_a(_GENERATION_METADATA))
+    aliases: Mapping[str, str] = field(default_factory=dict, metadata=is_a(ALIASES))
+    resource_attributes: Mapping[str, str | bool | int | float] = field(
+        default_factory=dict, metadata=is_a(RESOURCE_ATTRIBUTES)
+    )
+    max_content_chars: int | None = field(default=None, metadata=is_a(_MAX_CONTENT_CHARS))
+    hosts: Sequence[str] = field(default=(), metadata=is_a(HOSTS))
+    method: Method = field(default="POST", metadata=is_a(choice(*get_args(Method))))
     exporter: SpanExporter | None = field(default=None, repr=False, metadata=is_a(None))
 
     def __post_init__(self) -> None:
@@ -171,6 +199,9 @@ class Destination:
         # Copies: what the caller changes afterwards changes no destination.
         object.__setattr__(self, "headers", headers)
         object.__setattr__(self, "hide", plain_parts(self.hide))
+        object.__setattr__(self, "hosts", plain_hosts(self.hosts))
+        object.__setattr__(self, "aliases", dict(self.aliases))
+        object.__setattr__(self, "resource_attributes", dict(self.resource_attributes))
         if self.api_keys is not None:
             object.__setattr__(self, "api_keys", plain_keys(self.api_keys))
         if self.filter_rules is not None:

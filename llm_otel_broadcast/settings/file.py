@@ -212,6 +212,13 @@ def _make(
     # An endpoint is shown in logs and errors, so no secret may get into it.
     if isinstance(table.get("endpoint"), str) and "${" in str(table["endpoint"]):
         faults.append(f"{label}: endpoint: ${{...}} is read in the values of headers only")
+    resource = table.get("resource_attributes")
+    if isinstance(resource, Mapping):
+        faults += [
+            f"{label}: resource_attributes {key}: ${{...}} is read in the values of headers only"
+            for key, value in resource.items()
+            if isinstance(value, str) and "${" in value
+        ]
     values = {name: value for name, value in defaults.items() if name in SHORTHAND}
     values |= {name: value for name, value in table.items() if name in kinds_of(Destination)}
     unset_variables: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from llm_otel_broadcast.settings.headers import shown_name
 from llm_otel_broadcast.settings.privacy import callable_fault
 from llm_otel_broadcast.settings.spool import SPOOL, SpoolSettings, plain_spool
 from llm_otel_broadcast.settings.validators import (
+    CONTENT_CHARS,
     MAPPING_WRITTEN,
     TEXT_OR_NONE,
     TEXTS,
@@ -128,7 +129,7 @@ class Options:
     baggage_metadata: Sequence[str] = field(default=(), metadata=is_a(TEXTS))
     request_stream_usage: bool = field(default=False, metadata=is_a(TRUTH))
     estimate_cost: bool = field(default=True, metadata=is_a(TRUTH))
-    max_content_chars: int = field(default=1_000_000, metadata=is_a(whole("characters", 256, 10_000_000)))
+    max_content_chars: int = field(default=1_000_000, metadata=is_a(whole("characters", *CONTENT_CHARS)))
     max_queue_bytes: int = field(default=64 * 1024 * 1024, metadata=is_a(whole("bytes", 1024 * 1024)))
     exit_timeout: float = field(default=2.5, metadata=is_a(seconds(0)))
     spool: str | PathLike[str] | Mapping[str, object] | SpoolSettings | None = field(default=None, metadata=is_a(SPOOL))

@@ -1,7 +1,8 @@
 """Known backends: where their OTLP intake is, which headers it wants, what it takes. Data, and a destination made of it.
 
-The facts are those of the vendors' documentation (`docs`) as of November 2026, those of Phoenix, MLflow, Tempo and the
+The facts are those of the vendors' documentation (`docs`) as of the month in `checked`, those of Phoenix, MLflow, Tempo and the
 Collector measured as well. A header is left out when an optional value in it is not given; `Basic` encodes what follows.
+Backends whose intake no public page describes (Ramp's path, for one) have no row.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ class Preset:
         asks: what each value is, in a few words; `?` in front: may be left out; ` = ` before its default.
         encoding: what it takes.
         compression: `gzip` where that is documented or measured.
+        dialect: what its views read best.
+        aliases: names that only it reads, `Destination.aliases`.
+        resource: attributes of the resource that it wants; one with a value that is not given is left out, like a header.
+        max_content_chars: where it cuts values itself, and would break their JSON; None: it does not.
+        checked: the month in which `docs` was read.
         look: where a trace can be seen, `{trace_id}` included.
         note: what one should know.
     """
@@ -50,6 +56,11 @@ class Preset:
     asks: Mapping[str, str] = field(default_factory=dict)
     encoding: Encoding = "auto"
     compression: Compression = "none"
+    dialect: str = "semconv"
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    resource: Mapping[str, str] = field(default_factory=dict)
+    max_content_chars: int | None = None
+    checked: str = "2026-11"
     look: str = ""
     note: str = ""
 
@@ -77,6 +88,38 @@ class Parameter:
 
 _LOCAL: Final = {"host": "host, host:port or URL = localhost"}
 _OPEN: Final = {"authorization": "?Authorization header, if it wants one"}
+# What each backend reads beside the conventions, from its own source or documentation as of November 2026.
+_LANGFUSE: Final = {
+    "langfuse.observation.completion_start_time": "first_chunk_time",
+    "langfuse.trace.name": "trace_name",
+    "langfuse.trace.tags": "tags",
+    "langfuse.trace.metadata.*": "metadata.*",
+    "langfuse.environment": "metadata.environment",
+}
+_LANGSMITH: Final = {
+    "langsmith.trace.session_id": "session_id",
+    "langsmith.span.tags": "tags_text",
+    "langsmith.metadata.user_id": "user_id",
+    "langsmith.metadata.*": "metadata.*",
+}
+# Its timeline shows calls that have an agent and a conversation, and no others.
+_HONEYCOMB: Final = {
+    "gen_ai.agent.name": "metadata.agent_name | trace_name",
+    "gen_ai.conversation.id": "session_id | trace_id",
+}
+# In US dollars, whatever the names say.
+_SENTRY: Final = {
+    "gen_ai.cost.total_tokens": "total_cost",
+    "gen_ai.cost.input_tokens": "input_cost",
+    "gen_ai.cost.output_tokens": "output_cost",
+}
+# Of the root's attributes it makes the tags of a trace.
+_MLFLOW: Final = {
+    "mlflow.llm.cost": "costs",
+    "mlflow.traceTag.tags": "tags_text",
+    "mlflow.traceTag.*": "metadata.*",
+}
+_WEAVE: Final = {"wandb.thread_id": "session_id", "wandb.is_turn": "is_root"}
 
 # fmt: off
 _ALL: Final = (
@@ -84,22 +127,31 @@ _ALL: Final = (
     Preset("jaeger", "http://{host}:4318/v1/traces", "https://www.jaegertracing.io/docs/latest/", asks=_LOCAL, look="http://{host}:16686/trace/{trace_id}"),
     Preset("tempo", "http://{host}:4318/v1/traces", "https://grafana.com/docs/tempo/latest/", {"X-Scope-OrgID": "{tenant}"}, {**_LOCAL, "tenant": "?tenant, if there are several"}, compression="gzip", look="http://{host}:3200/api/traces/{trace_id}"),
     Preset("grafana-cloud", "https://otlp-gateway-{zone}.grafana.net/otlp/v1/traces", "https://grafana.com/docs/grafana-cloud/send-data/otlp/send-data-otlp/", {"Authorization": "Basic {instance_id}:{token}"}, {"zone": "zone of the OTLP gateway, e.g. prod-us-west-0", "instance_id": "instance ID", "token": "token (glc_..., scope traces:write)"}),
-    Preset("honeycomb", "https://{host}/v1/traces", "https://docs.honeycomb.io/send-data/opentelemetry/", {"x-honeycomb-team": "{token}", "x-honeycomb-dataset": "{dataset}"}, {"token": "ingest key", "dataset": "?dataset (Honeycomb Classic only)", "host": "host = api.honeycomb.io"}, compression="gzip", note="EU: host api.eu1.honeycomb.io"),
-    Preset("lightstep", "https://{host}:443/traces/otlp/v0.9", "https://docs.lightstep.com/", {"lightstep-access-token": "{token}"}, {"token": "access token", "host": "host = ingest.lightstep.com"}, note="EU: host ingest.eu.lightstep.com"),
+    Preset("honeycomb", "https://{host}/v1/traces", "https://docs.honeycomb.io/send-data/opentelemetry/", {"x-honeycomb-team": "{token}", "x-honeycomb-dataset": "{dataset}"}, {"token": "ingest key", "dataset": "?dataset (Honeycomb Classic only)", "host": "host = api.honeycomb.io"}, compression="gzip", note="EU: host api.eu1.honeycomb.io", aliases=_HONEYCOMB),
+    Preset("lightstep", "https://{host}:443/traces/otlp/v0.9", "https://docs.lightstep.com/changelog/eol-notice", {"lightstep-access-token": "{token}"}, {"token": "access token", "host": "host = ingest.lightstep.com"}, note="retired: no longer supported since March 1, 2026, or the end of your contract if that is later; EU: host ingest.eu.lightstep.com"),
     Preset("collector", "http://{host}:4318/v1/traces", "https://opentelemetry.io/docs/collector/", {"Authorization": "{authorization}"}, {**_LOCAL, **_OPEN}, compression="gzip", note="200 says nothing of where the Collector sends to"),
-    Preset("phoenix", "http://{host}:6006/v1/traces", "https://arize.com/docs/phoenix", {"Authorization": "Bearer {token}"}, {**_LOCAL, "token": "?API key, if it wants one"}, encoding="protobuf", compression="gzip", look="http://{host}:6006"),
-    Preset("langfuse", "https://{host}/api/public/otel/v1/traces", "https://langfuse.com/integrations/native/opentelemetry", {"Authorization": "Basic {public_key}:{secret_key}", "x-langfuse-ingestion-version": "4"}, {"public_key": "public key (pk-lf-...)", "secret_key": "secret key (sk-lf-...)", "host": "host, host:port or URL = cloud.langfuse.com"}, compression="gzip", note="self-hosted from 3.22; US: host us.cloud.langfuse.com"),
-    Preset("langsmith", "https://{host}/otel/v1/traces", "https://docs.langchain.com/langsmith/trace-with-opentelemetry", {"x-api-key": "{token}", "Langsmith-Project": "{project}"}, {"token": "API key (lsv2_...)", "project": "?project", "host": "host = api.smith.langchain.com"}, note="EU: host eu.api.smith.langchain.com"),
+    Preset("phoenix", "http://{host}:6006/v1/traces", "https://arize.com/docs/phoenix", {"Authorization": "Bearer {token}", "x-project-name": "{project}"}, {**_LOCAL, "token": "?API key, if it wants one", "project": "?project"}, encoding="protobuf", compression="gzip", dialect="openinference", look="http://{host}:6006"),
+    Preset("langfuse", "https://{host}/api/public/otel/v1/traces", "https://langfuse.com/integrations/native/opentelemetry", {"Authorization": "Basic {public_key}:{secret_key}", "x-langfuse-ingestion-version": "4"}, {"public_key": "public key (pk-lf-...)", "secret_key": "secret key (sk-lf-...)", "host": "host, host:port or URL = cloud.langfuse.com"}, compression="gzip", note="self-hosted from 3.22; US: host us.cloud.langfuse.com", aliases=_LANGFUSE),
+    Preset("langsmith", "https://{host}/otel/v1/traces", "https://docs.langchain.com/langsmith/trace-with-opentelemetry", {"x-api-key": "{token}", "Langsmith-Project": "{project}"}, {"token": "API key (lsv2_...)", "project": "?project", "host": "host = api.smith.langchain.com"}, note="EU: host eu.api.smith.langchain.com", aliases=_LANGSMITH),
     Preset("datadog", "https://otlp.{site}/v1/traces", "https://docs.datadoghq.com/llm_observability/instrumentation/otel_instrumentation/", {"dd-api-key": "{token}", "dd-otlp-source": "llmobs"}, {"token": "API key", "site": "site = datadoghq.com"}, encoding="protobuf", note="the traces intake may have to be enabled for your account"),
-    Preset("new-relic", "https://{host}/v1/traces", "https://docs.newrelic.com/docs/opentelemetry/best-practices/opentelemetry-otlp/", {"api-key": "{token}"}, {"token": "license key", "host": "host = otlp.nr-data.net"}, encoding="protobuf", note="values are cut at 4,095 characters; EU: host otlp.eu01.nr-data.net"),
+    Preset("new-relic", "https://{host}/v1/traces", "https://docs.newrelic.com/docs/opentelemetry/best-practices/opentelemetry-otlp/", {"api-key": "{token}"}, {"token": "license key", "host": "host = otlp.nr-data.net"}, encoding="protobuf", note="values are cut at 4,095 characters; EU: host otlp.eu01.nr-data.net", max_content_chars=4_095),
     Preset("elastic", "https://{host}/v1/traces", "https://www.elastic.co/docs/reference/opentelemetry/motlp/managed-otlp-endpoint", {"Authorization": "ApiKey {token}"}, {"host": "host of the managed OTLP endpoint", "token": "API key"}, note="self-managed: an EDOT Collector in front"),
-    Preset("signoz", "https://ingest.{region}.signoz.cloud:443/v1/traces", "https://signoz.io/docs/ingestion/signoz-cloud/overview/", {"signoz-ingestion-key": "{token}"}, {"region": "region = us", "token": "ingestion key"}),
+    Preset("signoz", "https://ingest.{region}.signoz.cloud:443/v1/traces", "https://signoz.io/docs/ingestion/signoz-cloud/overview/", {"signoz-ingestion-key": "{token}"}, {"region": "region = us", "token": "ingestion key"}, aliases={"gen_ai.server.ttft": "time_to_first_chunk"}),
     Preset("dash0", "https://ingress.{region}.aws.dash0.com/v1/traces", "https://www.dash0.com/docs", {"Authorization": "Bearer {token}", "Dash0-Dataset": "{dataset}"}, {"token": "auth token (auth_...)", "region": "region, e.g. eu-west-1", "dataset": "dataset = default"}),
-    Preset("logfire", "https://logfire-{region}.pydantic.dev/v1/traces", "https://logfire.pydantic.dev/docs/", {"Authorization": "{token}"}, {"token": "write token", "region": "region = us"}, note="EU: region eu"),
-    Preset("braintrust", "https://{host}/otel/v1/traces", "https://www.braintrust.dev/docs/integrations/sdk-integrations/opentelemetry", {"Authorization": "Bearer {token}", "x-bt-parent": "project_name:{project}"}, {"token": "API key", "project": "project name", "host": "host = api.braintrust.dev"}),
-    Preset("mlflow", "http://{host}:5000/v1/traces", "https://mlflow.org/docs/latest/", {"x-mlflow-experiment-id": "{experiment_id}", "Authorization": "{authorization}"}, {**_LOCAL, "experiment_id": "experiment id = 0", **_OPEN}, compression="gzip", look="http://{host}:5000/#/experiments/0/traces", note="from 3.6, with an SQL store"),
+    Preset("logfire", "https://logfire-{region}.pydantic.dev/v1/traces", "https://logfire.pydantic.dev/docs/", {"Authorization": "{token}"}, {"token": "write token", "region": "region = us"}, note="EU: region eu", aliases={"operation.cost": "total_cost"}),
+    Preset("braintrust", "https://{host}/otel/v1/traces", "https://www.braintrust.dev/docs/integrations/sdk-integrations/opentelemetry", {"Authorization": "Bearer {token}", "x-bt-parent": "project_name:{project}"}, {"token": "API key", "project": "project name", "host": "host = api.braintrust.dev"}, aliases={"braintrust.tags": "tags", "braintrust.metadata": "metadata"}),
+    Preset("mlflow", "http://{host}:5000/v1/traces", "https://mlflow.org/docs/latest/", {"x-mlflow-experiment-id": "{experiment_id}", "Authorization": "{authorization}"}, {**_LOCAL, "experiment_id": "experiment id = 0", **_OPEN}, compression="gzip", look="http://{host}:5000/#/experiments/0/traces", note="from 3.6, with an SQL store", aliases=_MLFLOW),
     Preset("openobserve", "https://{host}/api/{organization}/v1/traces", "https://openobserve.ai/docs/ingestion/traces/", {"Authorization": "Basic {email}:{password}", "stream-name": "{stream}"}, {"email": "e-mail", "password": "password or token", "organization": "organization = default", "stream": "?stream", "host": "host, host:port or URL = api.openobserve.ai"}),
-    Preset("sentry", "https://{host}/api/{project_id}/integration/otlp/v1/traces", "https://docs.sentry.io/concepts/otlp/direct/traces", {"x-sentry-auth": "sentry sentry_key={token}"}, {"host": "host of the DSN, e.g. o1.ingest.us.sentry.io", "project_id": "project id, the number in the DSN", "token": "public key of the DSN"}, note="span events are dropped"),
+    Preset("sentry", "https://{host}/api/{project_id}/integration/otlp/v1/traces", "https://docs.sentry.io/concepts/otlp/direct/traces", {"x-sentry-auth": "sentry sentry_key={token}"}, {"host": "host of the DSN, e.g. o1.ingest.us.sentry.io", "project_id": "project id, the number in the DSN", "token": "public key of the DSN"}, note="span events are dropped", aliases=_SENTRY),
+    Preset("arize", "https://{host}/v1/traces", "https://arize.com/docs/ax/integrations/opentelemetry/opentelemetry-arize-otel", {"space_id": "{space}", "api_key": "{token}"}, {"space": "space ID", "token": "API key", "project": "project", "host": "host = otlp.arize.com"}, encoding="protobuf", dialect="openinference", resource={"openinference.project.name": "{project}"}, note="EU: host otlp.eu-west-1a.arize.com"),
+    Preset("weave", "https://{host}/otel/v1/traces", "https://docs.wandb.ai/weave/guides/tracking/otel", {"wandb-api-key": "{token}"}, {"token": "API key", "team": "team or user name", "project": "project", "host": "host = trace.wandb.ai"}, encoding="protobuf", dialect="openinference", aliases=_WEAVE, resource={"wandb.entity": "{team}", "wandb.project": "{project}"}),
+    Preset("opik", "https://{host}/v1/private/otel/v1/traces", "https://www.comet.com/docs/opik/integrations/opentelemetry", {"Authorization": "{token}", "Comet-Workspace": "{workspace}", "projectName": "{project}"}, {"token": "?API key, if it wants one", "workspace": "?workspace", "project": "?project", "host": "host, host:port or URL = https://www.comet.com/opik/api"}, encoding="protobuf", aliases={"opik.tags": "tags_text", "opik.metadata": "metadata"}, note="self-hosted: host http://localhost:5173/api"),
+    Preset("posthog", "https://{host}/i/v0/ai/otel", "https://posthog.com/docs/llm-analytics/installation/opentelemetry", {"Authorization": "Bearer {token}"}, {"token": "project API key (phc_...)", "host": "host = us.i.posthog.com"}, note="EU: host eu.i.posthog.com; the user is that of each span"),
+    Preset("galileo", "https://{host}/otel/traces", "https://docs.galileo.ai/sdk-api/logging/distributed-tracing-otel", {"Galileo-API-Key": "{token}", "project": "{project}", "logstream": "{logstream}"}, {"token": "API key", "project": "project", "logstream": "log stream = default", "host": "host = api.galileo.ai"}, encoding="protobuf"),
+    Preset("honeyhive", "https://{host}/opentelemetry/v1/traces", "https://docs.honeyhive.ai/v2/integrations/opentelemetry-collector", {"Authorization": "Bearer {token}"}, {"token": "ingestion API key", "host": "host = api.dp1.us.prod.honeyhive.ai"}),
+    Preset("traceloop", "https://{host}/v1/traces", "https://www.traceloop.com/docs/openllmetry/integrations/traceloop", {"Authorization": "Bearer {token}"}, {"token": "API key", "host": "host = api.traceloop.com"}, encoding="protobuf"),
+    Preset("helicone", "https://{host}/v1/trace/log", "https://docs.helicone.ai/rest/trace/post-v1tracelog", {"Authorization": "Bearer {token}"}, {"token": "API key", "host": "host = api.helicone.ai"}, encoding="json", note="EU: host eu.api.helicone.ai"),
+    Preset("portkey", "https://{host}/v1/otel/v1/traces", "https://portkey.ai/docs/product/observability/opentelemetry", {"x-portkey-api-key": "{token}"}, {"token": "API key", "host": "host = api.portkey.ai"}),
 )
 # fmt: on
 
@@ -150,7 +202,20 @@ def table_of(name: str, user_values: Mapping[str, Any], field_names: Collection[
         prefix = server.path.rstrip("/").removesuffix(path)
         endpoint = urlunsplit((server.scheme, server.netloc, prefix + path, "", ""))
     table: dict[str, object] = {"name": name, "endpoint": endpoint}
-    table |= {"encoding": preset.encoding, "compression": preset.compression} | fields
+    table |= {"encoding": preset.encoding, "compression": preset.compression, "dialect": preset.dialect}
+    if preset.max_content_chars is not None:
+        table["max_content_chars"] = preset.max_content_chars
+    table |= fields
+    resource = {
+        key: _filled(text, values, quoted=False)
+        for key, text in preset.resource.items()
+        if all(values[value_name] for value_name in names_in(text))
+    }
+    for key, usual in (("aliases", preset.aliases), ("resource_attributes", resource)):
+        # What the user adds is added, as with headers.
+        added = fields.get(key, {})
+        if usual and isinstance(added, Mapping):
+            table[key] = {**usual, **added}
     headers = {}
     for key, text in preset.headers.items():
         # An optional value that is not given leaves no empty `Bearer ` behind.

@@ -14,6 +14,8 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 _MAX_SECONDS: Final = 3600
+CONTENT_CHARS: Final = (256, 10_000_000)
+"""The least and the most characters that one content attribute may be allowed."""
 _TRUTHS: Final = {
     "true": True,
     "1": True,

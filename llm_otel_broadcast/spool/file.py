@@ -139,6 +139,11 @@ class SpoolFile:
                 pass
         return self._salt
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection to the file."""
+        return self._connection is not None
+
     def _is_same_file(self) -> bool:
         """Return whether the file that is open is the one under this name: it may have been moved aside, or removed."""
         try:

@@ -89,9 +89,9 @@ class Shelf:
         """Remove a body that was delivered, or is given up."""
         self.store.remove(number)
 
-    def replace(self, stored: StoredBody, *parts: tuple[Body[bytes], int]) -> None:
-        """Put several bodies, each with the number of its records, in the place of one."""
-        self.store.replace(stored.id, self.identity, stored.owner, parts)
+    def replace(self, stored: StoredBody, *parts: tuple[Body[bytes], int]) -> list[int]:
+        """Put several bodies, each with the number of its records, in the place of one; return their numbers."""
+        return self.store.replace(stored.id, self.identity, stored.owner, parts)
 
     def pause(self, seconds: float) -> None:
         """Have no process send to the destination for so long; 0: at once."""
@@ -101,9 +101,9 @@ class Shelf:
         """Return how many bodies wait."""
         return self.store.count(self.identity)
 
-    def count_own(self) -> int:
-        """Return how many bodies of this owner wait, or are being sent."""
-        return self.store.count_of(self.owner)
+    def own_rows(self) -> set[int]:
+        """Return the numbers of this owner's bodies that wait, or are being sent."""
+        return self.store.rows_of(self.owner)
 
     def watch(self, listener: Callable[[str, int], None]) -> None:
         """Have a function called with what this owner loses: the reason, and how many records."""

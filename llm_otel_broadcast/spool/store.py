@@ -209,6 +209,11 @@ class SpoolStore:
             self.tidy()
 
     @property
+    def is_open(self) -> bool:
+        """Whether the file is open in this process."""
+        return self._file.is_open
+
+    @property
     def has_leftovers(self) -> bool:
         """Whether something that was delivered could not be removed yet."""
         return bool(self._delivered)
@@ -232,8 +237,8 @@ class SpoolStore:
         with self._file.transaction() as connection:
             connection.execute("UPDATE bodies SET claimed_until = 0, claimant = '' WHERE id = ?", (number,))
 
-    def replace(self, number: int, identity: str, owner: str, parts: Sequence[tuple[Body[bytes], int]]) -> None:
-        """Put several bodies in the place of one that was too large.
+    def replace(self, number: int, identity: str, owner: str, parts: Sequence[tuple[Body[bytes], int]]) -> list[int]:
+        """Put several bodies in the place of one that was too large; return their numbers.
 
         Args:
             number: of the one.
@@ -244,8 +249,8 @@ class SpoolStore:
         with self._file.transaction() as connection:
             created = connection.execute("SELECT created FROM bodies WHERE id = ?", (number,)).fetchone()
             connection.execute("DELETE FROM bodies WHERE id = ?", (number,))
-            for body, records in parts:
-                _insert(connection, identity, owner, created[0] if created else time.time(), records, body)
+            since = created[0] if created else time.time()
+            return [_insert(connection, identity, owner, since, records, body) for body, records in parts]
 
     def pause(self, identity: str, seconds: float) -> None:
         """Have no process send to a destination for so long; 0: at once."""
@@ -273,10 +278,10 @@ class SpoolStore:
                 connection.execute("SELECT count(*) FROM bodies WHERE destination = ?", (identity,)).fetchone()[0]
             )
 
-    def count_of(self, owner: str) -> int:
-        """Return how many bodies of an owner wait, or are being sent."""
+    def rows_of(self, owner: str) -> set[int]:
+        """Return the numbers of an owner's bodies that wait, or are being sent."""
         with self._file.transaction(writes=False) as connection:
-            return int(connection.execute("SELECT count(*) FROM bodies WHERE owner = ?", (owner,)).fetchone()[0])
+            return {number for (number,) in connection.execute("SELECT id FROM bodies WHERE owner = ?", (owner,))}
 
     def clear(self, identity: str) -> int:
         """Remove what waits for a destination; return how many records that were."""

@@ -13,7 +13,7 @@ from llm_otel_broadcast.fields.ids import new_span_id, root_span_id
 from llm_otel_broadcast.fields.merge import TraceObject, as_text, has_ids, merge, over
 from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.guard import Guard, or_else
-from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
+from llm_otel_broadcast.record.enclosing_span import EnclosingKind, EnclosingSpan, Opener
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.totals import Totals
 from llm_otel_broadcast.record.trace_fields import Fields
@@ -46,11 +46,13 @@ class ContextSpans:
     __slots__ = (
         "_end",
         "_forks",
+        "_kind",
         "_late_name",
         "_needs_generations",
         "_own_fields",
         "_scope",
         "_sinks",
+        "_subject",
         "current_span",
         "opened",
     )
@@ -63,6 +65,8 @@ class ContextSpans:
         late_name: object = None,
         needs_generations: bool = False,
         end: Callable[[EnclosingSpan], None] | None = None,
+        kind: EnclosingKind | None = None,
+        subject: str = "",
     ) -> None:
         """Prepare the spans; `open` opens them.
 
@@ -71,14 +75,18 @@ class ContextSpans:
             own_fields: the fields stated for this context.
             late_name: what is asked for the outermost span's name at the end; such a span is never the one root of its name
                 that calls elsewhere refer to.
-            needs_generations: they are sent only if a generation happened below.
+            needs_generations: they are sent only if a generation, or a span that needs none, was below.
             end: called with each span that ends, in place of `hand_over`.
+            kind: what the innermost span stands for, which there is then, also where no name is stated.
+            subject: what the tool or the agent is called; "": as the span.
         """
         self._scope = scope
         self._own_fields = own_fields
         self._late_name = late_name
         self._needs_generations = needs_generations
         self._end = end
+        self._kind = kind
+        self._subject = subject
         self._forks = _Process.forks
         # `uninstrument()` may come before the end: who listened at the beginning is told all the same
         self._sinks = sinks.all
@@ -101,6 +109,9 @@ class ContextSpans:
             is_detached = has_ids(own_fields) or not outer.enclosing_spans
             current = current_span_ids()
             trace_name = as_text(own_fields.get("trace_name"))
+            # a kind is a span's: where the names open none, there is one all the same
+            if self._kind is not None and not span_name and (not trace_name or (is_detached and fields.parent_span_id)):
+                span_name = trace_name or self._kind
             if is_detached:
                 ids = parent_ids(fields, current)
                 scope.enclosing_spans = ()
@@ -108,15 +119,15 @@ class ContextSpans:
                 # A default `trace_name` alone opens nothing: it names the roots of the calls inside. A stated parent stands in
                 # for a root.
                 if (trace_name or span_name) and fields.trace_name and not fields.parent_span_id:
-                    ids = self._open_span(fields.trace_name, ids, is_root=True)
+                    ids = self._open_span(fields.trace_name, ids, is_root=True, is_innermost=not span_name)
             else:
                 ids = outer.anchor(current)
                 scope.enclosing_spans = outer.enclosing_spans
                 scope.ignores_current_span = outer.ignores_current_span
                 if trace_name:
-                    ids = self._open_span(trace_name, ids, is_root=False)
+                    ids = self._open_span(trace_name, ids, is_root=False, is_innermost=not span_name)
             if span_name:
-                ids = self._open_span(span_name, ids, is_root=False)
+                ids = self._open_span(span_name, ids, is_root=False, is_innermost=True)
             # without one, each call inside begins a trace of its own, and a made-up id must not be shown to the program
             has_trace = bool(scope.enclosing_spans or fields.trace_id or current)
             scope.parent_ids = ids if has_trace else (0, ids[1])
@@ -128,7 +139,7 @@ class ContextSpans:
             context_fields = sink.around(context_fields)
         return merge(None, None, None, context_fields)
 
-    def _open_span(self, name: str, above: SpanIds, *, is_root: bool) -> SpanIds:
+    def _open_span(self, name: str, above: SpanIds, *, is_root: bool, is_innermost: bool) -> SpanIds:
         """Open a span below another; return its own ids."""
         scope = self._scope
         trace_id, parent = above
@@ -137,9 +148,15 @@ class ContextSpans:
         if is_root and self._late_name is None and roots.claim(trace_id, name, parent, scope.start_ns):
             span_id = root_span_id(trace_id, name)
         enclosing_span = EnclosingSpan(name, trace_id, span_id, parent, scope.start_ns, opener=Opener.CONTEXT)
+        if is_innermost and self._kind is not None:
+            enclosing_span.kind, enclosing_span.subject = self._kind, self._subject
         # only the outermost span sums up, so that whoever adds up a trace counts each call once
         enclosing_span.totals = None if scope.enclosing_spans else (Totals(), Totals())
         enclosing_span.needs_generations = self._needs_generations
+        # this one is sent whatever happens below, and must not hang in the air
+        if not self._needs_generations:
+            for span_above in scope.enclosing_spans:
+                span_above.needs_generations = False
         enclosing_span.ignores_current_span = scope.ignores_current_span
         enclosing_span.fields = self._fields()
         self.opened = (*self.opened, enclosing_span)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llm_otel_broadcast.fields.merge import TraceObject
-from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.enclosing_span import EnclosingKind, EnclosingSpan
 from llm_otel_broadcast.tracing.attachment import Attachment
 from llm_otel_broadcast.tracing.context_spans import ContextSpans
 from llm_otel_broadcast.tracing.scope import Scope, current_scope
@@ -22,12 +22,21 @@ class OpenContext:
 
     __slots__ = ("_attachment", "leave", "scope", "spans")
 
-    def __init__(self, own_fields: TraceObject, end: Callable[[EnclosingSpan], None] | None = None) -> None:
+    def __init__(
+        self,
+        own_fields: TraceObject,
+        *,
+        end: Callable[[EnclosingSpan], None] | None = None,
+        kind: EnclosingKind | None = None,
+        subject: str = "",
+    ) -> None:
         """Begin the context and open its spans.
 
         Args:
             own_fields: its fields. A `trace_name` that is no text is asked for its text again at the end.
             end: see `ContextSpans`.
+            kind: see `ContextSpans`.
+            subject: see `ContextSpans`.
         """
         # a request's scope must be complete, as its fields are taken over here
         outer = current_scope()
@@ -35,7 +44,7 @@ class OpenContext:
         # an object that is a text only later: a middleware's name, which knows the route when the request has been handled
         name = own_fields.get("trace_name")
         late_name = None if name is None or isinstance(name, str) else name
-        self.spans = ContextSpans(self.scope, own_fields, late_name=late_name, end=end)
+        self.spans = ContextSpans(self.scope, own_fields, late_name=late_name, end=end, kind=kind, subject=subject)
         self.spans.open()
         self._attachment = Attachment(self.scope, span=self.spans.current_span)
         self.leave = self._attachment.leave

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypedDict, TypeVar
@@ -14,15 +14,14 @@ from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
+from llm_otel_broadcast.record.function_content import FunctionContent
 from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.record.server import Server
 from llm_otel_broadcast.record.usage import Usage
 from llm_otel_broadcast.tracing.scope import Scope, current_span_ids, sinks
+from llm_otel_broadcast.tracing.traced_call import shallow
 
 _REPORTING: Final = Guard("reporting a generation")
-_MAX_CHARACTERS: Final = 1_000_000
-_CHARACTERS_OF_OTHERS: Final = 1_000
-"""What a value counts that has no length we know: a thousand of them are kept, or a million characters."""
 Number = TypeVar("Number", int, float)
 
 
@@ -91,11 +90,10 @@ class Facts:
     """What was reported of one generation; None is not known.
 
     Attributes:
-        inputs: arguments by name; content.
-        pieces: what came back, piece by piece; content.
+        content: what went in and what came back.
         first_piece_ns: nanoseconds from the start to the first piece of several.
+        are_stated: the program has stated any.
         has_stated_output: the program said itself what came back.
-        characters: how many `pieces` hold, roughly.
     """
 
     model: str | None = None
@@ -104,11 +102,10 @@ class Facts:
     finish_reason: str | None = None
     response_id: str | None = None
     usage: Usage = field(default_factory=Usage)
-    inputs: Mapping[str, object] | None = None
-    pieces: list[object] = field(default_factory=list)
+    content: FunctionContent = field(default_factory=FunctionContent)
     first_piece_ns: int | None = None
+    are_stated: bool = False
     has_stated_output: bool = False
-    characters: int = 0
 
     def update(self, reported: ReportedFacts) -> None:
         """Take reported facts over those known before; None says nothing.
@@ -117,6 +114,7 @@ class Facts:
             TypeError: a fact of a wrong type; the text names it and the fix.
         """
         get = reported.get
+        self.are_stated = True
         self.model = _text("model", get("model"), self.model)
         self.operation = _text("operation", get("operation"), self.operation) or self.operation
         self.provider = _text("provider", get("provider"), self.provider)
@@ -128,22 +126,9 @@ class Facts:
         usage.total_tokens = _number("total_tokens", get("total_tokens"), usage.total_tokens, _count)
         usage.cost = _number("cost", get("cost"), usage.cost, _amount)
         if get("input") is not None:
-            self.inputs = {"input": shallow(get("input"))}
+            self.content.inputs = {"input": shallow(get("input"))}
         if get("output") is not None:
-            self.pieces, self.has_stated_output = [shallow(get("output"))], True
-
-    def take_result(self, value: object) -> None:
-        """Take what a function returned."""
-        if value is not None and not self.has_stated_output:
-            self.pieces = [shallow(value)]
-
-    def take_piece(self, value: object, *, start_ns: int, keeps_content: bool) -> None:
-        """Take a value that a generator yielded; where content is not kept it only says when the first one came."""
-        if self.first_piece_ns is None:
-            self.first_piece_ns = time.time_ns() - start_ns
-        if keeps_content and not self.has_stated_output and self.characters < _MAX_CHARACTERS:
-            self.characters += _size(value)
-            self.pieces.append(shallow(value))
+            self.content.pieces, self.has_stated_output = [shallow(get("output"))], True
 
     def generation(self, own_span: EnclosingSpan, enclosing: Sequence[EnclosingSpan], *, content: bool) -> Generation:
         """Return the record: the place in the trace and the times of a span, with these facts."""
@@ -163,27 +148,21 @@ class Facts:
         if content:
             record.wants_content = True
             record.read_content = _content_of
-            record.size += sum(map(_size, (*self.pieces, *(self.inputs or {}).values())))
+            record.size += self.content.size
             record.pending = Deferred(self._fill, record)
         record.end(own_span.failure, at_ns=own_span.end_ns)
         return record
 
     def _fill(self, record: Generation) -> None:
         """Turn arguments and results into text; in the background, because it takes JSON."""
-        if self.inputs and "inputs" not in record.unwanted:
-            values = list(self.inputs.values())
-            # a single text is as it is, anything else JSON
-            alone = values[0] if len(values) == 1 else None
-            text = alone if isinstance(alone, str) else bounded_json(self.inputs)[0]
+        argument, result = self.content.argument(), self.content.result()
+        # a single text is as it is, anything else JSON
+        if argument is not None and "inputs" not in record.unwanted:
+            text = argument if isinstance(argument, str) else bounded_json(argument)[0]
             record.messages = [{"role": "user", "parts": [{"type": "text", "content": text}]}]
-        if self.pieces and "outputs" not in record.unwanted:
+        if result is not None and "outputs" not in record.unwanted:
             choice = record.choices[0] if record.choices else Choice()
-            # texts one after the other; anything else is JSON
-            texts = [piece for piece in self.pieces if isinstance(piece, str)]
-            if len(texts) == len(self.pieces):
-                choice.content = "".join(texts)
-            else:
-                choice.content = bounded_json(self.pieces[0] if len(self.pieces) == 1 else list(self.pieces))[0]
+            choice.content = result if isinstance(result, str) else bounded_json(result)[0]
             record.choices = [choice]
 
 
@@ -220,12 +199,3 @@ def report(scope: Scope, reported: ReportedFacts) -> None:
                 enclosing_span.generations += 1
             record = facts.generation(own_span, scope.enclosing_spans, content=sink.wants_content)
             sink.reported(record, scope.context_fields)
-
-
-def shallow(value: object) -> object:
-    """Copy a container one deep: the program may go on changing it."""
-    return or_else(value.copy, value) if isinstance(value, list | dict | set) else value
-
-
-def _size(value: object) -> int:
-    return len(value) if isinstance(value, str | bytes) else _CHARACTERS_OF_OTHERS

@@ -14,6 +14,7 @@ from opentelemetry import context as otel_context
 from llm_otel_broadcast.fields.ids import derive_trace_id
 from llm_otel_broadcast.fields.json_text import plain
 from llm_otel_broadcast.fields.merge import ID_KEYS, TEXT_KEYS, as_text, has_ids, is_private, over
+from llm_otel_broadcast.record.enclosing_span import ENCLOSING_KINDS
 from llm_otel_broadcast.tracing.attachment import Attachment
 from llm_otel_broadcast.tracing.function_kinds import Function, Steps, around, is_stepwise
 from llm_otel_broadcast.tracing.open_context import OpenContext
@@ -91,6 +92,8 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's own 
         session_id: `session.id` of every span inside.
         user: `user.id` of every span inside.
         privacy: True: no content of calls inside goes anywhere; an inner context or call cannot take that back.
+        kind: what the innermost span of the context is: `chain`, `tool`, `agent` or `retriever`, as in `@traced`. It is opened
+            also where no name is stated. Any other value is metadata.
         metadata: anything else: `trace.metadata.<key>`.
     """
 
@@ -106,6 +109,7 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's own 
         session_id: str | None = None,
         user: str | None = None,
         privacy: bool | None = None,
+        kind: str | None = None,
         **metadata: object,
     ) -> None:
         fields: dict[str, object] = {
@@ -120,12 +124,16 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's own 
             "privacy": privacy,
             **metadata,
         }
+        self._kind = next((word for word in ENCLOSING_KINDS if isinstance(kind, str) and word == kind), None)
+        # fields of another process may have a key of that name
+        if self._kind is None:
+            fields["kind"] = kind
         self._fields = {name: value for name, value in fields.items() if value is not None}
         # tasks and threads may share the object: one context for each time that it was entered
         self._open: dict[Scope, OpenContext] = {}
 
     def __enter__(self) -> TraceHandle:
-        context = OpenContext(self._fields)
+        context = OpenContext(self._fields, kind=self._kind)
         handle = TraceHandle(context.scope)
         try:
             self._open[context.scope] = context
@@ -179,7 +187,7 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's own 
         """Decorate a function, coroutine function, generator or asynchronous generator: each call has a context of its own."""
 
         def steps_of(_args: object, _kwargs: object) -> Steps:
-            context = OpenContext(self._fields)
+            context = OpenContext(self._fields, kind=self._kind)
             return Steps(context.enter, context.leave, context.spans.close)
 
         return around(function, steps_of)

@@ -72,13 +72,14 @@ class Connection:
         self._context: ssl.SSLContext | None = None
         self._stream: Stream | None = None
 
-    def post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:
-        """Post a body.
+    def send(self, body: bytes, headers: Mapping[str, str], timeout: float, method: str = "POST") -> Response:
+        """Send a body.
 
         Args:
             body: as it goes out.
             headers: besides Host and Content-Length.
             timeout: seconds for connecting, where that is needed, and as many again for sending and the answer.
+            method: of HTTP.
 
         Raises:
             OSError: there is no answer; `ssl.SSLError` and `ProxyError` are such.
@@ -92,7 +93,7 @@ class Connection:
                 self._context = context
         if self._stream is not None and self._stream.is_idle():
             try:
-                return self._exchange(self._stream, body, headers, timeout)
+                return self._exchange(self._stream, method, body, headers, timeout)
             except CLOSED:
                 # Closed by the server just when the request came: it goes out again, on a new connection.
                 self.close()
@@ -107,17 +108,19 @@ class Connection:
             sock = _secured(sock, self._context, self._host, deadline)
         self._stream = stream = Stream(sock)
         try:
-            return self._exchange(stream, body, headers, timeout)
+            return self._exchange(stream, method, body, headers, timeout)
         except BaseException:
             self.close()
             raise
 
-    def _exchange(self, stream: Stream, body: bytes, headers: Mapping[str, str], timeout: float) -> Response:
+    def _exchange(
+        self, stream: Stream, method: str, body: bytes, headers: Mapping[str, str], timeout: float
+    ) -> Response:
         stream.begin(time.monotonic() + timeout)
         request = _Request(self._host, self._port, secure=self._secure)
         # All that `http.client` asks of a socket is `sendall`, `makefile` and `close`.
         request.sock = cast("socket.socket", stream)
-        request.request("POST", self._target, body, {**headers, **self._headers})
+        request.request(method, self._target, body, {**headers, **self._headers})
         try:
             response = request.getresponse()
         except (OSError, HTTPException) as error:

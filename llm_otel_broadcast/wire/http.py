@@ -42,6 +42,7 @@ class HttpSender:
         self._address = redact_url(self._url)
         self._headers = {"User-Agent": f"llm-otel-broadcast/{version}", **destination.headers}
         self._secrets = _secrets(destination)
+        self._method = destination.method
         self._certificates = Certificates(destination)
         self._proxy: Proxy | None = None
         self._connection: Connection | None = None
@@ -65,7 +66,7 @@ class HttpSender:
                 # Not before the first request: a file may be unusable today and there tomorrow.
                 self._proxy = proxy_for(self._url)
                 self._connection = Connection(self._url, self._proxy, self._certificates)
-            response = self._connection.post(content, headers, timeout)
+            response = self._connection.send(content, headers, timeout, self._method)
         except (HTTPException, OSError, ValueError) as error:
             # While new files cannot be used the former ones are; where TLS fails then, the reason is the new files.
             problem = self._certificates.problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MappingProxyType
 
 from opentelemetry.sdk.resources import Resource
 
@@ -12,17 +13,26 @@ from llm_otel_broadcast.wire.service_name import named_after_program
 
 
 class ResourceSource:
-    """Finds the resource anew for each batch, because the app may set its provider late; cached by provider."""
+    """Finds the resource anew for each batch, because the app may set its provider late; cached by provider.
 
-    def __init__(self, service_name: str | None, provider: Callable[[], object]) -> None:
-        self._own = {} if service_name is None else {"service.name": service_name}
+    Args:
+        service_name: wins over whatever else names the service.
+        provider: returns the app's tracer provider, or None.
+        attributes: those of the destination, which win over all others.
+    """
+
+    def __init__(
+        self, service_name: str | None, provider: Callable[[], object], attributes: Attributes = MappingProxyType({})
+    ) -> None:
+        service = {} if service_name is None else {"service.name": service_name}
+        self._own = {**service, **attributes}
         self._provider = provider
         # No provider is this object, so the first batch asks.
         self._last_provider: object = self
         self._resource = Resource(self._own)
 
     def resource(self) -> Resource:
-        """Return the resource; `service_name` wins over whatever else names the service."""
+        """Return the resource that spans are sent with now."""
         provider = self._provider()
         if provider is not self._last_provider:
             # A provider of the API alone, or of another library, has none that we could use.

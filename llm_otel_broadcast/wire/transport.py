@@ -43,7 +43,7 @@ def make_transport(
         provider: returns the app's tracer provider, or None.
         keep: whether the exporter outlives this, because newer settings have it too.
     """
-    source = ResourceSource(service_name, provider)
+    source = ResourceSource(service_name, provider, destination.resource_attributes)
     if destination.exporter is not None:
         return ExporterTransport(destination.exporter, source, Scope(version), destination.timeout, keep)
     return HttpTransport(destination, source, version)

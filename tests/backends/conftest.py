@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.installed_programs import free_port, install, running
+from tests.backends.programs import started
+from tests.support.installed_programs import install
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,45 +22,25 @@ def _no_proxy_on_the_way() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def agentmesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    home = install("agentmesh", "agentmesh-ai[otlp]==0.5.*")
-    port = free_port()
-    command = [home / "bin" / "agentmesh", "dashboard", "--host", "127.0.0.1", "--port", str(port)]
-    address = f"http://127.0.0.1:{port}"
-    with running(command, f"{address}/healthz", tmp_path_factory.mktemp("agentmesh")):
+    with started("agentmesh", tmp_path_factory.mktemp("agentmesh")) as address:
         yield address
 
 
 @pytest.fixture(scope="session")
 def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    home = install("mlflow", "mlflow==3.17.*")
-    port = free_port()
-    data = tmp_path_factory.mktemp("mlflow")
-    command = [home / "bin" / "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{data}/mlflow.db", "--artifacts-destination", data / "artifacts"]
-    # Without the second one it starts ten processes and takes 2 GB of memory.
-    environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    address = f"http://127.0.0.1:{port}"
-    with running(command, f"{address}/health", data, environment):
+    with started("mlflow", tmp_path_factory.mktemp("mlflow")) as address:
         yield address
 
 
 @pytest.fixture(scope="session")
 def phoenix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    home = install("phoenix", "arize-phoenix==20.*")
-    port = free_port()
-    data = tmp_path_factory.mktemp("phoenix")
-    environment = {
-        "PHOENIX_WORKING_DIR": str(data),
-        "PHOENIX_HOST": "127.0.0.1",
-        "PHOENIX_PORT": str(port),
-        "PHOENIX_GRPC_PORT": str(free_port()),
-        "PHOENIX_TELEMETRY_ENABLED": "false",
-        "PHOENIX_ALLOW_EXTERNAL_RESOURCES": "false",
-        "PHOENIX_DISABLE_AGENT_ASSISTANT": "true",
-        "PHOENIX_ENABLE_MCP_SERVER": "false",
-    }
-    address = f"http://127.0.0.1:{port}"
-    with running([home / "bin" / "phoenix", "serve"], f"{address}/healthz", data, environment):
+    with started("phoenix", tmp_path_factory.mktemp("phoenix")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def weave(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with started("weave", tmp_path_factory.mktemp("weave")) as address:
         yield address
 
 
@@ -81,9 +62,5 @@ def otelcol() -> Path:
 @pytest.fixture(scope="session")
 def llmock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A mock of OpenAI's API that is not ours."""
-    home = install("llmock", "llmock==0.2.*")
-    port = free_port()
-    command = [home / "bin" / "llmock", "serve", "--host", "127.0.0.1", "--port", str(port)]
-    address = f"http://127.0.0.1:{port}"
-    with running(command, f"{address}/v1/models", tmp_path_factory.mktemp("llmock")):
+    with started("llmock", tmp_path_factory.mktemp("llmock")) as address:
         yield address

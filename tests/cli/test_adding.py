@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from llm_otel_broadcast.cli.app import cli
+from llm_otel_broadcast.settings.presets import PRESETS
 from tests.cli.terminal import converse
 from tests.support.certificates import Authority
 from tests.support.scripted_backends import Backend, serving
@@ -281,7 +282,7 @@ def test_a_test_trace_is_sent_and_its_id_shown(file, server, run):
 
 def test_presets_are_listed_and_shown(run):
     listed = run("destinations", "presets").stdout
-    assert len(listed.splitlines()) == 20
+    assert len(listed.splitlines()) == len(PRESETS) >= 29
     assert "langfuse" in listed
     shown = run("destinations", "presets", "langfuse").stdout
     assert "secret_key" in shown

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from llm_otel_broadcast import Destination
+from llm_otel_broadcast import Destination, send_test_trace
 from llm_otel_broadcast import test_connection as try_connection
 from llm_otel_broadcast.receiver.server import Reply
 from tests.support.scripted_backends import Backend, serving
@@ -211,3 +211,12 @@ def test_a_test_sends_what_real_traffic_sends():
     assert first.headers["user-agent"].startswith("llm-otel-broadcast/")
     assert (first.media, second.media) == ("application/json", "application/x-protobuf")
     assert json.dumps(dict(first.headers))
+
+
+def test_the_probe_says_that_it_is_a_test_so_that_a_webhook_need_not_keep_it():
+    with serving(Backend()) as server:
+        assert try_connection(Destination(endpoint=server.endpoint, method="PUT")).ok
+        assert send_test_trace(Destination(endpoint=server.endpoint)).ok
+    (probe, trace) = server.requests
+    assert (probe.method, probe.headers["x-test-connection"]) == ("PUT", "true")
+    assert "x-test-connection" not in trace.headers

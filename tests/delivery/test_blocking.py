@@ -18,6 +18,7 @@ from llm_otel_broadcast.receiver import OtlpReceiver
 from tests.support.books import balanced
 from tests.support.client_calls import chat
 from tests.support.deadlines import until
+from tests.support.limited_backend import limited, taken
 
 PLACEHOLDER = "<Stuck: not read, it blocks>"
 
@@ -141,6 +142,33 @@ def test_redact_that_blocks_costs_the_content_of_its_record_alone_and_that_is_sa
     assert (books.dropped, books.delivered) == ({}, 2)
     assert handle.status().internal_errors == {'redact of destination "backend"': 1}
     assert "failed (it blocks): the content is left out, the span is sent" in caplog.text
+
+
+def test_redact_that_blocks_while_a_record_is_cut_costs_the_content_alone(client, monkeypatch):
+    """What a destination finds too large is rendered again, and the function called again."""
+    monkeypatch.setattr(watch, "_TIMEOUT_S", 0.2)
+    again, free = threading.Event(), threading.Event()
+    texts = []
+
+    def redact(text):
+        if text in texts and not again.is_set():
+            again.set()
+            free.wait(30)
+        texts.append(text)
+        return text
+
+    with limited(100_000, redact=redact) as (running, handle):
+        client.chat.completions.create(model="large", messages=[{"role": "user", "content": "x" * 150_000}])
+        assert again.wait(10)
+        time.sleep(0.3)
+        client.chat.completions.create(model="small", messages=[{"role": "user", "content": "Bye"}])
+        assert handle.flush(10)
+        free.set()
+        large, small = taken(running, 100_000)["chat large"], taken(running, 100_000)["chat small"]
+        assert "gen_ai.input.messages" not in large
+        assert "Bye" in small["gen_ai.input.messages"]
+        (books,) = handle.status().destinations
+        assert (books.dropped, books.delivered) == ({}, 2)
 
 
 def test_redact_that_blocks_each_time_stops_neither_the_destination_nor_leaks_a_text(

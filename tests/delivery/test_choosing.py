@@ -205,6 +205,45 @@ def test_rules_look_at_what_a_private_destination_is_not_sent(stand_in, two, kin
     assert b"heese" not in b"".join(request.body for each in (one, other) for request in each.requests)
 
 
+@pytest.mark.parametrize(
+    ("hosts", "arrives"),
+    [
+        (["127.0.0.1"], True),
+        (["127.0.0.*", "eu.openrouter.ai"], True),
+        (["eu.openrouter.ai"], False),
+    ],
+)
+def test_only_calls_to_its_hosts_and_what_is_above_them_reach_a_destination(client, two, hosts, arrives):
+    start, first, second = two
+    handle = start({}, {"hosts": hosts})
+    with trace_context(trace_name="turn"):
+        ask(client)
+    with trace_context(trace_name="nothing was asked"):
+        pass
+    assert handle.flush()
+    assert "turn" in {span.name for span in first.store.spans()}
+    assert {span.name for span in second.store.spans()} == ({"turn", "chat gpt-4o-mini"} if arrives else set())
+    assert books()["two"].left_out.get("host", 0) == (0 if arrives else 1)
+    assert all(balanced(one) for one in books().values())
+
+
+def test_a_host_is_compared_without_case_and_without_its_last_dot():
+    destination = Destination(endpoint="http://backend.example", hosts=["EU.OpenRouter.ai."])
+    assert destination.hosts == ("eu.openrouter.ai",)
+
+
+@pytest.mark.parametrize(("mine", "characters"), [(300, 300), (5_000, 1_000), (None, 1_000)])
+def test_a_destination_may_have_shorter_content_than_the_others(client, two, mine, characters):
+    start, first, second = two
+    handle = start({}, {"max_content_chars": mine}, max_content_chars=1_000)
+    client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "x" * 3_000}])
+    assert handle.flush()
+    (whole,), (shorter,) = first.store.spans(), second.store.spans()
+    lengths = [len(span.attributes["gen_ai.input.messages"]) for span in (whole, shorter)]
+    assert lengths[0] <= 1_000
+    assert characters - 50 < lengths[1] <= characters
+
+
 def test_rules_on_content_find_nothing_where_none_is_kept(client, two):
     start, one, other = two
     handle = start({"filter_rules": rule("input", "exists")}, {}, capture_content=False)

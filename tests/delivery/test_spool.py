@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 
 import pytest
@@ -16,28 +15,11 @@ from llm_otel_broadcast.wire.exchange import Body
 from tests.support.books import balanced
 from tests.support.broken_backends import answers, backend, hangs
 from tests.support.deadlines import until
-from tests.support.lanes import flushed, record, running, shelf_at
-
-
-@pytest.fixture
-def spool(tmp_path):
-    return tmp_path / "spool"
-
-
-@pytest.fixture
-def nowhere():
-    """The endpoint of a server that is not there."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    return f"http://127.0.0.1:{port}"
+from tests.support.lanes import flushed, on_disk, record, running, shelf_at
 
 
 def names(receiver):
     return sorted(span.name for span in receiver.store.spans())
-
-
-def on_disk(spool, endpoint) -> int:
-    return sum(backlog.records for backlog in shelf_at(spool, endpoint).store.backlogs())
 
 
 def test_a_destination_that_works_has_nothing_written_to_disk(receiver, spool):

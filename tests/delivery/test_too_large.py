@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -14,42 +12,9 @@ from llm_otel_broadcast import BroadcastSpanProcessor, Destination
 from llm_otel_broadcast.receiver.decoding import decode_json, decode_protobuf
 from llm_otel_broadcast.record.span_data import SpanData
 from tests.support.foreign_spans import SEMCONV
-from tests.support.scripted_backends import Backend, serving
+from tests.support.limited_backend import limited, taken
 
 MARK = "llm_otel_broadcast.content.too_large"
-
-
-@dataclass(frozen=True)
-class Limited(Backend):
-    """Takes no request over a limit, as proxies in front of a backend do."""
-
-    limit: int = 100_000
-
-    def answer(self, request):
-        return super().answer(request) if len(request.body) <= self.limit else (413, {}, b"")
-
-
-@contextmanager
-def limited(limit, **settings):
-    with serving(Limited(limit=limit)) as running:
-        destination = Destination(name="backend", endpoint=running.endpoint, **settings)
-        handle = llm_otel_broadcast.instrument(destinations=[destination])
-        yield running, handle
-
-
-def spans(running, limit):
-    """Return the spans that were taken, each as a mapping of its attributes, by name."""
-    documents = [json.loads(request.body) for request in running.requests if len(request.body) <= limit]
-    made = [
-        span
-        for document in documents
-        for resource in document["resourceSpans"]
-        for scope in resource["scopeSpans"]
-        for span in scope["spans"]
-    ]
-    return {
-        span["name"]: {one["key"]: next(iter(one["value"].values())) for one in span["attributes"]} for span in made
-    }
 
 
 def ask(client, text, **more):
@@ -63,7 +28,7 @@ def test_its_content_is_cut_until_it_fits_and_the_span_says_so(client, size):
         assert handle.flush(5.0)
         books = handle.status().destinations[0]
         assert (books.delivered, books.dropped) == (1, {})
-    (attributes,) = spans(running, 100_000).values()
+    (attributes,) = taken(running, 100_000).values()
     assert attributes[MARK] == "cut"
     assert attributes["user.id"] == "u-1"
     assert attributes["gen_ai.input.messages.truncated"] is True
@@ -77,7 +42,7 @@ def test_where_no_content_fits_the_span_goes_without(client):
         ask(client, "x" * 50_000, user="u-1")
         assert handle.flush(5.0)
         assert handle.status().destinations[0].delivered == 1
-    (attributes,) = spans(running, 3_000).values()
+    (attributes,) = taken(running, 3_000).values()
     assert attributes[MARK] == "left_out"
     assert attributes["user.id"] == "u-1"
     assert "gen_ai.usage.input_tokens" in attributes
@@ -106,9 +71,9 @@ def test_of_a_batch_of_all_sizes_each_span_arrives_once_and_is_whole_where_it_fi
         books = handle.status().destinations[0]
         assert (books.delivered, books.dropped) == (len(sizes), {})
     decode = decode_json if encoding == "json" else decode_protobuf
-    taken = [span for request in running.requests if len(request.body) <= limit for span in decode(request.body)]
-    assert sorted(span.name for span in taken) == [f"chat m-{number}" for number in range(len(sizes))]
-    marks = {span.name: span.attributes.get(MARK) for span in taken}
+    spans = [span for request in running.requests if len(request.body) <= limit for span in decode(request.body)]
+    assert sorted(span.name for span in spans) == [f"chat m-{number}" for number in range(len(sizes))]
+    marks = {span.name: span.attributes.get(MARK) for span in spans}
     assert marks == {f"chat m-{number}": "cut" if size > limit else None for number, size in enumerate(sizes)}
 
 
@@ -126,7 +91,7 @@ def test_a_redacted_text_stays_redacted_when_it_is_cut(client):
         ask(client, "secret " * 20_000)
         assert handle.flush(5.0)
     assert all(b"secret" not in request.body for request in running.requests)
-    assert next(iter(spans(running, 50_000).values()))[MARK] == "cut"
+    assert next(iter(taken(running, 50_000).values()))[MARK] == "cut"
 
 
 def test_a_span_of_another_instrumentation_is_cut_likewise():
@@ -139,7 +104,7 @@ def test_a_span_of_another_instrumentation_is_cut_likewise():
         assert handle.flush(5.0)
         assert handle.status().destinations[0].delivered == 1
         provider.shutdown()
-    attributes = spans(running, 100_000)["theirs"]
+    attributes = taken(running, 100_000)["theirs"]
     assert attributes[MARK] == "cut"
     assert attributes["gen_ai.request.model"] == SEMCONV["gen_ai.request.model"]
     assert 20_000 < len(attributes["gen_ai.input.messages"]) < 100_000

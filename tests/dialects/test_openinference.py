@@ -513,7 +513,7 @@ def test_attempts_are_chains_that_nobody_counts_as_calls():
 
 def test_an_enclosing_span_is_a_chain_of_its_session():
     span = EnclosingSpan("Root", 1, 2, 0, 3, failure=Failure("ValueError", "secret"))
-    facts = enclosing_facts_of(span, Fields(session_id="s", user="u", metadata={"team": "red"}))
+    facts = enclosing_facts_of(span, Fields(session_id="s", user="u", metadata={"team": "red"}), span.failure)
     rendered = OPENINFERENCE.enclosing_span(facts, None)
     assert rendered.attributes == {
         "openinference.span.kind": "CHAIN",

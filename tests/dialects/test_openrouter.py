@@ -262,6 +262,17 @@ class TestMessages:
         assert json.loads(span.attributes["gen_ai.prompt"]) == {"input": shown}
         assert "gen_ai.completion" not in span.attributes
 
+    def test_parts_and_tools_that_are_left_out_are_counted_where_they_stood(self, sent):
+        history = [{"role": "user", "content": [{"type": "text", "text": str(number) * 90} for number in range(50)]}]
+        tools = [
+            {"type": "function", "function": {"name": f"f{number}", "description": "x" * 90}} for number in range(50)
+        ]
+        (span,) = sent(messages=history, tools=tools, options={"max_content_chars": 2_000})
+        *texts, mark = prompt_of(span)[0]["content"]
+        assert mark == {"openrouter_truncated": {"omitted_items": 50 - len(texts)}}
+        *definitions, mark = json.loads(span.attributes["gen_ai.completion"])["rawRequest"]["tools"]
+        assert mark == {"openrouter_truncated": {"omitted_items": 50 - len(definitions)}}
+
     def test_messages_that_are_left_out_are_counted_where_they_stood(self, sent):
         history = [{"role": "user", "content": str(number) * 400} for number in range(10)]
         (span,) = sent(messages=history, options={"max_content_chars": 2_000})

@@ -164,7 +164,9 @@ def test_the_newest_text_has_all_names_of_the_versions(record):
 def test_each_span_says_which_version_it_is_of(record, dialect, url):
     pinned, facts = DIALECTS[dialect](), facts_of(record, record.fields)
     spans = [pinned.generation_span(facts, None, None), *pinned.attempt_spans(facts)]
-    spans.append(pinned.enclosing_span(enclosing_facts_of(EnclosingSpan("Root", 1, 2, 0, 3), record.fields), None))
+    spans.append(
+        pinned.enclosing_span(enclosing_facts_of(EnclosingSpan("Root", 1, 2, 0, 3), record.fields, None), None)
+    )
     assert [span.schema_url for span in spans] == [url] * 3
 
 

@@ -98,8 +98,8 @@ class ToyDialect(Dialect):
 class TallToyDialect(ToyDialect):
     """Has spans round generations, too."""
 
-    def enclosing_span(self, facts, error_text):
-        self.arguments += [facts, error_text]
+    def enclosing_span(self, facts, content):
+        self.arguments += [facts, content]
         ids = (facts.trace_id, facts.span_id, facts.parent_span_id)
         return SpanData(f"toy {facts.name}", *ids, KIND_INTERNAL, facts.start_ns, facts.end_ns, {})
 

@@ -18,7 +18,7 @@ import json, sys, threading, time
 import openai
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination
-from llm_otel_broadcast.delivery import watch
+from llm_otel_broadcast.delivery import sender, watch
 
 http = openai.DefaultHttpxClient(verify=False)
 redacting = threading.Event()
@@ -27,11 +27,13 @@ client = openai.OpenAI(api_key="k", base_url=sys.argv[1], max_retries=0, http_cl
 def call(model):
     client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}])
 
-def instrument(redaction_s=0.0, blocked_after_s=None, **settings):
+def instrument(redaction_s=0.0, blocked_after_s=None, retries_s=None, **settings):
     if redaction_s:
         settings["redact"] = lambda text: (redacting.set(), time.sleep(redaction_s), text)[2]
     if blocked_after_s is not None:
         watch._TIMEOUT_S = blocked_after_s
+    if retries_s is not None:
+        sender._MAX_RETRY_S = retries_s
     llm_otel_broadcast.instrument(destinations=[Destination(**settings)])
 
 def wait_until_redacting():
@@ -39,6 +41,10 @@ def wait_until_redacting():
 
 def flush(seconds):
     return llm_otel_broadcast.flush(timeout=seconds)
+
+def has_failed():
+    (books,) = llm_otel_broadcast.status().destinations
+    return books.last_error is not None
 
 def books():
     (books,) = llm_otel_broadcast.status().destinations

@@ -57,8 +57,9 @@ class Taken:
 
     def add(self, spans: Iterable[ReceivedSpan]) -> None:
         """Note spans of a request that is answered well."""
+        taken_at = time.time()
         for call_id in _call_ids(spans):
-            self.arrivals.acknowledged[call_id].append(time.time())
+            self.arrivals.acknowledged[call_id].append(taken_at)
 
     def add_unanswered(self, spans: Iterable[ReceivedSpan]) -> None:
         self.arrivals.unanswered.update(_call_ids(spans))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -57,7 +58,8 @@ class Arrivals:
     Attributes:
         name: of the destination.
         is_steady: it never had a fault.
-        acknowledged: when each call was taken by a request that was answered well, by the call's id.
+        acknowledged: when each call was taken by a request that was answered well, by the call's id; of all calls of a request
+            the same moment.
         unanswered: calls of requests that were taken, and not answered as they should be: these may come again.
         resets: when it closed all its connections at once.
     """
@@ -84,7 +86,7 @@ def faults(
         *unbalanced(lives),
         *growing(lives),
         *badly_ended(lives, exit_timeout_s),
-        *(fault for destination in destinations for fault in doubled(lives, destination)),
+        *(fault for destination in destinations for fault in doubled(lives, destination, spool=spool)),
         *(fault for destination in destinations for fault in missing(lives, destination, spool=spool, durable=durable)),
     ]
 
@@ -142,17 +144,38 @@ def badly_ended(lives: Sequence[Life], exit_timeout_s: float) -> Iterator[str]:
             yield f"{life}: wrote to stderr: {life.errors[:2_000]}"
 
 
-def doubled(lives: Sequence[Life], destination: Arrivals) -> Iterator[str]:
+def doubled(lives: Sequence[Life], destination: Arrivals, *, spool: bool) -> Iterator[str]:
     """Calls that came again though their request had been answered."""
-    killed_at = {life.number: life.killed_at for life in lives}
-    for call_id, times in destination.acknowledged.items():
-        end = killed_at.get(int(call_id.partition(".")[0]))
-        for first in times[:-1]:
+    killed_at = {str(life.number): life.killed_at for life in lives if life.killed_at is not None}
+    last_calls: dict[str, float] = {}
+    for life in lives:
+        for call_id, returned_at in life.ledger.calls.items():
+            process = _process_of(call_id)
+            last_calls[process] = max(returned_at, last_calls.get(process, 0.0))
+    saved: defaultdict[str, set[float]] = defaultdict(set)
+
+    def is_in_window(call_id: str, first: float) -> bool:
+        process = _process_of(call_id)
+        end = killed_at.get(process.partition(".")[0])
+        if end is not None:
             # A process that was killed after an answer cannot have noted it: the documented window of a spool.
-            in_window = end is not None and 0 <= end - first < _KILL_WINDOW_S
-            if not in_window and not destination.is_excused(first):
+            return 0 <= end - first < _KILL_WINDOW_S
+        # Nor can one know of the request that is under way as it ends, so that it leaves that on disk: one request.
+        if not spool or first < last_calls.get(process, math.inf) - _KILL_WINDOW_S:
+            return False
+        saved[process].add(first)
+        return len(saved[process]) == 1
+
+    for call_id, times in destination.acknowledged.items():
+        for first in times[:-1]:
+            if not destination.is_excused(first) and not is_in_window(call_id, first):
                 yield f"{destination.name}: {call_id} came {len(times)} times"
                 break
+
+
+def _process_of(call_id: str) -> str:
+    """Return which process of which life has made a call."""
+    return call_id.rpartition(".")[0]
 
 
 def missing(lives: Sequence[Life], destination: Arrivals, *, spool: bool, durable: bool) -> Iterator[str]:
@@ -163,10 +186,13 @@ def missing(lives: Sequence[Life], destination: Arrivals, *, spool: bool, durabl
             promised = life.killed_at - _KILL_WINDOW_S if durable else 0.0
             lost = {call_id: at for call_id, at in lost.items() if at < promised}
         elif not destination.is_steady and not spool:
-            # What was given up is counted: no more may be missing than the books of a process that shut down say.
+            # What was given up is counted: no more may be missing than the books of a process that shut down say. Those of its
+            # forked children ended with them.
             final = life.ledger.final
-            allowed = None if final is None else sum(b.dropped for b in final.books if b.name == destination.name)
-            if allowed is None or len(lost) <= allowed:
+            if final is None:
+                continue
+            lost = {call_id: at for call_id, at in lost.items() if int(call_id.split(".")[1]) == final.pid}
+            if len(lost) <= sum(books.dropped for books in final.books if books.name == destination.name):
                 continue
         if lost:
             yield f"{destination.name}: {len(lost)} calls of {life} are missing, {min(lost)} among them; stderr: {life.errors[-600:]}"

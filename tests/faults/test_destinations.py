@@ -60,14 +60,8 @@ class Outage:
 pytestmark = pytest.mark.timeout(180)
 
 
-@pytest.fixture(scope="module", params=["in memory"])
-def options(request, tmp_path_factory):
-    """Arguments of `instrument` that say where records wait."""
-    return {} if request.param == "in memory" else {"spool": tmp_path_factory.mktemp("spool")}
-
-
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory, options):
+def servers(tmp_path_factory):
     authority = Authority(tmp_path_factory.mktemp("authority"), "authority")
     started = {fault.name: FaultServer() for fault in (*FAULTS, HEALTHY)}
     started[TLS_HANGS.name] = FaultServer(authority.issue("server").server_context())
@@ -79,7 +73,7 @@ def servers(tmp_path_factory, options):
 
 
 @pytest.fixture(scope="module")
-def outage(servers, options):
+def outage(servers):
     """Go through an outage of all destinations but one."""
     started, authority = servers
     outage = Outage()
@@ -108,7 +102,7 @@ def outage(servers, options):
             time.sleep(0.02)
             return seconds
 
-        handle = llm_otel_broadcast.instrument(destinations=destinations, **options)
+        handle = llm_otel_broadcast.instrument(destinations=destinations)
         try:
             call()
             assert handle.flush(20.0)
@@ -129,17 +123,12 @@ def outage(servers, options):
             outage.requests = {name: server.requests - before[name] for name, server in started.items()}
             for server in started.values():
                 server.heal()
-            until(lambda: handle.flush(1.0) and not any(map(_waiting, outage.look().values())), 100.0)
+            until(lambda: handle.flush(1.0) and not any(lane.queued_records for lane in outage.look().values()), 100.0)
             outage.settled = outage.look()
         finally:
             llm_otel_broadcast.shutdown(0.2)
     outage.taken = {name: list(server.taken().values()) for name, server in started.items()}
     return outage
-
-
-def _waiting(books: DestinationStatus) -> int:
-    """Return how many records wait, in memory and on disk."""
-    return books.queued_records + books.spooled
 
 
 def _are_all_in_trouble(books: dict[str, DestinationStatus]) -> bool:
@@ -175,7 +164,7 @@ def test_the_trouble_is_in_the_books_while_it_lasts(outage, fault):
     books = outage.books[fault.name]
     assert books.last_error
     assert books.dropped == {}
-    assert _waiting(books) > 0
+    assert books.queued_records > 0
 
 
 @by_name(*ALL)

@@ -144,3 +144,26 @@ def test_a_record_that_was_being_rendered_when_it_froze_is_not_taken_for_one_tha
     assert program.run("flush", seconds=FLUSH_S)
     (span,) = destination.store.spans()
     assert "Hi" in span.attributes["gen_ai.input.messages"]
+
+
+def test_the_time_for_which_it_was_frozen_is_no_part_of_that_in_which_a_request_is_tried_again(
+    instrumented_program, destination
+):
+    def fails_twice(seen, connection):
+        if not seen.read(connection):
+            return False
+        is_answered = destination.requests > 2
+        connection.sendall(broken_backends.OK if is_answered else broken_backends.OK.replace(b"200 OK", b"503 No"))
+        if is_answered:
+            destination.heal()
+        return True
+
+    destination.become(Fault("fails twice", fails_twice))
+    program = instrumented_program(retries_s=1.2)
+    program.run("call", model="waits")
+    until(lambda: program.run("has_failed"))
+    with program.frozen():
+        freeze_for_longer_than_the_timeout()
+    program.run("flush", seconds=FLUSH_S)
+    assert program.run("books")["dropped"] == {}
+    assert program.run("books")["delivered"] == 1

@@ -94,6 +94,21 @@ def test_what_a_killed_process_had_answered_in_its_last_second_may_come_again():
     assert judged(killed(), arrivals(**{"1_7_0": [NOW - 9, NOW + 3]})) != []
 
 
+def test_with_a_spool_the_request_under_way_as_a_process_ended_may_come_again():
+    ends = {"1_7_1": [NOW - 0.4, NOW + 3], "1_7_2": [NOW - 0.4, NOW + 3]}
+    assert judged(life(), arrivals(**ends), spool=True) == []
+    assert len(judged(life(), arrivals(**ends))) == 2
+
+
+@pytest.mark.parametrize(
+    "times",
+    [{"1_7_1": [NOW - 0.4, NOW + 3], "1_7_2": [NOW - 0.2, NOW + 3]}, {"1_7_0": [NOW - 9, NOW + 3]}],
+    ids=["a second request", "earlier"],
+)
+def test_with_a_spool_no_other_request_may_come_again(times):
+    assert len(judged(life(), arrivals(**times), spool=True)) == 1
+
+
 def test_what_is_missing_at_a_destination_that_works_is_seen():
     (seen,) = judged(life(), without("1.7.0"))
     assert "1 calls of life 1" in seen
@@ -105,6 +120,15 @@ def test_a_destination_in_trouble_may_lack_what_the_books_say_was_dropped():
     counted = replace(one_life, ledger=one_life.ledger._replace(final=final))
     assert judged(counted, without("1.7.0", is_steady=False)) == []
     assert len(judged(counted, without("1.7.0", "1.7.1", is_steady=False))) == 1
+
+
+def test_the_books_of_a_process_are_not_asked_for_what_its_children_lost():
+    one_life = life()
+    calls = {**one_life.ledger.calls, "1.8.0": NOW - 5}
+    final = sample(SOUND._replace(name="faulty", dropped=0, queued=0))
+    forked = replace(one_life, ledger=one_life.ledger._replace(final=final, calls=calls))
+    assert judged(forked, without(is_steady=False)) == []
+    assert len(judged(forked, without("1.7.0", is_steady=False))) == 1
 
 
 def test_with_a_spool_nothing_may_be_missing_but_the_last_second_before_a_kill():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_otel_broadcast.fields.json_text import bounded_json, plain
+from llm_otel_broadcast.fields.json_text import bounded_json, cut_plain, plain
 from llm_otel_broadcast.fields.metadata import attribute_of
 
 
@@ -136,6 +136,57 @@ def test_a_large_text_inside_is_cut_where_it_stands():
     assert kept[0]["role"] == "user"
     assert kept[0]["content"].strip("x") == "[truncated]"
     assert kept[1] == messages[1]
+
+
+TEXTS = st.text(max_size=2_000)
+PARTS = st.one_of(
+    st.fixed_dictionaries({"type": st.just("text"), "content": TEXTS}),
+    st.fixed_dictionaries({"type": st.just("reasoning"), "content": TEXTS}),
+    st.fixed_dictionaries(
+        {"type": st.just("tool_call"), "id": TEXTS, "name": TEXTS, "arguments": st.dictionaries(TEXTS, TEXTS)}
+    ),
+    st.fixed_dictionaries({"type": st.just("blob"), "modality": st.just("image"), "content": TEXTS}),
+)
+ANSWERS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "role": st.sampled_from(["user", "assistant", "tool"]),
+            "parts": st.lists(PARTS, max_size=40),
+            "finish_reason": st.sampled_from(["stop", "length"]),
+        },
+        optional={"name": TEXTS},
+    ),
+    min_size=1,
+    max_size=30,
+)
+TOOLS = st.lists(
+    st.fixed_dictionaries(
+        {"type": st.just("function"), "name": st.text(min_size=1, max_size=80)},
+        optional={"description": TEXTS, "parameters": st.dictionaries(TEXTS, TEXTS)},
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+def required(values, *names):
+    """Return whether each value has these members as text: a reader of the conventions drops all values for one that has not."""
+    return all(isinstance(value.get(name), str) for value in values for name in names)
+
+
+@given(ANSWERS, st.integers(min_value=256, max_value=5_000))
+def test_messages_that_are_cut_are_still_messages_of_typed_parts(messages, limit):
+    shortened, _ = cut_plain(messages, limit)
+    assert len(json.dumps(shortened, ensure_ascii=False, separators=(",", ":"))) <= limit
+    assert required(shortened, "role", "finish_reason")
+    assert all(isinstance(message["parts"], list) and required(message["parts"], "type") for message in shortened)
+
+
+@given(TOOLS, st.integers(min_value=256, max_value=5_000))
+def test_tools_that_are_cut_still_have_a_type_and_a_name(tools, limit):
+    shortened, _ = cut_plain(tools, limit)
+    assert len(json.dumps(shortened, ensure_ascii=False, separators=(",", ":"))) <= limit
+    assert required(shortened, "type", "name")
 
 
 def test_a_cycle_becomes_a_marker():

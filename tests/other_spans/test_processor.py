@@ -6,7 +6,7 @@ import pytest
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
 import llm_otel_broadcast
-from llm_otel_broadcast import BroadcastSpanProcessor, Destination, instrument
+from llm_otel_broadcast import BroadcastSpanProcessor, Destination, instrument, trace_context
 from llm_otel_broadcast.receiver import OtlpReceiver
 from tests.support.client_calls import MESSAGES
 from tests.support.foreign_spans import OPENINFERENCE, SEMCONV, TRACELOOP
@@ -39,6 +39,18 @@ def test_a_span_arrives_as_it_is_with_its_own_scope_and_resource(own, tracer, en
     assert chat.resource["service.name"] == "their-app"
     assert chat.resource["host.name"] == "h1"
     assert above.kind == 1
+
+
+@pytest.mark.parametrize("encoding", ["json", "protobuf"])
+def test_a_destinations_own_resource_attributes_and_aliases_are_on_theirs_too(own, tracer, encoding):
+    aliases = {"wandb.thread_id": "session_id", "operation.cost": "total_cost", "gen_ai.agent.name": "session_id"}
+    read = own(encoding=encoding, resource_attributes={"wandb.project": "p", "host.name": "h2"}, aliases=aliases)
+    with trace_context(session_id="s-1"):
+        tracer.start_span("chat gpt-4o", attributes=SEMCONV).end()
+    (chat,) = read(1)
+    assert (chat.resource["service.name"], chat.resource["host.name"]) == ("their-app", "h2")
+    assert chat.resource["wandb.project"] == "p"
+    assert plain(chat.attributes) == {**SEMCONV, "session.id": "s-1", "wandb.thread_id": "s-1"}
 
 
 @pytest.mark.parametrize("encoding", ["json", "protobuf"])

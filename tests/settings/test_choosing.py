@@ -51,6 +51,34 @@ def of(*rules, **more):
         ("generation_metadata", "cost", "generation_metadata must be a set of cost, identity, request_context"),
         ("generation_metadata", ["price"], "generation_metadata must be a set of cost, identity, request_context"),
         ("generation_metadata", ["cost"], 'generation_metadata needs dialect="openrouter"'),
+        ("aliases", ["tags"], 'aliases must be a mapping such as {"operation.cost": "total_cost"}, got list'),
+        (
+            "aliases",
+            {"a": "tag"},
+            'aliases "a" stands for "tag", which is no fact (did you mean "tags"?): there are metadata.KEY, model',
+        ),
+        ("aliases", {"a": "tags | metadata."}, 'stands for "metadata.", which is no fact'),
+        ("aliases", {"a": ""}, 'stands for "", which is no fact'),
+        ("aliases", {"a": 5}, 'aliases "a" must be the name of a fact, got int'),
+        ("aliases", {"": "tags"}, "aliases has '', which is no name of an attribute"),
+        ("aliases", {"a.*": "tags"}, 'aliases "a.*": a name that ends in * stands for metadata.*, and only such a one'),
+        ("aliases", {"a": "metadata.*"}, "and only such a one"),
+        ("resource_attributes", "a=b", 'resource_attributes must be a mapping such as {"team": "search"}, got str'),
+        (
+            "resource_attributes",
+            {"a": None},
+            'resource_attributes "a" must be a text, a number, True or False, got NoneType',
+        ),
+        ("resource_attributes", {5: "a"}, "resource_attributes has 5, which is no name"),
+        (
+            "max_content_chars",
+            100,
+            "max_content_chars must be a whole number of characters from 256 to 10000000, got 100",
+        ),
+        ("hosts", "api.openai.com", "hosts must be a list of texts"),
+        ("hosts", ["https://api.openai.com"], 'hosts has "https://api.openai.com": give a host alone'),
+        ("hosts", ["api.openai.com:443"], 'hosts has "api.openai.com:443": give a host alone'),
+        ("method", "PATCH", 'method must be "POST" or "PUT", got \'PATCH\''),
         ("api_keys", ["AbCd"], 'api_keys must be a mapping such as {"include": ["AbCd"]}, got list'),
         ("api_keys", {"only": ["AbCd"]}, "api_keys has 'only': there are include, exclude"),
         ("api_keys", {"include": "AbCd"}, "api_keys include must be a list, got str"),
@@ -119,6 +147,10 @@ TEXTS = {
     "METADATA_DENY": ("email", "metadata_deny", ["email"]),
     "HASH_USER": ("true", "hash_user", True),
     "DIALECT": ("semconv", "dialect", "semconv"),
+    "ALIASES": ("acme.tags=tags,acme.meta.*=metadata.*", "aliases", {"acme.tags": "tags", "acme.meta.*": "metadata.*"}),
+    "RESOURCE_ATTRIBUTES": ('{"team": "search", "tier": 1}', "resource_attributes", {"team": "search", "tier": 1}),
+    "HOSTS": ("api.openai.com, *.openrouter.ai", "hosts", ("api.openai.com", "*.openrouter.ai")),
+    "METHOD": ("PUT", "method", "PUT"),
 }
 
 
@@ -199,7 +231,23 @@ ANY = st.recursive(
 )
 
 
-@given(st.sampled_from(["filter_rules", "api_keys", "hide", "metadata_allow", "metadata_deny"]), ANY)
+@given(
+    st.sampled_from(
+        [
+            "filter_rules",
+            "api_keys",
+            "hide",
+            "metadata_allow",
+            "metadata_deny",
+            "aliases",
+            "resource_attributes",
+            "max_content_chars",
+            "hosts",
+            "method",
+        ]
+    ),
+    ANY,
+)
 def test_no_value_makes_anything_but_a_clear_error(field, value):
     told = None
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -33,6 +35,15 @@ NAMES = [
     "mlflow",
     "openobserve",
     "sentry",
+    "arize",
+    "weave",
+    "opik",
+    "posthog",
+    "galileo",
+    "honeyhive",
+    "traceloop",
+    "helicone",
+    "portkey",
 ]
 
 
@@ -61,6 +72,15 @@ CASES = {
     "mlflow": ({}, "http://localhost:5000/v1/traces", {"x-mlflow-experiment-id": "0"}, "json"),
     "openobserve": ({"email": "a@b.c", "password": "p:1", "organization": "my org"}, "https://api.openobserve.ai/api/my%20org/v1/traces", {"Authorization": basic("a@b.c:p:1")}, "json"),
     "sentry": ({"host": "o1.ingest.us.sentry.io", "project_id": "42", "token": "abc"}, "https://o1.ingest.us.sentry.io/api/42/integration/otlp/v1/traces", {"x-sentry-auth": "sentry sentry_key=abc"}, "json"),
+    "arize": ({"space": "U3", "token": "k", "project": "p"}, "https://otlp.arize.com/v1/traces", {"space_id": "U3", "api_key": "k"}, "protobuf"),
+    "weave": ({"token": "k", "team": "t", "project": "p"}, "https://trace.wandb.ai/otel/v1/traces", {"wandb-api-key": "k"}, "protobuf"),
+    "opik": ({"token": "k", "workspace": "w"}, "https://www.comet.com/opik/api/v1/private/otel/v1/traces", {"Authorization": "k", "Comet-Workspace": "w"}, "protobuf"),
+    "posthog": ({"token": "phc_1", "host": "eu.i.posthog.com"}, "https://eu.i.posthog.com/i/v0/ai/otel", {"Authorization": "Bearer phc_1"}, "json"),
+    "galileo": ({"token": "k", "project": "p"}, "https://api.galileo.ai/otel/traces", {"Galileo-API-Key": "k", "project": "p", "logstream": "default"}, "protobuf"),
+    "honeyhive": ({"token": "k"}, "https://api.dp1.us.prod.honeyhive.ai/opentelemetry/v1/traces", {"Authorization": "Bearer k"}, "json"),
+    "traceloop": ({"token": "k"}, "https://api.traceloop.com/v1/traces", {"Authorization": "Bearer k"}, "protobuf"),
+    "helicone": ({"token": "k"}, "https://api.helicone.ai/v1/trace/log", {"Authorization": "Bearer k"}, "json"),
+    "portkey": ({"token": "k"}, "https://api.portkey.ai/v1/otel/v1/traces", {"x-portkey-api-key": "k"}, "json"),
 }  # fmt: skip
 
 
@@ -87,7 +107,8 @@ def test_a_preset_makes_a_destination_and_its_headers_and_encoding_go_out(name):
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
 def test_a_preset_is_documented_and_asks_for_what_it_uses_and_nothing_else(preset):
     assert preset.docs.startswith("https://")
-    used = preset.endpoint + "".join(preset.headers.values())
+    assert re.fullmatch(r"20\d\d-\d\d", preset.checked)
+    used = preset.endpoint + "".join([*preset.headers.values(), *preset.resource.values()])
     for parameter in preset.parameters:
         assert f"{{{parameter.name}}}" in used
         assert parameter.prompt
@@ -116,6 +137,26 @@ def test_what_is_missing_unknown_or_wrong_is_named(name, values, said):
     assert "canary" not in str(wrong.value)
 
 
+README = Path(__file__).parents[2] / "README.md"
+
+
+def table() -> str:
+    """Return the README's table of presets."""
+    rows = ["| preset | needs | and takes | gets |", "| --- | --- | --- | --- |"]
+    for preset in PRESETS.values():
+        needed = ", ".join(f"`{parameter.name}`" for parameter in preset.parameters if parameter.default is None)
+        optional = ", ".join(f"`{parameter.name}`" for parameter in preset.parameters if parameter.default is not None)
+        gets = [f"dialect `{preset.dialect}`"] if preset.dialect != "semconv" else []
+        gets += [f"at most {preset.max_content_chars:,} characters of content"] if preset.max_content_chars else []
+        gets += [f"`{name}`" for name in preset.aliases]
+        rows.append(f"| [{preset.name}]({preset.docs}) | {needed} | {optional} | {', '.join(gets)} |")
+    return "\n".join(rows)
+
+
+def test_the_readme_has_the_table_of_presets():
+    assert table() in README.read_text(encoding="utf-8"), f"the README's table should be:\n{table()}"
+
+
 LANGFUSE = {"public_key": "pk", "secret_key": "sk"}
 
 
@@ -136,6 +177,7 @@ LANGFUSE = {"public_key": "pk", "secret_key": "sk"}
         ("langfuse", {**LANGFUSE, "host": "langfuse.example:8443"}, "https://langfuse.example:8443/api/public/otel/v1/traces"),
         ("langfuse", LANGFUSE, "https://cloud.langfuse.com/api/public/otel/v1/traces"),
         ("lightstep", {"token": "t"}, "https://ingest.lightstep.com:443/traces/otlp/v0.9"),
+        ("opik", {"host": "http://localhost:5173/api"}, "http://localhost:5173/api/v1/private/otel/v1/traces"),
         ("openobserve", {"email": "e", "password": "p", "host": "http://localhost:5080"}, "http://localhost:5080/api/default/v1/traces"),
     ],
 )  # fmt: skip
@@ -156,6 +198,36 @@ def test_fields_of_a_destination_win_over_the_presets_and_headers_are_added():
     )
     assert (made.name, made.privacy_mode, made.encoding) == ("mine", True, "json")
     assert made.headers == {"x-api-key": "k", "x": "y"}
+
+
+@pytest.mark.parametrize("name", ["phoenix", "arize", "weave"])
+def test_what_reads_openinference_gets_that_dialect_unless_told_otherwise(name):
+    values = CASES[name][0]
+    assert Destination.preset(name, **values).dialect == "openinference"
+    assert Destination.preset(name, **values, dialect="semconv").dialect == "semconv"
+
+
+def test_a_project_is_named_as_each_backend_wants_it():
+    assert Destination.preset("phoenix", project="p").headers == {"x-project-name": "p"}
+    assert Destination.preset("phoenix").headers == {}
+    arize = Destination.preset("arize", space="s", token="t", project="p", resource_attributes={"team": "search"})
+    assert arize.resource_attributes == {"openinference.project.name": "p", "team": "search"}
+    weave = Destination.preset("weave", token="t", team="acme", project="p")
+    assert weave.resource_attributes == {"wandb.entity": "acme", "wandb.project": "p"}
+
+
+def test_aliases_are_added_to_those_of_the_preset_and_win():
+    aliases = {"operation.cost": "input_cost", "acme.tags": "tags"}
+    assert Destination.preset("logfire", token="t", aliases=aliases).aliases == aliases
+    langfuse = Destination.preset("langfuse", public_key="p", secret_key="s", aliases={"acme.tags": "tags"}).aliases
+    assert langfuse == {**PRESETS["langfuse"].aliases, "acme.tags": "tags"}
+    with pytest.raises(ConfigError, match=r'destination "logfire": aliases must be a mapping'):
+        Destination.preset("logfire", token="t", aliases="operation.cost=total_cost")
+
+
+def test_content_stays_json_where_a_backend_cuts_values_itself():
+    assert Destination.preset("new-relic", token="t").max_content_chars == 4_095
+    assert Destination.preset("new-relic", token="t", max_content_chars=1_000).max_content_chars == 1_000
 
 
 def test_an_endpoint_of_ones_own_needs_none_of_the_values_in_the_presets():

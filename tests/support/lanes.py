@@ -14,6 +14,7 @@ from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.seams import LaneParts
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.trace_fields import NO_FIELDS
 from llm_otel_broadcast.spool.shelf import Shelf
 from llm_otel_broadcast.spool.store import SpoolStore
 from llm_otel_broadcast.wire.transport import make_transport
@@ -48,7 +49,9 @@ def parts(transport: Any, delay: Any = at_once) -> LaneParts:
     return LaneParts(
         transport=transport,
         render=lambda made: [generation_span(made, None, content=True)],
-        enclosing_span=lambda enclosing_span, fields: enclosing_span_data(enclosing_span, fields, content=True),
+        enclosing_span=lambda enclosing_span, record: enclosing_span_data(
+            enclosing_span, enclosing_span.fields or (record.fields if record else NO_FIELDS), content=True
+        ),
         delay=delay,
     )
 
@@ -87,6 +90,11 @@ def shelf_at(directory: Path, endpoint: str, *, timeout_s: float = 10.0, **bound
     """Return an owner's part of a spool, through a connection of its own as another process has one."""
     store = SpoolStore(directory, bounds.get("max_bytes", 64_000_000), bounds.get("max_age_s", 3600.0))
     return Shelf(store, "backend", endpoint, endpoint, bounds.get("headers", {}), timeout_s)
+
+
+def on_disk(directory: Path, endpoint: str) -> int:
+    """Return how many records wait in a spool."""
+    return sum(backlog.records for backlog in shelf_at(directory, endpoint).store.backlogs())
 
 
 def flushed(lane: Lane, timeout: float = 5.0) -> bool:

@@ -22,6 +22,7 @@ class Request:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    method: str = "POST"
 
     @property
     def media(self) -> str:
@@ -104,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
-        request = Request(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+        request = Request(self.path, {name.lower(): value for name, value in self.headers.items()}, body, self.command)
         self.requests.append(request)
         status, headers, content = self.backend.answer(request)
         self.send_response(status)
@@ -112,6 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
+
+    do_PUT = do_POST  # the name http.server calls
 
     def log_message(self, *args: object) -> None:
         """Keep quiet."""

@@ -6,6 +6,7 @@ from llm_otel_broadcast.clients.openai.messages import content_of
 from llm_otel_broadcast.delivery.facts import content_for, enclosing_facts_of, error_text_for, facts_of
 from llm_otel_broadcast.dialects import DIALECTS
 from llm_otel_broadcast.dialects.semconv import SEMCONV
+from llm_otel_broadcast.record.enclosing_facts import EnclosingContent
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation, GenerationFacts
 from llm_otel_broadcast.record.span_data import SpanData
@@ -21,8 +22,9 @@ def generation_span(record: Generation, cost: Cost | None, *, content: bool) -> 
 
 def enclosing_span_data(enclosing_span: EnclosingSpan, fields: Fields, *, content: bool) -> SpanData:
     """Return an enclosing span's data, with or without the text of its error."""
-    error_text = error_text_for(enclosing_span.failure) if content else None
-    return SEMCONV.enclosing_span(enclosing_facts_of(enclosing_span, fields), error_text)
+    failure = enclosing_span.failure
+    error_content = EnclosingContent(error_text=error_text_for(failure)) if content else None
+    return SEMCONV.enclosing_span(enclosing_facts_of(enclosing_span, fields, failure), error_content)
 
 
 def spans_in(dialect: str, facts: GenerationFacts) -> list[SpanData]:

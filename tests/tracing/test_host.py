@@ -25,6 +25,7 @@ from llm_otel_broadcast import (
     traced_generation,
 )
 from llm_otel_broadcast.host import guard
+from llm_otel_broadcast.record.function_content import FunctionContent
 from llm_otel_broadcast.runtime.observer import CallObserver
 from llm_otel_broadcast.tracing import context_spans, placement
 from llm_otel_broadcast.tracing import scope as scopes
@@ -116,8 +117,7 @@ BROKEN = [
     (CallObserver, "enclosing_span_opened"),
     (CallObserver, "enclosing_span_closed"),
     (CallObserver, "reported"),
-    (Facts, "take_result"),
-    (Facts, "take_piece"),
+    (FunctionContent, "add_piece"),
     (Facts, "generation"),
 ]
 

@@ -22,6 +22,7 @@ from llm_otel_broadcast import (
     propagate,
     status,
     trace_context,
+    traced,
     traced_generation,
 )
 
@@ -42,6 +43,16 @@ class AskLater(Protocol):
 
 @traced_generation
 def bare(question: str, /, times: int = 1, *, request: Request) -> str:
+    return question * times
+
+
+@traced
+def step(question: str, /, times: int = 1, *, request: Request) -> str:
+    return question * times
+
+
+@traced(kind="tool", name="ask", session_id=lambda request: request.session, capture=("question",), tier=3)
+def tool(question: str, /, times: int = 1, *, request: Request) -> str:
     return question * times
 
 
@@ -114,6 +125,8 @@ class Service:
 
 
 assert_type(bare("a", 2, request=Request()), str)
+assert_type(step("a", 2, request=Request()), str)
+assert_type(tool("a", 2, request=Request()), str)
 assert_type(pieces("a"), Iterator[str])
 assert_type(async_pieces("a"), AsyncIterator[str])
 assert_type(Service().method("a"), int)
@@ -123,6 +136,8 @@ assert_type(Service().read, int)
 
 bare("a", "2", request=Request())  # type: ignore[arg-type]
 with_fields("a")  # type: ignore[call-arg]
+step("a")  # type: ignore[call-arg]
+traced(kind="tol")  # type: ignore[call-overload]
 in_context(question="a", request=Request())  # type: ignore[call-arg]
 Service().method(1)  # type: ignore[arg-type]
 trace_context("Chat Handler")  # type: ignore[call-arg]

@@ -16,6 +16,7 @@ from llm_otel_broadcast.receiver.server import Reply
 from llm_otel_broadcast.wire.exchange import OversizedError
 from llm_otel_broadcast.wire.transport import MAX_BODY_BYTES, make_transport
 from tests.support.any_spans import span
+from tests.support.scripted_backends import Backend, serving
 
 
 @pytest.fixture
@@ -47,6 +48,22 @@ def media(receiver):
 def test_the_encoding_is_the_one_asked_for(transport, receiver, encoding, sent):
     assert send(transport(encoding=encoding), [span()]).kind == "ok"
     assert media(receiver) == [sent]
+
+
+@pytest.mark.parametrize("encoding", ["json", "protobuf"])
+def test_a_destination_has_resource_attributes_of_its_own_which_win(transport, receiver, encoding):
+    provider = TracerProvider(resource=Resource({"service.name": "shop", "team": "search"}))
+    mine = {"wandb.project": "p", "team": "ml", "tier": 1}
+    assert send(transport(provider, encoding=encoding, resource_attributes=mine), [span()]).kind == "ok"
+    (sent,) = receiver.store.spans()
+    assert {**sent.resource} | {"service.name": "shop", **mine} == sent.resource
+
+
+def test_a_webhook_may_want_put(transport):
+    with serving(Backend()) as server:
+        assert send(transport(endpoint=server.endpoint, method="PUT"), [span()]).kind == "ok"
+        assert send(transport(endpoint=server.endpoint), [span()]).kind == "ok"
+    assert [request.method for request in server.requests] == ["PUT", "POST"]
 
 
 def test_after_a_415_it_stays_with_protobuf(transport, receiver):

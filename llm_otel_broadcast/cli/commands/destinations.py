@@ -90,35 +90,67 @@ def remove(*, name: str, yes: bool, as_json: bool) -> None:
         click.echo(f'"{name}" is removed from {file.path}')
 
 
+def _export_from_api(api: str, variable: str) -> str:
+    from llm_otel_broadcast.cli.openrouter_api import fetch_export
+    from llm_otel_broadcast.settings.errors import ConfigError
+
+    # Of the environment alone: an argument is in the list of processes and in the shell's history.
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ConfigError([f"set {variable}: it has to hold a management key of OpenRouter's"])
+    return fetch_export(api, key)
+
+
+def _export_from_file(source: Path, label: str) -> str:
+    from llm_otel_broadcast.settings.errors import ConfigError
+
+    try:
+        # With a byte order mark the JSON would not begin with a brace.
+        return sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError([f"{label}: it cannot be read ({error.strerror})"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{label}: it is no UTF-8"]) from None
+
+
 @destinations.command("import")
-@click.argument("source", metavar="FILE.json", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("source", metavar="[FILE.json]", required=False, type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--from-openrouter", "from_api", is_flag=True, help="Ask the API itself, with a management key.")
+@click.option(
+    "--key-from-env",
+    "variable",
+    metavar="VARIABLE",
+    default="OPENROUTER_MANAGEMENT_KEY",
+    show_default=True,
+    help="The environment variable that holds that key.",
+)
+@click.option("--api", metavar="URL", default="https://openrouter.ai/api/v1", show_default=True, help="Where it is.")
 @click.option("--dry-run", is_flag=True, help="Say what would be imported, and write nothing.")
 @click.option("--replace", is_flag=True, help="Replace destinations that have the same name.")
 @as_json
-def import_(*, source: Path, dry_run: bool, replace: bool, as_json: bool) -> None:
+def import_(
+    *, source: Path | None, from_api: bool, variable: str, api: str, dry_run: bool, replace: bool, as_json: bool
+) -> None:
     """Take over destinations from OpenRouter's destination management API.
 
     FILE.json is what GET /api/v1/observability/destinations answers: one object, an array, or {"data": [...]}; - reads it
-    from standard input. What takes no OTLP is skipped, and said. Secrets that the API has masked become ${VARIABLES}.
+    from standard input, and --from-openrouter from the API. What takes no OTLP is skipped, and said. Secrets that the API has masked become ${VARIABLES}.
     """
     from llm_otel_broadcast.cli.views.settings import import_lines
     from llm_otel_broadcast.settings.errors import ConfigError
     from llm_otel_broadcast.settings.manage.openrouter_import import read_export
 
+    if (source is None) != from_api:
+        raise click.UsageError("give FILE.json or --from-openrouter" + (", not both" if from_api else ""))
     with exit_at_faults(json=as_json):
         file = _trusted_file()
         names = () if replace else file.names()
+        # An error names where the text came from: the export, not the settings file.
+        label = "the API" if source is None else "standard input" if str(source) == "-" else str(source)
+        text = _export_from_api(api, variable) if source is None else _export_from_file(source, label)
         try:
-            # With a byte order mark the JSON would not begin with a brace.
-            text = sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8-sig")
             entries = read_export(text, names)
-        except OSError as error:
-            raise ConfigError([f"{source}: it cannot be read ({error.strerror})"]) from None
-        except UnicodeDecodeError:
-            raise ConfigError([f"{source}: it is no UTF-8"]) from None
         except ConfigError as error:
-            # An error names where the text came from: the export, not the settings file.
-            label = "standard input" if str(source) == "-" else source
             raise ConfigError([f"{label}: {fault}" for fault in error.faults]) from None
         for entry in entries:
             # Without a table: a kind that takes no OTLP, which is only reported.

@@ -34,12 +34,15 @@ def preset_lines(preset: Preset) -> Group:
         grid.add_row(f"  {parameter.name}", Text.assemble(parameter.prompt, (f"  {', '.join(remarks)}", "dim")))
     encoding = "JSON, else protobuf" if preset.encoding == "auto" else preset.encoding
     compression = ", gzip" if preset.compression == "gzip" else ""
+    dialect = f", {preset.dialect}" if preset.dialect != "semconv" else ""
+    names = [Text(f"  aliases {', '.join(preset.aliases)}", "dim")] if preset.aliases else []
     note = [Text(f"  {preset.note}", "yellow")] if preset.note else []
     return Group(
         Text.assemble((preset.name, "bold"), f"  {preset.endpoint}"),
         grid,
         *note,
-        Text(f"  {encoding}{compression}  {preset.docs}", "dim"),
+        *names,
+        Text(f"  {encoding}{compression}{dialect}  {preset.docs} ({preset.checked})", "dim"),
     )
 
 
@@ -51,6 +54,11 @@ def preset_json(preset: Preset) -> dict[str, object]:
         "headers": dict(preset.headers),
         "encoding": preset.encoding,
         "compression": preset.compression,
+        "dialect": preset.dialect,
+        "aliases": dict(preset.aliases),
+        "resource_attributes": dict(preset.resource),
+        "max_content_chars": preset.max_content_chars,
+        "checked": preset.checked,
         "docs": preset.docs,
         "note": preset.note or None,
         "parameters": [asdict(parameter) for parameter in preset.parameters],

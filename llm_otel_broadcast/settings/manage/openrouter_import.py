@@ -18,21 +18,23 @@ from llm_otel_broadcast.settings.validators import kinds_of, read_json
 
 # What takes OTLP but is described there by keys of its own, and has a preset.
 _BY_PRESET: Final = {"newrelic": "new-relic", "grafana": "grafana-cloud"} | {
-    name: name for name in ("braintrust", "datadog", "elastic", "langfuse", "langsmith", "sentry")
+    name: name
+    for name in (
+        "arize",
+        "braintrust",
+        "datadog",
+        "elastic",
+        "langfuse",
+        "langsmith",
+        "opik",
+        "posthog",
+        "sentry",
+        "weave",
+    )
 }
 # What takes OTLP, is described there by keys of its own, and has no preset; from the vendors' pages, November 2026.
 _BY_HEADERS: Final = {
-    "arize": "--endpoint https://otlp.arize.com/v1/traces -H 'space_id: ...' -H 'api_key: ...'",
-    "opik": (
-        "--endpoint https://www.comet.com/opik/api/v1/private/otel/v1/traces -H 'Authorization: ...' "
-        "-H 'Comet-Workspace: ...' -H 'projectName: ...'"
-    ),
-    "posthog": "--endpoint https://us.i.posthog.com/i/v0/ai/otel -H 'Authorization: Bearer phc_...'",
     "ramp": "--endpoint URL -H 'Authorization: Bearer ...' (https://openrouter.ai/docs/guides/features/broadcast/ramp)",
-    "weave": (
-        "--endpoint https://trace.wandb.ai/otel/v1/traces --encoding protobuf "
-        "-H 'Authorization: Basic BASE64(api:KEY)' -H 'project_id: TEAM/PROJECT'"
-    ),
 }
 # Kinds whose endpoint is one of OTLP; that of another may be a bucket's or a database's.
 _BY_ENDPOINT: Final = frozenset({"otel-collector", "webhook", "elastic"})
@@ -45,6 +47,10 @@ _OPT_IN: Final = "broadcast_generation_"
 _CONFIG: Final = frozenset({"endpoint", "url", "headers", "method"})
 # The region of all traffic that is not bound to a region; the default.
 _UNRESTRICTED: Final = "global"
+_HOSTS: Final = {"europe": "eu.openrouter.ai", "eu": "eu.openrouter.ai", "us": "us.openrouter.ai"}
+"""The hosts to which traffic of each region goes."""
+_CATEGORIES: Final = ("cost", "identity", "request_context")
+"""What a client knows of the additional metadata, in part."""
 _MASKED: Final = re.compile(r"\S{0,16}(?:\.\.\.|…|\*{3,})\S{0,16}\Z")
 _SCHEME: Final = re.compile(r"(?i)(?:bearer|basic|apikey|api-token) ")
 
@@ -98,7 +104,7 @@ def _import(entry: Mapping[str, object], used_names: Collection[str]) -> Importe
     endpoint = config.get("url") if service == "webhook" else config.get("endpoint")
     name = stated_name if isinstance(stated_name, str) else ""
     name = name or name_of({"endpoint": endpoint}) or service
-    why_not = _why_not(service, config, endpoint, name)
+    why_not = _why_not(service, endpoint, name)
     if why_not:
         return Imported(name, skipped=why_not)
     if name in used_names:
@@ -121,7 +127,10 @@ def _import(entry: Mapping[str, object], used_names: Collection[str]) -> Importe
         preset = f": destinations add {name!r} --preset {_BY_PRESET[service]}" if service in _BY_PRESET else ""
         notes.append(f"its {' and '.join(map(shown_name, other_keys))} cannot be taken over{preset}")
     if service == "webhook":
-        table["encoding"] = "json"
+        # A program of one's own that reads what it was written for.
+        table |= {"encoding": "json", "dialect": "openrouter"}
+        method = str(config.get("method") or "POST").upper()
+        table |= {"method": method} if method != "POST" else {}
     table |= _settings(entry, notes)
     try:
         make_destination(table, AllSet(), f'"{name}"')
@@ -130,10 +139,9 @@ def _import(entry: Mapping[str, object], used_names: Collection[str]) -> Importe
     return Imported(name, table, notes=tuple(notes))
 
 
-def _why_not(kind: str, config: Mapping[str, object], endpoint: object, label: str) -> str:
+def _why_not(kind: str, endpoint: object, label: str) -> str:
     if endpoint and (kind in _BY_ENDPOINT or str(endpoint).rstrip("/").endswith(TRACES_PATH)):
-        method = str(config.get("method") or "POST").upper()
-        return "" if method == "POST" else f"it wants {method}, and OTLP is sent by POST"
+        return ""
     if kind in _BY_PRESET:
         return f"only its own keys are given, no endpoint: destinations add {label!r} --preset {_BY_PRESET[kind]}"
     if kind in _BY_HEADERS:
@@ -191,14 +199,25 @@ def _settings(entry: Mapping[str, object], notes: list[str]) -> dict[str, object
             continue
         if name != "regions":
             lost.append(shown_name(name))
-        elif not isinstance(value, list) or _UNRESTRICTED not in value:
-            lost.append(f"regions ({', '.join(map(str, value)) if isinstance(value, list) else value})")
+            continue
+        regions = [str(region) for region in value] if isinstance(value, list) else [str(value)]
+        hosts = list(dict.fromkeys(_HOSTS[region] for region in regions if region in _HOSTS))
+        if hosts and _UNRESTRICTED not in regions:
+            settings["hosts"] = hosts
+            notes.append(f"of its regions only the hosts are known here, so only calls to {', '.join(hosts)} are sent")
+        unknown = [region for region in regions if region not in (_UNRESTRICTED, *_HOSTS)]
+        lost += [f"regions ({', '.join(unknown)})"] if unknown else []
     if lost:
         settings["enabled"] = False
         notes.append(f"it is off, for {' and '.join(lost)} cannot be taken over: enable it when that is settled")
-    opt_ins = [name for name in entry if name.startswith(_OPT_IN) and entry[name]]
-    if opt_ins:
-        notes.append(f"its additional generation metadata is not sent from here ({', '.join(opt_ins)})")
+    opt_ins = [name.removeprefix(_OPT_IN) for name in entry if name.startswith(_OPT_IN) and entry[name]]
+    categories = [name for name in opt_ins if name in _CATEGORIES]
+    if categories:
+        settings |= {"dialect": "openrouter", "generation_metadata": categories}
+        notes.append(f"of its additional generation metadata ({', '.join(categories)}) what a client knows is sent")
+    others = [f"{_OPT_IN}{name}" for name in opt_ins if name not in _CATEGORIES]
+    if others:
+        notes.append(f"its additional generation metadata is not sent from here ({', '.join(others)})")
     # Defaults are left out, so that the file stays short.
     if settings.get("enabled") is True:
         del settings["enabled"]

@@ -124,7 +124,9 @@ def show(
 ) -> ShownDestination:
     """Return a destination of the file; `provenance`: the settings of all sources, which may complete it."""
     label = f'{file.path}: [[destinations]] "{destination.name}"'
-    origins = dict.fromkeys(file.defaults, f"{file.path}: [defaults]") | dict.fromkeys(table, label)
+    # Of the options under [defaults], some have the name of a destination's field and are something else.
+    shared = [name for name in file.defaults if name in SHORTHAND]
+    origins = dict.fromkeys(shared, f"{file.path}: [defaults]") | dict.fromkeys(table, label)
     origins |= {
         name: setting.origin
         for name, setting in (provenance or {}).items()

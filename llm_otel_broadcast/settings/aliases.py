@@ -1,0 +1,106 @@
+"""What a destination may ask for beside a dialect: further names of facts (`aliases`), attributes of its resource, hosts. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from llm_otel_broadcast.settings.validators import MAPPING_WRITTEN, TEXTS, Kind, nearest, read_mapping
+
+METADATA: Final = "metadata."
+ALL_METADATA: Final = "metadata.*"
+"""The one fact that is several attributes: a name that ends in `*` takes them."""
+FACTS: Final = (
+    # The words of `filter_rules`, where those have one.
+    "model",
+    "provider",
+    "session_id",
+    "user_id",
+    "finish_reason",
+    "total_cost",
+    "total_tokens",
+    "prompt_tokens",
+    "completion_tokens",
+    "response_model",
+    "operation",
+    "input_cost",
+    "output_cost",
+    "costs",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "time_to_first_chunk",
+    "first_chunk_time",
+    "tags",
+    "tags_text",
+    "metadata",
+    "trace_name",
+    "trace_id",
+    "is_root",
+    ALL_METADATA,
+)
+"""What an alias may stand for; `metadata.KEY` as well. None of it is content."""
+_MAX_NAME_CHARS: Final = 256
+_HOST: Final = re.compile(r"[\w.\-*\[\]:]+\Z", re.ASCII)
+_PORT: Final = re.compile(r"(?<!:):\d+\Z")
+
+
+def facts_in(alias: str) -> list[str]:
+    """Return the facts that an alias stands for: the first that a span has is the one that is sent."""
+    return [fact.strip() for fact in alias.split("|")]
+
+
+def _alias_faults(name: str, value: object) -> list[str]:
+    if not isinstance(value, Mapping):
+        return [f'{name} must be a mapping such as {{"operation.cost": "total_cost"}}, got {type(value).__name__}']
+    faults = []
+    for attribute, alias in value.items():
+        if not isinstance(attribute, str) or not 0 < len(attribute) <= _MAX_NAME_CHARS:
+            faults.append(f"{name} has {attribute!r}, which is no name of an attribute")
+        elif not isinstance(alias, str):
+            faults.append(f'{name} "{attribute}" must be the name of a fact, got {type(alias).__name__}')
+        elif attribute.endswith("*") or ALL_METADATA in alias:
+            if not (attribute.endswith("*") and alias == ALL_METADATA):
+                faults.append(f'{name} "{attribute}": a name that ends in * stands for metadata.*, and only such a one')
+        else:
+            faults += [
+                f'{name} "{attribute}" stands for "{fact}", which is no fact{nearest(fact, FACTS)}: there are metadata.KEY, '
+                + ", ".join(FACTS)
+                for fact in facts_in(alias)
+                if fact not in FACTS and not (fact.startswith(METADATA) and fact != METADATA)
+            ]
+    return faults
+
+
+def _resource_faults(name: str, value: object) -> list[str]:
+    if not isinstance(value, Mapping):
+        return [f'{name} must be a mapping such as {{"team": "search"}}, got {type(value).__name__}']
+    faults = [f"{name} has {key!r}, which is no name" for key in value if not isinstance(key, str) or not key]
+    faults += [
+        f'{name} "{key}" must be a text, a number, True or False, got {type(item).__name__}'
+        for key, item in value.items()
+        if not isinstance(item, str | bool | int | float)
+    ]
+    return faults
+
+
+def _host_faults(name: str, value: object) -> list[str]:
+    faults = TEXTS.faults(name, value)
+    if faults or not isinstance(value, Sequence):
+        return faults
+    return [
+        f'{name} has "{host}": give a host alone, such as "api.openai.com" or "*.openai.azure.com"'
+        for host in value
+        if not _HOST.match(host) or _PORT.search(host)
+    ]
+
+
+ALIASES: Final = Kind(_alias_faults, read_mapping, MAPPING_WRITTEN)
+RESOURCE_ATTRIBUTES: Final = Kind(_resource_faults, read_mapping, MAPPING_WRITTEN)
+HOSTS: Final = Kind(_host_faults, TEXTS.read, "`host,host`")
+
+
+def plain_hosts(hosts: Sequence[str]) -> tuple[str, ...]:
+    """Return checked hosts as they are compared: host names know no case, and their last dot says nothing."""
+    return tuple(host.lower().rstrip(".") for host in hosts)

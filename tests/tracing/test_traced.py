@@ -1,0 +1,340 @@
+"""`@traced` and `trace_context(kind=...)`: tools, agents, retrievers and chains are spans of their kind, and no calls of a model."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+
+import pytest
+from opentelemetry import context as otel_context
+
+import llm_otel_broadcast
+from llm_otel_broadcast import Destination, current_generation, current_trace_fields, trace_context, traced
+from llm_otel_broadcast.receiver import OtlpReceiver
+from llm_otel_broadcast.record.function_content import FunctionContent
+from llm_otel_broadcast.tracing.scope import current_scope
+from tests.support.app import App
+from tests.support.client_calls import chat
+from tests.support.garbage import collect
+from tests.tracing.trees import by_name
+
+OPERATIONS = {"tool": "execute_tool", "agent": "invoke_agent", "retriever": "retrieval"}
+KINDS = ("chain", *OPERATIONS)
+
+
+def gen_ai(span):
+    return {key: value for key, value in span.attributes.items() if key.startswith("gen_ai.")}
+
+
+def texts(span):
+    return span.attributes.get("input.value"), span.attributes.get("output.value")
+
+
+def test_a_tool_has_name_arguments_and_result(instrumented, arrived):
+    instrumented()
+
+    @traced(kind="tool", name="get_weather", team="red")
+    def weather(city: str, unit: str = "C") -> dict[str, int]:
+        return {"degrees": 21}
+
+    assert weather("Rome") == {"degrees": 21}
+    (span,) = arrived(1)
+    assert (span.name, span.kind) == ("execute_tool get_weather", 1)
+    arguments, result = '{"city":"Rome","unit":"C"}', '{"degrees":21}'
+    assert gen_ai(span) == {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": "get_weather",
+        "gen_ai.tool.type": "function",
+        "gen_ai.tool.call.arguments": arguments,
+        "gen_ai.tool.call.result": result,
+    }
+    assert texts(span) == (arguments, result)
+    assert span.attributes["openinference.span.kind"] == "TOOL"
+    assert span.attributes["input.mime_type"] == "application/json"
+    assert span.attributes["trace.metadata.team"] == "red"
+
+
+def test_a_tools_only_argument_has_its_name_too(instrumented, arrived):
+    instrumented()
+    traced(kind="tool")(lambda city: "sunny")("Rome")
+    (span,) = arrived(1)
+    assert span.attributes["gen_ai.tool.call.arguments"] == '{"city":"Rome"}'
+    assert span.attributes["gen_ai.tool.call.result"] == "sunny"
+    assert span.attributes["output.mime_type"] == "text/plain"
+
+
+def test_an_agent_is_the_parent_of_its_calls_and_tools(stand_in, instrumented, arrived):
+    instrumented()
+
+    @traced(kind="tool")
+    def search(query: str) -> str:
+        return "a page"
+
+    @traced(kind="agent")
+    async def planner(question: str) -> str:
+        chat_done = await asyncio.to_thread(chat, "sync", stand_in.base_url)
+        return search(question) if chat_done else ""
+
+    assert asyncio.run(planner("why?")) == "a page"
+    spans = by_name(arrived(3))
+    agent = spans["invoke_agent planner"]
+    assert gen_ai(agent) == {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner"}
+    # its own, not those of the calls inside
+    assert texts(agent) == ("why?", "a page")
+    assert {span.parent_span_id for span in spans.values()} == {"", agent.span_id}
+    assert agent.attributes["trace.totals.calls"] == 1
+
+
+def test_a_retriever_says_what_it_looked_for(instrumented, arrived):
+    instrumented()
+    traced(kind="retriever", name="wiki")(lambda query: ["first", "second"])("canaries")
+    (span,) = arrived(1)
+    assert span.name == "retrieval wiki"
+    assert gen_ai(span) == {"gen_ai.operation.name": "retrieval", "gen_ai.retrieval.query.text": "canaries"}
+    assert texts(span) == ("canaries", '["first","second"]')
+
+
+def test_a_plain_step_is_a_chain_called_by_its_qualified_name(instrumented, arrived):
+    instrumented()
+
+    @traced
+    def step(numbers: list[int]) -> int:
+        numbers.append(3)
+        return sum(numbers)
+
+    step([1, 2])
+    (span,) = arrived(1)
+    assert span.name == step.__qualname__
+    assert gen_ai(span) == {}
+    # as it was when the function was called
+    assert texts(span) == ('{"numbers":[1,2]}', "6")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_kind_counts_as_a_call_of_a_model(stand_in, instrumented, arrived, kind):
+    instrumented()
+    with trace_context(trace_name="Request"):
+        chat("sync", stand_in.base_url)
+        traced(kind=kind, span_name="step")(lambda question: "answer")("why?")
+        with trace_context(kind=kind, span_name="block"):
+            pass
+    spans = by_name(arrived(4))
+    assert spans["Request"].attributes["trace.totals.calls"] == 1
+    assert {spans[name].attributes["openinference.span.kind"] for name in ("step", "block")} == {kind.upper()}
+    assert {spans[name].attributes.get("gen_ai.operation.name") for name in ("step", "block")} == {OPERATIONS.get(kind)}
+    assert llm_otel_broadcast.status().destinations[0].delivered == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ({"trace_name": "Root"}, ["Root"]),
+        ({"trace_name": "Root", "span_name": "Step"}, ["Root", "Step"]),
+        ({"span_name": "Step"}, ["Step"]),
+        ({}, ["tool"]),
+        ({"trace_name": "Root", "parent_span_id": "a" * 16}, ["Root"]),
+    ],
+)
+def test_the_innermost_span_of_a_context_is_of_its_kind(instrumented, arrived, fields, names):
+    instrumented()
+    with trace_context(kind="tool", **fields):
+        pass
+    spans = sorted(arrived(len(names)), key=lambda span: names.index(span.name))
+    assert [span.attributes["openinference.span.kind"] for span in spans] == ["CHAIN"] * (len(names) - 1) + ["TOOL"]
+    assert spans[-1].attributes["gen_ai.tool.name"] == names[-1]
+
+
+def test_a_kind_of_no_ours_is_metadata_and_passed_on(instrumented, arrived):
+    instrumented()
+    with trace_context(trace_name="Request", kind="premium"):
+        fields = current_trace_fields()
+    with trace_context(**fields, span_name="Job"):
+        pass
+    assert [span.attributes["trace.metadata.kind"] for span in arrived(2)] == ["premium"] * 2
+
+
+def test_an_unknown_kind_is_refused_when_the_module_is_imported():
+    with pytest.raises(ValueError, match="kind must be one of chain, tool, agent, retriever, got 'tol'"):
+        traced(kind="tol")
+
+
+@pytest.mark.parametrize("kind", ["tool", "retriever"])
+@pytest.mark.parametrize("part", ["inputs", "outputs"])
+def test_what_a_model_writes_or_reads_is_hidden_with_its_inputs_and_its_outputs(instrumented, arrived, kind, part):
+    """Arguments come from an answer, and a result goes into the next question."""
+    instrumented(hide={part})
+    traced(kind=kind)(lambda query: "canary-result")("canary-query")
+    assert "canary" not in repr(arrived(1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"hide": {"inputs"}}, (None, "canary-result")),
+        ({"hide": {"outputs"}}, ("canary-query", None)),
+        ({"privacy_mode": True}, (None, None)),
+        ({"capture_content": False}, (None, None)),
+        ({"trace_defaults": {"privacy": True}}, (None, None)),
+        ({"redact": lambda text: text.replace("canary", "bird")}, ("bird-query", "bird-result")),
+        ({"redact": lambda text: 1 / 0}, (None, None)),
+    ],
+)
+def test_content_of_a_step_goes_where_content_may_go(instrumented, arrived, settings, expected, monkeypatch):
+    monkeypatch.setattr(llm_otel_broadcast.host.guard, "raise_again", False)
+    instrumented(**settings)
+    traced(kind="agent")(lambda query: "canary-result")("canary-query")
+    assert texts(arrived(1)[0]) == expected
+
+
+def test_tool_arguments_are_hidden_as_those_in_answers(receiver):
+    with OtlpReceiver() as narrow:
+        llm_otel_broadcast.instrument(
+            destinations=[
+                Destination(name="wide", endpoint=receiver.endpoint),
+                Destination(name="narrow", endpoint=narrow.endpoint, hide={"tool_arguments"}),
+            ]
+        )
+        traced(kind="tool")(lambda city: "sunny")("Rome")
+        assert llm_otel_broadcast.flush(5.0)
+        assert "Rome" in repr(receiver.store.spans())
+        assert texts(narrow.store.spans()[0]) == (None, "sunny")
+
+
+def test_redaction_sees_each_text_and_leaves_the_json_whole(instrumented, arrived):
+    instrumented(redact=lambda text: "***")
+    traced(kind="tool")(lambda city, days: {"sky": 'a "blue" one'})("Rome", 3)
+    attributes = arrived(1)[0].attributes
+    assert json.loads(attributes["gen_ai.tool.call.arguments"]) == {"city": "***", "days": 3}
+    assert json.loads(attributes["gen_ai.tool.call.result"]) == {"sky": "***"}
+
+
+def test_only_captured_arguments_are_content_and_long_ones_are_cut(instrumented, arrived):
+    instrumented(max_content_chars=1_000)
+
+    class Bot:
+        @traced(kind="tool", capture=("text",))
+        def reply(self, text: str, key: str) -> str:
+            return text
+
+    Bot().reply("x" * 5_000, key="sk-secret")
+    (span,) = arrived(1)
+    assert "sk-secret" not in repr(span)
+    assert len(span.attributes["gen_ai.tool.call.arguments"]) <= 1_000
+    assert json.loads(span.attributes["gen_ai.tool.call.arguments"])
+    assert len(span.attributes["output.value"]) <= 1_000
+
+
+def test_nothing_is_kept_where_nobody_may_have_it(instrumented):
+    instrumented(privacy_mode=True)
+
+    class Thing: ...
+
+    @traced(kind="tool")
+    def tool(thing: Thing) -> None:
+        assert current_scope().enclosing_spans[-1].function_content is None
+
+    with trace_context(trace_name="Request"):
+        tool(Thing())
+        collect()
+        assert not [kept for kept in gc.get_objects() if isinstance(kept, Thing)]
+
+
+def test_a_step_of_its_own_records_nothing_for_the_function_around(instrumented, arrived):
+    instrumented()
+
+    @llm_otel_broadcast.traced_generation(generation_name="model")
+    def model(question: str) -> str:
+        traced(kind="tool", span_name="tool")(lambda: current_generation().record(model="llama", input_tokens=3))()
+        return "answer"
+
+    model("why?")
+    spans = by_name(arrived(2))
+    assert spans["model"].attributes["gen_ai.usage.input_tokens"] == 3
+    assert spans["tool"].parent_span_id == spans["model"].span_id
+
+
+def test_in_the_apps_own_traces_a_step_has_its_kind_and_no_content(instrumented, arrived):
+    app = App()
+    instrumented(tracer_provider=app.provider)
+    with app.tracer.start_as_current_span("request"):
+        traced(kind="tool", name="weather")(lambda city: "sunny")("Rome")
+    own = app.spans["execute_tool weather"]
+    assert own.attributes["gen_ai.operation.name"] == "execute_tool"
+    assert not {"Rome", "sunny"} & set(map(str, own.attributes.values()))
+    assert f"{own.context.span_id:016x}" == arrived(1)[0].span_id
+    app.provider.shutdown()
+
+
+class Failing(Exception): ...
+
+
+def plain(work):
+    return traced(kind="tool", name="step")(lambda value: value())(work)
+
+
+def coroutine(work):
+    @traced(kind="agent")
+    async def step():
+        return work()
+
+    return asyncio.run(step())
+
+
+def generator(work):
+    @traced(kind="retriever")
+    def step():
+        yield "first"
+        yield work()
+
+    return list(step())[-1]
+
+
+def async_generator(work):
+    @traced
+    async def step():
+        yield "first"
+        yield work()
+
+    async def read():
+        return [piece async for piece in step()][-1]
+
+    return asyncio.run(read())
+
+
+def block(work):
+    with trace_context(kind="tool"):
+        return work()
+
+
+def in_thread(work):
+    return asyncio.run(asyncio.to_thread(plain, work))
+
+
+AROUND = (plain, coroutine, generator, async_generator, block, in_thread)
+
+
+@pytest.mark.parametrize("around", AROUND, ids=lambda around: around.__name__)
+@pytest.mark.parametrize("broken", [None, "add_piece", "has_room"])
+def test_the_same_object_and_the_same_exception_come_out_and_nothing_stays(
+    instrumented, arrived, around, broken, monkeypatch, caplog
+):
+    instrumented()
+    if broken is not None:
+        monkeypatch.setattr(llm_otel_broadcast.host.guard, "raise_again", False)
+        monkeypatch.setattr(FunctionContent, broken, property(lambda self: 1 / 0))
+    before, result, failure = otel_context.get_current(), object(), Failing("as ever")
+
+    def fail():
+        raise failure
+
+    with caplog.at_level(logging.CRITICAL, "llm_otel_broadcast"):
+        assert around(lambda: result) is result
+        with pytest.raises(Failing) as caught:
+            around(fail)
+    assert caught.value is failure
+    assert (failure.__cause__, failure.__context__) == (None, None)
+    assert current_scope() is None
+    assert otel_context.get_current() == before
+    assert sorted(span.attributes.get("error.type", "") for span in arrived(2)) == ["", "Failing"]
