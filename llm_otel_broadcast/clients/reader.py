@@ -181,12 +181,12 @@ def parameters_of(kwargs: Mapping[str, Any], names: Mapping[str, str]) -> dict[s
         kwargs: the call's arguments.
         names: of the arguments that may go on a span, the record's names by those of the client.
     """
-    # `is_set`, without a call for each argument.
-    return {
-        names[name]: kwargs[name]
-        for name in kwargs.keys() & names.keys()
-        if type(kwargs[name]).__name__ not in ABSENT_TYPES
-    }
+    parameters: dict[str, object] = {}
+    for name, value in kwargs.items():
+        # `is_set`, without a call for each argument.
+        if name in names and type(value).__name__ not in ABSENT_TYPES:
+            parameters[names[name]] = value
+    return parameters
 
 
 def note(record: Generation, **facts: Detail | None) -> None:

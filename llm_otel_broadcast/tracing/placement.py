@@ -8,7 +8,7 @@ from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id, new_s
 from llm_otel_broadcast.host.bounded import BoundedDict
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.trace_fields import Fields
+from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 
 _MAX_ROOTS: Final = 10_000
 SpanIds: TypeAlias = tuple[int, int]
@@ -78,6 +78,9 @@ def assign_ids(
         anchor: the span that the call hangs below because of them, whatever its fields say.
     """
     fields = record.fields
+    if fields is NO_FIELDS and current is None and not context_spans:
+        record.trace_id, record.span_id = new_trace_id(), new_span_id()
+        return
     trace_id, parent = anchor or parent_ids(fields, current)
     enclosing_spans = context_spans
     # a stated parent stands in for a root
