@@ -32,6 +32,8 @@ _UNREAD: Final = "reading what a model server sent"
 _TEXTS: Final = ("text", "thinking", "reasoning", "content", "summary")
 """Members of a part of a message that are its text."""
 _MAX_TEXT_DEPTH: Final = 4
+GIVEN: Final = frozenset({bool, float, int, str})
+"""Types of most arguments: none of them is a mark for "not given"."""
 
 
 class Fold(Protocol):
@@ -183,8 +185,8 @@ def parameters_of(kwargs: Mapping[str, Any], names: Mapping[str, str]) -> dict[s
     """
     parameters: dict[str, object] = {}
     for name, value in kwargs.items():
-        # `is_set`, without a call for each argument.
-        if name in names and type(value).__name__ not in ABSENT_TYPES:
+        # `is_set`, without a call for each argument; the name of a type is made anew at each look.
+        if name in names and (type(value) in GIVEN or type(value).__name__ not in ABSENT_TYPES):
             parameters[names[name]] = value
     return parameters
 

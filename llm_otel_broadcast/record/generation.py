@@ -284,8 +284,8 @@ class Generation(GenerationFacts):
         self.attempts = ()
         self.retries = None
         self._usage: Usage | None = None
-        self.unread_usage: Callable[[], Usage] | None = None
-        """Reads the counts of the answer, when they are asked for; None: that has been done, or there are none."""
+        self.unread_usage: tuple[Callable[[Mapping[str, object]], Usage], Mapping[str, object]] | None = None
+        """The counts of the answer as they were stated, and what reads them when they are asked for."""
         self.first_chunk_ns = None
         self.chunk_times: list[int] | None = None
         """When each chunk came (`perf_counter_ns`), noted only where metrics are wanted."""
@@ -322,7 +322,8 @@ class Generation(GenerationFacts):
         unread = self.unread_usage
         if unread is not None:
             # Two threads that read at once read the same.
-            self._usage = unread()
+            read, stated = unread
+            self._usage = read(stated)
             self.unread_usage = None
         return self._usage
 

@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 from llm_otel_broadcast.app.late_spans import LateSpans
 from llm_otel_broadcast.app.metrics import AppMetrics
 from llm_otel_broadcast.app.other_tracers import overlap
-from llm_otel_broadcast.app.spans import AppSpans, bare
+from llm_otel_broadcast.app.spans import AppSpans, BareSpan
 from llm_otel_broadcast.clients.answer_limits import limit_answer
 from llm_otel_broadcast.clients.library import ClientLibrary
 from llm_otel_broadcast.clients.request_fields import NO_REQUEST_FIELDS, forward_fields
@@ -103,11 +103,7 @@ class CallObserver:
         try:
             request_fields = library.read_fields(instance, arguments)
             scope = current_scope()
-            outer = (
-                self._defaults
-                if scope is None and not options.baggage_metadata
-                else self.around(scope.context_fields if scope else {})
-            )
+            outer = self.around({} if scope is None else scope.context_fields)
             if outer or request_fields is not NO_REQUEST_FIELDS:
                 call_trace, session_id, user, _ = request_fields
                 record.fields = merge(call_trace, session_id, user, outer)
@@ -120,7 +116,7 @@ class CallObserver:
                 raise
         if options.link_gateway:
             # before the arguments are written: its ids go out with the request
-            self._place_record(record, get_current())
+            self._place_record(record, get_current(), app_traces=self.app_traces)
         if request_fields.carried or options.forward_trace_fields or options.link_gateway:
             arguments = forward_fields(
                 library,
@@ -143,7 +139,7 @@ class CallObserver:
             else:
                 record.api_keys = self._key_watch.names_of(key)
 
-    def _place_record(self, record: Generation, context: Context) -> None:
+    def _place_record(self, record: Generation, context: Context, *, app_traces: bool) -> None:
         """Give the record its ids, its parent and its courtesy spans."""
         current = span_in(context)
         try:
@@ -164,7 +160,7 @@ class CallObserver:
             record.fields = NO_FIELDS
             record.trace_id, record.span_id = new_trace_id(), new_span_id()
         try:
-            if overlap.processors or self.app_traces:
+            if overlap.processors or app_traces:
                 span = trace.INVALID_SPAN if current is None else current
                 record.app_spans = self._app_spans.start(record, span)
                 if overlap.processors:
@@ -175,18 +171,18 @@ class CallObserver:
 
     def opened(self, record: Generation) -> Context | None:
         """Place the record and return the context that is current during the call."""
-        current = get_current()
+        current, app_traces = get_current(), self.app_traces
         if not record.span_id:
-            self._place_record(record, current)
+            self._place_record(record, current, app_traces=app_traces)
         for enclosing_span in record.enclosing_spans:
             if enclosing_span.opener is Opener.CONTEXT:
                 enclosing_span.generations += 1
         if record.app_spans:
             return with_span(record.app_spans[-1], current)
         # where the app traces, a bare context would have a ParentBased sampler of the app decide by our flag
-        if self._alone or self.app_traces:
+        if self._alone or app_traces:
             return None
-        return with_span(bare(record.trace_id, record.span_id), current)
+        return with_span(BareSpan(record.trace_id, record.span_id), current)
 
     def enclosing_span_opened(self, enclosing_span: EnclosingSpan, context_fields: TraceObject) -> trace.Span | None:
         """Start an enclosing span's courtesy span; return what is to be current below it."""
@@ -202,7 +198,7 @@ class CallObserver:
             return app_span
         if self.app_traces or self._alone:
             return None
-        return bare(enclosing_span.trace_id, enclosing_span.span_id)
+        return BareSpan(enclosing_span.trace_id, enclosing_span.span_id)
 
     def enclosing_span_closed(self, enclosing_span: EnclosingSpan, context_fields: TraceObject) -> None:
         """End an enclosing span's courtesy span; hand it over when it is whole.

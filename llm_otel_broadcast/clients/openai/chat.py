@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.answer_texts import Allowance
@@ -17,12 +18,13 @@ from llm_otel_broadcast.clients.openai.openrouter import (
     note_error,
     reasoning_of,
 )
-from llm_otel_broadcast.clients.openai.requested_output import name_requested_output
+from llm_otel_broadcast.clients.openai.requested_output import OUTPUT_ARGUMENTS, name_requested_output
 from llm_otel_broadcast.clients.openai.tool_calls import CallPieces, read_call, read_function_call
 from llm_otel_broadcast.clients.openai.tools import note_tools
 from llm_otel_broadcast.clients.openai.typical_answers import read_typical_answer
 from llm_otel_broadcast.clients.openai.usage import read_usage, usage_in
 from llm_otel_broadcast.clients.reader import (
+    GIVEN,
     MAX_CHOICES,
     Members,
     Reader,
@@ -57,6 +59,8 @@ PARAMETERS: Final = {
     "top_p": "top_p",
 }
 """Arguments that go on the span, and what the record calls them."""
+_ODD_ARGUMENTS: Final = OUTPUT_ARGUMENTS | {"audio", "function_call", "functions", "reasoning", "tools"}
+"""Arguments that are read apart, because the record has another form of them."""
 _TOOL_CALL_BYTES: Final = 200
 """What a tool call takes in the queue beside its arguments: the object, its id and name."""
 
@@ -70,6 +74,19 @@ class ChatReader(Reader):
     def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
         record.request_model = text_of(kwargs.get("model"))
         record.stream = kwargs.get("stream") is True
+        plain = _plain_parameters(tuple(kwargs))
+        if plain is None:
+            self._read_odd_arguments(record, kwargs, content=content)
+        else:
+            record.parameters = {name: value for name in plain if type(value := kwargs[name]) in GIVEN or is_set(value)}
+        if content:
+            # Copied now: programs append to the same list for the next call while this one waits to be sent.
+            record.wants_content = True
+            record.messages, size = keep_argument(kwargs, "messages")
+            record.size += size
+
+    def _read_odd_arguments(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
+        """Read tools, and arguments of which the record has another form."""
         parameters = parameters_of(kwargs, PARAMETERS)
         # OpenRouter's spelling of `reasoning_effort`.
         if "reasoning" in kwargs:
@@ -86,11 +103,6 @@ class ChatReader(Reader):
         if "audio" in kwargs:
             audio = members_of(kwargs["audio"])
             note(record, voice=text_of(audio.get("voice")), audio_format=text_of(audio.get("format")))
-        if content:
-            # Copied now: programs append to the same list for the next call while this one waits to be sent.
-            record.wants_content = True
-            record.messages, size = keep_argument(kwargs, "messages")
-            record.size += size
         if "tools" in kwargs or "functions" in kwargs:
             note_tools(record, kwargs, content=content)
 
@@ -296,10 +308,15 @@ class _OpenChoice(MessageTexts):
         return choice
 
 
+# Cached by the names: one place of a program always passes the same ones, and looking each of them up takes three times as long.
+@lru_cache(maxsize=256)
+def _plain_parameters(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return those of a call's arguments that go on the span as they are; None where some have to be read apart."""
+    return None if _ODD_ARGUMENTS.intersection(names) else tuple(name for name in names if PARAMETERS.get(name) == name)
+
+
 def _size_of(choice: Choice) -> int:
     # For the queue's bound in bytes (`max_queue_bytes`): what grows with the answer, not what each object weighs.
-    if not choice.tool_calls and type(choice.content) is str and choice.reasoning is None and choice.refusal is None:
-        return len(choice.content)
     texts = (choice.content, choice.reasoning, choice.refusal, *(call.arguments for call in choice.tool_calls))
     return sum(len(text) for text in texts if isinstance(text, str)) + _TOOL_CALL_BYTES * len(choice.tool_calls)
 

@@ -7,7 +7,7 @@ client's is asked for nothing by name, its class tells what need not be looked f
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.openai.tool_calls import read_call
@@ -53,16 +53,19 @@ def read_typical_answer(record: Generation, response: Any, size_of: Callable[[Ch
         return False
     if choice is None or counts is None:
         return False
-    record.unread_usage = partial(read_usage, counts)
+    record.unread_usage = (read_usage, counts)
     record.response_id = identity or record.response_id
     record.response_model = record.served_model or model or record.response_model
     record.response_service_tier = tier or record.response_service_tier
     record.system_fingerprint = fingerprint or record.system_fingerprint
     record.choices = [choice]
-    record.tool_call_count += len(choice.tool_calls)
-    record.size += size_of(choice)
-    # names of tool calls and what the request states are still to be looked at
-    record.is_limited = not choice.tool_calls and record.details is None and record.served_model is None
+    if choice.tool_calls:
+        record.tool_call_count += len(choice.tool_calls)
+        record.size += size_of(choice)
+    else:
+        record.size += len(choice.content or "")
+        # what the request states is still to be looked at
+        record.is_limited = record.details is None and record.served_model is None
     return True
 
 
