@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+# Type checkers take it for true. The module `typing` would be most of what `llm-otel-broadcast run` has to load.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from llm_otel_broadcast.connection.check import test_connection
     from llm_otel_broadcast.connection.report import ConnectionReport, SentTrace, Step
     from llm_otel_broadcast.connection.test_trace import send_test_trace
@@ -96,6 +97,8 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value

@@ -10,15 +10,15 @@ import os
 import sys
 from functools import partial
 from itertools import pairwise
-from typing import Final, cast
-
-from opentelemetry import metrics
-from opentelemetry.metrics import Counter, Histogram, MeterProvider
+from typing import TYPE_CHECKING, Final, cast
 
 from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.span_data import SCOPE_NAME
+from llm_otel_broadcast.record.scope_name import SCOPE_NAME
 from llm_otel_broadcast.record.usage import Cost
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Counter, Histogram, MeterProvider
 
 # As opentelemetry-util-genai has them, so that dashboards made for it fit.
 _SECONDS: Final = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
@@ -60,9 +60,11 @@ class AppMetrics:
         current: object = getattr(_API, "_METER_PROVIDER", _UNKNOWN)
         if current is not _UNKNOWN:
             return cast("MeterProvider | None", current)
-        if "OTEL_PYTHON_METER_PROVIDER" in os.environ:
+        # An app that has not imported the API has no provider there; to import it takes three milliseconds.
+        api = sys.modules.get("opentelemetry.metrics")
+        if api is None or "OTEL_PYTHON_METER_PROVIDER" in os.environ:
             return None
-        provider = metrics.get_meter_provider()
+        provider: MeterProvider = api.get_meter_provider()
         # The API's own stand-in, which the app may yet replace, cannot be flushed.
         return provider if hasattr(provider, "force_flush") else None
 

@@ -6,7 +6,6 @@ Filled and asked on the host's thread; costs nothing while no `BroadcastSpanProc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry import trace
@@ -52,7 +51,6 @@ def parent_of(span: object) -> int:
     return parent.span_id if parent is not None else 0
 
 
-@dataclass(slots=True)
 class Mark:
     """What is known of a span that is under way.
 
@@ -62,9 +60,12 @@ class Mark:
         parent_span_id: of a call to a model, the span that it hangs below; 0: none; None: it is something else.
     """
 
-    is_ours: bool = False
-    context_fields: TraceObject | None = None
-    parent_span_id: int | None = None
+    __slots__ = ("context_fields", "is_ours", "parent_span_id")
+
+    def __init__(self) -> None:
+        self.is_ours = False
+        self.context_fields: TraceObject | None = None
+        self.parent_span_id: int | None = None
 
 
 class Overlap:

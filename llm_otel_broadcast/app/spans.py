@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 
@@ -11,7 +11,10 @@ from llm_otel_broadcast.clients import LIBRARIES
 from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.span_data import SCOPE_NAME, Attributes, SpanData
+from llm_otel_broadcast.record.scope_name import SCOPE_NAME
+
+if TYPE_CHECKING:
+    from llm_otel_broadcast.record.span_data import Attributes, SpanData
 
 _SAMPLED: Final = trace.TraceFlags(trace.TraceFlags.SAMPLED)
 

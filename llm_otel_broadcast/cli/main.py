@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import sys
 
 
 def main() -> None:
     """Run the command line."""
+    # First of all: the rest takes 50 ms to load, and a program that is run pays for it at each start.
+    if sys.argv[1:2] == ["run"]:
+        from llm_otel_broadcast.cli.quick_run import run_plainly
+
+        run_plainly(sys.argv[2:])
     try:
         from llm_otel_broadcast.cli.app import cli
     except ModuleNotFoundError as error:
@@ -16,6 +20,8 @@ def main() -> None:
         sys.exit(
             f"llm-otel-broadcast needs {error.name}, which comes with the cli extra: pip install 'llm-otel-broadcast[cli]'"
         )
+    import io
+
     # A character that the output's encoding lacks (cp1252, Latin-1, ASCII) becomes `?`: in a pipe on Windows the marks of a
     # connection test ended the command with a UnicodeEncodeError.
     for stream in (sys.stdout, sys.stderr):

@@ -36,8 +36,7 @@ class TextPieces(list[str]):
 
     def cut(self, limit: int) -> None:
         """Keep both ends, `limit` characters in all."""
-        # `map(str, ...)`: a member of a `str` enum joins as its value, whatever its class does in `__str__`.
-        text = "".join(map(str, self))
+        text = "".join(self)
         excess = len(text) - limit
         if excess > 0:
             # A text that was cut before has a seam after its head; this cut has to include it, because the mark for
@@ -53,7 +52,7 @@ class TextPieces(list[str]):
 
     def joined(self) -> str | None:
         """Return the text, with a mark where its middle is left out; None when there is none."""
-        text = "".join(map(str, self))
+        text = "".join(self)
         if self.omitted:
             return f"{text[: self._head_length]}{CUT}{text[self._head_length :]}"
         return text if self else None
@@ -66,7 +65,7 @@ class Allowance:
         limit: in characters. Up to twice as many are kept while the stream goes on, so that cutting stays rare.
     """
 
-    __slots__ = ("_call_room", "_held_characters", "_limit", "_next_cut", "_omitted_characters", "_part_room", "_texts")
+    __slots__ = ("_call_room", "_limit", "_next_cut", "_omitted_characters", "_part_room", "_texts", "room")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -74,7 +73,8 @@ class Allowance:
         self._call_room = MAX_CALL_CHARACTERS
         self._omitted_characters = 0
         self._next_cut = 2 * limit
-        self._held_characters = 0
+        self.room = self._next_cut
+        """How many more characters are kept before the texts are cut."""
         self._texts: list[TextPieces] = []
 
     def new_text(self) -> TextPieces:
@@ -85,9 +85,9 @@ class Allowance:
 
     def count(self, piece: str) -> None:
         """Count a piece that has been appended, and cut all texts if that was too much."""
-        self._held_characters += len(piece)
-        if self._held_characters > self._next_cut:
-            self._cut()
+        self.room -= len(piece)
+        if self.room < 0:
+            self.cut()
 
     def admits_call(self, name_characters: int) -> bool:
         """Take another tool call, by the length of its id and name. False: there are too many, and it is left out."""
@@ -106,7 +106,7 @@ class Allowance:
         self._omitted_characters += size
         return False
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
         """Give each text an equal share; what short ones leave goes to the long ones."""
         room, held_characters = self._limit, 0
         # The shortest first: what it does not need is shared among the rest.
@@ -117,14 +117,14 @@ class Allowance:
             size = text.size
             room -= size
             held_characters += size
-        self._held_characters = held_characters
         # With very many texts their smallest shares exceed the limit: cutting at every piece would cost the square.
         self._next_cut = max(2 * self._limit, 2 * held_characters)
+        self.room = self._next_cut - held_characters
 
     def cut_to_limit(self) -> None:
         """Cut what is more than may be sent. To be called when no further piece comes."""
-        if self._held_characters > self._limit:
-            self._cut()
+        if self._next_cut - self.room > self._limit:
+            self.cut()
 
     def note_omitted(self, record: Generation) -> None:
         """Cut what is more than may be sent, and add to the record how many characters were left out."""

@@ -212,13 +212,14 @@ class Call:
         """Read the answer of a raw response that the caller has parsed, instead of its bytes in the background."""
         record = self.record
         pending = record.pending
-        if pending is not None and pending.run_instead(functools.partial(self._read_parsed, answer)):
+
+        def read() -> None:
+            self.reader.read_response(record, answer)
+            limit_answer(record)
+
+        if pending is not None and pending.run_instead(read):
             record.pending = None
             self._observer.settled(record)
-
-    def _read_parsed(self, answer: Any) -> None:
-        self.reader.read_response(self.record, answer)
-        limit_answer(self.record)
 
     def returned(self, result: Any) -> Any:
         """Read the answer, or watch the stream; return what the caller gets."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from llm_otel_broadcast.clients.neutral_parts import output_messages
 from llm_otel_broadcast.clients.reader import describe
 from llm_otel_broadcast.clients.request_fields import NO_REQUEST_FIELDS, RequestFields
-from llm_otel_broadcast.record.content import Content
+from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.server import UNKNOWN_SERVER, Server
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.clients.patching import Target
+    from llm_otel_broadcast.record.content import Content
 
 
 # A protocol with bodies: who derives from it inherits what is absent in the library, and mypy holds the rest.
@@ -91,6 +91,10 @@ class ClientLibrary(Protocol):
 
         What is not overridden gives the answers alone: what a record keeps of messages and tools is the library's own form.
         """
+        # A fork in the middle of an import would leave the child a module half made.
+        with importing:
+            from llm_otel_broadcast.clients.neutral_parts import output_messages
+            from llm_otel_broadcast.record.content import Content
         return Content(outputs=output_messages(record.choices, record.server_calls))
 
     def describe_error(self, error: BaseException) -> Failure:

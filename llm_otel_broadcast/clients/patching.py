@@ -9,8 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import wrapt
 
@@ -24,15 +23,14 @@ from llm_otel_broadcast.host.guard import Guard
 _PATCHING = Guard("patching a client library")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One method of a client library: where it stands, and who reads its calls.
 
     Attributes:
         module: where the class is. What no installed version has is passed over.
         owner: the class.
         method: its name in the class.
-        reader: reads its calls.
+        make_reader: returns what reads its calls; called when the method is patched.
         is_async: whether what it returns is to be awaited; None: the function tells by its kind. A plain function that
             returns a coroutine, as decorators make them, cannot tell.
         encloses: the method may go through another target, in some version of the library, which is not to be counted too.
@@ -43,15 +41,14 @@ class Target:
     module: str
     owner: str
     method: str
-    reader: Reader
+    make_reader: Callable[[], Reader]
     is_async: bool | None = None
     encloses: bool = False
     is_inherited: bool = False
     replace: Callable[[Target, Any, Patchpoint], Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Patch:
+class _Patch(NamedTuple):
     """One patched method: the class, what the class had (None: it inherits the method), and what stands there now."""
 
     owner: type
@@ -141,7 +138,7 @@ class Patcher:
             original = self._uncovered(target, current)
             patchpoint = Patchpoint(
                 library,
-                target.reader,
+                target.make_reader(),
                 self.switch,
                 encloses=target.encloses,
                 traced_below=is_traced_by(library.other_tracers, original),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final, Protocol, TypeAlias
 
 from llm_otel_broadcast.fields.merge import ABSENT_TYPES
@@ -115,6 +116,13 @@ def all_members_of(value: Any) -> Members:
     return {**members, **extras} if extras and extras is not members else members
 
 
+# Cached by class: asking a model's class takes as long as reading one.
+@lru_cache(maxsize=64)
+def declares_only(kind: type, names: frozenset[str]) -> bool:
+    """Return whether a class is a model of the client's that declares only these members."""
+    return names.issuperset(getattr(kind, "model_fields", (kind,)))
+
+
 def items_of(members: Members, name: str) -> Iterable[Any]:
     """Return a member that is a list; one object where a list belongs (text-generation-inference) as a list of it; else nothing."""
     value = members.get(name)
@@ -189,6 +197,13 @@ def parameters_of(kwargs: Mapping[str, Any], names: Mapping[str, str]) -> dict[s
         if name in names and (type(value) in GIVEN or type(value).__name__ not in ABSENT_TYPES):
             parameters[names[name]] = value
     return parameters
+
+
+# Cached by the names: one place of a program always passes the same ones, and looking each of them up takes three times as long.
+@lru_cache(maxsize=256)
+def names_among(arguments: tuple[str, ...], plain: frozenset[str], odd: frozenset[str]) -> tuple[str, ...] | None:
+    """Return those names of arguments that are plain ones; None where one of them is odd."""
+    return tuple(name for name in arguments if name in plain) if odd.isdisjoint(arguments) else None
 
 
 def note(record: Generation, **facts: Detail | None) -> None:

@@ -8,8 +8,9 @@ around the stream does the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import lru_cache
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
@@ -17,7 +18,7 @@ import wrapt
 
 from llm_otel_broadcast.clients.close_hook import hook_close
 from llm_otel_broadcast.clients.gateways import note_refusal
-from llm_otel_broadcast.clients.reader import Fold
+from llm_otel_broadcast.clients.reader import Fold, NoFold
 from llm_otel_broadcast.clients.tracebacks import drop_own_frames
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.record.failure import Failure
@@ -26,7 +27,7 @@ from llm_otel_broadcast.record.generation import Generation
 if TYPE_CHECKING:
     from llm_otel_broadcast.clients.call import Call
 
-_CHUNK = Guard("reading a chunk")
+CHUNK_GUARD: Final = Guard("reading a chunk")
 _OPENING = Guard("starting to watch a stream")
 _CLOSING = Guard("ending a stream")
 _MAX_CHUNK_TIMES: Final = 65_536
@@ -54,23 +55,28 @@ class StreamWatch:
     | the process ends | `end_open_streams` | `abandon` |
     """
 
-    __slots__ = ("__weakref__", "_call", "_fold", "_record", "is_reading", "read_chunk")
+    __slots__ = ("__weakref__", "_call", "_fold", "_record", "fold_chunk", "is_reading")
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._record = call.record
-        self._fold: Fold | None = None
-        self.read_chunk: Callable[[Any], bool] = lambda _chunk: False
-        """Reads a chunk into the record. True: the chunk is to be hidden from the caller."""
+        self._fold: Fold = NoFold()
         with _OPENING:
             self._fold = call.reader.fold(call.record)
-            # An attribute, not a method: the guarded function is made once, and each chunk costs one call less.
-            self.read_chunk = _CHUNK.around(self._fold.add, default=False)
-            if self._record.is_measured:
-                self.read_chunk = _timed(self.read_chunk, self._record)
+        # Attributes, not methods: each chunk costs one call less.
+        self.fold_chunk: Callable[[Any], bool] = self._fold.add
+        """Reads a chunk into the record; raises what goes wrong there. True: the chunk is to be hidden from the caller."""
+        if self._record.is_measured:
+            self.fold_chunk = _timed(self.fold_chunk, self._record)
         open_streams.add(self)
         self.is_reading = False
         """True while the stream's `__next__` is under way: then the iterator decides how the record ends, not `close`."""
+
+    def read_chunk(self, chunk: Any) -> bool:
+        """Read a chunk into the record. True: the chunk is to be hidden from the caller."""
+        with CHUNK_GUARD:
+            return self.fold_chunk(chunk)
+        return False
 
     def finish(self) -> None:
         """End the record: the stream was read to its regular end."""
@@ -110,7 +116,7 @@ class StreamWatch:
     def _finish_fold(self) -> Failure | None:
         """Fill the record from the chunks; return what is wrong with a stream that ends here by itself."""
         failure = None
-        if not self._record.ended and self._fold is not None:
+        if not self._record.ended:
             with _CLOSING:
                 failure = self._fold.finish()
         return failure
@@ -142,6 +148,44 @@ def _timed(read_chunk: Callable[[Any], bool], record: Generation) -> Callable[[A
     return read_timed
 
 
+def follow_generator(inner: Generator[Any, None, Any], watch: StreamWatch) -> Generator[Any, None, Any]:
+    """Yield what the iterator of a synchronous stream yields: the short path, where that is a generator.
+
+    A generator around it costs the host a fifth of a chunk's instructions less than a class with a `__next__`.
+    """
+    # No context is attached while control is with the caller, and no `with` is entered: this runs at every chunk.
+    fold_chunk = watch.fold_chunk
+    try:
+        # `swap_iterator` takes this step: of a generator that has not begun no code runs when it is collected.
+        yield None
+        watch.is_reading = True
+        for chunk in inner:
+            try:
+                is_hidden = fold_chunk(chunk)
+            except BaseException as error:
+                if not CHUNK_GUARD.stops(error):
+                    raise
+                is_hidden = False
+            if not is_hidden:
+                watch.is_reading = False
+                yield chunk
+                watch.is_reading = True
+    # Not `Exception`: an interrupt ends the stream as well.
+    except BaseException as error:
+        # The caller has closed it; one that was raised while the stream was being read is an error like any other.
+        if isinstance(error, GeneratorExit) and not watch.is_reading:
+            inner.close()
+            raise
+        watch.fail(error)
+        drop_own_frames(error)
+        raise
+    else:
+        watch.finish()
+    finally:
+        watch.is_reading = False
+        watch.abandon()
+
+
 class _StreamIterator:
     """What the iterators of both kinds of streams have in common.
 
@@ -151,13 +195,13 @@ class _StreamIterator:
         watch: decides how the record ends.
     """
 
-    __slots__ = ("_inner", "_read_chunk", "_read_next", "_watch")
+    __slots__ = ("_fold_chunk", "_inner", "_read_next", "_watch")
 
     def __init__(self, inner: Any, read_next: Callable[[], Any], watch: StreamWatch) -> None:
         self._inner = inner
         self._read_next = read_next
         self._watch = watch
-        self._read_chunk = watch.read_chunk
+        self._fold_chunk = watch.fold_chunk
 
     def __del__(self) -> None:
         # A signal handler may have interrupted `__init__`: then the members are not there.
@@ -166,7 +210,7 @@ class _StreamIterator:
 
 
 class WatchedIterator(_StreamIterator):
-    """Replaces the iterator of a synchronous stream."""
+    """Stands in the place of a synchronous iterator of any kind."""
 
     __slots__ = ()
 
@@ -174,12 +218,11 @@ class WatchedIterator(_StreamIterator):
         return self
 
     def __next__(self) -> Any:
-        # No context is attached while control is with the caller, and no `with` is entered: this runs at every chunk.
         watch = self._watch
         watch.is_reading = True
         try:
             chunk = self._read_next()
-            while self._read_chunk(chunk):
+            while watch.read_chunk(chunk):
                 chunk = self._read_next()
         # Not `Exception`: an interrupt or a cancellation ends the stream as well.
         except BaseException as error:
@@ -196,7 +239,10 @@ class WatchedIterator(_StreamIterator):
 
 
 class WatchedAsyncIterator(_StreamIterator):
-    """Replaces the iterator of an asynchronous stream: nothing but `await` differs."""
+    """Replaces the iterator of an asynchronous stream.
+
+    Not a generator: one that is dropped is closed by the event loop only, some rounds later.
+    """
 
     __slots__ = ()
 
@@ -207,16 +253,22 @@ class WatchedAsyncIterator(_StreamIterator):
         watch = self._watch
         watch.is_reading = True
         try:
-            chunk = await self._read_next()
-            while self._read_chunk(chunk):
+            while True:
                 chunk = await self._read_next()
+                try:
+                    is_hidden = self._fold_chunk(chunk)
+                except BaseException as error:
+                    if not CHUNK_GUARD.stops(error):
+                        raise
+                    is_hidden = False
+                if not is_hidden:
+                    return chunk
         except BaseException as error:
             watch.end_by(error)
             drop_own_frames(error)
             raise
         finally:
             watch.is_reading = False
-        return chunk
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -312,7 +364,14 @@ def swap_iterator(stream: Any, watch: StreamWatch) -> Any:
     read_next = getattr(inner, "__anext__" if is_async else "__next__", None)
     if read_next is None or not hasattr(stream, "response"):
         return StreamProxy(stream, watch)
-    wrap = WatchedAsyncIterator if is_async else WatchedIterator
+    watched: Any
+    if type(inner) is GeneratorType:
+        watched = follow_generator(inner, watch)
+        next(watched)
+    else:
+        watched = (
+            WatchedAsyncIterator(inner, read_next, watch) if is_async else WatchedIterator(inner, read_next, watch)
+        )
     # The only way that keeps `type(x) is Stream` (deepset-ai/haystack#9304: `isinstance(x, Stream)` failed).
-    stream._iterator = wrap(inner, read_next, watch)  # noqa: SLF001
+    stream._iterator = watched  # noqa: SLF001
     return stream

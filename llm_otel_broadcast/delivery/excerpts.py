@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from llm_otel_broadcast.delivery.privacy import View, is_system
+from llm_otel_broadcast.delivery.privacy import View
+from llm_otel_broadcast.delivery.unwanted import is_system
 from llm_otel_broadcast.fields.json_cut import cut
 from llm_otel_broadcast.fields.json_text import plain, plain_json
 from llm_otel_broadcast.host.bounded import BoundedDict

@@ -6,7 +6,6 @@ What is not in these values cannot be leaked by a dialect: they hold nothing of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
@@ -148,4 +147,4 @@ def error_text_for(failure: Failure | None, view: View | None = None) -> str:
 
 
 def _without_text(failure: Failure | None) -> Failure | None:
-    return replace(failure, message="") if failure is not None and failure.message else failure
+    return failure._replace(message="") if failure is not None and failure.message else failure

@@ -10,18 +10,19 @@ import logging
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llm_otel_broadcast.delivery.seams import LeftOut, Unreadable, Withdrawn
 from llm_otel_broadcast.host.guard import without_text
 from llm_otel_broadcast.host.logs import log
 from llm_otel_broadcast.host.reminders import Reminder
-from llm_otel_broadcast.wire.exchange import Answer
+
+if TYPE_CHECKING:
+    from llm_otel_broadcast.wire.exchange import Answer
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationStatus:
+class DestinationStatus(NamedTuple):
     """One destination's books: produced = delivered + dropped + left out + queued + spooled.
 
     Records are generations, spans of `trace_context` and of `BroadcastSpanProcessor`; bytes are an estimate of what they hold in
@@ -42,7 +43,7 @@ class DestinationStatus:
     queued_bytes: int
     last_error: str | None
     last_success: float | None
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = MappingProxyType({})
     withheld: int = 0
     spooled: int = 0
     recovered: int = 0
@@ -74,7 +75,6 @@ _REMEDIES: Final = {
 _MINUTE_S: Final = 60
 
 
-@dataclass(slots=True)
 class _Outage:
     """A time in which nothing arrives at a destination.
 
@@ -85,10 +85,13 @@ class _Outage:
         is_logged: the log has a line about it.
     """
 
-    since_s: float
-    failures: int = 0
-    late_records: int = 0
-    is_logged: bool = False
+    __slots__ = ("failures", "is_logged", "late_records", "since_s")
+
+    def __init__(self, since_s: float) -> None:
+        self.since_s = since_s
+        self.failures = 0
+        self.late_records = 0
+        self.is_logged = False
 
 
 class Books:

@@ -145,18 +145,28 @@ class Rendering:
             enclosing_span: the span.
             record: the generation that it is sent with; None: it is sent by itself.
         """
+        return self._enclosing_span(enclosing_span, record, self._max_chars)
+
+    def render_step_again(self, enclosing_span: EnclosingSpan, max_chars: int) -> list[SpanData]:
+        """Return the span of a function with arguments and result of at most so many characters; 0: without any."""
+        span = self._enclosing_span(enclosing_span, None, max_chars)
+        return [] if span is None else [span]
+
+    def _enclosing_span(
+        self, enclosing_span: EnclosingSpan, record: Generation | None, max_chars: int
+    ) -> SpanData | None:
         fields = enclosing_span.fields or (record.fields if record is not None else NO_FIELDS)
         failure = enclosing_span.failure
         # It was made for this call, and stands for it in lists of traces.
         if record is not None and enclosing_span.opener is Opener.CALL:
             failure = record.failure
         content = None
-        if self._capture_content and not self._destination.privacy_mode and not fields.private:
+        if max_chars and self._capture_content and not self._destination.privacy_mode and not fields.private:
             with suppress(WithheldError):
                 view = self._privacy.view(record.operation if record is not None else "", enclosing_span.span_id)
                 if enclosing_span.function_content is not None:
                     content = function_content_for(
-                        enclosing_span.kind, enclosing_span.function_content, view, self._max_chars
+                        enclosing_span.kind, enclosing_span.function_content, view, max_chars
                     )
                 else:
                     content = self._exchanges.content_of(enclosing_span)

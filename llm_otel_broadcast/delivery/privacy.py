@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Final
 
 from llm_otel_broadcast.delivery.redaction import Redaction, WithheldError
+from llm_otel_broadcast.delivery.unwanted import is_system
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.media import Part
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 from llm_otel_broadcast.settings.destination import Destination
-from llm_otel_broadcast.settings.privacy import PARTS
 
-SYSTEM_ROLES: Final = frozenset({"system", "developer"})
 # Also inside longer texts: up to white space, a quote, an angle bracket or a backslash.
 _URL: Final = re.compile(r"""\b[a-zA-Z][a-zA-Z0-9+.-]{1,15}://[^\s"'<>`\\]+""")
 _HIDDEN_URL: Final = "[url]"
@@ -36,49 +35,6 @@ _NAMED_TYPES: Final = frozenset({"tool_call", "server_tool_call"})
 def allows_content(record: Generation, *, privacy_mode: bool) -> bool:
     """Return whether content of the record may go to a destination with this privacy mode."""
     return record.wants_content and not privacy_mode and not record.fields.private
-
-
-def narrow(record: Generation) -> None:
-    """Drop what is unwanted in a record: it is not referenced any longer."""
-    unwanted = record.unwanted
-    if "inputs" in unwanted or ("embeddings" in unwanted and record.operation == "embeddings"):
-        record.messages = record.instructions = None
-    elif "system" in unwanted:
-        record.instructions = None
-        # None yet where they pass by later, one by one (realtime): those are left out in the background.
-        if record.messages:
-            record.messages = [
-                message
-                for message in record.messages
-                if not is_system(
-                    message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None)
-                )
-            ]
-    if "tools" in unwanted:
-        record.tools = None
-    if "outputs" in unwanted:
-        record.choices = [choice.without_texts() for choice in record.choices]
-
-
-def unwanted_by_all(destinations: Sequence[Destination], rule_fields: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """Return the parts that no destination may have.
-
-    Args:
-        destinations: those that records are sent to.
-        rule_fields: the fields that the filter rules of each destination look at, by its name.
-    """
-    unwanted = frozenset(PARTS)
-    for destination in destinations:
-        fields = rule_fields.get(destination.name, frozenset())
-        # A rule may look at content that is not sent.
-        needed = ({"inputs", "system", "embeddings"} if "input" in fields else set()) | (
-            {"outputs", "reasoning"} if "output" in fields else set()
-        )
-        hidden = frozenset(PARTS) if destination.privacy_mode else frozenset(destination.hide)
-        if "inputs" in hidden:
-            hidden |= {"system", "embeddings"}
-        unwanted &= hidden - needed
-    return unwanted
 
 
 class Privacy:
@@ -234,11 +190,6 @@ class View:
         if "urls" in self.hides:
             text = _URL.sub(_HIDDEN_URL, text)
         return text if self._redact is None else self._redact(text)
-
-
-def is_system(role: object) -> bool:
-    """Return whether a message of this role is an instruction, whatever the caller has given as one."""
-    return isinstance(role, str) and role in SYSTEM_ROLES
 
 
 def _is_image(value: object) -> bool:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.span_data import SpanData
 from llm_otel_broadcast.record.trace_fields import Fields
-from llm_otel_broadcast.wire.exchange import Answer, Body, Payload
+
+# What is encoded and sent is for the lanes' threads, which import it.
+if TYPE_CHECKING:
+    from llm_otel_broadcast.record.span_data import SpanData
+    from llm_otel_broadcast.wire.exchange import Answer, Body
+
+Payload = TypeVar("Payload")
 
 
 class FinishedForeignSpan(Protocol):
@@ -51,7 +55,7 @@ class Transport(Protocol[Payload]):
 
 
 # Of any content: a transport posts what it has encoded itself, and nobody else looks into it.
-AnyBody: TypeAlias = Body[Any]
+AnyBody: TypeAlias = "Body[Any]"
 AnyTransport: TypeAlias = Transport[Any]
 
 
@@ -61,7 +65,6 @@ class RetryPolicy(Protocol):
     def __call__(self, attempt: int, retry_after: float | None, random: Callable[[], float]) -> float: ...
 
 
-@dataclass(slots=True)
 class Item:
     """A record on its way through the worker's thread.
 
@@ -73,11 +76,14 @@ class Item:
         is_accounted: the books have it as delivered, dropped or left out.
     """
 
-    record: Record
-    size: int = 0
-    spans: list[SpanData] = field(default_factory=list)
-    enclosing_spans: list[SpanData] = field(default_factory=list)
-    is_accounted: bool = False
+    __slots__ = ("enclosing_spans", "is_accounted", "record", "size", "spans")
+
+    def __init__(self, record: Record, size: int = 0) -> None:
+        self.record = record
+        self.size = size
+        self.spans: list[SpanData] = []
+        self.enclosing_spans: list[SpanData] = []
+        self.is_accounted = False
 
 
 class LeftOut(NamedTuple):
@@ -106,8 +112,7 @@ def cannot_shrink(_record: Record, _spans: list[SpanData]) -> list[SpanData] | N
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class LaneParts:
+class LaneParts(NamedTuple):
     """What a lane works with, made on its own thread at its first batch, so that nothing of it burdens the host.
 
     Attributes:
@@ -135,8 +140,7 @@ def do_nothing() -> None:
     """Do nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordReader:
+class RecordReader(NamedTuple):
     """What a recorder hands its records to, all on its own thread.
 
     Attributes:

@@ -11,15 +11,14 @@ import logging
 import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Final, TypeAlias, TypedDict, cast
+from typing import Final, NamedTuple, TypeAlias, TypedDict, cast
 
 from llm_otel_broadcast.delivery.regex_search import SEARCH_TIMEOUT_S, Searches, prepare
 from llm_otel_broadcast.host.logs import log
 from llm_otel_broadcast.host.reminders import Reminder
 from llm_otel_broadcast.settings.destination import Destination
-from llm_otel_broadcast.settings.rules import is_digest, number_of
+from llm_otel_broadcast.settings.rules import number_of
 
 RuleValues: TypeAlias = Callable[[str], Sequence[object]]
 """Returns the values of a rule's field: none, one, or several (two names of a model, a reason for each choice)."""
@@ -37,8 +36,7 @@ _TIMEOUT_TEXT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A generation that may be sent.
 
     Attributes:
@@ -196,26 +194,3 @@ def _fits(comparison: str, value: object, rule_value: object, searches: Searches
     if comparison == "ends_with":
         return text.endswith(sought)
     return searches.finds(sought, text)
-
-
-class KeyWatch:
-    """Tells which entries of the destinations' `api_keys` name a key. The key itself is kept nowhere.
-
-    Attributes:
-        asks: whether any destination asks for keys.
-    """
-
-    def __init__(self, destinations: Sequence[Destination]) -> None:
-        lists = [entries for destination in destinations for entries in (destination.api_keys or {}).values()]
-        entries = {entry for listed in lists for entry in listed}
-        self._digests = frozenset(entry for entry in entries if is_digest(entry))
-        self._ends = tuple(entries - self._digests)
-        self.asks = bool(entries)
-
-    def names_of(self, key: str) -> frozenset[str]:
-        """Return the entries that name this key."""
-        matching = {end for end in self._ends if key.endswith(end)}
-        # On the host's thread: a hash takes a microsecond, which nobody pays who does not ask for one.
-        if self._digests:
-            matching |= self._digests & {hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()}
-        return frozenset(matching)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from llm_otel_broadcast.delivery.backoff import Backoff
 from llm_otel_broadcast.delivery.queue import RecordQueue
@@ -19,8 +19,11 @@ from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.span_data import SpanData
-from llm_otel_broadcast.wire.exchange import Answer, OversizedError
+from llm_otel_broadcast.wire.oversized import OversizedError
+
+if TYPE_CHECKING:
+    from llm_otel_broadcast.record.span_data import SpanData
+    from llm_otel_broadcast.wire.exchange import Answer
 
 # One batch is tried again for so long, pauses that the server itself asks for not counted.
 _MAX_RETRY_S: Final = 60.0
@@ -200,11 +203,15 @@ class Sender:
         def smaller(item: Item) -> list[SpanData] | None:
             # Cutting is ours, with the program's redaction in it: whatever it raises, the record is dropped as too large.
             with _SHRINKING:
-                return parts.shrink(item.record, item.spans) if item.spans else None
+                spans = item.enclosing_spans if isinstance(item.record, EnclosingSpan) else item.spans
+                return parts.shrink(item.record, spans) if spans else None
             return None
 
         spans = self._watch.render(item, self._batch, smaller)
-        item.spans = spans or item.spans
+        if spans and isinstance(item.record, EnclosingSpan):
+            item.enclosing_spans = spans
+        elif spans:
+            item.spans = spans
         return bool(spans)
 
     def _post_until_answered(

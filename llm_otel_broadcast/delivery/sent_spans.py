@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from llm_otel_broadcast.host.bounded import BoundedDict
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
-from llm_otel_broadcast.record.span_data import SpanData
+
+if TYPE_CHECKING:
+    from llm_otel_broadcast.record.span_data import SpanData
 
 Key: TypeAlias = tuple[int, int]
 # A long-lived process must not grow; an enclosing span is sent twice at worst, and backends take the later one.

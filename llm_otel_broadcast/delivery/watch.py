@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from llm_otel_broadcast.delivery.queue import RecordQueue
 from llm_otel_broadcast.delivery.seams import Item, LeftOut, Unreadable, Withdrawn
@@ -37,8 +36,7 @@ class ReplacedError(Exception):
     """Ends a thread that another one has been started for."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RecordInHand:
+class RecordInHand(NamedTuple):
     """What a thread is at; compared by identity.
 
     Attributes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from functools import lru_cache
 from typing import Any, Final, cast
 
 from opentelemetry import context as otel_context
@@ -21,19 +20,15 @@ SUPPRESS_KEY: Final[str] = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY"
 _SPAN_KEY: Final[str] = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
 
 
-def _variable() -> ContextVar[Context] | None:
-    """Return the variable that keeps the current context; None where something else does, or another version of the API."""
-    # the API may choose its keeper when it is first asked
-    otel_context.get_current()
-    keeper = getattr(otel_context, "_RUNTIME_CONTEXT", None)
-    variable = getattr(keeper, "_current_context", None)
-    return variable if type(keeper) is ContextVarsRuntimeContext and type(variable) is ContextVar else None
+# the API may choose its keeper when it is first asked
+otel_context.get_current()
+_keeper = getattr(otel_context, "_RUNTIME_CONTEXT", None)
+_variable: Any = getattr(_keeper, "_current_context", None) if type(_keeper) is ContextVarsRuntimeContext else None
+_is_known: Final = type(_variable) is ContextVar
 
-
-_current: Final = _variable()
-get_current: Final[Callable[[], Context]] = otel_context.get_current if _current is None else _current.get
+get_current: Final[Callable[[], Context]] = _variable.get if _is_known else otel_context.get_current
 """Return the current context."""
-attach: Final[Callable[[Context], Any]] = otel_context.attach if _current is None else _current.set
+attach: Final[Callable[[Context], Any]] = _variable.set if _is_known else otel_context.attach
 """Make a context current; return what `reset` takes."""
 
 
@@ -49,16 +44,8 @@ def reset(token: Token[Any]) -> None:
 def span_in(context: Context) -> trace.Span | None:
     """Return the span of a context, None where it has none."""
     span = context.get(_SPAN_KEY)
-    if span is None:
-        return None
-    kind: Any = type(span)
-    return cast("trace.Span", span) if _is_span_class(kind) else None
-
-
-# Cached: asking an abstract class takes 2,500 instructions.
-@lru_cache(maxsize=128)
-def _is_span_class(kind: type) -> bool:
-    return issubclass(kind, trace.Span)
+    # not by its class: asking an abstract one takes 2,500 instructions
+    return cast("trace.Span", span) if hasattr(span, "get_span_context") else None
 
 
 def with_span(span: trace.Span, context: Context) -> Context:

@@ -34,6 +34,11 @@ def _stays_here(error: BaseException) -> bool:
     return isinstance(error, Exception) and not is_from_signal_handler(error)
 
 
+def is_for_host(error: BaseException) -> bool:
+    """Return whether an exception that came up in our code was raised there by the host: by a signal handler, or a timer."""
+    return is_from_signal_handler(error) or is_from_timer(error)
+
+
 class Guard:
     """`with Guard("reading the response"):` lets no error of ours out. Stateless: one instance serves all threads.
 
@@ -69,9 +74,9 @@ class Guard:
         return guarded
 
     def stops(self, error: BaseException) -> bool:
-        """Count and log an error of ours; False: it is the host's, and has to go on.
+        """Count an error that is ours and return True; return False for one that has to go on to the host.
 
-        For what runs at every call in `except BaseException`: a `with` costs 2,000 instructions where nothing is raised, `try` none.
+        For an `except` at a place that runs too often for a `with`, which takes 2,000 instructions where nothing is raised.
         """
         if raise_again or not _stays_here(error) or (is_from_timer(error) and not is_own_thread()):
             return False

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from llm_otel_broadcast.delivery.privacy import SYSTEM_ROLES, Privacy, View, hash_of
+from llm_otel_broadcast.delivery.privacy import Privacy, View, hash_of
 from llm_otel_broadcast.delivery.redaction import WithheldError
+from llm_otel_broadcast.delivery.unwanted import SYSTEM_ROLES
 from llm_otel_broadcast.fields.json_cut import CUT
 from llm_otel_broadcast.fields.json_text import bounded_json
 from llm_otel_broadcast.other_spans.allow_list import SPAN_NAME_WORDS, is_harmless, is_identifier

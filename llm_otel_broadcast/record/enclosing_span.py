@@ -9,14 +9,15 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from llm_otel_broadcast.record.failure import Failure
-from llm_otel_broadcast.record.function_content import FunctionContent
 from llm_otel_broadcast.record.sizes import text_size
 from llm_otel_broadcast.record.totals import Totals
 from llm_otel_broadcast.record.trace_fields import Fields
 
-# For its type alone: this room imports nothing of OpenTelemetry's.
+# For their types alone: this room imports nothing of OpenTelemetry's, and few programs trace functions.
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
+
+    from llm_otel_broadcast.record.function_content import FunctionContent
 
 EnclosingKind: TypeAlias = Literal["chain", "tool", "agent", "retriever"]
 ENCLOSING_KINDS: Final[tuple[EnclosingKind, ...]] = ("chain", "tool", "agent", "retriever")

@@ -9,9 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
-from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.server import UNKNOWN_SERVER, Server
@@ -19,9 +18,11 @@ from llm_otel_broadcast.record.totals import Spent
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 from llm_otel_broadcast.record.usage import Cost, Usage
 
-# For its type alone: this room imports nothing of OpenTelemetry's.
+# For their types alone: this room imports nothing of OpenTelemetry's, and content is made in the background.
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
+
+    from llm_otel_broadcast.record.content import Content
 
 Detail: TypeAlias = str | bool | int | float | Sequence[str]
 
@@ -41,8 +42,7 @@ class ToolCall:
     """Where the tool is from, when the answer says it: `server_label`, `namespace`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerCall:
+class ServerCall(NamedTuple):
     """A call of a tool that the provider runs itself (web search, code interpreter, ...). `details` is content."""
 
     kind: str
@@ -51,8 +51,7 @@ class ServerCall:
     details: Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try of OpenRouter's at a provider, in their order; when it was is known only where its latency is."""
 
     provider: str

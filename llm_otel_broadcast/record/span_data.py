@@ -1,6 +1,6 @@
 """What a dialect makes of a record and what the wire encodes: one finished span as plain values.
 
-Knows neither OpenTelemetry's SDK nor any client library, and imports nothing of ours.
+Knows neither OpenTelemetry's SDK nor any client library, and imports nothing of ours but our name.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
+
+from llm_otel_broadcast.record.scope_name import SCOPE_NAME
 
 AttributeValue: TypeAlias = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int] | Sequence[float]
 Attributes: TypeAlias = Mapping[str, AttributeValue]
@@ -22,7 +24,6 @@ STATUS_UNSET: Final = 0
 STATUS_OK: Final = 1
 STATUS_ERROR: Final = 2
 
-SCOPE_NAME: Final = "llm_otel_broadcast"
 CONTENT_TOO_LARGE: Final = "llm_otel_broadcast.content.too_large"
 """The attribute of a span whose content a destination found too large; its values are the next two."""
 CONTENT_CUT: Final = "cut"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(slots=True)
@@ -48,8 +49,7 @@ class Usage:
         return Cost(self.input_cost, self.output_cost, self.cost, is_estimated=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """USD; None where only the total is known."""
 
     input: float | None

@@ -12,19 +12,16 @@ from llm_otel_broadcast.app.late_spans import LateSpans
 from llm_otel_broadcast.app.metrics import AppMetrics
 from llm_otel_broadcast.app.spans import AppSpans
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
+from llm_otel_broadcast.delivery.key_watch import KeyWatch
 from llm_otel_broadcast.delivery.lane import Lane
-from llm_otel_broadcast.delivery.on_generation import Announcer
-from llm_otel_broadcast.delivery.privacy import allows_content, unwanted_by_all
 from llm_otel_broadcast.delivery.recorder import Recorder
 from llm_otel_broadcast.delivery.seams import LaneParts, LeftOut, RecordReader
-from llm_otel_broadcast.delivery.selection import KeyWatch, Selection
+from llm_otel_broadcast.delivery.unwanted import unwanted_by_all
 from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.host.logs import logger
-from llm_otel_broadcast.record.enclosing_facts import EnclosingContent
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS
-from llm_otel_broadcast.record.usage import Cost
 from llm_otel_broadcast.runtime.observer import CallObserver
 from llm_otel_broadcast.runtime.runs import Run
 from llm_otel_broadcast.settings.destination import Destination
@@ -46,8 +43,10 @@ _NOWHERE: Final = (
 )
 
 if TYPE_CHECKING:
+    from llm_otel_broadcast.delivery.on_generation import Announcer
     from llm_otel_broadcast.other_spans.foreign_span import ForeignSpan
     from llm_otel_broadcast.record.span_data import Attributes, SpanData
+    from llm_otel_broadcast.record.usage import Cost
     from llm_otel_broadcast.spool.shelf import Shelf
 
 
@@ -83,7 +82,11 @@ def assemble(
         joins=options.join_app_traces,
     )
     late_spans, app_metrics = LateSpans(app_spans.end), AppMetrics(__version__)
-    announcer = Announcer(options.on_generation) if options.on_generation else None
+    announcer: Announcer | None = None
+    if options.on_generation:
+        from llm_otel_broadcast.delivery.on_generation import Announcer
+
+        announcer = Announcer(options.on_generation)
     adopted, lanes = _lanes_for(
         options, previous, lambda destination: _parts_maker(destination, options, app_spans, keeps, announcer)
     )
@@ -217,7 +220,13 @@ def _unwanted(options: Options, lanes: Sequence[Destination]) -> frozenset[str]:
         return frozenset(PARTS)
     if options.capture_content_in_app_spans:
         return frozenset()
-    return unwanted_by_all(lanes, {destination.name: Selection(destination).fields for destination in lanes})
+    rule_fields: dict[str, frozenset[str]] = {}
+    for destination in lanes:
+        if destination.filter_rules:
+            from llm_otel_broadcast.delivery.selection import Selection
+
+            rule_fields[destination.name] = Selection(destination).fields
+    return unwanted_by_all(lanes, rule_fields)
 
 
 def _describe(record: Generation) -> Attributes:
@@ -229,6 +238,7 @@ def _describe(record: Generation) -> Attributes:
 def _concluder(options: Options) -> Callable[[Generation], SpanData]:
     def conclude(record: Generation) -> SpanData:
         from llm_otel_broadcast.delivery.facts import content_for, content_of
+        from llm_otel_broadcast.delivery.privacy import allows_content
         from llm_otel_broadcast.dialects.semconv import SEMCONV
 
         content = None
@@ -244,6 +254,7 @@ def _enclosing_span_renderer(options: Options) -> Callable[[EnclosingSpan], Span
     def render(enclosing_span: EnclosingSpan) -> SpanData:
         from llm_otel_broadcast.delivery.facts import enclosing_facts_of, error_text_for
         from llm_otel_broadcast.dialects.semconv import SEMCONV
+        from llm_otel_broadcast.record.enclosing_facts import EnclosingContent
 
         fields = enclosing_span.fields or NO_FIELDS
         allows_text = options.capture_content_in_app_spans and not fields.private

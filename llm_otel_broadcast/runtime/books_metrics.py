@@ -18,7 +18,7 @@ from llm_otel_broadcast.app.metrics import AppMetrics
 from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.host.import_lock import importing
-from llm_otel_broadcast.record.span_data import SCOPE_NAME
+from llm_otel_broadcast.record.scope_name import SCOPE_NAME
 from llm_otel_broadcast.runtime.runs import registry
 from llm_otel_broadcast.runtime.totals import Totals
 from llm_otel_broadcast.version import __version__

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final
 
-from opentelemetry import baggage, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
 
 from llm_otel_broadcast.app.late_spans import LateSpans
@@ -19,8 +19,8 @@ from llm_otel_broadcast.clients.answer_limits import limit_answer
 from llm_otel_broadcast.clients.library import ClientLibrary
 from llm_otel_broadcast.clients.request_fields import NO_REQUEST_FIELDS, forward_fields
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
-from llm_otel_broadcast.delivery.privacy import narrow
-from llm_otel_broadcast.delivery.selection import KeyWatch
+from llm_otel_broadcast.delivery.key_watch import KeyWatch
+from llm_otel_broadcast.delivery.unwanted import narrow
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.merge import TraceObject, has_ids, merge, over
 from llm_otel_broadcast.host.current_context import get_current, span_in, with_span
@@ -53,7 +53,7 @@ class CallObserver:
         app_spans: makes the app's own spans.
         late_spans: keeps those of records that are still to be read.
         app_metrics: says whether the app has a meter provider.
-        unwanted: parts of the content that no destination may have.
+        unwanted: parts of the content that no destination may have; likewise an attribute.
         key_watch: says which API keys destinations ask for.
 
     Attributes:
@@ -80,11 +80,16 @@ class CallObserver:
         self._defaults = dict(options.trace_defaults)
         self._alone = not broadcaster.lanes
         self.wants_content = not unwanted >= _ALL_CONTENT
-        self._unwanted = unwanted
+        self.unwanted = unwanted
         self._key_watch = key_watch
         self._max_characters = min(options.max_content_chars, options.max_queue_bytes // _QUEUE_BYTES_PER_CHARACTER)
         self.joins = options.join_app_traces
         self.successor: CallObserver | None = None
+        if options.baggage_metadata:
+            # Only then: it takes a millisecond to import.
+            from opentelemetry.baggage import get_baggage
+
+            self._get_baggage = get_baggage
 
     def prepare(
         self, library: ClientLibrary, instance: object, arguments: dict[str, Any], record: Generation
@@ -94,21 +99,27 @@ class CallObserver:
         record.server = library.server_of(instance)
         record.max_characters = self._max_characters
         record.is_measured = self._meter_provider() is not None
-        if self._unwanted and record.wants_content:
-            record.unwanted = self._unwanted
+        if self.unwanted and record.wants_content:
+            record.unwanted = self.unwanted
             narrow(record)
         if self._key_watch.asks:
-            self._note_key(library, instance, arguments, record)
+            with _KEY:
+                # the key itself is not kept, only which of those that destinations ask for it is
+                key = library.key_of(instance, arguments, has_ended=False)
+                if key is None:
+                    record.late_key = partial(library.key_of, instance, {}, has_ended=True)
+                else:
+                    record.api_keys = self._key_watch.names_of(key)
         request_fields = NO_REQUEST_FIELDS
         try:
             request_fields = library.read_fields(instance, arguments)
             scope = current_scope()
-            outer = self.around({} if scope is None else scope.context_fields)
-            if outer or request_fields is not NO_REQUEST_FIELDS:
-                call_trace, session_id, user, _ = request_fields
-                record.fields = merge(call_trace, session_id, user, outer)
+            call_trace, session_id, user, _ = request_fields
+            record.fields = merge(
+                call_trace, session_id, user, self.around({} if scope is None else scope.context_fields)
+            )
             if scope is not None:
-                record.in_scope = bool(scope.enclosing_spans) and not has_ids(request_fields.trace)
+                record.in_scope = bool(scope.enclosing_spans) and not has_ids(call_trace)
                 if record.fields.private:
                     scope.hide_errors()
         except BaseException as error:
@@ -127,17 +138,6 @@ class CallObserver:
                 link_gateway=options.link_gateway,
             )
         return library.request_usage(record, arguments) if record.stream and options.request_stream_usage else arguments
-
-    def _note_key(
-        self, library: ClientLibrary, instance: object, arguments: dict[str, Any], record: Generation
-    ) -> None:
-        """Note which of the keys that destinations ask for the call is made with; the key itself is not kept."""
-        with _KEY:
-            key = library.key_of(instance, arguments, has_ended=False)
-            if key is None:
-                record.late_key = partial(library.key_of, instance, {}, has_ended=True)
-            else:
-                record.api_keys = self._key_watch.names_of(key)
 
     def _place_record(self, record: Generation, context: Context, *, app_traces: bool) -> None:
         """Give the record its ids, its parent and its courtesy spans."""
@@ -239,7 +239,7 @@ class CallObserver:
         """Return the fields that surround a call: of the program's contexts, over the baggage, over `trace_defaults`."""
         outer: TraceObject = self._defaults
         if self._options.baggage_metadata:
-            entries = {key: baggage.get_baggage(key) for key in self._options.baggage_metadata}
+            entries = {key: self._get_baggage(key) for key in self._options.baggage_metadata}
             outer = {**outer, **{key: value for key, value in entries.items() if value is not None}}
         if not context_fields:
             return outer
@@ -268,8 +268,8 @@ class CallObserver:
         for value in record.parameters.values():
             if type(value) not in _SMALL and value:
                 record.size += text_size(value)
-        if self._unwanted and record.wants_content:
-            record.unwanted |= self._unwanted
+        if self.unwanted and record.wants_content:
+            record.unwanted |= self.unwanted
             narrow(record)
         self._broadcaster.put_generation(record)
 

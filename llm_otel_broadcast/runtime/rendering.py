@@ -17,6 +17,7 @@ from llm_otel_broadcast.delivery.selection import Selection
 from llm_otel_broadcast.dialects import DIALECTS
 from llm_otel_broadcast.other_spans.foreign_span import ForeignSpan
 from llm_otel_broadcast.other_spans.pipeline import ForeignRendering
+from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.span_data import SpanData
 from llm_otel_broadcast.record.usage import Cost
@@ -78,8 +79,10 @@ class RecordRendering:
         self._foreign_spans.recorded(record.response_id)
         return self._generations.render(record)
 
-    def shrink(self, record: Generation | ForeignSpan, spans: list[SpanData]) -> list[SpanData] | None:
+    def shrink(self, record: Generation | ForeignSpan | EnclosingSpan, spans: list[SpanData]) -> list[SpanData] | None:
         """Return a record's spans with less content; None: they are as small as they get."""
+        if isinstance(record, EnclosingSpan):
+            return shrink(spans, partial(self._generations.render_step_again, record))
         if isinstance(record, ForeignSpan):
             return shrink(spans, lambda max_chars: [self._foreign_spans.shortened(record, max_chars)])
         return shrink(spans, partial(self._generations.render_again, record))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from llm_otel_broadcast.clients import LIBRARIES
 from llm_otel_broadcast.clients.patching import Patcher
@@ -24,8 +23,7 @@ from llm_otel_broadcast.tracing.scope import sinks
 _MAX_ENDED_NAMES: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """The figures of `status()`.
 
     Attributes:
@@ -47,7 +45,6 @@ class Status:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Run:
     """What one set of settings started: `instrument()`, a change of its settings file, or a span processor.
 
@@ -60,12 +57,21 @@ class Run:
         source: the settings of the `instrument()` that the run belongs to; None: a span processor's own destinations.
     """
 
-    options: Options
-    observer: CallObserver
-    broadcaster: Broadcaster
-    adopted_lanes: tuple[Lane, ...] = ()
-    covers: Callable[[object], bool] | None = None
-    source: object = None
+    def __init__(
+        self,
+        options: Options,
+        observer: CallObserver,
+        broadcaster: Broadcaster,
+        adopted_lanes: tuple[Lane, ...] = (),
+        covers: Callable[[object], bool] | None = None,
+        source: object = None,
+    ) -> None:
+        self.options = options
+        self.observer = observer
+        self.broadcaster = broadcaster
+        self.adopted_lanes = adopted_lanes
+        self.covers = covers
+        self.source = source
 
     @property
     def exit_timeout(self) -> float:

@@ -15,7 +15,7 @@ from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.host.logs import logger
 from llm_otel_broadcast.other_spans.conventions import is_genai
 from llm_otel_broadcast.other_spans.foreign_span import ForeignSpan
-from llm_otel_broadcast.record.span_data import SCOPE_NAME
+from llm_otel_broadcast.record.scope_name import SCOPE_NAME
 from llm_otel_broadcast.runtime import process_end
 from llm_otel_broadcast.runtime.assembly import assemble
 from llm_otel_broadcast.runtime.runs import Run, registry

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import Final
+from dataclasses import MISSING, fields
+from typing import Final, NamedTuple
 
 from llm_otel_broadcast.settings.destination import SHORTHAND, Destination
 from llm_otel_broadcast.settings.errors import ConfigError
@@ -17,8 +17,7 @@ SDK_DISABLED: Final = "OTEL_SDK_DISABLED"
 _MIN_LIKENESS: Final = 0.8
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(NamedTuple):
     """An environment variable, and the option of `instrument()` that it sets."""
 
     name: str

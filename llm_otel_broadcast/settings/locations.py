@@ -11,9 +11,8 @@ import stat
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from llm_otel_broadcast.settings.errors import ConfigError
 
@@ -38,8 +37,7 @@ def candidates(environ: Mapping[str, str]) -> tuple[Path, ...]:
     return (*paths, user / FILE_NAME) if user else tuple(paths)
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """Metadata that changes whenever the content of a file does, so that the file need not be read."""
 
     path: Path
@@ -48,8 +46,7 @@ class Stamp:
     inode: int
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(NamedTuple):
     """The absolute paths where a program looks for its file, computed once, as it may change directories."""
 
     places: tuple[Path, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from llm_otel_broadcast.host.import_lock import importing
@@ -29,8 +29,7 @@ _PRIVACY: Final = "privacy_mode"
 _TO: Final = "to"
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """The values that one source gives, by option, and how messages call an option of that source."""
 
     values: Mapping[str, object]

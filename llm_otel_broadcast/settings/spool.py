@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from llm_otel_broadcast.settings.validators import Kind, nearest, read_json
 
@@ -17,8 +16,7 @@ _WRITTEN: Final = 'a directory, or `{"directory": "...", "max_bytes": ..., "max_
 _SAYS: Final = 'a directory, or {"directory": ..., "max_bytes": ..., "max_age": ...}'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpoolSettings:
+class SpoolSettings(NamedTuple):
     """Where bodies that could not be delivered are kept.
 
     Attributes:
@@ -43,7 +41,7 @@ def _faults(name: str, value: object) -> list[str]:
         return [] if os.fspath(value) else [f"{name} must be {_SAYS}, got an empty text"]
     if not isinstance(value, Mapping):
         return [f"{name} must be {_SAYS}, got {type(value).__name__}"]
-    fields = SpoolSettings.__dataclass_fields__
+    fields = SpoolSettings._fields
     faults = [
         f"{name}: '{key}' is no part of it{nearest(str(key), fields)}: there are {', '.join(fields)}"
         for key in value

@@ -42,6 +42,10 @@ class Sink(Protocol):
         """Whether anybody wants content at all."""
 
     @property
+    def unwanted(self) -> frozenset[str]:
+        """Parts of the content that nobody wants."""
+
+    @property
     def joins(self) -> bool:
         """Whether what is sent hangs below the app's own current span."""
 

@@ -35,7 +35,7 @@ class TracedCall:
         content: its arguments and what it returned, as far as anybody wants content.
     """
 
-    __slots__ = ("_wants_content", "content", "context")
+    __slots__ = ("_wanted", "content", "context")
 
     def __init__(
         self,
@@ -53,8 +53,9 @@ class TracedCall:
             subject: what the tool or the agent is called.
         """
         self.context = OpenContext(own_fields, end=self._end, kind=kind, subject=subject)
-        self.content = FunctionContent(inputs)
-        self._wants_content = any(sink.wants_content for sink in sinks.all)
+        # what nobody may have is not even referenced
+        self._wanted = {part for part in ("inputs", "outputs") if any(part not in sink.unwanted for sink in sinks.all)}
+        self.content = FunctionContent(inputs if "inputs" in self._wanted else None)
 
     def steps(self) -> Steps:
         """Return what to do around the function's code."""
@@ -63,15 +64,14 @@ class TracedCall:
 
     def take_result(self, value: object) -> None:
         """Take what the function returned."""
-        # what nobody may have is not even referenced
         with READING_RESULT:
-            if self._wants_content and value is not None:
+            if "outputs" in self._wanted and value is not None:
                 self.content.add_piece(shallow(value))
 
     def take_piece(self, value: object) -> None:
         """Take a value that the generator yielded."""
         with READING_RESULT:
-            if self._wants_content and self.content.has_room:
+            if "outputs" in self._wanted and self.content.has_room:
                 self.content.add_piece(shallow(value))
 
     def _end(self, enclosing_span: EnclosingSpan) -> None:
@@ -81,7 +81,7 @@ class TracedCall:
         self.context.spans.hand_over(enclosing_span)
 
     def _attach_content(self, own_span: EnclosingSpan) -> None:
-        if self._wants_content:
+        if self._wanted:
             own_span.function_content = self.content
 
 

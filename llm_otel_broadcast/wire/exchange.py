@@ -29,10 +29,6 @@ class Body(Generic[Payload]):
     compression: Literal["none", "gzip"] = "none"
 
 
-class OversizedError(Exception):
-    """Spans that can be sent in several requests are larger than one request may be."""
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What became of one request. `message` and `excerpt` never hold headers, queries or user information.

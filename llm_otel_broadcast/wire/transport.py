@@ -14,8 +14,9 @@ from llm_otel_broadcast.host.suppression import untraced
 from llm_otel_broadcast.record.span_data import Scope, SpanData
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.wire import otlp_json
-from llm_otel_broadcast.wire.exchange import OTHER_ENCODING, Answer, Body, Encoding, OversizedError
+from llm_otel_broadcast.wire.exchange import OTHER_ENCODING, Answer, Body, Encoding
 from llm_otel_broadcast.wire.http import HttpSender, compressed
+from llm_otel_broadcast.wire.oversized import OversizedError
 from llm_otel_broadcast.wire.resource import ResourceSource, plain_attributes
 
 if TYPE_CHECKING:

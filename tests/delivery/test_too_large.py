@@ -8,7 +8,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 import llm_otel_broadcast
-from llm_otel_broadcast import BroadcastSpanProcessor, Destination
+from llm_otel_broadcast import BroadcastSpanProcessor, Destination, traced
 from llm_otel_broadcast.receiver.decoding import decode_json, decode_protobuf
 from llm_otel_broadcast.record.span_data import SpanData
 from tests.support.foreign_spans import SEMCONV
@@ -92,6 +92,18 @@ def test_a_redacted_text_stays_redacted_when_it_is_cut(client):
         assert handle.flush(5.0)
     assert all(b"secret" not in request.body for request in running.requests)
     assert next(iter(taken(running, 50_000).values()))[MARK] == "cut"
+
+
+@pytest.mark.parametrize(("limit", "mark"), [(100_000, "cut"), (3_000, "left_out")])
+def test_a_tools_result_is_cut_likewise(limit, mark):
+    with limited(limit) as (running, handle):
+        traced(kind="tool", name="read", user="u-1")(lambda: "x" * 150_000)()
+        assert handle.flush(5.0)
+        assert handle.status().destinations[0].delivered == 1
+    (attributes,) = taken(running, limit).values()
+    assert attributes[MARK] == mark
+    assert (attributes["gen_ai.tool.name"], attributes["user.id"]) == ("read", "u-1")
+    assert ("gen_ai.tool.call.result" in attributes) == (mark == "cut")
 
 
 def test_a_span_of_another_instrumentation_is_cut_likewise():

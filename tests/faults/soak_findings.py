@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,8 @@ _MIN_SAMPLES: Final = 40
 """Below that a process has not lived long enough to say whether it grows."""
 _MAX_GROWTH_BYTES: Final = 16 * 1024 * 1024
 _MAX_MORE_DESCRIPTORS: Final = 8
+_LONGEST_END_S: Final = 35.0
+"""From a process's last call to its end: `shutdown()` may take 30 s."""
 _EXIT_MARGIN_S: Final = 20.0
 """The machine may be busy."""
 
@@ -146,31 +147,53 @@ def badly_ended(lives: Sequence[Life], exit_timeout_s: float) -> Iterator[str]:
 
 def doubled(lives: Sequence[Life], destination: Arrivals, *, spool: bool) -> Iterator[str]:
     """Calls that came again though their request had been answered."""
-    killed_at = {str(life.number): life.killed_at for life in lives if life.killed_at is not None}
-    last_calls: dict[str, float] = {}
-    for life in lives:
-        for call_id, returned_at in life.ledger.calls.items():
-            process = _process_of(call_id)
-            last_calls[process] = max(returned_at, last_calls.get(process, 0.0))
-    saved: defaultdict[str, set[float]] = defaultdict(set)
+    ends = _ends(lives)
+    excusing: dict[float, set[str]] = {}
 
     def is_in_window(call_id: str, first: float) -> bool:
-        process = _process_of(call_id)
-        end = killed_at.get(process.partition(".")[0])
-        if end is not None:
-            # A process that was killed after an answer cannot have noted it: the documented window of a spool.
-            return 0 <= end - first < _KILL_WINDOW_S
-        # Nor can one know of the request that is under way as it ends, so that it leaves that on disk: one request.
-        if not spool or first < last_calls.get(process, math.inf) - _KILL_WINDOW_S:
-            return False
-        saved[process].add(first)
-        return len(saved[process]) == 1
+        # A process that ended after an answer cannot have noted it: the documented window of a spool, of one request.
+        if first not in excusing:
+            own = {_process_of(call_id)} | ({*ends} if spool else set())
+            # Whoever is next sends what lies in a spool, so it may have been another process that ended.
+            used = set().union(*excusing.values())
+            excusing[first] = {name for name in own - used if name in ends and ends[name].covers(first, spool=spool)}
+            excusing[first] = {min(excusing[first])} if excusing[first] else set()
+        return bool(excusing[first])
 
     for call_id, times in destination.acknowledged.items():
         for first in times[:-1]:
             if not destination.is_excused(first) and not is_in_window(call_id, first):
                 yield f"{destination.name}: {call_id} came {len(times)} times"
                 break
+
+
+@dataclass(frozen=True)
+class _End:
+    """From when to when a process ended, as far as its life tells."""
+
+    earliest: float
+    latest: float
+    is_kill: bool
+
+    def covers(self, answered_at: float, *, spool: bool) -> bool:
+        """Return whether a process that got an answer then may have ended before it could note that."""
+        return (spool or self.is_kill) and self.earliest - _KILL_WINDOW_S < answered_at <= self.latest
+
+
+def _ends(lives: Sequence[Life]) -> dict[str, _End]:
+    """Return the end of each process that called, by the beginning of its calls' ids."""
+    ends: dict[str, _End] = {}
+    for life in lives:
+        last_calls: dict[str, float] = {}
+        for call_id, returned_at in life.ledger.calls.items():
+            process = _process_of(call_id)
+            last_calls[process] = max(returned_at, last_calls.get(process, 0.0))
+        for process, last in last_calls.items():
+            if life.killed_at is not None:
+                ends[process] = _End(life.killed_at, life.killed_at, is_kill=True)
+            else:
+                ends[process] = _End(last, min(life.ended_at, last + _LONGEST_END_S), is_kill=False)
+    return ends
 
 
 def _process_of(call_id: str) -> str:

@@ -16,7 +16,7 @@ from llm_otel_broadcast.fields.json_text import plain_json
 from llm_otel_broadcast.record.generation import Generation
 from tests.support.fuzzing import EXAMPLES, fuzzed, json_values
 
-READERS = {type(route.reader).__name__: route.reader for route in ROUTES}
+READERS = {type(reader).__name__: reader for reader in (route.make_reader() for route in ROUTES)}
 NAMES = st.sampled_from(sorted(READERS))
 of_each_reader = settings(fuzzed, max_examples=EXAMPLES or 60)
 CHUNK_KEYS = (

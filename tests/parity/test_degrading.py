@@ -228,9 +228,9 @@ def test_a_method_that_is_gone_is_passed_over(name, stand_in, instrumented, arri
 
 def test_a_module_or_class_that_is_gone_is_passed_over(stand_in, arrived, instrumented, words, monkeypatch):
     gone = [
-        Target("openai.resources.chat.completions", "NoSuchClass", "create", TARGETS[0].reader),
-        Target("openai.resources.no_such_module", "Completions", "create", TARGETS[0].reader),
-        Target("json", "dumps", "create", TARGETS[0].reader),
+        Target("openai.resources.chat.completions", "NoSuchClass", "create", TARGETS[0].make_reader),
+        Target("openai.resources.no_such_module", "Completions", "create", TARGETS[0].make_reader),
+        Target("json", "dumps", "create", TARGETS[0].make_reader),
     ]
     monkeypatch.setattr("llm_otel_broadcast.clients.openai.targets.TARGETS", (*gone, *TARGETS))
     instrumented()

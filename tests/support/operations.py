@@ -44,7 +44,7 @@ def reader_of(operation: str) -> Any:
     """Return the reader that the table has for an operation."""
     resource, _, method = operation.rpartition(".")
     place = (f"openai.resources.{resource}", method)
-    return next(target.reader for target in TARGETS if (target.module, target.method) == place)
+    return next(target.make_reader() for target in TARGETS if (target.module, target.method) == place)
 
 
 def skip_without(operation: str, argument: str) -> None:

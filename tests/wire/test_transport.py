@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.delivery.sender import post
 from llm_otel_broadcast.receiver.server import Reply
-from llm_otel_broadcast.wire.exchange import OversizedError
+from llm_otel_broadcast.wire.oversized import OversizedError
 from llm_otel_broadcast.wire.transport import MAX_BODY_BYTES, make_transport
 from tests.support.any_spans import span
 from tests.support.scripted_backends import Backend, serving

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llm_otel_broadcast.zero_code.environment import DIRECTORY
+from llm_otel_broadcast.zero_code.path import DIRECTORY
 
 RUN = (sys.executable, "-m", "llm_otel_broadcast", "run")
 CALL = """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_otel_broadcast.zero_code.environment import DIRECTORY
+from llm_otel_broadcast.zero_code.path import DIRECTORY
 from tests.zero_code.programs import CALL, RUN, start, with_directory
 
 CPU_SECONDS = 0.02

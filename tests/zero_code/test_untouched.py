@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from llm_otel_broadcast.zero_code.environment import DIRECTORY
+from llm_otel_broadcast.zero_code.path import DIRECTORY
 from tests.zero_code.programs import CALL, RUN, start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
@@ -150,7 +150,7 @@ def test_where_a_process_cannot_be_replaced_its_child_decides_about_an_interrupt
     """As on Windows; here the interrupt goes to the group of both, as from a keyboard."""
     program = f"import signal, sys; signal.signal(signal.SIGINT, lambda *_: sys.exit(4)){WAITING}"
     waiting = (
-        "import os, sys; from llm_otel_broadcast.cli.launcher import wait_for; "
+        "import os, sys; from llm_otel_broadcast.cli.execution import wait_for; "
         "wait_for([sys.executable, '-c', sys.argv[1]], os.environ)"
     )
     with subprocess.Popen(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.answer_texts import Allowance
@@ -22,6 +21,7 @@ from llm_otel_broadcast.clients.openai.requested_output import OUTPUT_ARGUMENTS,
 from llm_otel_broadcast.clients.openai.tool_calls import CallPieces, read_call, read_function_call
 from llm_otel_broadcast.clients.openai.tools import note_tools
 from llm_otel_broadcast.clients.openai.typical_answers import read_typical_answer
+from llm_otel_broadcast.clients.openai.typical_chunk import TypicalChunk
 from llm_otel_broadcast.clients.openai.usage import read_usage, usage_in
 from llm_otel_broadcast.clients.reader import (
     GIVEN,
@@ -34,6 +34,7 @@ from llm_otel_broadcast.clients.reader import (
     items_of,
     json_text,
     members_of,
+    names_among,
     note,
     parameters_of,
     text_of,
@@ -61,6 +62,7 @@ PARAMETERS: Final = {
 """Arguments that go on the span, and what the record calls them."""
 _ODD_ARGUMENTS: Final = OUTPUT_ARGUMENTS | {"audio", "function_call", "functions", "reasoning", "tools"}
 """Arguments that are read apart, because the record has another form of them."""
+_PLAIN_PARAMETERS: Final = frozenset(name for name, name_in_record in PARAMETERS.items() if name == name_in_record)
 _TOOL_CALL_BYTES: Final = 200
 """What a tool call takes in the queue beside its arguments: the object, its id and name."""
 
@@ -74,19 +76,15 @@ class ChatReader(Reader):
     def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
         record.request_model = text_of(kwargs.get("model"))
         record.stream = kwargs.get("stream") is True
-        plain = _plain_parameters(tuple(kwargs))
-        if plain is None:
-            self._read_odd_arguments(record, kwargs, content=content)
-        else:
-            record.parameters = {name: value for name in plain if type(value := kwargs[name]) in GIVEN or is_set(value)}
         if content:
             # Copied now: programs append to the same list for the next call while this one waits to be sent.
             record.wants_content = True
             record.messages, size = keep_argument(kwargs, "messages")
             record.size += size
-
-    def _read_odd_arguments(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
-        """Read tools, and arguments of which the record has another form."""
+        plain = names_among(tuple(kwargs), _PLAIN_PARAMETERS, _ODD_ARGUMENTS)
+        if plain is not None:
+            record.parameters = {name: value for name in plain if type(value := kwargs[name]) in GIVEN or is_set(value)}
+            return
         parameters = parameters_of(kwargs, PARAMETERS)
         # OpenRouter's spelling of `reasoning_effort`.
         if "reasoning" in kwargs:
@@ -96,9 +94,8 @@ class ChatReader(Reader):
         # The deprecated spelling of `tool_choice`.
         if "function_call" in kwargs and is_set(kwargs["function_call"]):
             parameters.setdefault("tool_choice", kwargs["function_call"])
-        if parameters:
-            name_requested_output(parameters)
-            record.parameters = parameters
+        name_requested_output(parameters)
+        record.parameters = parameters
         # Voice and format are of the request alone: the answer in audio does not repeat them.
         if "audio" in kwargs:
             audio = members_of(kwargs["audio"])
@@ -128,11 +125,10 @@ class ChatReader(Reader):
         return ChatFold(record)
 
 
-class ChatFold:
+class ChatFold(TypicalChunk):
     """Adds up the chunks of a streamed chat completion, the way the whole answer would have read."""
 
     __slots__ = (
-        "_allowance",
         "_ends",
         "_has_head",
         "_hides_usage",
@@ -151,20 +147,22 @@ class ChatFold:
         self._wants_content = record.wants_answer
         self._hides_usage = record.hides_usage_chunk
         self._is_openrouter = record.server.is_openrouter
-        self._allowance = Allowance(record.max_characters)
+        super().__init__(Allowance(record.max_characters), keeps_text=record.wants_answer)
         self._open_choices: dict[int, _OpenChoice] = {}
         self._has_head = False
         self._ends = False
         """A finish reason has come: the next chunk may be the last, with the usage."""
         self._usage: Any = None
 
-    def add(self, chunk: object) -> bool:
+    def add_any(self, chunk: object) -> bool:
         members = members_of(chunk)
         record = self._record
+        self.expect_any()
         choices = items_of(members, "choices")
+        text_choice = None
         # Before the rest, so that the time of the first piece is not late by our own reading.
         for position, choice in enumerate(choices):
-            self._add_choice(choice, position)
+            text_choice = self._add_choice(choice, position)
         usage = members.get("usage")
         # Nearly all chunks carry nothing but a delta: what else a chunk may say is read only where there may be some.
         if (
@@ -190,10 +188,18 @@ class ChatFold:
                 note_routing(record, members["openrouter_metadata"])
             # Status 200 and an error in the middle of the stream.
             note_error(record, members)
+        if (
+            text_choice is not None
+            and self._has_head
+            and not self._ends
+            and (not self._is_openrouter or record.serving_provider is not None)
+        ):
+            self.expect(text_choice.index, text_choice.content, choices, record)
         # Only the chunk that our own request for usage made: OpenRouter's has choices, and reaches the caller.
         return usage is not None and self._hides_usage and not choices
 
-    def _add_choice(self, piece: object, position: int) -> None:
+    def _add_choice(self, piece: object, position: int) -> _OpenChoice | None:
+        """Add a piece to its choice; return that if the piece was a text and nothing else."""
         members = members_of(piece)
         choice = self._find(members.get("index"), position)
         finish_reason = members.get("finish_reason")
@@ -219,22 +225,20 @@ class ChatFold:
             self._record.first_chunk_ns = time.perf_counter_ns() - self._started
         if tool_calls or function_call:
             choice.add_calls(items_of(delta_members, "tool_calls"), function_call, content=self._wants_content)
-        if not self._wants_content:
-            return
-        if text:
-            # The common case without a call more.
-            if type(text) is str:
-                choice.content.append(text)
-                self._allowance.count(text)
-            else:
+        is_text_alone = (
+            type(text) is str and text and not (reasoning or tool_calls or function_call or refusal or media)
+        )
+        if self._wants_content:
+            if text:
                 choice.add(text)
-        if reasoning:
-            choice.reasoning.append(reasoning)
-            self._allowance.count(reasoning)
-        if refusal:
-            refusal = text_within(refusal)
-            choice.refusal.append(refusal)
-            self._allowance.count(refusal)
+            if reasoning:
+                choice.reasoning.append(reasoning)
+                self._allowance.count(reasoning)
+            if refusal:
+                refusal = text_within(refusal)
+                choice.refusal.append(refusal)
+                self._allowance.count(refusal)
+        return choice if is_text_alone else None
 
     def _find(self, index: object, position: int) -> _OpenChoice:
         """Return the choice that a piece belongs to; without a usable index its place among the pieces tells."""
@@ -306,13 +310,6 @@ class _OpenChoice(MessageTexts):
         if self.media is not None:
             self.media.close(choice, audio_format)
         return choice
-
-
-# Cached by the names: one place of a program always passes the same ones, and looking each of them up takes three times as long.
-@lru_cache(maxsize=256)
-def _plain_parameters(names: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return those of a call's arguments that go on the span as they are; None where some have to be read apart."""
-    return None if _ODD_ARGUMENTS.intersection(names) else tuple(name for name in names if PARAMETERS.get(name) == name)
 
 
 def _size_of(choice: Choice) -> int:

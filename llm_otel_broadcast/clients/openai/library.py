@@ -13,11 +13,11 @@ from llm_otel_broadcast.clients.reader import NOTHING, ask_for
 from llm_otel_broadcast.clients.request_fields import RequestFields
 from llm_otel_broadcast.clients.tracebacks import variables_of
 from llm_otel_broadcast.host.import_lock import importing
-from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.generation import Generation
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.clients.patching import Target
+    from llm_otel_broadcast.record.content import Content
 
 _PARSED_NAMES: Final = ("raw_response", "raw_completion")
 """What the client's `parser` calls the answer that it reads, in its versions."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from llm_otel_broadcast.clients.call import Patchpoint, is_under_way
-from llm_otel_broadcast.clients.openai.targets import ROUTES
+from llm_otel_broadcast.clients.openai.targets import ROUTES, Route
 from llm_otel_broadcast.clients.patching import Target
 from llm_otel_broadcast.clients.reader import NOTHING, Reader
 from llm_otel_broadcast.clients.request_fields import MEMBERS
@@ -30,18 +30,17 @@ _REQUEST: Final = "_llm_otel_broadcast_request"
 def _watch_request(target: Target, original: Any, patchpoint: Patchpoint) -> Callable[..., Any]:
     """Return the function that takes the place of `request`."""
     # of several with one endpoint the first counts
-    methods: dict[str, _Method] = {}
-    for route in reversed(ROUTES):
-        reading = Patchpoint(patchpoint.library, route.reader, patchpoint.switch)
-        create = watch(_create, reading, is_async=target.is_async)
-        methods[route.endpoint] = _Method(attrgetter(route.resource), route.reader, create)
+    makers = {
+        route.endpoint: cache(partial(_method_for, route, patchpoint, is_async=target.is_async))
+        for route in reversed(ROUTES)
+    }
     method = callable_of(original)
 
     def call_of(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any]:
         """Return the call to make: a watched one if the request calls a model."""
         call = None
         with _LOOKING:
-            call = _watched_call(methods, partial(method, client), client, args, kwargs)
+            call = _watched_call(makers, partial(method, client), client, args, kwargs)
         return call or partial(method, client, *args, **kwargs)
 
     # not by `watch`, which would make a record of each request, also of those that call no model
@@ -75,8 +74,15 @@ class _Method(NamedTuple):
     create: Any
 
 
+def _method_for(route: Route, patchpoint: Patchpoint, *, is_async: bool | None) -> _Method:
+    """Return what stands for a method, once somebody goes past it."""
+    reader = route.make_reader()
+    create = watch(_create, Patchpoint(patchpoint.library, reader, patchpoint.switch), is_async=is_async)
+    return _Method(attrgetter(route.resource), reader, create)
+
+
 def _watched_call(
-    methods: Mapping[str, _Method],
+    makers: Mapping[str, Callable[[], _Method]],
     request: Callable[..., Any],
     client: Any,
     args: tuple[Any, ...],
@@ -91,15 +97,16 @@ def _watched_call(
     path, mark, query = url.partition("?")
     path = "/" + path.strip("/")
     # with the query first: `?beta=true` is an API of its own, any other query is not
-    method = methods.get(f"{verb} {path}{mark}{query}") or methods.get(f"{verb} {path}")
+    make = makers.get(f"{verb} {path}{mark}{query}") or makers.get(f"{verb} {path}")
     segments: tuple[str, ...] = ()
-    if method is None:
+    if make is None:
         # the last segment of the path names what the endpoint is about
         parent, _, segment = path.rpartition("/")
-        method = methods.get(f"{verb} {parent}/*{mark}{query}") or methods.get(f"{verb} {parent}/*")
+        make = makers.get(f"{verb} {parent}/*{mark}{query}") or makers.get(f"{verb} {parent}/*")
         segments = (segment,)
-    if method is None:
+    if make is None:
         return None
+    method = make()
     raw = _RawRequest(request, args, kwargs, options)
     arguments = {**raw.arguments(), **dict(zip(method.reader.positional, segments, strict=False))}
     # a body is any mapping, but only texts can be keyword arguments
@@ -177,9 +184,15 @@ def _mapping_of(options: Any, name: str) -> Mapping[Any, Any]:
     return value if isinstance(value, Mapping) else NOTHING
 
 
+class _NoReader(Reader):
+    """Reads nothing: each request has the reader of its endpoint."""
+
+    operation = ""
+
+
 TARGETS: Final = tuple(
     # The module that defines the clients, not `openai` itself: a start without code begins in the middle of the import of
     # `openai`, which has no clients yet. The class inherits the method from one that others of the client's are made of too.
-    Target("openai._client", owner, "request", ROUTES[0].reader, is_async, is_inherited=True, replace=_watch_request)
+    Target("openai._client", owner, "request", _NoReader, is_async, is_inherited=True, replace=_watch_request)
     for owner, is_async in (("OpenAI", False), ("AsyncOpenAI", True))
 )

@@ -7,17 +7,28 @@ client's is asked for nothing by name, its class tells what need not be looked f
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.openai.tool_calls import read_call
-from llm_otel_broadcast.clients.openai.usage import DETAILS_OF_CHAT, read_usage
-from llm_otel_broadcast.clients.reader import MAX_ITEMS, MAX_NAME_CHARACTERS, Members
+from llm_otel_broadcast.clients.openai.usage import copy_counts, read_usage
+from llm_otel_broadcast.clients.reader import MAX_ITEMS, MAX_NAME_CHARACTERS, declares_only
 from llm_otel_broadcast.record.generation import Choice, Generation
 
-_ODD_MEMBERS: Final = frozenset({"base_resp", "error", "openrouter_metadata", "provider", "x_groq"})
-"""Members of an answer that say what its typical members do not."""
-_TYPICAL_COUNTS: Final = frozenset({"completion_tokens", "prompt_tokens", "total_tokens"})
+_MEMBERS: Final = frozenset(
+    [
+        "choices",
+        "created",
+        "id",
+        "metadata",
+        "model",
+        "moderation",
+        "object",
+        "service_tier",
+        "system_fingerprint",
+        "usage",
+    ]
+)
+"""What the client declares of an answer. A newer one may declare more: its answers are read on the general path."""
 _TEXT_OR_NONE: Final = frozenset({str, type(None)})
 
 
@@ -36,7 +47,7 @@ def read_typical_answer(record: Generation, response: Any, size_of: Callable[[Ch
         tier, fingerprint = members["service_tier"], members["system_fingerprint"]
         if (
             response.__pydantic_extra__
-            or not _is_typical(kind)
+            or not declares_only(kind, _MEMBERS)
             or type(choices) is not list
             or len(choices) != 1
             or type(model) is not str
@@ -48,7 +59,7 @@ def read_typical_answer(record: Generation, response: Any, size_of: Callable[[Ch
         ):
             return False
         choice = _typical_choice(record, choices[0])
-        counts = None if usage is None else _typical_counts(usage)
+        counts = None if usage is None else copy_counts(usage)
     except (AttributeError, KeyError):
         return False
     if choice is None or counts is None:
@@ -67,12 +78,6 @@ def read_typical_answer(record: Generation, response: Any, size_of: Callable[[Ch
         # what the request states is still to be looked at
         record.is_limited = record.details is None and record.served_model is None
     return True
-
-
-@lru_cache(maxsize=32)
-def _is_typical(kind: type) -> bool:
-    """Return whether the class of an answer declares none of the members that say more than the others."""
-    return _ODD_MEMBERS.isdisjoint(getattr(kind, "model_fields", _ODD_MEMBERS))
 
 
 def _typical_choice(record: Generation, choice: Any) -> Choice | None:
@@ -103,28 +108,3 @@ def _typical_choice(record: Generation, choice: Any) -> Choice | None:
         role, content = "assistant", None
     tool_calls = [read_call(call, content=wants_answer) for call in calls] if calls else []
     return Choice(members["index"], role, reason, content or None, None, None, None, tool_calls, [])
-
-
-def _typical_counts(usage: Any) -> Members | None:
-    """Return a copy of the counts, for `read_usage` in the background; None where they are not those that OpenAI states."""
-    kind: Any = type(usage)
-    details_names = _details_in(kind)
-    if details_names is None or usage.__pydantic_extra__:
-        return None
-    counts: dict[str, Any] = usage.__dict__.copy()
-    for name in details_names:
-        details = counts[name]
-        if details is not None:
-            if details.__pydantic_extra__:
-                return None
-            counts[name] = details.__dict__.copy()
-    return counts
-
-
-@lru_cache(maxsize=32)
-def _details_in(kind: type) -> tuple[str, ...] | None:
-    """Return which members of a class of usage hold parts of a total; None where it has other members than we know."""
-    names = frozenset(getattr(kind, "model_fields", ()))
-    if not _TYPICAL_COUNTS <= names <= {*_TYPICAL_COUNTS, *DETAILS_OF_CHAT}:
-        return None
-    return tuple(names - _TYPICAL_COUNTS)

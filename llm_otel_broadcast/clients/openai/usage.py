@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.reader import Members, all_members_of, items_of
+from llm_otel_broadcast.clients.reader import Members, all_members_of, declares_only, items_of
 from llm_otel_broadcast.record.usage import Usage
 
 _COUNTS: Final = {
@@ -120,6 +120,8 @@ _MAX_NUMBER: Final = 1e100
 _MAX_DETAIL_DEPTH: Final = 4
 _MAX_SERVER_TOOLS: Final = 32
 _NUMBER: Final = re.compile(r"\s*\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?\s*")
+_MEMBERS_OF_CHAT: Final = frozenset({"completion_tokens", "prompt_tokens", "total_tokens", *DETAILS_OF_CHAT})
+"""What the client declares of the usage of chat completions."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _Counts = dict[str, int | float]
@@ -139,6 +141,21 @@ def usage_in(members: Members) -> Any:
     # Moonshot, in the last choice of a stream (earendil-works/pi#2017).
     choice = next(iter(items_of(members, "choices")), None)
     return None if choice is None else all_members_of(choice).get("usage")
+
+
+def copy_counts(usage: Any) -> dict[str, Any] | None:
+    """Return a copy of the counts of a chat completion, to be read later; None where there is more than OpenAI states."""
+    kind: Any = type(usage)
+    if usage.__pydantic_extra__ or not declares_only(kind, _MEMBERS_OF_CHAT):
+        return None
+    counts: dict[str, Any] = usage.__dict__.copy()
+    for name in DETAILS_OF_CHAT:
+        details = counts.get(name)
+        if details is not None:
+            if details.__pydantic_extra__:
+                return None
+            counts[name] = details.__dict__.copy()
+    return counts
 
 
 def read_usage(usage: object, *, generates: bool = True) -> Usage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -172,7 +172,7 @@ def hidden_headers(headers: object) -> dict[str, str]:
 def _plain(value: object) -> object:
     """Return the value made of what JSON has."""
     if isinstance(value, SpoolSettings):
-        return asdict(value)
+        return value._asdict()
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, str | int | float | bool) or value is None:

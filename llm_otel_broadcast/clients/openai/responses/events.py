@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from llm_otel_broadcast.clients.answer_texts import Allowance, TextPieces
@@ -186,7 +185,7 @@ class ResponseFold:
             if is_new and not self._allowance.admits_call(len(call_by_server.id or "")):
                 return
             if not self._allowance.admits_part(call_by_server.details):
-                call_by_server = replace(call_by_server, details=None)
+                call_by_server = call_by_server._replace(details=None)
             self._server_calls[key] = call_by_server
             self._calls.pop(key, None)
         elif members["type"] == "response.output_item.done" and kind not in ("message", "reasoning"):
