@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+from types import SimpleNamespace
+from weakref import ref
+
 import openai
 import pytest
 
@@ -84,3 +88,22 @@ def test_a_client_that_is_set_up_for_bedrock_is_bedrock_at_any_host(base_url):
     provider = providers.bedrock(api_key="x", region="us-east-1", base_url=base_url)
     with openai.OpenAI(provider=provider) as client:
         assert server_of(client.chat.completions).provider == "aws.bedrock"
+
+
+def test_a_client_that_is_dropped_is_not_remembered():
+    client = openai.OpenAI(api_key="x")
+    server_of(client.chat.completions)
+    dropped = ref(client)
+    client.close()
+    del client
+    gc.collect()
+    assert dropped() is None
+
+
+def test_a_client_that_cannot_be_referred_to_weakly_has_a_server():
+    class Slotted:
+        __slots__ = ("_base_url", "base_url")
+
+    client = Slotted()
+    client._base_url = client.base_url = SimpleNamespace(scheme="https", host="api.groq.com", port=None)
+    assert server_of(SimpleNamespace(_client=client)).provider == "groq"

@@ -1,4 +1,4 @@
-"""The typical answer has a path of its own: whatever takes it reads to the same record as on the general one."""
+"""Typical requests and answers have a path of their own: whatever takes it reads to the same record as on the general one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai import NOT_GIVEN
 from openai.types.chat import ChatCompletion
 
 from llm_otel_broadcast.clients.answer_limits import limit_answer
@@ -142,3 +143,30 @@ def test_the_answer_that_most_calls_get_is_a_typical_one(content, monkeypatch):
     assert record.is_limited
     assert record.usage is not None
     assert record.usage.cache_read_tokens == 128
+
+
+ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
+    "model": st.sampled_from(["gpt-4o", "", None, NOT_GIVEN]),
+    "messages": st.sampled_from([[{"role": "user", "content": "Hello"}], None, NOT_GIVEN]),
+    "temperature": st.sampled_from([0.5, 0, None, NOT_GIVEN]),
+    "max_tokens": st.sampled_from([100, None, NOT_GIVEN]),
+    "stop": st.sampled_from([["a", "b"], "a", None, NOT_GIVEN]),
+    "reasoning_effort": st.sampled_from(["low", None, NOT_GIVEN]),
+    "user": st.just("user_1"),
+    "stream": st.booleans(),
+    "response_format": st.sampled_from([{"type": "json_object"}, None, NOT_GIVEN]),
+    "tool_choice": st.sampled_from(["auto", {"type": "function", "function": {"name": "weather"}}]),
+    "reasoning": st.sampled_from([{"effort": "high"}, None]),
+    "function_call": st.sampled_from(["none", None]),
+}
+
+
+@settings(fuzzed, max_examples=EXAMPLES or 200)
+@given(arguments=st.fixed_dictionaries({}, optional=ARGUMENTS), content=st.booleans())
+def test_a_typical_request_reads_to_the_same_record_as_any_request(arguments, content):
+    record, expected = (record_for(content=False, unwanted=frozenset()) for _ in range(2))
+    ChatReader().read_request(record, dict(arguments), content=content)
+    # Arguments that are read apart take the general path; given as None they say nothing.
+    ChatReader().read_request(expected, {**arguments, "tools": None, "audio": None}, content=content)
+    expected.details = None if not any((expected.details or {}).values()) else expected.details
+    assert facts_of(record) == facts_of(expected)
