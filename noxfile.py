@@ -281,8 +281,30 @@ def soak(session: nox.Session) -> None:
     session.run("python", "-m", program, *arguments)
 
 
+RIVALS = {
+    "official": "opentelemetry-instrumentation-genai-openai",
+    "traceloop": "opentelemetry-instrumentation-openai",
+    "openinference": "openinference-instrumentation-openai",
+    "langfuse": "langfuse",
+    "logfire": "logfire",
+}
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the call path: ratios to a plain call and to a hand-written OpenTelemetry span (needs valgrind)."""
+    """Measure what tracing costs (needs valgrind); `-- --write` makes docs/performance.md, `-- rivals` measures what others cost."""
     session.install("-e", ".[cli]", *GROUPS["tests"])
-    session.run("python", "-m", "tests.benchmarks", *session.posargs)
+    if session.posargs[:1] != ["rivals"]:
+        session.run("python", "-m", "tests.benchmarks", *session.posargs)
+        return
+    for name, package in RIVALS.items():
+        folder = Path(session.create_tmp()).resolve() / name
+        python = str(folder / "bin" / "python")
+        session.run("python", "-m", "venv", str(folder))
+        # One that fails to install, or to count, hides no other.
+        packages = ("--upgrade", "-e", ".", package, "opentelemetry-instrumentation")
+        session.run(python, "-m", "pip", "install", "--quiet", *packages, external=True, success_codes=[0, 1])
+        says = f"from importlib.metadata import version; print(version({package!r}))"
+        its_version = session.run(python, "-c", says, external=True, silent=True, success_codes=[0, 1])
+        arguments = ("--rival", name, python, (its_version or "").strip(), *session.posargs[1:])
+        session.run("python", "-m", "tests.benchmarks", *arguments, success_codes=[0, 1])

@@ -1,95 +1,105 @@
-"""`python -m tests.benchmarks`: measure, and write RESULTS.md beside this file. Needs valgrind; takes some five minutes."""
+"""`python -m tests.benchmarks [--write] [MEASURE...]`: measure and print the page; `--write` puts it into docs/. Needs valgrind.
+
+`--rival NAME PYTHON VERSION` counts what a rival adds, with the interpreter of its environment.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import platform
-import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from tests.benchmarks.counting import per_call
+from tests.benchmarks import processes
+from tests.benchmarks.counting import can_count, count, count_modes
 from tests.benchmarks.host import CHUNKS
+from tests.benchmarks.measures import MEASURES
+from tests.benchmarks.page import page_of, plot_of
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
-BURST = 20_000
-TITLES = {
-    "chat": "a plain chat call",
-    "chat_fields": "the same with a `trace` object and a session",
-    "chat_long": "200 messages of 1,000 characters",
-    "stream": f"a stream of {CHUNKS} chunks",
+ROOT = Path(__file__).parents[2]
+DATA = Path(__file__).with_name("results.json")
+_WORKS = {
+    "chat": 30,
+    "chat_fields": 20,
+    "chat_tools": 10,
+    "chat_long": 2,
+    "responses": 20,
+    "embeddings": 20,
+    "stream": 3,
+}
+_MODES = ("plain", "span", "ours", "content")
+_SETTINGS = ("three", "ten", "context", "uninstrumented", "suppressed", "suppressed_plain", "filtered")
+
+
+def counted() -> dict[str, float]:
+    counts = {**count_modes(_MODES, _WORKS), **count_modes(_SETTINGS, {"chat": 30})}
+    return {f"{mode}:{work}": instructions for (mode, work), instructions in counts.items()}
+
+
+def measured(name: str) -> dict[str, list[float]]:
+    command = [sys.executable, "-m", "tests.benchmarks.measures", name]
+    samples: dict[str, list[float]] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return samples
+
+
+def surroundings() -> dict[str, Any]:
+    packages = ("openai", "opentelemetry-sdk", "wrapt")
+    return {
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+    }
+
+
+def rival(name: str, python: str, its_version: str) -> dict[str, float | str]:
+    calls = {("plain", "chat"): 20, ("plain", "stream"): 2, (name, "chat"): 20, (name, "stream"): 2}
+    counts = count(calls, python)
+    chat = counts[name, "chat"] - counts["plain", "chat"]
+    stream = counts[name, "stream"] - counts["plain", "stream"]
+    return {"version": its_version, "chat": chat, "chunk": (stream - chat) / CHUNKS}
+
+
+ALL: dict[str, Callable[[], Any]] = {
+    "counts": counted,
+    "import_counts": processes.import_instructions,
+    "imports": processes.imports,
+    "runs": processes.runs,
+    "ends": processes.ends,
+    **{name: lambda name=name: measured(name) for name in MEASURES},
 }
 
 
-def main() -> None:
-    if shutil.which("valgrind") is None:
+def main(arguments: list[str]) -> None:
+    if not can_count():
         sys.exit("the benchmarks count instructions with valgrind: install it (apt-get install valgrind)")
-    rows, stream_chunk = [], 0.0
-    for work, title in TITLES.items():
-        counts = {mode: per_call(mode, work) for mode in ("plain", "span", "ours", "content")}
-        plain = counts.pop("plain")
-        added = {mode: count - plain for mode, count in counts.items()}
-        rows.append(row(title, plain, added))
-        print(rows[-1], flush=True)
-        if work == "stream":
-            chat = per_call("content", "chat") - per_call("plain", "chat")
-            stream_chunk = (added["content"] - chat) / CHUNKS
-    RESULTS.write_text(page(rows, stream_chunk, clock(), burst()), encoding="utf-8")
-    print(RESULTS.read_text(encoding="utf-8"))
-
-
-def row(title: str, plain: float, added: dict[str, float]) -> str:
-    span, ours, content = added["span"], added["ours"], added["content"]
-    return (
-        f"| {title} | {plain / 1000:,.0f} | {span / 1000:,.0f} | {ours / 1000:,.0f} | {content / 1000:,.0f} "
-        f"| {ours / span:.2f} | {content / span:.2f} | {content / plain:.1%} |"
-    )
-
-
-def clock() -> tuple[float, float]:
-    """Return what the hand-written span and ours add to a call, as shares of the call, by CPU time of the host's thread."""
-    plain, span, ours = map(float, run("tests.benchmarks.burst").split())
-    return (span - plain) / plain, (ours - plain) / plain
-
-
-def burst() -> str:
-    produced, delivered, dropped = map(int, run("tests.benchmarks.burst", str(BURST)).split())
-    return f"{delivered / produced:.1%} of {produced:,} calls made without pause arrived, {dropped} dropped"
-
-
-def run(module: str, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", module, *arguments], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def page(rows: list[str], chunk: float, clocked: tuple[float, float], burst_line: str) -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("openai", "opentelemetry-sdk", "wrapt"))
-    return "\n".join(
-        [
-            "# What a call costs",
-            "",
-            "Made by `nox -s bench`. Thousands of instructions on the thread that makes the call, counted by callgrind; the",
-            "client's transport answers from memory. *By hand*: an OpenTelemetry SDK span with 20 attributes, messages as JSON",
-            "among them, and a batch processor. *Ours*: without and with content. What the lanes do on their own threads is",
-            "not in it. Counts of one call repeat to about 0.1% of the call itself.",
-            "",
-            f"Python {platform.python_version()}, {versions}.",
-            "",
-            "| call | the call itself | by hand adds | ours adds | with content | ratio | with content | of the call |",
-            "|---|---:|---:|---:|---:|---:|---:|---:|",
-            *rows,
-            "",
-            f"A streamed chunk: {chunk / 1000:.1f} thousand instructions added (content on).",
-            "",
-            f"By the clock (CPU time of the host's thread, medians of turns): by hand adds {clocked[0]:.1%} to the plain call,",
-            f"ours with content {clocked[1]:.1%}: {clocked[1] / clocked[0]:.2f} of it.",
-            "",
-            f"A burst: {burst_line}.",
-            "",
-        ]
-    )
+    results: dict[str, Any] = json.loads(DATA.read_text(encoding="utf-8")) if DATA.exists() else {}
+    is_written = "--write" in arguments
+    words = [word for word in arguments if word != "--write"]
+    if words[:1] == ["--rival"]:
+        name, python, its_version = words[1:]
+        results.setdefault("rivals", {})[name] = rival(name, python, its_version)
+        print(name, results["rivals"][name])
+    else:
+        results |= surroundings()
+        for name in words or ALL:
+            started = time.monotonic()
+            results[name] = ALL[name]()
+            print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    if is_written:
+        DATA.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if ALL.keys() <= results.keys():
+        page, plot = page_of(results), plot_of(results)
+        print(page)
+        if is_written:
+            (ROOT / "docs" / "performance.md").write_text(page, encoding="utf-8")
+            (ROOT / "docs" / "performance.svg").write_text(plot, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeAlias
 
-FEW, MANY = 20, 80
+Counted: TypeAlias = tuple[str, str]
+"""Who traces, and what is called."""
+_NOTHING: Counted = ("plain", "nothing")
+"""Counted in every process: what switching the counting on and off takes, which is taken off the others."""
+_TIMEOUT_S = 600
+_SIDE_BY_SIDE = min(4, os.cpu_count() or 1)
 
 
-def per_call(mode: str, work: str) -> float:
-    """Return the instructions of one call on the thread that makes it: the difference of two counts, divided."""
-    return (_count(mode, work, MANY) - _count(mode, work, FEW)) / (MANY - FEW)
+def can_count() -> bool:
+    return shutil.which("valgrind") is not None and shutil.which("callgrind_control") is not None
 
 
-def _count(mode: str, work: str, calls: int) -> int:
+def count(
+    calls: Mapping[Counted, int], python: str = sys.executable, timeout_s: float = _TIMEOUT_S
+) -> dict[Counted, float]:
+    """Return the instructions of one call each, on the thread that makes it, all in one process and in this order.
+
+    Args:
+        calls: how many calls are counted.
+        python: the interpreter, of an environment that has what is counted.
+        timeout_s: how long it may take, in seconds.
+
+    Raises:
+        TimeoutExpired: it took longer.
+    """
+    all_calls = {_NOTHING: 1, **calls}
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [
@@ -25,19 +46,32 @@ def _count(mode: str, work: str, calls: int) -> int:
                 "--tool=callgrind",
                 "--instr-atstart=no",
                 "--separate-threads=yes",
+                # Else a thread of ours that sleeps and wakes may never get the turn.
+                "--fair-sched=try",
                 f"--callgrind-out-file={folder}/out",
-                sys.executable,
+                python,
                 "-m",
                 "tests.benchmarks.scenario",
-                mode,
-                work,
-                str(calls),
+                *(f"{mode}:{work}={number}" for (mode, work), number in all_calls.items()),
             ],
             check=True,
             capture_output=True,
             env={**os.environ, "PYTHONHASHSEED": "0"},
+            timeout=timeout_s,
         )
-        found = re.search(r"^totals: (\d+)", Path(folder, "out-01").read_text(encoding="utf-8"), re.MULTILINE)
-    if found is None:
-        raise RuntimeError("callgrind counted nothing")
-    return int(found[1])
+        totals: dict[Counted, int] = {}
+        # Of the first thread, one for each dump.
+        for path in Path(folder).glob("out.*-01"):
+            text = path.read_text(encoding="utf-8")
+            label = re.search(r"^desc: Trigger: dump (\w+):(\w+)", text, re.MULTILINE)
+            total = re.search(r"^totals: (\d+)", text, re.MULTILINE)
+            if label and total:
+                totals[label[1], label[2]] = int(total[1])
+    return {counted: (totals[counted] - totals[_NOTHING]) / number for counted, number in calls.items()}
+
+
+def count_modes(modes: Sequence[str], works: Mapping[str, int]) -> dict[Counted, float]:
+    """Return the same for several modes, each in a process of its own, side by side: counts do not mind company."""
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        counts = pool.map(lambda mode: count({(mode, work): calls for work, calls in works.items()}), modes)
+        return {counted: instructions for each in counts for counted, instructions in each.items()}

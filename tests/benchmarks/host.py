@@ -10,12 +10,14 @@ from typing import Any
 
 import openai
 
-from llm_otel_broadcast.stand_in.answers import completion, message, stream, usage_of
+from llm_otel_broadcast.stand_in.answers import Answer, completion, message, stream, usage_of
 
 http = import_module("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
 
+MODEL = "gpt-4o"
 TEXT = "It depends on what you measure, and on how often."
 CHUNKS = 200
+BACKGROUND_CHARS = 2_000
 FIELDS = {
     "session_id": "session_abc",
     "trace": {
@@ -25,19 +27,61 @@ FIELDS = {
         "deployment": "us-1",
     },
 }
-Work = Callable[[openai.OpenAI], None]
+Work = Callable[[openai.OpenAI], object]
 
 
-def client() -> openai.OpenAI:
-    whole = completion(message(TEXT), model="gpt-4o", usage=usage_of(400, 12, cached_tokens=128)).body
-    events = b"".join(stream(message("word " * CHUNKS), model="gpt-4o", usage=usage_of(400, CHUNKS)).events or ())
+def _response(text: str) -> dict[str, object]:
+    part = {"type": "output_text", "text": text, "annotations": []}
+    output = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [part]}
+    usage = {
+        "input_tokens": 400,
+        "output_tokens": 12,
+        "total_tokens": 412,
+        "input_tokens_details": {"cached_tokens": 128},
+        "output_tokens_details": {"reasoning_tokens": 0},
+    }
+    common = {"id": "resp_1", "object": "response", "created_at": 1_700_000_000, "model": MODEL, "tools": []}
+    rest = {"tool_choice": "auto", "parallel_tool_calls": True, "status": "completed", "output": [output]}
+    return {**common, **rest, "usage": usage}
+
+
+def _answers() -> dict[str, bytes]:
+    embedding = {"object": "embedding", "index": 0, "embedding": "AACAPw=="}
+    embeddings = {
+        "object": "list",
+        "model": "text-embedding-3-small",
+        "data": [embedding],
+        "usage": {"prompt_tokens": 8, "total_tokens": 8},
+    }
+    whole: Answer = completion(message(TEXT), model=MODEL, usage=usage_of(400, 12, cached_tokens=128))
+    return {
+        "/chat/completions": whole.body,
+        "/responses": json.dumps(_response(TEXT)).encode(),
+        "/embeddings": json.dumps(embeddings).encode(),
+    }
+
+
+def _transport_answer() -> Callable[[Any], Any]:
+    answers = _answers()
+    events = b"".join(stream(message("word " * CHUNKS), model=MODEL, usage=usage_of(400, CHUNKS)).events or ())
 
     def answer(request: Any) -> Any:
         if b'"stream":true' in request.content:
             return http.Response(200, content=events, headers={"content-type": "text/event-stream"})
-        return http.Response(200, content=whole, headers={"content-type": "application/json"})
+        content = next(body for path, body in answers.items() if request.url.path.endswith(path))
+        return http.Response(200, content=content, headers={"content-type": "application/json"})
 
-    return openai.OpenAI(api_key="x", http_client=http.Client(transport=http.MockTransport(answer)), max_retries=0)
+    return answer
+
+
+def client() -> openai.OpenAI:
+    transport = http.MockTransport(_transport_answer())
+    return openai.OpenAI(api_key="x", http_client=http.Client(transport=transport), max_retries=0)
+
+
+def async_client() -> openai.AsyncOpenAI:
+    transport = http.MockTransport(_transport_answer())
+    return openai.AsyncOpenAI(api_key="x", http_client=http.AsyncClient(transport=transport), max_retries=0)
 
 
 def conversation(messages: int, characters: int) -> list[dict[str, str]]:
@@ -46,72 +90,66 @@ def conversation(messages: int, characters: int) -> list[dict[str, str]]:
 
 SHORT = conversation(3, 100)
 LONG = conversation(200, 1000)
+MEDIUM = conversation(2, BACKGROUND_CHARS // 2)
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": f"tool_{number}",
+            "description": "Looks something up. " * 5,
+            "parameters": {"type": "object", "properties": {"name": {"type": "string"}, "count": {"type": "integer"}}},
+        },
+    }
+    for number in range(64)
+]
+
+
+def nothing(_made: openai.OpenAI) -> None:
+    pass
 
 
 def chat(made: openai.OpenAI) -> None:
-    made.chat.completions.create(model="gpt-4o", messages=SHORT, temperature=0.5, max_tokens=100, user="user_1")
+    made.chat.completions.create(model=MODEL, messages=SHORT, temperature=0.5, max_tokens=100, user="user_1")
 
 
 def chat_fields(made: openai.OpenAI) -> None:
-    made.chat.completions.create(model="gpt-4o", messages=SHORT, temperature=0.5, max_tokens=100, extra_body=FIELDS)
+    made.chat.completions.create(model=MODEL, messages=SHORT, temperature=0.5, max_tokens=100, extra_body=FIELDS)
 
 
 def chat_long(made: openai.OpenAI) -> None:
-    made.chat.completions.create(model="gpt-4o", messages=LONG)
+    made.chat.completions.create(model=MODEL, messages=LONG)
+
+
+def chat_medium(made: openai.OpenAI) -> None:
+    made.chat.completions.create(model=MODEL, messages=MEDIUM, temperature=0.5, max_tokens=100, user="user_1")
+
+
+def chat_tools(made: openai.OpenAI) -> None:
+    made.chat.completions.create(model=MODEL, messages=SHORT, tools=TOOLS)
+
+
+def responses(made: openai.OpenAI) -> None:
+    made.responses.create(model=MODEL, input="x" * 300, instructions="Be short.", temperature=0.5)
+
+
+def embeddings(made: openai.OpenAI) -> None:
+    made.embeddings.create(model="text-embedding-3-small", input="x" * 300)
 
 
 def streamed(made: openai.OpenAI) -> None:
-    for _ in made.chat.completions.create(model="gpt-4o", messages=SHORT, stream=True):
+    for _ in made.chat.completions.create(model=MODEL, messages=SHORT, stream=True):
         pass
 
 
-WORK: dict[str, Work] = {"chat": chat, "chat_fields": chat_fields, "chat_long": chat_long, "stream": streamed}
-
-
-def by_hand(work: Work) -> Work:
-    """Wrap the work in a span as an application would write it: 20 attributes, two of them the content as JSON."""
-    from opentelemetry import trace
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-
-    class Nowhere(SpanExporter):
-        def export(self, spans: Any) -> SpanExportResult:
-            return SpanExportResult.SUCCESS
-
-    provider = TracerProvider()
-    provider.add_span_processor(BatchSpanProcessor(Nowhere(), max_queue_size=100_000))
-    tracer = provider.get_tracer("by hand")
-    messages = LONG if work is chat_long else SHORT
-
-    def traced(made: openai.OpenAI) -> None:
-        with tracer.start_as_current_span("chat gpt-4o", kind=trace.SpanKind.CLIENT) as span:
-            span.set_attribute("gen_ai.operation.name", "chat")
-            span.set_attribute("gen_ai.provider.name", "openai")
-            span.set_attribute("gen_ai.request.model", "gpt-4o")
-            span.set_attribute("gen_ai.request.temperature", 0.5)
-            span.set_attribute("gen_ai.request.max_tokens", 100)
-            span.set_attribute("server.address", "api.openai.com")
-            span.set_attribute("server.port", 443)
-            span.set_attribute("user.id", "user_1")
-            span.set_attribute("session.id", "session_abc")
-            span.set_attribute("trace.metadata.environment", "staging")
-            span.set_attribute("trace.metadata.deployment", "us-1")
-            span.set_attribute("gen_ai.input.messages", json.dumps(messages))
-            work(made)
-            span.set_attribute("gen_ai.response.id", "chatcmpl-1")
-            span.set_attribute("gen_ai.response.model", "gpt-4o")
-            span.set_attribute("gen_ai.response.finish_reasons", ["stop"])
-            span.set_attribute("gen_ai.usage.input_tokens", 400)
-            span.set_attribute("gen_ai.usage.output_tokens", 12)
-            span.set_attribute("gen_ai.usage.total_tokens", 412)
-            span.set_attribute("gen_ai.usage.cache_read.input_tokens", 128)
-            span.set_attribute("gen_ai.output.messages", json.dumps([{"role": "assistant", "content": TEXT}]))
-
-    return traced
-
-
-def instrumented(endpoint: str, *, content: bool) -> Any:
-    import llm_otel_broadcast
-
-    destination = llm_otel_broadcast.Destination(endpoint=endpoint, privacy_mode=not content)
-    return llm_otel_broadcast.instrument(destinations=[destination], app_spans=False)
+WORK: dict[str, Work] = {
+    "nothing": nothing,
+    "chat": chat,
+    "chat_fields": chat_fields,
+    "chat_long": chat_long,
+    "chat_medium": chat_medium,
+    "chat_tools": chat_tools,
+    "responses": responses,
+    "embeddings": embeddings,
+    "stream": streamed,
+}
+MESSAGES = {"chat_long": LONG, "chat_medium": MEDIUM}

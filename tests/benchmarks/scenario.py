@@ -1,52 +1,47 @@
-"""One scenario under callgrind: `python -m tests.benchmarks.scenario MODE WORK CALLS`; counting begins after a warm-up.
+"""Calls under callgrind: `python -m tests.benchmarks.scenario MODE:WORK=CALLS...`, each counted by itself, after a warm-up.
 
-Records go to a destination that swallows them on the lane's own thread, which is counted apart.
+Records go to a destination that swallows them on a thread that is counted apart. What a mode switches on stays on.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import re
 import subprocess
 import sys
 
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from tests.benchmarks.host import WORK, client
+from tests.benchmarks.modes import MODES
 
-from tests.benchmarks.host import WORK, by_hand, client
-
-WARM_UP = 12
-
-
-class Nowhere(SpanExporter):
-    """Takes spans and forgets them."""
-
-    def export(self, spans: object) -> SpanExportResult:
-        return SpanExportResult.SUCCESS
+_WARM_UP_CALLS = 12
+_WARM_UP_OF_LARGE = 2
+_LARGE = ("stream", "chat_long")
 
 
-def main(mode: str, name: str, calls: int) -> None:
-    work, made = WORK[name], client()
-    if mode == "span":
-        work = by_hand(work)
-    elif mode != "plain":
-        import llm_otel_broadcast
-
-        destination = llm_otel_broadcast.Destination(exporter=Nowhere(), privacy_mode=mode == "ours")
-        llm_otel_broadcast.instrument(destinations=[destination], app_spans=False)
-    for _ in range(WARM_UP):
-        work(made)
-    gc.collect()
-    gc.freeze()
-    control("on")
-    for _ in range(calls):
-        work(made)
-    control("off")
+def main(counted: list[str]) -> None:
+    made = client()
+    for text in counted:
+        mode, name, calls = re.split("[:=]", text)
+        work = MODES[mode](WORK[name], name)
+        for _ in range(_WARM_UP_OF_LARGE if name in _LARGE else _WARM_UP_CALLS):
+            work(made)
+        # A collection would fall on whichever call is under way, and take as long as all that the client holds.
+        gc.collect()
+        gc.disable()
+        control("--instr=on")
+        for _ in range(int(calls)):
+            work(made)
+        control("--instr=off")
+        control(f"--dump={mode}:{name}")
+        gc.enable()
+    # Not the usual end: nothing is to be delivered.
     os._exit(0)
 
 
-def control(state: str) -> None:
-    subprocess.run(["callgrind_control", f"--instr={state}", str(os.getpid())], check=True, capture_output=True)
+def control(request: str) -> None:
+    subprocess.run(["callgrind_control", request, str(os.getpid())], check=True, capture_output=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1:])

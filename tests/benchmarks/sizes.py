@@ -106,10 +106,13 @@ def _messages(chance: random.Random) -> Iterator[dict[str, str]]:
 
 def rate() -> float:
     """Return the generations a second that one process calls and delivers, as fast as it can, content on."""
-    from tests.benchmarks.host import chat, client, instrumented
+    from tests.benchmarks.host import chat, client
 
     made = client()
-    with OtlpReceiver() as receiver, instrumented(receiver.endpoint, content=True) as handle:
+    with (
+        OtlpReceiver() as receiver,
+        llm_otel_broadcast.instrument(endpoint=receiver.endpoint, app_spans=False) as handle,
+    ):
         chat(made)
         started = time.perf_counter()
         for _ in range(BURST):

@@ -1,0 +1,40 @@
+"""No call becomes dearer unnoticed: instructions on the caller's thread, against a hand-written span in the same process."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.benchmarks.counting import can_count, count
+from tests.benchmarks.host import CHUNKS
+
+MAX_SHARES_OF_A_SPAN = {"ours": 0.55, "content": 0.56}
+"""Of what a hand-written span adds to a chat call: without content, with it. The goal is 0.30; 15 % above what is reached."""
+MAX_CHUNK_INSTRUCTIONS = 10_400
+"""That we add to a streamed chunk, content on. The goal is 5,000; likewise."""
+
+# A few seconds on a machine that has nothing else to do.
+_TIMEOUT_S = 150
+_CALLS = {
+    **{(mode, "chat"): 8 for mode in ("plain", "span")},
+    ("plain", "stream"): 1,
+    **{(mode, "chat"): 8 for mode in ("ours", "content")},
+    ("content", "stream"): 1,
+}
+
+
+@pytest.mark.timeout(200)
+def test_a_call_and_a_chunk_cost_no_more_than_their_bounds():
+    if not can_count():
+        pytest.skip("valgrind is not installed: the instructions of a call are not counted (apt-get install valgrind)")
+    try:
+        counts = count(_CALLS, timeout_s=_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        pytest.skip("this machine is too busy to count the instructions of a call in time")
+    plain = counts["plain", "chat"]
+    span = counts["span", "chat"] - plain
+    shares = {mode: round((counts[mode, "chat"] - plain) / span, 2) for mode in MAX_SHARES_OF_A_SPAN}
+    stream = counts["content", "stream"] - counts["plain", "stream"] - (counts["content", "chat"] - plain)
+    assert {mode: share for mode, share in shares.items() if share > MAX_SHARES_OF_A_SPAN[mode]} == {}, shares
+    assert stream / CHUNKS <= MAX_CHUNK_INSTRUCTIONS
