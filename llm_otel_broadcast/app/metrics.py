@@ -40,7 +40,7 @@ _HISTOGRAMS: Final = {
     ),
 }
 _MAX_TEXT_CHARS: Final = 256
-_API: Final = "opentelemetry.metrics._internal"
+_API: Final = sys.modules.get("opentelemetry.metrics._internal")
 _UNKNOWN: Final = object()
 
 
@@ -57,7 +57,7 @@ class AppMetrics:
     def provider() -> MeterProvider | None:
         """Return the app's meter provider, None while it has none. Never makes the API load one."""
         # The API's own variable: its function loads a provider when the environment names one, and costs more.
-        current: object = getattr(sys.modules.get(_API), "_METER_PROVIDER", _UNKNOWN)
+        current: object = getattr(_API, "_METER_PROVIDER", _UNKNOWN)
         if current is not _UNKNOWN:
             return cast("MeterProvider | None", current)
         # An app that has not imported the API has no provider there; to import it takes three milliseconds.

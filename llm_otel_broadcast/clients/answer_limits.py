@@ -9,7 +9,7 @@ from typing import Final
 
 from llm_otel_broadcast.clients.answer_texts import CUT, MAX_CALL_CHARACTERS, Allowance
 from llm_otel_broadcast.clients.reader import MAX_CHOICES, MAX_NAME_CHARACTERS, note_unread
-from llm_otel_broadcast.record.generation import Generation, ServerCall, ToolCall
+from llm_otel_broadcast.record.generation import Generation, ToolCall
 
 _NAMES: Final = (
     "generation_id",
@@ -127,13 +127,15 @@ def _limit_texts(record: Generation) -> None:
 def _limit_parts(record: Generation) -> None:
     """Leave out parts that are no text and cannot be cut, where there are too many or they are too large."""
     allowance = Allowance(record.max_characters)
-    record.server_calls = [_limited_server_call(call, allowance) for call in record.server_calls[:MAX_CHOICES]]
+    record.server_calls = [
+        call._replace(
+            kind=_limited(call.kind) or "",
+            id=_limited(call.id),
+            status=_limited(call.status),
+            details=call.details if not call.details or allowance.admits_part(call.details) else None,
+        )
+        for call in record.server_calls[:MAX_CHOICES]
+    ]
     for choice in record.choices:
         choice.media = [part for part in choice.media if allowance.admits_part(part)]
     allowance.note_omitted(record)
-
-
-def _limited_server_call(call: ServerCall, allowance: Allowance) -> ServerCall:
-    names = {"id": _limited(call.id), "status": _limited(call.status)}
-    details = call.details if not call.details or allowance.admits_part(call.details) else None
-    return call._replace(kind=_limited(call.kind) or "", details=details, **names)

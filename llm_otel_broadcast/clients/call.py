@@ -18,9 +18,10 @@ from llm_otel_broadcast.clients.answer_limits import limit_answer
 from llm_otel_broadcast.clients.gateways import note_refusal, note_transport
 from llm_otel_broadcast.clients.generators import is_generator, watch_generator
 from llm_otel_broadcast.clients.library import ClientLibrary
-from llm_otel_broadcast.clients.raw_responses import is_http_class, is_raw, watch_body, watch_raw
+from llm_otel_broadcast.clients.raw_responses import is_answer_class, is_http_class, is_raw, watch_body, watch_raw
 from llm_otel_broadcast.clients.reader import Reader
 from llm_otel_broadcast.clients.streams import is_stream_class, watch_stream
+from llm_otel_broadcast.host.current_context import SUPPRESS_KEY, attach, get_current, reset
 from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation
@@ -34,8 +35,6 @@ _ENTERING = Guard("making the span current")
 # too, as `parse` calls `create` in some versions of the openai client. Not so with 1: an iterator of messages that the program
 # passes may make calls of its own while the client consumes it.
 _inside: ContextVar[int] = ContextVar("llm_otel_broadcast_inside", default=0)
-# the API's own key has no public name; where it is gone, nobody can suppress us
-_SUPPRESS_KEY: Any = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
 
 
 class Observer(Protocol):
@@ -130,7 +129,7 @@ class Call:
         Each step of a generator enters anew. A signal handler may raise between any two lines: what `leave` needs is noted
         before each of them.
         """
-        with _ENTERING:
+        try:
             self._outer = _inside.get()
             self._inside = _inside.set(2 if self._encloses else 1)
             context = self._context
@@ -141,9 +140,12 @@ class Call:
                 # a further step of a generator, whose caller may have changed the context since
                 context = trace.set_span_in_context(trace.get_current_span(context))
             if context is not None:
-                self._caller_context = otel_context.get_current()
+                self._caller_context = get_current()
                 self._attached = context
-                self._token = otel_context.attach(context)
+                self._token = attach(context)
+        except BaseException as error:
+            if not _ENTERING.stops(error):
+                raise
 
     def place_record(self) -> None:
         """Give the record its ids and its parent without making anything current."""
@@ -157,20 +159,19 @@ class Call:
         May be called again where a signal handler has interrupted it.
         """
         if self._inside is not None:
-            _reset(self._inside)
+            reset(self._inside)
         elif self._outer is not None:
             _inside.set(self._outer)
         self._inside = self._outer = None
         attached = self._attached
         if attached is None:
             return
-        current = otel_context.get_current()
+        current = get_current()
         if current is attached:
             if type(self._token) is Token:
-                # not by `detach`, which swallows and logs what a signal handler raises meanwhile
-                _reset(self._token)
+                reset(self._token)
             elif self._token is None:
-                otel_context.attach(self._caller_context)
+                attach(self._caller_context)
             else:
                 otel_context.detach(self._token)
         elif trace.get_current_span(current) is trace.get_current_span(attached):
@@ -180,12 +181,15 @@ class Call:
 
     def finish(self, failure: Failure | None = None) -> None:
         """End the record, once."""
-        with _ENDING:
+        try:
             self.record.end(failure)
             # without a place in a trace: a signal handler has interrupted the call before it had begun
             if self._is_placed and not self._is_closed:
                 self._is_closed = True
                 self._observer.closed(self.record)
+        except BaseException as error:
+            if not _ENDING.stops(error):
+                raise
 
     def failed(self, error: BaseException) -> None:
         """Take the error that the call raised, and end the record with it."""
@@ -208,13 +212,14 @@ class Call:
         """Read the answer of a raw response that the caller has parsed, instead of its bytes in the background."""
         record = self.record
         pending = record.pending
-        if pending is not None and pending.run_instead(functools.partial(self._read_parsed, answer)):
+
+        def read() -> None:
+            self.reader.read_response(record, answer)
+            limit_answer(record)
+
+        if pending is not None and pending.run_instead(read):
             record.pending = None
             self._observer.settled(record)
-
-    def _read_parsed(self, answer: Any) -> None:
-        self.reader.read_response(self.record, answer)
-        limit_answer(self.record)
 
     def returned(self, result: Any) -> Any:
         """Read the answer, or watch the stream; return what the caller gets."""
@@ -222,9 +227,11 @@ class Call:
         ended = True
         # a stream may live long, and its arguments with it
         self.kwargs = {}
-        with _ANSWERING:
+        try:
             self.leave()
-            if is_stream_class(result.__class__):
+            if is_answer_class(result.__class__):
+                self.reader.read_response(self.record, result)
+            elif is_stream_class(result.__class__):
                 note_transport(self.record, result)
                 outcome = watch_generator(result, self) if is_generator(result) else watch_stream(result, self)
                 ended = False
@@ -236,17 +243,12 @@ class Call:
                 ended = watch_body(result, self)
             else:
                 self.reader.read_response(self.record, result)
+        except BaseException as error:
+            if not _ANSWERING.stops(error):
+                raise
         if ended:
             self.finish()
         return outcome
-
-
-def _reset(token: Token[Any]) -> None:
-    """Put back what a context variable had before. Does nothing where that has been done, or in another context."""
-    try:  # noqa: SIM105  # a `with` costs several times as much, at every call
-        token.var.reset(token)
-    except (RuntimeError, ValueError):
-        pass
 
 
 def is_under_way() -> bool:
@@ -292,22 +294,19 @@ class Patchpoint:
             kwargs: the arguments by keyword; never changed.
         """
         instance = args[0] if args else None
-        observer = self.switch.find(instance)
-        if (
-            observer is None
-            or _inside.get() > 1
-            or (_SUPPRESS_KEY is not None and otel_context.get_value(_SUPPRESS_KEY))
-        ):
+        switch = self.switch
+        observer = switch.find(instance) if switch.chosen else switch.observer
+        if observer is None or _inside.get() > 1 or get_current().get(SUPPRESS_KEY):
             return None
         call = None
-        with _REQUEST:
+        try:
             reader, library = self.reader, self.library
             record = Generation(reader.operation, reader.api)
             record.traced_below = self.traced_below
             record.read_content = self._read_content
             arguments = dict(kwargs)
             call = Call(self, observer, record, arguments)
-            with _ASKING:
+            try:
                 effective = library.effective_arguments(arguments)
                 if len(args) > 1 and reader.positional:
                     effective = {**effective, **dict(zip(reader.positional, args[1:], strict=False))}
@@ -318,5 +317,11 @@ class Patchpoint:
                     reader.read_request(record, effective, content=observer.wants_content)
                     # the reader may have put a tee in the place of an argument that can be iterated once only
                     arguments.update({name: effective[name] for name in own})
+            except BaseException as error:
+                if not _ASKING.stops(error):
+                    raise
             call.kwargs = observer.prepare(library, instance, arguments, record)
+        except BaseException as error:
+            if not _REQUEST.stops(error):
+                raise
         return call

@@ -31,8 +31,8 @@ def read_fields(arguments: Mapping[str, Any], default_headers: Mapping[str, Any]
     user = arguments.get("user")
     headers = arguments.get("extra_headers")
     # most calls: nothing is made for them
-    if body is None and user is None and headers is None and not default_headers:
-        return NO_REQUEST_FIELDS
+    if body is None and headers is None and not default_headers:
+        return NO_REQUEST_FIELDS if user is None else RequestFields(None, None, user)
     trace = session_id = None
     carried: Mapping[str, Any] = NO_REQUEST_FIELDS.carried
     if body and isinstance(body, Mapping):
@@ -42,11 +42,13 @@ def read_fields(arguments: Mapping[str, Any], default_headers: Mapping[str, Any]
         if as_text(user) is None:
             user = body.get("user")
         carried = {name: body[name] for name in MEMBERS if name in body}
-    if session_id is None and isinstance(headers, Mapping):
+    # a look at an abstract class is dear, even for None
+    if session_id is None and headers is not None and isinstance(headers, Mapping):
         session_id = _session_in(headers)
     if session_id is None and default_headers:
         session_id = _session_in(default_headers)
-    return RequestFields(trace if isinstance(trace, Mapping) else None, session_id, user, carried)
+    is_object = trace is not None and isinstance(trace, Mapping)
+    return RequestFields(trace if is_object else None, session_id, user, carried)
 
 
 def write_fields(arguments: dict[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,12 @@ def _has_parse(kind: type) -> bool:
 
 
 @lru_cache(maxsize=128)
+def is_answer_class(kind: type) -> bool:
+    """Return whether results of a class are whole answers: nothing that is still to be read, iterated or parsed."""
+    return not (is_stream_class(kind) or _has_parse(kind) or is_http_class(kind))
+
+
+@lru_cache(maxsize=128)
 def is_http_class(kind: type) -> bool:
     """Return whether results of a class are HTTP responses, which `client.post(..., cast_to=httpx.Response)` returns."""
     return hasattr(kind, "raise_for_status") and hasattr(kind, "aiter_raw")

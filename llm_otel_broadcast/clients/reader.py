@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final, Protocol, TypeAlias
 
 from llm_otel_broadcast.fields.merge import ABSENT_TYPES
@@ -32,6 +33,8 @@ _UNREAD: Final = "reading what a model server sent"
 _TEXTS: Final = ("text", "thinking", "reasoning", "content", "summary")
 """Members of a part of a message that are its text."""
 _MAX_TEXT_DEPTH: Final = 4
+GIVEN: Final = frozenset({bool, float, int, str})
+"""Types of most arguments: none of them is a mark for "not given"."""
 
 
 class Fold(Protocol):
@@ -113,6 +116,13 @@ def all_members_of(value: Any) -> Members:
     return {**members, **extras} if extras and extras is not members else members
 
 
+# Cached by class: asking a model's class takes as long as reading one.
+@lru_cache(maxsize=64)
+def declares_only(kind: type, names: frozenset[str]) -> bool:
+    """Return whether a class is a model of the client's that declares only these members."""
+    return names.issuperset(getattr(kind, "model_fields", (kind,)))
+
+
 def items_of(members: Members, name: str) -> Iterable[Any]:
     """Return a member that is a list; one object where a list belongs (text-generation-inference) as a list of it; else nothing."""
     value = members.get(name)
@@ -182,12 +192,19 @@ def parameters_of(kwargs: Mapping[str, Any], names: Mapping[str, str]) -> dict[s
         kwargs: the call's arguments.
         names: of the arguments that may go on a span, the record's names by those of the client.
     """
-    # `is_set`, without a call for each argument.
-    return {
-        names[name]: kwargs[name]
-        for name in kwargs.keys() & names.keys()
-        if type(kwargs[name]).__name__ not in ABSENT_TYPES
-    }
+    parameters: dict[str, object] = {}
+    for name, value in kwargs.items():
+        # `is_set`, without a call for each argument; the name of a type is made anew at each look.
+        if name in names and (type(value) in GIVEN or type(value).__name__ not in ABSENT_TYPES):
+            parameters[names[name]] = value
+    return parameters
+
+
+# Cached by the names: one place of a program always passes the same ones, and looking each of them up takes three times as long.
+@lru_cache(maxsize=256)
+def names_among(arguments: tuple[str, ...], plain: frozenset[str], odd: frozenset[str]) -> tuple[str, ...] | None:
+    """Return those names of arguments that are plain ones; None where one of them is odd."""
+    return tuple(name for name in arguments if name in plain) if odd.isdisjoint(arguments) else None
 
 
 def note(record: Generation, **facts: Detail | None) -> None:

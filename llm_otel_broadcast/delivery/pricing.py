@@ -97,9 +97,9 @@ def _look_up(name: str, provider: str | None) -> str | None:
 def list_price(usage: Usage, model: str, provider: str | None, start_ns: int, tier: str | None) -> Cost | None:
     """Return what a usage costs at the rates for its model where they say so, else what genai-prices makes of it."""
     inputs, outputs, reads, writes = _COUNTS(usage)
-    # Tokens of other kinds overlap with those that are cached.
-    if type(inputs) is int and not any(_OTHER_COUNTS(usage)):
-        counts = Counts(inputs, outputs or 0, reads or 0, writes or 0)
+    counts = Counts(inputs or 0, outputs or 0, reads or 0, writes or 0)
+    # Tokens of other kinds overlap with those that are cached; and a program that reports a call may count in fractions.
+    if inputs is not None and not any(_OTHER_COUNTS(usage)) and {*map(type, counts)} == {int}:
         rates = _rates(model, provider, tier, start_ns // _PRICE_PERIOD_NS)
         price = None if rates is None else rates.price(counts)
         if price is not None:

@@ -43,6 +43,12 @@ def content_attributes(operation: str, content: Content) -> _Attributes:
         attributes = _embeddings([part for message in inputs for part in _parts_of(message)])
     else:
         attributes = _exchange(operation, inputs, outputs)
+        # The messages' text is there already, unless the instructions stand before them.
+        text = content.json_texts.get("inputs")
+        if inputs and text is not None and not content.system:
+            attributes |= {"input.value": f'{{"messages":{text}}}', "input.mime_type": _JSON}
+        elif inputs:
+            attributes |= _value("input", None, {"messages": inputs})
         for index, tool in enumerate(content.tools):
             attributes |= _tool(f"llm.tools.{index}", tool)
     # Beside the values: below `llm.input_messages` it would be no message, and readers take that for a list.
@@ -86,7 +92,7 @@ def _embeddings(parts: Sequence[object]) -> _Attributes:
 
 
 def _exchange(operation: str, inputs: Sequence[Part], outputs: Sequence[Part]) -> _Attributes:
-    """Return what was asked and answered, message by message, and as values for lists."""
+    """Return what was asked and answered, message by message, and the answer as a value for lists."""
     attributes: _Attributes = {}
     if operation == "text_completion":
         attributes |= {f"llm.prompts.{index}.prompt.text": _joined(message) for index, message in enumerate(inputs)}
@@ -96,8 +102,6 @@ def _exchange(operation: str, inputs: Sequence[Part], outputs: Sequence[Part]) -
     elif operation != "decision":
         # Questions and answers of a decision are no conversation.
         attributes |= _messages("llm.input_messages", inputs) | _messages("llm.output_messages", outputs)
-    if inputs:
-        attributes |= _value("input", None, {"messages": inputs})
     if outputs:
         attributes |= _value("output", _only_text(outputs), {"messages": outputs})
     return attributes

@@ -51,8 +51,11 @@ def merge(trace_object: TraceObject | None, session_id: object, user: object, ou
     """
     # the common call must stay cheap
     if not trace_object and not outer:
-        session_text, user_text = as_text(session_id), as_text(user)
-        return Fields(session_id=session_text, user=user_text) if session_text or user_text else NO_FIELDS
+        session_text = None if session_id is None else as_text(session_id)
+        user_text = None if user is None else as_text(user)
+        if not session_text and not user_text:
+            return NO_FIELDS
+        return Fields(None, None, None, None, None, session_text, user_text)
     merged = over(outer, trace_object) if trace_object else dict(outer)
     if as_text(session_id):
         merged["session_id"] = session_id

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from llm_otel_broadcast.fields.json_cut import Json
-from llm_otel_broadcast.fields.json_text import Budget, bounded_json, plain, short_repr
+from llm_otel_broadcast.fields.json_text import Budget, bounded_json, plain, plain_json, short_repr
 from llm_otel_broadcast.host.blocked_objects import objects
 from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.span_data import AttributeValue
@@ -48,7 +48,7 @@ def metadata_json(metadata: Mapping[str, object], limit: int = MAX_VALUE_CHARACT
     }
     if len(metadata) > MAX_KEYS:
         values["omitted_keys"] = len(metadata) - MAX_KEYS
-    return bounded_json(values, limit)[0]
+    return plain_json(values, limit)[0]
 
 
 def plain_of(value: object) -> Json:

@@ -64,11 +64,6 @@ def own(work: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _forget_other_threads() -> None:
-    """In a child process: only the thread that forked exists, and idents are given out anew."""
-    _own_threads.intersection_update({threading.get_ident()})
-
-
 def is_own_thread() -> bool:
     """Return whether the current thread is one of ours."""
     return threading.get_ident() in _own_threads
@@ -160,4 +155,5 @@ def free_handlers() -> None:
 
 
 begin_anew_in_child(_log.begin_anew)
-begin_anew_in_child(_forget_other_threads)
+# In a child process only the thread that forked exists, and idents are given out anew.
+begin_anew_in_child(lambda: _own_threads.intersection_update({threading.get_ident()}))

@@ -197,6 +197,7 @@ class Generation(GenerationFacts):
     """One call under way or ended. Everything but ids, `operation` and `started` may be absent (None) until known."""
 
     __slots__ = (
+        "_usage",
         "api_keys",
         "app_spans",
         "attributes",
@@ -223,6 +224,7 @@ class Generation(GenerationFacts):
         "started",
         "tools",
         "traced_below",
+        "unread_usage",
         "unwanted",
         "wants_content",
     )
@@ -280,7 +282,9 @@ class Generation(GenerationFacts):
         self.server_calls = ()
         self.attempts = ()
         self.retries = None
-        self.usage = None
+        self._usage: Usage | None = None
+        self.unread_usage: tuple[Callable[[Mapping[str, object]], Usage], Mapping[str, object]] | None = None
+        """The counts of the answer as they were stated, and what reads them when they are asked for."""
         self.first_chunk_ns = None
         self.chunk_times: list[int] | None = None
         """When each chunk came (`perf_counter_ns`), noted only where metrics are wanted."""
@@ -309,6 +313,22 @@ class Generation(GenerationFacts):
         """How much of the answer's texts was left out, because it was more."""
         self.pending: LateReading | None = None
         """What is left to read (a raw response's body)."""
+
+    # Reading the counts is a sixth of what reading a typical answer takes, and mostly nobody asks for them on the host's thread.
+    @property
+    def usage(self) -> Usage | None:
+        """Return the counts of the answer."""
+        unread = self.unread_usage
+        if unread is not None:
+            # Two threads that read at once read the same.
+            read, stated = unread
+            self._usage = read(stated)
+            self.unread_usage = None
+        return self._usage
+
+    @usage.setter
+    def usage(self, usage: Usage | None) -> None:
+        self._usage, self.unread_usage = usage, None
 
     # Known by the enclosing spans, so that it costs nothing where nobody asks: only `delivery.facts` does.
     @property

@@ -8,13 +8,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final
 
-from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 
 from llm_otel_broadcast.app.late_spans import LateSpans
 from llm_otel_broadcast.app.metrics import AppMetrics
 from llm_otel_broadcast.app.other_tracers import overlap
-from llm_otel_broadcast.app.spans import AppSpans, bare
+from llm_otel_broadcast.app.spans import AppSpans, BareSpan
 from llm_otel_broadcast.clients.answer_limits import limit_answer
 from llm_otel_broadcast.clients.library import ClientLibrary
 from llm_otel_broadcast.clients.request_fields import NO_REQUEST_FIELDS, forward_fields
@@ -23,6 +23,7 @@ from llm_otel_broadcast.delivery.key_watch import KeyWatch
 from llm_otel_broadcast.delivery.unwanted import narrow
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.merge import TraceObject, has_ids, merge, over
+from llm_otel_broadcast.host.current_context import get_current, span_in, with_span
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.generation import Generation
@@ -110,17 +111,23 @@ class CallObserver:
                 else:
                     record.api_keys = self._key_watch.names_of(key)
         request_fields = NO_REQUEST_FIELDS
-        with _FIELDS:
+        try:
             request_fields = library.read_fields(instance, arguments)
             scope = current_scope()
             call_trace, session_id, user, _ = request_fields
-            record.fields = merge(call_trace, session_id, user, self.around(scope.context_fields if scope else {}))
-            record.in_scope = scope is not None and bool(scope.enclosing_spans) and not has_ids(call_trace)
-            if scope is not None and record.fields.private:
-                scope.hide_errors()
+            record.fields = merge(
+                call_trace, session_id, user, self.around({} if scope is None else scope.context_fields)
+            )
+            if scope is not None:
+                record.in_scope = bool(scope.enclosing_spans) and not has_ids(call_trace)
+                if record.fields.private:
+                    scope.hide_errors()
+        except BaseException as error:
+            if not _FIELDS.stops(error):
+                raise
         if options.link_gateway:
             # before the arguments are written: its ids go out with the request
-            self._place_record(record, trace.get_current_span())
+            self._place_record(record, get_current(), app_traces=self.app_traces)
         if request_fields.carried or options.forward_trace_fields or options.link_gateway:
             arguments = forward_fields(
                 library,
@@ -130,40 +137,52 @@ class CallObserver:
                 forward=options.forward_trace_fields,
                 link_gateway=options.link_gateway,
             )
-        return library.request_usage(record, arguments) if options.request_stream_usage else arguments
+        return library.request_usage(record, arguments) if record.stream and options.request_stream_usage else arguments
 
-    def _place_record(self, record: Generation, current: trace.Span) -> None:
+    def _place_record(self, record: Generation, context: Context, *, app_traces: bool) -> None:
         """Give the record its ids, its parent and its courtesy spans."""
-        with _FIELDS:
-            span = current.get_span_context()
-            app_parent = (span.trace_id, span.span_id) if span.is_valid and self.joins else None
-            scope = current_scope()
-            if scope is None or not record.in_scope or not scope.enclosing_spans:
+        current = span_in(context)
+        try:
+            app_parent = None
+            if current is not None and self.joins:
+                ids = current.get_span_context()
+                app_parent = (ids.trace_id, ids.span_id) if ids.is_valid else None
+            scope = current_scope() if record.in_scope else None
+            if scope is None or not scope.enclosing_spans:
                 assign_ids(record, app_parent)
             else:
                 assign_ids(record, app_parent, scope.enclosing_spans, scope.anchor(app_parent))
+        except BaseException as error:
+            if not _FIELDS.stops(error):
+                raise
         # the fields could not be read: the call is recorded without them
         if not record.span_id:
             record.fields = NO_FIELDS
             record.trace_id, record.span_id = new_trace_id(), new_span_id()
-        with _COURTESY:
-            record.app_spans = self._app_spans.start(record, current)
-            if overlap.processors:
-                overlap.claim(record, current)
+        try:
+            if overlap.processors or app_traces:
+                span = trace.INVALID_SPAN if current is None else current
+                record.app_spans = self._app_spans.start(record, span)
+                if overlap.processors:
+                    overlap.claim(record, span)
+        except BaseException as error:
+            if not _COURTESY.stops(error):
+                raise
 
-    def opened(self, record: Generation) -> otel_context.Context | None:
+    def opened(self, record: Generation) -> Context | None:
         """Place the record and return the context that is current during the call."""
+        current, app_traces = get_current(), self.app_traces
         if not record.span_id:
-            self._place_record(record, trace.get_current_span())
+            self._place_record(record, current, app_traces=app_traces)
         for enclosing_span in record.enclosing_spans:
             if enclosing_span.opener is Opener.CONTEXT:
                 enclosing_span.generations += 1
         if record.app_spans:
-            return trace.set_span_in_context(record.app_spans[-1])
+            return with_span(record.app_spans[-1], current)
         # where the app traces, a bare context would have a ParentBased sampler of the app decide by our flag
-        if self.app_traces or self._alone:
+        if self._alone or app_traces:
             return None
-        return trace.set_span_in_context(bare(record.trace_id, record.span_id))
+        return with_span(BareSpan(record.trace_id, record.span_id), current)
 
     def enclosing_span_opened(self, enclosing_span: EnclosingSpan, context_fields: TraceObject) -> trace.Span | None:
         """Start an enclosing span's courtesy span; return what is to be current below it."""
@@ -179,7 +198,7 @@ class CallObserver:
             return app_span
         if self.app_traces or self._alone:
             return None
-        return bare(enclosing_span.trace_id, enclosing_span.span_id)
+        return BareSpan(enclosing_span.trace_id, enclosing_span.span_id)
 
     def enclosing_span_closed(self, enclosing_span: EnclosingSpan, context_fields: TraceObject) -> None:
         """End an enclosing span's courtesy span; hand it over when it is whole.
@@ -240,11 +259,14 @@ class CallObserver:
 
     def hand_over(self, record: Generation) -> None:
         """Hand a record over to the lanes."""
-        record.wants_content &= self.wants_content
+        if not self.wants_content:
+            record.wants_content = False
         if record.failure is not None:
             record.size += len(record.failure.message)
-        for value in (*record.parameters.values(), record.fields.metadata):
-            if value and type(value) not in _SMALL:
+        if record.fields.metadata:
+            record.size += text_size(record.fields.metadata)
+        for value in record.parameters.values():
+            if type(value) not in _SMALL and value:
                 record.size += text_size(value)
         if self.unwanted and record.wants_content:
             record.unwanted |= self.unwanted
@@ -261,18 +283,17 @@ class CallObserver:
         if not record.is_limited or record.failure is not None:
             with _LIMITING:
                 limit_answer(record)
-        late_key, record.late_key = record.late_key, None
-        if late_key is not None:
+        if record.late_key is not None:
+            late_key, record.late_key = record.late_key, None
             with _KEY:
                 record.api_keys = self._key_watch.names_of(late_key() or "")
-        spans, record.app_spans = record.app_spans, ()
-        if spans:
-            record.is_in_app_traces = True
         last = self
         while last.successor is not None:
             last = last.successor
         try:
-            if spans:
+            if record.app_spans:
+                spans, record.app_spans = record.app_spans, ()
+                record.is_in_app_traces = True
                 with _COURTESY:
                     waits = record.pending is not None and not self._broadcaster.stopped
                     # what is still to be read may belong on them

@@ -38,6 +38,9 @@ _SCHEMA: Final = (
         records INTEGER NOT NULL, spans INTEGER NOT NULL, encoding TEXT NOT NULL, compression TEXT NOT NULL,
         claimed_until REAL NOT NULL DEFAULT 0, claimant TEXT NOT NULL DEFAULT '',
         bytes INTEGER NOT NULL, crc INTEGER NOT NULL, content BLOB NOT NULL)""",
+    # Each file begins with a number of its own: what was claimed in one has the number of nothing in the next.
+    """INSERT INTO sqlite_sequence (name, seq) SELECT 'bodies', abs(random() % 1000000000000)
+        WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'bodies')""",
     "CREATE INDEX IF NOT EXISTS bodies_of_destination ON bodies (destination, id)",
     "CREATE INDEX IF NOT EXISTS bodies_by_age ON bodies (created)",
     """CREATE TABLE IF NOT EXISTS destinations (

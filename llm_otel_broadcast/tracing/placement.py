@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from llm_otel_broadcast.fields.ids import derive_span_id, derive_trace_id, new_span_id, new_trace_id, root_span_id
+from llm_otel_broadcast.fields.ids import (
+    derive_span_id,
+    derive_trace_id,
+    new_span_id,
+    new_trace_id,
+    root_span_id,
+)
 from llm_otel_broadcast.host.bounded import BoundedDict
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.generation import Generation
@@ -78,6 +84,11 @@ def assign_ids(
         anchor: the span that the call hangs below because of them, whatever its fields say.
     """
     fields = record.fields
+    if not (
+        current or context_spans or fields.trace_id or fields.parent_span_id or fields.trace_name or fields.span_name
+    ):
+        record.trace_id, record.span_id = new_trace_id(), new_span_id()
+        return
     trace_id, parent = anchor or parent_ids(fields, current)
     enclosing_spans = context_spans
     # a stated parent stands in for a root

@@ -13,6 +13,7 @@ from tests.backends.views import View
 PAGE = Path(__file__).parents[2] / "docs" / "backends.md"
 WRITE = "LLM_OTEL_BROADCAST_WRITE"
 """The variable that has the tests write the page instead of comparing it."""
+MAX_PICTURE_BYTES = 150_000
 PICTURES = (
     ("phoenix-traces.png", "Phoenix: the list of traces"),
     ("phoenix-trace.png", "Phoenix: a call with tools"),

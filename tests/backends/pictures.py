@@ -18,11 +18,10 @@ from playwright.sync_api import Page, sync_playwright
 from tests.backends.agents import run_agent, trace_id_of
 from tests.backends.broadcasts import hashed
 from tests.backends.columns import COLUMNS, Column, read, send
-from tests.backends.page import PAGE, PICTURES
+from tests.backends.page import MAX_PICTURE_BYTES, PAGE, PICTURES
 from tests.backends.programs import started
 
 DIRECTORY = PAGE.parent / "pictures"
-MAX_BYTES = 150_000
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _SIZE = {"width": 1280, "height": 860}
 _COLOURS = 96
@@ -157,8 +156,8 @@ def take(column: Column, address: str, browser: str, directory: Path) -> None:
             page.wait_for_timeout(_DRAWN_MS)
             picture = _small(page.screenshot())
             page.close()
-            if len(picture) > MAX_BYTES:
-                raise RuntimeError(f"{name} has {len(picture)} bytes, which is more than {MAX_BYTES}")
+            if len(picture) > MAX_PICTURE_BYTES:
+                raise RuntimeError(f"{name} has {len(picture)} bytes, which is more than {MAX_PICTURE_BYTES}")
             (directory / name).write_bytes(picture)
             print(f"wrote {directory / name}, {len(picture)} bytes")
 

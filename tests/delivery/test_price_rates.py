@@ -101,6 +101,8 @@ def test_a_price_that_changes_is_the_one_of_its_time():
         Usage(-1, 5),
         Usage(10, -5),
         Usage(10**15, 10**15),
+        Usage(10, 2.5),
+        Usage(10, True),
     ],
     ids=lambda usage: "-".join(map(str, (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens))),
 )

@@ -237,10 +237,10 @@ def test_a_damaged_file_is_moved_aside_and_a_new_one_begun(opened, tmp_path, dam
 def test_a_body_that_was_damaged_is_not_sent(opened, tmp_path):
     store, losses = opened(), []
     store.watch("mine", lambda reason, records: losses.append((reason, records)))
-    store.add("d", "mine", body("sound"), 5)
+    number = store.add("d", "mine", body("sound"), 5)
     store.add("d", "mine", body("next"), 1)
     connection = sqlite3.connect(tmp_path / "spool" / FILE_NAME)
-    connection.execute("UPDATE bodies SET content = ? WHERE id = 1", (b"soUnd",))
+    connection.execute("UPDATE bodies SET content = ? WHERE id = ?", (b"soUnd", number))
     connection.commit()
     connection.close()
     assert contents(store) == ["next"]
@@ -302,6 +302,17 @@ def test_a_full_disk_is_said_once_and_so_is_its_end(opened, caplog, monkeypatch)
     monkeypatch.setattr(store._file, "_not_before", 0.0)
     store.add("d", "owner", body("x" * 100_000), 1)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_what_was_claimed_in_a_file_that_was_replaced_takes_nothing_out_of_the_next(opened, tmp_path):
+    store = opened()
+    store.add("d", "owner", body("of the first"), 1)
+    claimed = store.claim("d", "me", LEASE_S)
+    for file in (tmp_path / "spool").iterdir():
+        file.unlink()
+    store.add("d", "owner", body("of the second"), 1)
+    store.remove(claimed.id)
+    assert contents(store) == ["of the second"]
 
 
 def test_what_is_delivered_is_not_sent_again_though_the_disk_lets_nothing_be_removed(opened, monkeypatch):

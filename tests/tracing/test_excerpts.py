@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import openai
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llm_otel_broadcast
@@ -104,12 +104,14 @@ STRANGE_MESSAGES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STRANGE_MESSAGES)
 def test_whatever_messages_are_excerpts_are_texts(messages):
     assert isinstance(question_in(messages), str)
     assert isinstance(answer_in(messages), str)
 
 
+@settings(deadline=None)
 @given(st.permutations(range(4)), st.lists(st.integers(1, 9), min_size=8, max_size=8, unique=True))
 def test_calls_side_by_side_are_told_apart_by_their_times(order, times):
     """They arrive as they end, or out of order."""

@@ -290,13 +290,16 @@ def test_thousands_of_decorated_calls_leave_no_memory_behind():
             if not number % 1_000:
                 assert llm_otel_broadcast.flush(10.0)
         assert llm_otel_broadcast.flush(10.0)
+        # the thread holds its last batch until the next, and on a busy machine that may be a thousand
+        work(calls)
+        assert llm_otel_broadcast.flush(10.0)
         gc.collect()
         return sys.getallocatedblocks()
 
     with trace_context(trace_name="An endless block"):
         before = held_after(1_000)
         assert held_after(10_000) - before < 5_000
-    assert llm_otel_broadcast.status().destinations[0].delivered == 11_000
+    assert llm_otel_broadcast.status().destinations[0].delivered == 11_002
 
 
 def test_roots_of_their_own_are_remembered_up_to_a_bound(monkeypatch):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 
 import pytest
-from opentelemetry import context as otel_context
 
 import llm_otel_broadcast
-from llm_otel_broadcast import Destination, current_generation, current_trace_fields, trace_context, traced
+from llm_otel_broadcast import (
+    Destination,
+    current_generation,
+    current_trace_fields,
+    trace_context,
+    traced,
+    traced_generation,
+)
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.function_content import FunctionContent
@@ -109,6 +114,24 @@ def test_a_plain_step_is_a_chain_called_by_its_qualified_name(instrumented, arri
     assert gen_ai(span) == {}
     # as it was when the function was called
     assert texts(span) == ('{"numbers":[1,2]}', "6")
+
+
+def test_a_function_that_neither_calls_nor_records_is_a_step_and_no_generation(instrumented, arrived):
+    instrumented()
+
+    @traced_generation(generation_name="Answer")
+    def answer(question: str) -> str:
+        return "forty-two"
+
+    with trace_context(trace_name="Request"):
+        answer("why?")
+    spans = by_name(arrived(2))
+    own = spans[answer.__qualname__]
+    assert own.kind == 1
+    assert (own.attributes["input.value"], own.attributes["output.value"]) == ("why?", "forty-two")
+    assert not [
+        key for span in spans.values() for key in span.attributes if key.startswith(("gen_ai.", "trace.totals."))
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -327,7 +350,7 @@ def test_arguments_and_results_that_wait_count_in_the_queues_bytes():
 def test_a_step_of_its_own_records_nothing_for_the_function_around(instrumented, arrived):
     instrumented()
 
-    @llm_otel_broadcast.traced_generation(generation_name="model")
+    @traced_generation(generation_name="model")
     def model(question: str) -> str:
         traced(kind="tool", span_name="tool")(lambda: current_generation().record(model="llama", input_tokens=3))()
         return "answer"
@@ -348,76 +371,3 @@ def test_in_the_apps_own_traces_a_step_has_its_kind_and_no_content(instrumented,
     assert not {"Rome", "sunny"} & set(map(str, own.attributes.values()))
     assert f"{own.context.span_id:016x}" == arrived(1)[0].span_id
     app.provider.shutdown()
-
-
-class Failing(Exception): ...
-
-
-def plain(work):
-    return traced(kind="tool", name="step")(lambda value: value())(work)
-
-
-def coroutine(work):
-    @traced(kind="agent")
-    async def step():
-        return work()
-
-    return asyncio.run(step())
-
-
-def generator(work):
-    @traced(kind="retriever")
-    def step():
-        yield "first"
-        yield work()
-
-    return list(step())[-1]
-
-
-def async_generator(work):
-    @traced
-    async def step():
-        yield "first"
-        yield work()
-
-    async def read():
-        return [piece async for piece in step()][-1]
-
-    return asyncio.run(read())
-
-
-def block(work):
-    with trace_context(kind="tool"):
-        return work()
-
-
-def in_thread(work):
-    return asyncio.run(asyncio.to_thread(plain, work))
-
-
-AROUND = (plain, coroutine, generator, async_generator, block, in_thread)
-
-
-@pytest.mark.parametrize("around", AROUND, ids=lambda around: around.__name__)
-@pytest.mark.parametrize("broken", [None, "add_piece", "has_room"])
-def test_the_same_object_and_the_same_exception_come_out_and_nothing_stays(
-    instrumented, arrived, around, broken, monkeypatch, caplog
-):
-    instrumented()
-    if broken is not None:
-        monkeypatch.setattr(llm_otel_broadcast.host.guard, "raise_again", False)
-        monkeypatch.setattr(FunctionContent, broken, property(lambda self: 1 / 0))
-    before, result, failure = otel_context.get_current(), object(), Failing("as ever")
-
-    def fail():
-        raise failure
-
-    with caplog.at_level(logging.CRITICAL, "llm_otel_broadcast"):
-        assert around(lambda: result) is result
-        with pytest.raises(Failing) as caught:
-            around(fail)
-    assert caught.value is failure
-    assert (failure.__cause__, failure.__context__) == (None, None)
-    assert current_scope() is None
-    assert otel_context.get_current() == before
-    assert sorted(span.attributes.get("error.type", "") for span in arrived(2)) == ["", "Failing"]

@@ -64,24 +64,6 @@ def test_without_a_call_it_is_the_generation(instrumented, arrived):
     assert "sk-secret" not in repr(span)
 
 
-def test_a_function_that_neither_calls_nor_records_is_a_step_and_no_generation(instrumented, arrived):
-    instrumented()
-
-    @traced_generation(generation_name="Answer")
-    def answer(question: str) -> str:
-        return "forty-two"
-
-    with trace_context(trace_name="Request"):
-        answer("why?")
-    spans = by_name(arrived(2))
-    own = spans[answer.__qualname__]
-    assert own.kind == 1
-    assert (own.attributes["input.value"], own.attributes["output.value"]) == ("why?", "forty-two")
-    assert not [
-        key for span in spans.values() for key in span.attributes if key.startswith(("gen_ai.", "trace.totals."))
-    ]
-
-
 def test_a_cost_that_is_given_is_not_looked_up(instrumented, arrived):
     instrumented()
 

@@ -17,13 +17,14 @@ from llm_otel_broadcast.clients.openai.openrouter import (
     note_error,
     reasoning_of,
 )
-from llm_otel_broadcast.clients.openai.requested_output import name_requested_output
+from llm_otel_broadcast.clients.openai.requested_output import OUTPUT_ARGUMENTS, name_requested_output
 from llm_otel_broadcast.clients.openai.tool_calls import CallPieces, read_call, read_function_call
 from llm_otel_broadcast.clients.openai.tools import note_tools
 from llm_otel_broadcast.clients.openai.typical_answers import read_typical_answer
 from llm_otel_broadcast.clients.openai.typical_chunk import TypicalChunk
 from llm_otel_broadcast.clients.openai.usage import read_usage, usage_in
 from llm_otel_broadcast.clients.reader import (
+    GIVEN,
     MAX_CHOICES,
     Members,
     Reader,
@@ -33,6 +34,7 @@ from llm_otel_broadcast.clients.reader import (
     items_of,
     json_text,
     members_of,
+    names_among,
     note,
     parameters_of,
     text_of,
@@ -58,6 +60,9 @@ PARAMETERS: Final = {
     "top_p": "top_p",
 }
 """Arguments that go on the span, and what the record calls them."""
+_ODD_ARGUMENTS: Final = OUTPUT_ARGUMENTS | {"audio", "function_call", "functions", "reasoning", "tools"}
+"""Arguments that are read apart, because the record has another form of them."""
+_PLAIN_PARAMETERS: Final = frozenset(name for name, name_in_record in PARAMETERS.items() if name == name_in_record)
 _TOOL_CALL_BYTES: Final = 200
 """What a tool call takes in the queue beside its arguments: the object, its id and name."""
 
@@ -71,6 +76,15 @@ class ChatReader(Reader):
     def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
         record.request_model = text_of(kwargs.get("model"))
         record.stream = kwargs.get("stream") is True
+        if content:
+            # Copied now: programs append to the same list for the next call while this one waits to be sent.
+            record.wants_content = True
+            record.messages, size = keep_argument(kwargs, "messages")
+            record.size += size
+        plain = names_among(tuple(kwargs), _PLAIN_PARAMETERS, _ODD_ARGUMENTS)
+        if plain is not None:
+            record.parameters = {name: value for name in plain if type(value := kwargs[name]) in GIVEN or is_set(value)}
+            return
         parameters = parameters_of(kwargs, PARAMETERS)
         # OpenRouter's spelling of `reasoning_effort`.
         if "reasoning" in kwargs:
@@ -80,18 +94,12 @@ class ChatReader(Reader):
         # The deprecated spelling of `tool_choice`.
         if "function_call" in kwargs and is_set(kwargs["function_call"]):
             parameters.setdefault("tool_choice", kwargs["function_call"])
-        if parameters:
-            name_requested_output(parameters)
-            record.parameters = parameters
+        name_requested_output(parameters)
+        record.parameters = parameters
         # Voice and format are of the request alone: the answer in audio does not repeat them.
         if "audio" in kwargs:
             audio = members_of(kwargs["audio"])
             note(record, voice=text_of(audio.get("voice")), audio_format=text_of(audio.get("format")))
-        if content:
-            # Copied now: programs append to the same list for the next call while this one waits to be sent.
-            record.wants_content = True
-            record.messages, size = keep_argument(kwargs, "messages")
-            record.size += size
         if "tools" in kwargs or "functions" in kwargs:
             note_tools(record, kwargs, content=content)
 
@@ -306,8 +314,6 @@ class _OpenChoice(MessageTexts):
 
 def _size_of(choice: Choice) -> int:
     # For the queue's bound in bytes (`max_queue_bytes`): what grows with the answer, not what each object weighs.
-    if not choice.tool_calls and type(choice.content) is str and choice.reasoning is None and choice.refusal is None:
-        return len(choice.content)
     texts = (choice.content, choice.reasoning, choice.refusal, *(call.arguments for call in choice.tool_calls))
     return sum(len(text) for text in texts if isinstance(text, str)) + _TOOL_CALL_BYTES * len(choice.tool_calls)
 

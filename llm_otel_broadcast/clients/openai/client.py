@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 from llm_otel_broadcast.clients.reader import NOTHING, ask_for, text_of
+from llm_otel_broadcast.host.guard import or_else
 from llm_otel_broadcast.record.server import Server
 
 _VENDOR: Final = "openai"
@@ -47,8 +48,8 @@ Other hosts of Amazon's are its customers': load balancers, gateways, machines.
 _SCHEMES: Final = ("bearer ", "basic ")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
-# weak: a client that the program drops goes at once
-_servers: WeakKeyDictionary[Any, tuple[Any, Server]] = WeakKeyDictionary()
+# By number, and weak: a client that the program drops goes at once. Not a `WeakKeyDictionary`, which makes a reference at each look.
+_servers: Final[dict[int, tuple[ref[Any], Any, Server]]] = {}
 
 
 def server_of(instance: Any) -> Server:
@@ -58,17 +59,19 @@ def server_of(instance: Any) -> Server:
         return _NO_SERVER
     # newer clients compute `base_url` at each look, from this one: it tells whether anything has changed
     mark = getattr(client, "_base_url", None)
-    # a client of the host's own making that is compared by its members cannot be a key
-    if type(client).__hash__ is None:
-        return _read(client, client.base_url)
-    cached = _servers.get(client)
-    if cached is not None and mark is not None and cached[0] is mark:
-        return cached[1]
+    cached = _servers.get(id(client))
+    if cached is not None and cached[1] is mark and cached[0]() is client:
+        return cached[2]
     url = getattr(client, "base_url", None)
     if url is None:
         return _NO_SERVER
     server = _read(client, url)
-    _servers[client] = (mark, server)
+    if mark is not None:
+        number = id(client)
+        # what cannot be referred to weakly is read at each call
+        reference = or_else(lambda: ref(client, lambda _: _servers.pop(number, None)), None)
+        if reference is not None:
+            _servers[number] = (reference, mark, server)
     return server
 
 

@@ -58,8 +58,7 @@ class OpenAILibrary(ClientLibrary):
         return openai_client.key_of(client, arguments.get("extra_headers"))
 
     def read_fields(self, instance: Any, arguments: Mapping[str, Any]) -> RequestFields:
-        client = getattr(instance, "_client", None)
-        return extra_body.read_fields(arguments, openai_client.default_headers_of(client))
+        return extra_body.read_fields(arguments, openai_client.default_headers_of(getattr(instance, "_client", None)))
 
     def write_fields(self, arguments: dict[str, Any], members: Mapping[str, Any]) -> dict[str, Any]:
         return extra_body.write_fields(arguments, members)

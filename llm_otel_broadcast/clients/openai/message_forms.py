@@ -77,13 +77,13 @@ def _facts(members: Mapping[str, Any], omitted: frozenset[str]) -> Part:
     """Return members that are numbers or truths, and the cache mark: a text may be content of any kind (`thinking`)."""
     facts: Part = {}
     for name, value in list(members.items())[:_MAX_MEMBERS]:
-        if name not in omitted and (isinstance(value, bool | int | float) or _is_cache_mark(name, value)):
+        # Anthropic's, which gateways take in messages and in their parts: `{"type": "ephemeral", "ttl": "1h"}`
+        is_cache_mark = (
+            name == "cache_control"
+            and isinstance(value, Mapping)
+            and len(value) <= _MAX_MARK_MEMBERS
+            and all(isinstance(text, str) and len(text) <= _MAX_MARK_CHARS for text in value.values())
+        )
+        if name not in omitted and (is_cache_mark or isinstance(value, bool | int | float)):
             facts[name] = value
     return facts
-
-
-def _is_cache_mark(name: str, value: object) -> bool:
-    # Anthropic's, which gateways take in messages and in their parts: `{"type": "ephemeral", "ttl": "1h"}`
-    if name != "cache_control" or not isinstance(value, Mapping) or len(value) > _MAX_MARK_MEMBERS:
-        return False
-    return all(isinstance(text, str) and len(text) <= _MAX_MARK_CHARS for text in value.values())

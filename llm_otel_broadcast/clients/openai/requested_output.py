@@ -10,7 +10,7 @@ from typing import Final
 
 from llm_otel_broadcast.clients.reader import text_of
 
-_PARAMETERS: Final = frozenset({"modalities", "response_format", "tool_choice"})
+OUTPUT_ARGUMENTS: Final = frozenset({"modalities", "response_format", "tool_choice"})
 _MODALITY_TYPES: Final = {"audio": "speech", "image": "image"}
 _FORMAT_TYPES: Final = {"json_object": "json", "json_schema": "json", "text": "text"}
 
@@ -18,7 +18,7 @@ _FORMAT_TYPES: Final = {"json_object": "json", "json_schema": "json", "text": "t
 def name_requested_output(parameters: dict[str, object]) -> None:
     """Put neutral facts in the place of `modalities`, `response_format` and `tool_choice`."""
     # Most requests say nothing of it, and each look below would cost the host's thread as much as a parameter.
-    if _PARAMETERS.isdisjoint(parameters):
+    if OUTPUT_ARGUMENTS.isdisjoint(parameters):
         return
     modalities = parameters.pop("modalities", None)
     response_format = parameters.pop("response_format", None)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llm_otel_broadcast.clients.reader import Members, all_members_of, items_of
+from llm_otel_broadcast.clients.reader import Members, all_members_of, declares_only, items_of
 from llm_otel_broadcast.record.usage import Usage
 
 _COUNTS: Final = {
@@ -52,10 +52,10 @@ _CACHED_PARTS: Final = {
     "image_tokens": "cached_image_tokens",
     "audio_tokens": "cached_audio_tokens",
 }
+DETAILS_OF_CHAT: Final = {"prompt_tokens_details": _INPUT_PARTS, "completion_tokens_details": _OUTPUT_PARTS}
+"""Members that hold the parts of a total in chat completions."""
 _DETAILS: Final = {
-    # chat completions
-    "prompt_tokens_details": _INPUT_PARTS,
-    "completion_tokens_details": _OUTPUT_PARTS,
+    **DETAILS_OF_CHAT,
     # responses, images
     "input_tokens_details": _INPUT_PARTS,
     "output_tokens_details": _OUTPUT_PARTS,
@@ -67,7 +67,7 @@ _DETAILS: Final = {
     # realtime: what of the input was cached, by kind
     "cached_tokens_details": _CACHED_PARTS,
 }
-"""Members that hold the parts of a total."""
+"""The same in all APIs."""
 _INCLUDED: Final = {
     # Mistral (vercel/ai#14382)
     "num_cached_tokens": "cache_read_tokens",
@@ -86,13 +86,6 @@ _BESIDE: Final = {
     "cache_creation_input_tokens": "cache_write_tokens",
 }
 """Parts that `usage` itself states, and that the total does not include where it is Anthropic's `input_tokens`."""
-_TYPICAL_DETAILS: Final = (("prompt_tokens_details", _INPUT_PARTS), ("completion_tokens_details", _OUTPUT_PARTS))
-_TYPICAL_MEMBERS: Final = frozenset(
-    {"completion_tokens", "prompt_tokens", "total_tokens", *(name for name, _ in _TYPICAL_DETAILS)}
-)
-"""Members of the usage that OpenAI states with chat completions."""
-_RIVALS: Final = frozenset({"cache_creation_tokens", "cache_creation_input_tokens", *_DETAILS})
-"""Members of details that state what another one may state as well."""
 _SERVER_TOOLS: Final = frozenset(
     {
         # OpenRouter (usage accounting)
@@ -127,6 +120,8 @@ _MAX_NUMBER: Final = 1e100
 _MAX_DETAIL_DEPTH: Final = 4
 _MAX_SERVER_TOOLS: Final = 32
 _NUMBER: Final = re.compile(r"\s*\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?\s*")
+_MEMBERS_OF_CHAT: Final = frozenset({"completion_tokens", "prompt_tokens", "total_tokens", *DETAILS_OF_CHAT})
+"""What the client declares of the usage of chat completions."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _Counts = dict[str, int | float]
@@ -148,6 +143,21 @@ def usage_in(members: Members) -> Any:
     return None if choice is None else all_members_of(choice).get("usage")
 
 
+def copy_counts(usage: Any) -> dict[str, Any] | None:
+    """Return a copy of the counts of a chat completion, to be read later; None where there is more than OpenAI states."""
+    kind: Any = type(usage)
+    if usage.__pydantic_extra__ or not declares_only(kind, _MEMBERS_OF_CHAT):
+        return None
+    counts: dict[str, Any] = usage.__dict__.copy()
+    for name in DETAILS_OF_CHAT:
+        details = counts.get(name)
+        if details is not None:
+            if details.__pydantic_extra__:
+                return None
+            counts[name] = details.__dict__.copy()
+    return counts
+
+
 def read_usage(usage: object, *, generates: bool = True) -> Usage:
     """Return the counts and costs that are stated; what is absent or no number stays None.
 
@@ -156,50 +166,6 @@ def read_usage(usage: object, *, generates: bool = True) -> Usage:
             fraction (OpenRouter weighs the tokens of image models) is rounded to the nearest whole number.
         generates: the operation has an output: what the total has over the input is that, even if it is not stated.
     """
-    if generates:
-        typical = _typical_usage(usage)
-        if typical is not None:
-            return typical
-    return read_any_usage(usage, generates=generates)
-
-
-def _typical_usage(usage: Any) -> Usage | None:
-    """Return OpenAI's own counts where they add up, else None: a third of the instructions of the general way."""
-    try:
-        members = usage.__dict__
-        if usage.__pydantic_extra__ or not members.keys() <= _TYPICAL_MEMBERS:
-            return None
-        given, answered, total = members["prompt_tokens"], members["completion_tokens"], members["total_tokens"]
-        if not (type(given) is type(answered) is type(total) is int and given >= 0 and answered >= 0):
-            return None
-        # With such a total nothing was counted beside input and output.
-        if total >= _MAX_COUNT or total != given + answered:
-            return None
-        counts = Usage(given, answered, total)
-        for name, parts in _TYPICAL_DETAILS:
-            details = members.get(name)
-            if details is not None and (details.__pydantic_extra__ or not _has_typical_parts(counts, details, parts)):
-                return None
-    except (AttributeError, KeyError):
-        return None
-    return counts
-
-
-def _has_typical_parts(usage: Usage, details: Any, parts: Mapping[str, str]) -> bool:
-    """Take the parts of a total. False: something else is stated as well."""
-    for key, value in details.__dict__.items():
-        if value is not None:
-            # Two spellings of one count are a matter of the general way.
-            if type(value) is not int or not 0 <= value < _MAX_COUNT or key in _RIVALS:
-                return False
-            attribute = parts.get(key)
-            if attribute is not None:
-                setattr(usage, attribute, value)
-    return True
-
-
-def read_any_usage(usage: object, *, generates: bool = True) -> Usage:
-    """Return what `read_usage` does, whatever the usage is."""
     stated = all_members_of(usage)
     counts: _Counts = {}
     extras: dict[str, Any] = {}
