@@ -21,6 +21,13 @@ _TIMEOUT_S = 600
 _SIDE_BY_SIDE = min(4, os.cpu_count() or 1)
 
 
+def environ_with_bytecode(**variables: str) -> dict[str, str]:
+    """Return the environment with a cache of bytecode, which some machines turn off: else each process compiles everything."""
+    environ = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    cache = str(Path(tempfile.gettempdir()) / "llm-otel-broadcast-bench-bytecode")
+    return {**environ, "PYTHONPYCACHEPREFIX": cache, **variables}
+
+
 def can_count() -> bool:
     return shutil.which("valgrind") is not None and shutil.which("callgrind_control") is not None
 
@@ -56,7 +63,7 @@ def count(
             ],
             check=True,
             capture_output=True,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
+            env=environ_with_bytecode(PYTHONHASHSEED="0"),
             timeout=timeout_s,
         )
         totals: dict[Counted, int] = {}

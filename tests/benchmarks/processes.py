@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tests.benchmarks.counting import environ_with_bytecode
 from tests.benchmarks.measures import Samples, serve_nothing
 
 _SDK = (
@@ -33,13 +34,11 @@ _ENDING_PLAINLY = "from tests.benchmarks.host import chat, client\nchat(client()
 
 
 def _environ() -> dict[str, str]:
-    """Return the environment with a cache of bytecode, which some machines turn off."""
-    ours = {name: text for name, text in os.environ.items() if not name.startswith(("LLM_OTEL_BROADCAST_", "OTEL_"))}
-    ours.pop("PYTHONDONTWRITEBYTECODE", None)
+    """Return the environment without settings, and this interpreter as the first `python` on PATH."""
+    environ = environ_with_bytecode(HOME="/nonexistent")
+    ours = {name: text for name, text in environ.items() if not name.startswith(("LLM_OTEL_BROADCAST_", "OTEL_"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{ours['PATH']}"
-    # A home without a settings file.
-    cache = str(Path(tempfile.gettempdir()) / "llm-otel-broadcast-bench-bytecode")
-    return {**ours, "PATH": path, "HOME": "/nonexistent", "PYTHONPYCACHEPREFIX": cache}
+    return {**ours, "PATH": path}
 
 
 def _in_turns(commands: Mapping[str, Sequence[str]], rounds: int, *, by_clock: bool = False) -> Samples:
