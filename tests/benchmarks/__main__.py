@@ -31,7 +31,7 @@ _WORKS = {
     "chat_long": 2,
     "responses": 20,
     "embeddings": 20,
-    "stream": 3,
+    "stream": 10,
 }
 _MODES = ("plain", "span", "ours", "content")
 _SETTINGS = ("three", "ten", "context", "uninstrumented", "suppressed", "suppressed_plain", "filtered")
@@ -58,7 +58,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def rival(name: str, python: str, its_version: str) -> dict[str, float | str]:
-    calls = {("plain", "chat"): 20, ("plain", "stream"): 2, (name, "chat"): 20, (name, "stream"): 2}
+    calls = {("plain", "chat"): 20, ("plain", "stream"): 10, (name, "chat"): 20, (name, "stream"): 10}
     counts = count(calls, python)
     chat = counts[name, "chat"] - counts["plain", "chat"]
     stream = counts[name, "stream"] - counts["plain", "stream"]

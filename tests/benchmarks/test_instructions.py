@@ -9,18 +9,18 @@ import pytest
 from tests.benchmarks.counting import can_count, count
 from tests.benchmarks.host import CHUNKS
 
-MAX_SHARES_OF_A_SPAN = {"ours": 0.345, "content": 0.37}
+MAX_SHARES_OF_A_SPAN = {"ours": 0.345, "content": 0.40}
 """Of what a hand-written span adds to a chat call: without content, with it. The goal is 0.30; 15 % above it, and what is reached."""
-MAX_CHUNK_INSTRUCTIONS = 11_000
-"""That we add to a streamed chunk, content on. The goal is 5,000; 15 % above what is reached."""
+MAX_CHUNK_INSTRUCTIONS = 8_400
+"""That we add to a streamed chunk, content on. The goal is 5,000; 15 % above what is reached; what each stream takes beside is in it."""
 
 # A few seconds on a machine that has nothing else to do.
-_TIMEOUT_S = 150
+_TIMEOUT_S = 80
 _CALLS = {
     **{(mode, "chat"): 8 for mode in ("plain", "span")},
-    ("plain", "stream"): 1,
+    ("plain", "stream"): 5,
     **{(mode, "chat"): 8 for mode in ("ours", "content")},
-    ("content", "stream"): 1,
+    ("content", "stream"): 5,
 }
 
 
