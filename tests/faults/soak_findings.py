@@ -153,11 +153,14 @@ def doubled(lives: Sequence[Life], destination: Arrivals, *, spool: bool) -> Ite
     def is_in_window(call_id: str, first: float) -> bool:
         # A process that ended after an answer cannot have noted it: the documented window of a spool, of one request.
         if first not in excusing:
-            own = {_process_of(call_id)} | ({*ends} if spool else set())
-            # Whoever is next sends what lies in a spool, so it may have been another process that ended.
+            own = _process_of(call_id)
             used = set().union(*excusing.values())
-            excusing[first] = {name for name in own - used if name in ends and ends[name].covers(first, spool=spool)}
-            excusing[first] = {min(excusing[first])} if excusing[first] else set()
+            # Whoever is next sends what lies in a spool, so it may have been another process that ended.
+            names = {own, *(ends if spool else ())} - used
+            covering = [name for name in names if name in ends and ends[name].covers(first, spool=spool)]
+            # Its own, else the one that can excuse the fewest others.
+            covering.sort(key=lambda name: (name != own, ends[name].latest - ends[name].earliest, name))
+            excusing[first] = set(covering[:1])
         return bool(excusing[first])
 
     for call_id, times in destination.acknowledged.items():
