@@ -19,8 +19,11 @@ CASES = {
     "phoenix-protobuf": "app_trace_001",
 }
 HEADERS = {"mlflow": {"x-mlflow-experiment-id": "0"}}
-NOT_SHOWN = {"agentmesh": ("gen_ai.tool.definitions",)}
-"""What a backend's API does not give back, whoever sends it."""
+NOT_SHOWN = {
+    "agentmesh": ("gen_ai.tool.definitions", "input.value", "output.value"),
+    "phoenix": ("openinference.span.kind",),
+}
+"""What a backend's API does not give back among the attributes, whoever sends it; of some it makes fields of its own."""
 MICROSECOND = 1_000
 
 
