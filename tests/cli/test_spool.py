@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +11,7 @@ from llm_otel_broadcast.cli.app import cli
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.settings.locations import CONFIG
 from tests.support.deadlines import until
+from tests.support.installed_programs import free_port
 from tests.support.lanes import record, running, shelf_at
 
 SECRET = "s3cr3t"
@@ -20,8 +20,7 @@ SECRET = "s3cr3t"
 @pytest.fixture
 def endpoint():
     """Of a server that is not there yet."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"http://127.0.0.1:{server.getsockname()[1]}/v1/traces"
+    return f"http://127.0.0.1:{free_port()}/v1/traces"
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
+
+from tests.support.installed_programs import free_port
 
 
 @pytest.fixture
@@ -15,6 +15,4 @@ def spool(tmp_path):
 @pytest.fixture
 def nowhere():
     """The endpoint of a server that is not there."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    return f"http://127.0.0.1:{port}"
+    return f"http://127.0.0.1:{free_port()}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from llm_otel_broadcast.receiver import OtlpReceiver
 from tests.support.broken_backends import refusing
 from tests.support.client_calls import chat
 from tests.support.deadlines import until
+from tests.support.installed_programs import free_port
 from tests.support.lanes import shelf_at
 
 HEAD = """
@@ -58,8 +58,7 @@ def start(tmp_path, stand_in):
 @pytest.fixture
 def later(tmp_path):
     """A destination that is not there yet: its endpoint, and a function that starts it."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     return f"http://127.0.0.1:{port}", lambda: OtlpReceiver(port=port)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tests.support.installed_programs import free_port
+
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 Conduct = Callable[["Backend", socket.socket], bool | None]
 """What happens to a request; True: it was answered properly, and the connection may be used again."""
@@ -162,9 +164,7 @@ def drips_body(seen: Backend, connection: socket.socket) -> None:
 
 def refusing() -> str:
     """Return an endpoint where nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}/v1/traces"
+    return f"http://127.0.0.1:{free_port()}/v1/traces"
 
 
 def reset(connection: socket.socket) -> None:
