@@ -25,7 +25,7 @@ from llm_otel_broadcast.record.enclosing_facts import EnclosingContent
 from llm_otel_broadcast.record.generation import GenerationFacts
 from llm_otel_broadcast.record.span_data import Attributes, AttributeValue, SpanData
 from llm_otel_broadcast.record.trace_fields import Fields
-from llm_otel_broadcast.record.usage import Cost
+from llm_otel_broadcast.record.usage import Cost, stated_cost
 from llm_otel_broadcast.settings.aliases import ALL_METADATA, METADATA, facts_in
 
 _TRACE_METADATA: Final = "trace.metadata."
@@ -157,7 +157,7 @@ class Aliases:
         """
         if not (self._names or self._prefixes):
             return span
-        cost = (facts.usage.stated_cost() if facts.usage else None) or cost
+        cost = stated_cost(facts.usage) or cost
         texts = excerpts_of(content) if content is not None and self._has_texts else ("", "")
         source = _Source(facts.fields, span.trace_id, span.parent_span_id, facts, cost, *texts)
         return self._added(span, source, self._names)

@@ -12,7 +12,7 @@ from llm_otel_broadcast.delivery.price_list import price_list
 from llm_otel_broadcast.delivery.price_rates import Counts, Prices, Rates
 from llm_otel_broadcast.delivery.self_hosted import is_self_hosted
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.usage import Cost, Usage
+from llm_otel_broadcast.record.usage import Cost, Usage, stated_cost
 
 _PROVIDERS: Final = {
     "openai": "openai",
@@ -58,7 +58,7 @@ class _Price(Protocol):
 
 def cost_of(record: Generation, *, estimated: bool) -> Cost | None:
     """Return what the response states, else an estimate if one is wanted and can be made."""
-    stated = record.usage.stated_cost() if record.usage else None
+    stated = stated_cost(record.usage)
     return stated if stated is not None or not estimated else estimate(record)
 
 

@@ -12,11 +12,11 @@ from typing import Final
 
 from llm_otel_broadcast.fields.metadata import MAX_VALUE_CHARACTERS
 from llm_otel_broadcast.record.enclosing_facts import EnclosingContent, EnclosingSpanFacts
+from llm_otel_broadcast.record.enclosing_span import OPERATIONS
 from llm_otel_broadcast.record.span_data import AttributeValue
 
 SPAN_KIND: Final = "openinference.span.kind"
 CHAIN: Final = "CHAIN"
-_OPERATIONS: Final = {"tool": "execute_tool", "agent": "invoke_agent", "retriever": "retrieval"}
 
 
 def kind_of(facts: EnclosingSpanFacts) -> dict[str, AttributeValue]:
@@ -43,7 +43,7 @@ def own_texts(content: EnclosingContent | None) -> tuple[str, str]:
 
 def operation_attributes(facts: EnclosingSpanFacts, content: EnclosingContent | None) -> dict[str, AttributeValue]:
     """Return what the conventions have for a tool, an agent or a search; nothing of it makes the span a call of a model."""
-    operation = _OPERATIONS.get(facts.kind)
+    operation = OPERATIONS.get(facts.kind)
     if operation is None:
         return {}
     own_input, own_output = own_texts(content)

@@ -29,7 +29,7 @@ from llm_otel_broadcast.record.span_data import (
     SpanData,
 )
 from llm_otel_broadcast.record.trace_fields import Fields
-from llm_otel_broadcast.record.usage import Cost, Usage
+from llm_otel_broadcast.record.usage import Cost, Usage, stated_cost
 
 _Attributes = dict[str, AttributeValue]
 _Values = dict[str, object]
@@ -76,7 +76,7 @@ class OpenInferenceDialect(Dialect):
     """Spans of OpenInference."""
 
     def generation_span(self, facts: GenerationFacts, content: Content | None, cost: Cost | None) -> SpanData:
-        cost = (facts.usage.stated_cost() if facts.usage else None) or cost
+        cost = stated_cost(facts.usage) or cost
         failure = facts.failure
         attributes = _model_attributes(facts)
         if facts.usage is not None:

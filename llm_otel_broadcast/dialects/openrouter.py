@@ -31,7 +31,7 @@ from llm_otel_broadcast.record.span_data import (
     Scope,
     SpanData,
 )
-from llm_otel_broadcast.record.usage import Cost
+from llm_otel_broadcast.record.usage import Cost, stated_cost
 
 _Attributes = dict[str, AttributeValue]
 _SCOPE: Final = Scope(None, "openrouter")
@@ -72,7 +72,7 @@ class OpenRouterDialect(Dialect):
         if failure is not None and failure.type == ABANDONED:
             error_text = _DISCONNECTED
         end_ns = _whole_milliseconds(facts.end_ns)
-        cost = (facts.usage.stated_cost() if facts.usage else None) or cost
+        cost = stated_cost(facts.usage) or cost
         # The same texts twice, as attributes of the span and of the generation.
         texts = content_texts(facts, content) if content is not None else {}
         attributes = _head(facts, error_text, generation_metadata(facts, cost, self._categories))

@@ -31,7 +31,7 @@ from llm_otel_broadcast.record.span_data import (
     SpanData,
 )
 from llm_otel_broadcast.record.trace_fields import Fields
-from llm_otel_broadcast.record.usage import Cost
+from llm_otel_broadcast.record.usage import Cost, stated_cost
 
 _Attributes = dict[str, AttributeValue]
 _Values = dict[str, AttributeValue | None]
@@ -91,7 +91,7 @@ class SemconvDialect(Dialect):
         attributes = _present(_request_values(facts) | _response_values(facts))
         if facts.usage is not None:
             attributes |= usage_attributes(facts.usage)
-        attributes |= cost_attributes((facts.usage.stated_cost() if facts.usage else None) or cost)
+        attributes |= cost_attributes(stated_cost(facts.usage) or cost)
         if content is not None:
             attributes |= content_attributes(content)
         return SpanData(

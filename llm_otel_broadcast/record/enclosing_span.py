@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 EnclosingKind: TypeAlias = Literal["chain", "tool", "agent", "retriever"]
 ENCLOSING_KINDS: Final[tuple[EnclosingKind, ...]] = ("chain", "tool", "agent", "retriever")
 """What a piece of the program may be that has a span of its own."""
+OPERATIONS: Final = {"tool": "execute_tool", "agent": "invoke_agent", "retriever": "retrieval"}
+"""What the GenAI conventions call what they do (`gen_ai.operation.name`); of any other step nothing."""
 _BASE_SIZE_BYTES: Final = 2_000
 
 

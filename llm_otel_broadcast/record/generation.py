@@ -16,7 +16,7 @@ from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.server import UNKNOWN_SERVER, Server
 from llm_otel_broadcast.record.totals import Spent
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
-from llm_otel_broadcast.record.usage import Cost, Usage
+from llm_otel_broadcast.record.usage import Cost, Usage, stated_cost
 
 # For their types alone: this room imports nothing of OpenTelemetry's, and content is made in the background.
 if TYPE_CHECKING:
@@ -384,7 +384,7 @@ class Generation(GenerationFacts):
             enclosing_span.latest_end_ns = max(enclosing_span.latest_end_ns, self.end_ns)
             # Of the outermost one only: what is below is counted there once. An estimated cost is not known yet.
             if enclosing_span.totals:
-                enclosing_span.totals[0].add(self.spent(self.usage.stated_cost() if self.usage else None))
+                enclosing_span.totals[0].add(self.spent(stated_cost(self.usage)))
         if self.failure is not None:
             self.count_failure()
         self.ended = True

@@ -41,13 +41,6 @@ class Usage:
     server_tools: Mapping[str, int] | None = None
     """How often tools of the provider's own were used, under the names that it has for them."""
 
-    def stated_cost(self) -> Cost | None:
-        """Return the cost as the response states it, None when it states none."""
-        # Not stated is not zero: a cost of nothing is sent as such.
-        if self.cost is None:
-            return None
-        return Cost(self.input_cost, self.output_cost, self.cost, is_estimated=False)
-
 
 class Cost(NamedTuple):
     """USD; None where only the total is known."""
@@ -56,3 +49,11 @@ class Cost(NamedTuple):
     output: float | None
     total: float
     is_estimated: bool = True
+
+
+def stated_cost(usage: Usage | None) -> Cost | None:
+    """Return the cost as the response states it, None when it states none."""
+    # Not stated is not zero: a cost of nothing is sent as such.
+    if usage is None or usage.cost is None:
+        return None
+    return Cost(usage.input_cost, usage.output_cost, usage.cost, is_estimated=False)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, overload
+from typing import Any, overload
 
 from llm_otel_broadcast.fields.merge import as_text
-from llm_otel_broadcast.record.enclosing_span import ENCLOSING_KINDS, EnclosingKind
+from llm_otel_broadcast.record.enclosing_span import ENCLOSING_KINDS, OPERATIONS, EnclosingKind
 from llm_otel_broadcast.tracing.function_kinds import Function, Steps, around
 from llm_otel_broadcast.tracing.traced_call import FunctionArguments, TracedCall
-
-_OPERATIONS: Final = {"tool": "execute_tool", "agent": "invoke_agent", "retriever": "retrieval"}
-"""What begins a span's name, by the GenAI conventions."""
 
 
 @overload
@@ -67,7 +64,7 @@ def traced(
         return partial(traced, kind=kind, name=name, capture=capture, **fields)
     arguments = FunctionArguments(function, "traced", capture, fields)
     subject = name or arguments.name.rpartition(".")[2]
-    operation = _OPERATIONS.get(kind)
+    operation = OPERATIONS.get(kind)
     span_name = f"{operation} {subject}" if operation else name or arguments.name
 
     def steps_of(args: tuple[object, ...], kwargs: dict[str, object]) -> Steps:

@@ -15,6 +15,7 @@ from llm_otel_broadcast.fields.json_encoder import encoder
 from llm_otel_broadcast.record.span_data import STATUS_UNSET, Attributes, Scope, SpanData
 
 _INT64_LIMIT: Final = 2**63
+_MAX_KEPT_KEY_CHARS: Final = 256
 # As proto3 JSON writes them; as numbers JSON does not have them, so here they are text.
 _NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
@@ -91,14 +92,16 @@ def _span(span: SpanData) -> str:
 
 
 def _attributes(attributes: Attributes) -> str:
-    quote, start_of, pairs = encoder.quote, _start_of, list[str]()
+    quote, pairs = encoder.quote, list[str]()
     for key, value in attributes.items():
+        # A library that makes names up would fill the memory of names for good.
+        start = _start_of(key) if len(key) <= _MAX_KEPT_KEY_CHARS else _start_of.__wrapped__(key)
         if type(value) is str:
-            pairs.append(f'{start_of(key)}{{"stringValue":{quote(value)}}}}}')
+            pairs.append(f'{start}{{"stringValue":{quote(value)}}}}}')
         elif type(value) is int and -_INT64_LIMIT <= value < _INT64_LIMIT:
-            pairs.append(f'{start_of(key)}{{"intValue":"{value}"}}}}')
+            pairs.append(f'{start}{{"intValue":"{value}"}}}}')
         else:
-            pairs.append(f"{start_of(key)}{_value(value)}}}")
+            pairs.append(f"{start}{_value(value)}}}")
     return f"[{','.join(pairs)}]"
 
 

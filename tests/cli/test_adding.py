@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from llm_otel_broadcast.cli.app import cli
 from llm_otel_broadcast.settings.presets import PRESETS
 from tests.cli.terminal import converse
 from tests.support.certificates import Authority
+from tests.support.installed_programs import free_port
 from tests.support.scripted_backends import Backend, serving
 
 CANARY = "canary-5f1c"
@@ -61,9 +61,7 @@ def tables(file: Path):
 
 
 def dead():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def test_what_works_is_saved_and_the_steps_are_shown(file, server, run):

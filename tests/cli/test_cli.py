@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from rich.console import Console
 
 from llm_otel_broadcast.cli import demonstration
 from llm_otel_broadcast.receiver.server import Reply
+from tests.support.installed_programs import free_port
 
 
 def run(*arguments: str, module: str = "llm_otel_broadcast", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -85,9 +85,7 @@ def test_the_demo_says_when_the_other_backend_took_nothing_and_why(receiver):
 
 
 def test_the_demo_waits_for_a_dead_backend_but_not_long_and_shows_the_traces_all_the_same():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        dead = f"http://127.0.0.1:{free.getsockname()[1]}"
+    dead = f"http://127.0.0.1:{free_port()}"
     started = time.monotonic()
     done = run("demo", "--endpoint", dead)
     assert time.monotonic() - started < 20

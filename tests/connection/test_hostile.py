@@ -14,6 +14,7 @@ from llm_otel_broadcast import Destination
 from llm_otel_broadcast import test_connection as try_connection
 from llm_otel_broadcast.connection.remedies import remedies
 from llm_otel_broadcast.wire.exchange import Answer
+from tests.support.installed_programs import free_port
 from tests.support.scripted_backends import serving, socket_serving
 
 SETTINGS = b"\0\0\x12\x04\0\0\0\0\0" + b"\0\x03\x7f\xff\xff\xff\0\x04\0\x40\0\0\0\x05\0\x40\0\0"
@@ -165,9 +166,7 @@ def test_a_grpc_exporter_that_speaks_to_the_port_of_http_is_recognised():
 
 
 def test_nobody_there_is_told_with_the_address():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     report = try_connection(Destination(endpoint=f"http://127.0.0.1:{port}"))
     assert report.message.endswith(f"connect: connection refused: nothing listens at 127.0.0.1 port {port}")
     assert report.steps[-1].name == "connect"

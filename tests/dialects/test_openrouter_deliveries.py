@@ -62,13 +62,6 @@ PROVIDER_RESPONSES = ("trace.metadata.provider_responses", "span.metadata.provid
 
 
 @pytest.fixture
-def openrouter(url_at):
-    http = openai.DefaultHttpxClient(verify=False)
-    with openai.OpenAI(api_key="x", base_url=url_at("openrouter.ai"), max_retries=0, http_client=http) as client:
-        yield client
-
-
-@pytest.fixture
 def sent(openrouter, stand_in, receiver):
     """Make a call, and return the spans that are sent of it."""
 

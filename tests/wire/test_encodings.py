@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -130,6 +131,16 @@ def test_lone_surrogates_do_not_spoil_the_batch(encode, decode):
     (read,) = decode(encode(span(name="a\ud800b", attributes={"k\udfff": "v\ud83d"}, status_message="m\ud800")))
     assert read.name == "a?b"
     assert read.attributes == {"k?": "v?"}
+
+
+def test_names_that_somebody_makes_up_at_length_are_not_held_in_memory():
+    otlp_json.encode({}, SCOPE, [span(attributes={f"{number}{'x' * 1_000}": 1}) for number in range(50)])
+    tracemalloc.start()
+    try:
+        otlp_json.encode({}, SCOPE, [span(attributes={f"{number}{'y' * 100_000}": 1}) for number in range(50)])
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_many_spans_share_one_scope():

@@ -19,6 +19,7 @@ from llm_otel_broadcast.wire import otlp_json
 from llm_otel_broadcast.wire.answers import partial_success
 from llm_otel_broadcast.wire.http import HttpSender, compressed
 from tests.support.any_spans import span
+from tests.support.installed_programs import free_port
 
 BODY = otlp_json.encode({}, Scope("1"), [span()])
 
@@ -141,9 +142,7 @@ def test_a_dropped_connection_is_tried_again(post, receiver):
 
 
 def test_nobody_there_is_tried_again_and_named():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     made = sender(f"http://user:pw@127.0.0.1:{port}/v1/traces?key=secret")
     answer = made.send(BODY, "application/json", 1.0)
     made.close()

@@ -12,6 +12,7 @@ from llm_otel_broadcast import Destination
 from llm_otel_broadcast.wire.http import HttpSender
 from llm_otel_broadcast.wire.proxies import proxy_for
 from tests.support.certificates import Authority
+from tests.support.installed_programs import free_port
 from tests.support.scripted_backends import serving, socket_serving
 
 PROXY = "http://proxy.example:3128"
@@ -93,9 +94,7 @@ def message(endpoint):
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_is_not_there_is_blamed_itself(monkeypatch, scheme):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        proxy = f"http://me:secret@127.0.0.1:{free.getsockname()[1]}"
+    proxy = f"http://me:secret@127.0.0.1:{free_port()}"
     monkeypatch.setenv(f"{scheme.upper()}_PROXY", proxy)
     shown = proxy.replace("me:secret@", "")
     assert f"(the proxy {shown} ({scheme.upper()}_PROXY): connection refused)" in message(
