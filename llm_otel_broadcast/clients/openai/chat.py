@@ -21,7 +21,7 @@ from llm_otel_broadcast.clients.openai.requested_output import OUTPUT_ARGUMENTS,
 from llm_otel_broadcast.clients.openai.tool_calls import CallPieces, read_call, read_function_call
 from llm_otel_broadcast.clients.openai.tools import note_tools
 from llm_otel_broadcast.clients.openai.typical_answers import read_typical_answer
-from llm_otel_broadcast.clients.openai.typical_chunk import TypicalChunk
+from llm_otel_broadcast.clients.openai.typical_chunk import StreamedChoice, TypicalChunk
 from llm_otel_broadcast.clients.openai.usage import read_usage, usage_in
 from llm_otel_broadcast.clients.reader import (
     GIVEN,
@@ -159,10 +159,10 @@ class ChatFold(TypicalChunk):
         record = self._record
         self._index = None
         choices = items_of(members, "choices")
-        text_choice = None
+        open_choice = None
         # Before the rest, so that the time of the first piece is not late by our own reading.
         for position, choice in enumerate(choices):
-            text_choice = self._add_choice(choice, position)
+            open_choice = self._add_choice(choice, position)
         usage = members.get("usage")
         # Nearly all chunks carry nothing but a delta: what else a chunk may say is read only where there may be some.
         if (
@@ -189,17 +189,17 @@ class ChatFold(TypicalChunk):
             # Status 200 and an error in the middle of the stream.
             note_error(record, members)
         if (
-            text_choice is not None
+            open_choice is not None
             and self._has_head
             and not self._ends
             and (not self._is_openrouter or record.serving_provider is not None)
         ):
-            self.expect(text_choice.index, text_choice.content, choices, record)
+            self.expect(open_choice, choices, record)
         # Only the chunk that our own request for usage made: OpenRouter's has choices, and reaches the caller.
         return usage is not None and self._hides_usage and not choices
 
-    def _add_choice(self, piece: object, position: int) -> _OpenChoice | None:
-        """Add a piece to its choice; return that if the piece was a text and nothing else."""
+    def _add_choice(self, piece: object, position: int) -> _OpenChoice:
+        """Add a piece to its choice; return that."""
         members = members_of(piece)
         choice = self._find(members.get("index"), position)
         finish_reason = members.get("finish_reason")
@@ -225,9 +225,6 @@ class ChatFold(TypicalChunk):
             self._record.first_chunk_ns = time.perf_counter_ns() - self._started
         if tool_calls or function_call:
             choice.add_calls(items_of(delta_members, "tool_calls"), function_call, content=self._wants_content)
-        is_text_alone = (
-            type(text) is str and text and not (reasoning or tool_calls or function_call or refusal or media)
-        )
         if self._wants_content:
             if text:
                 choice.add(text)
@@ -238,7 +235,7 @@ class ChatFold(TypicalChunk):
                 refusal = text_within(refusal)
                 choice.refusal.append(refusal)
                 self._allowance.count(refusal)
-        return choice if is_text_alone else None
+        return choice
 
     def _find(self, index: object, position: int) -> _OpenChoice:
         """Return the choice that a piece belongs to; without a usable index its place among the pieces tells."""
@@ -265,18 +262,16 @@ class ChatFold(TypicalChunk):
         note_broken_choice(record)
 
 
-class _OpenChoice(MessageTexts):
+class _OpenChoice(StreamedChoice):
     """One choice of a stream, still coming in."""
 
-    __slots__ = ("calls", "finish_reason", "index", "media", "native_finish_reason")
+    __slots__ = ("finish_reason", "media", "native_finish_reason")
 
     def __init__(self, index: int, allowance: Allowance) -> None:
-        super().__init__(allowance)
-        self.index = index
+        super().__init__(index, allowance)
         self.finish_reason: str | None = None
         self.native_finish_reason: str | None = None
         self.media: Media | None = None
-        self.calls: CallPieces | None = None
 
     def add_calls(self, tool_calls: Any, function_call: Any, *, content: bool) -> None:
         """Add pieces of tool calls, and of the deprecated `function_call`."""
