@@ -27,6 +27,7 @@ _COUNTED_TOGETHER: Final = 128
 """Pieces whose characters are counted at once: counting each would be a tenth of what a chunk takes."""
 _MAX_CHARACTERS: Final = 256
 """Of a piece that waits to be counted."""
+_NO_TEXT: Final = TextPieces()
 _MEDIA: Final = frozenset({"audio", "images"})
 
 
@@ -81,7 +82,7 @@ class TypicalChunk:
         """Members of the delta that the client does not know, as servers state them in every chunk: None, or empty lists.
 
         Of reasoning the names alone count."""
-        self._pieces = TextPieces()
+        self._pieces = _NO_TEXT
         """Where they go."""
         self._append: Callable[[Any], int] = len
         """Adds a piece there, if texts are kept."""
@@ -197,32 +198,33 @@ class TypicalChunk:
         if type(fields) is not set or not fields <= _CALL_FIELDS or type(extras) is not dict:
             return
         members = members_of(delta)
-        if any(value is not None and value != [] for value in extras.values()):
-            if "tool_calls" in fields or not self._expect_reasoning(choice, members, extras):
-                return
+        pieces: TextPieces | None = None
+        if extras and any(value is not None and value != [] for value in extras.values()):
+            if "tool_calls" not in fields:
+                pieces = self._expect_reasoning(choice, members, extras)
         elif "tool_calls" in fields:
-            if not self._expect_arguments(choice, members):
-                return
+            pieces = self._expect_arguments(choice, members)
         elif type(members.get("content")) is str and members["content"]:
-            self._pieces, self._read_piece = choice.content, None
-        else:
+            pieces, self._read_piece = choice.content, None
+        if pieces is None:
             return
-        self._append = self._pieces.append if self._keeps_text else len
+        self._pieces = pieces
+        self._append = pieces.append if self._keeps_text else len
         self._fields = frozenset(fields)
         self._extras = {name: None if value is None else [] for name, value in extras.items()}
         self._has_fingerprint = record.system_fingerprint is not None
         self._has_tier = record.response_service_tier is not None
         self._index = choice.index
 
-    def _expect_reasoning(self, choice: StreamedChoice, members: Members, extras: dict[str, Any]) -> bool:
+    def _expect_reasoning(self, choice: StreamedChoice, members: Members, extras: dict[str, Any]) -> TextPieces | None:
         # The order of `reasoning_of`, which reads no other where this one is a text.
         name = "reasoning" if "reasoning" in extras else "reasoning_content"
         if type(extras.get(name)) is not str or not extras[name] or members.get("content"):
-            return False
+            return None
         if not _MEDIA.isdisjoint(extras):
-            return False
-        self._reasoning_name, self._read_piece, self._pieces = name, self._read_reasoning, choice.reasoning
-        return True
+            return None
+        self._reasoning_name, self._read_piece = name, self._read_reasoning
+        return choice.reasoning
 
     def _read_reasoning(self, delta: Any, extras: Any) -> Any:
         if len(extras) != len(self._extras) or delta.content:
@@ -231,12 +233,12 @@ class TypicalChunk:
             return None
         return extras[self._reasoning_name] or None
 
-    def _expect_arguments(self, choice: StreamedChoice, members: Members) -> bool:
+    def _expect_arguments(self, choice: StreamedChoice, members: Members) -> TextPieces | None:
         call = None if choice.calls is None else choice.calls.next_call
         if call is None or members.get("content"):
-            return False
-        self._call, self._read_piece, self._pieces = call, self._read_arguments, call.arguments
-        return True
+            return None
+        self._call, self._read_piece = call, self._read_arguments
+        return call.arguments
 
     def _read_arguments(self, delta: Any, extras: Any) -> Any:
         if extras and extras != self._extras:
