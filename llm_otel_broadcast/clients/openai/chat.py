@@ -26,6 +26,7 @@ from llm_otel_broadcast.clients.openai.usage import keep_usage, usage_in
 from llm_otel_broadcast.clients.reader import (
     GIVEN,
     MAX_CHOICES,
+    MAX_NAME_CHARACTERS,
     Members,
     Reader,
     all_members_of,
@@ -151,13 +152,14 @@ class ChatFold(TypicalChunk):
         self._open_choices: dict[int, _OpenChoice] = {}
         self._has_head = False
         self._ends = False
-        """A finish reason has come: the next chunk may be the last, with the usage."""
+        """The chunk that is read has a finish reason: there may be more than a delta."""
         self._usage: Any = None
 
     def add_any(self, chunk: object) -> bool:
         members = members_of(chunk)
         record = self._record
         self._index = None
+        self._ends = False
         choices = items_of(members, "choices")
         open_choice = None
         # Before the rest, so that the time of the first piece is not late by our own reading.
@@ -176,22 +178,22 @@ class ChatFold(TypicalChunk):
             # Azure's filter results, the last chunk with usage, errors.
             or not choices
         ):
-            self._ends = False
             extras = extras_of(chunk)
             if extras:
                 members = all_members_of(chunk)
-                # Status 200 and an error in the middle of the stream.
-                note_error(record, members)
-                if "openrouter_metadata" in members:
-                    note_routing(record, members["openrouter_metadata"])
-            elif members.get("object") == "error":
-                note_error(record, members)
             read_head(record, members)
             self._has_head = bool(record.response_id and record.response_model)
-            stated_usage = usage_in(members) if usage is None else usage
+            stated_usage = usage
+            if usage is None and (extras or (choices and extras_of(choices[0]))):
+                stated_usage = usage_in(members)
             if stated_usage is not None:
                 # Read at the end: some servers state the counts so far in each chunk.
                 self._usage = stated_usage
+            if "openrouter_metadata" in members:
+                note_routing(record, members["openrouter_metadata"])
+            # Status 200 and an error in the middle of the stream.
+            if extras or members.get("object") == "error":
+                note_error(record, members)
         if (
             open_choice is not None
             and self._has_head
@@ -254,7 +256,8 @@ class ChatFold(TypicalChunk):
             if len(self._open_choices) >= MAX_CHOICES:
                 # The last one takes what is beyond: its text is then wrong, and bounded.
                 return next(reversed(self._open_choices.values()))
-            choice = self._open_choices[number] = _OpenChoice(number, self._allowance)
+            choice = self._open_choices[number] = _OpenChoice(self._allowance)
+            choice.index = number
         return choice
 
     def finish(self) -> None:
@@ -269,18 +272,22 @@ class ChatFold(TypicalChunk):
             record.tool_call_count += len(choice.tool_calls)
             record.size += _size_of(choice)
         note_broken_choice(record)
+        # One text, cut above, and short names: nothing is left to be limited.
+        record.is_limited = (
+            len(record.choices) == 1
+            and not (record.tool_call_count or record.choices[0].media or record.attempts)
+            and record.details is None
+            and record.served_model is None
+            and _name_characters(record, record.choices[0]) <= MAX_NAME_CHARACTERS
+        )
 
 
 class _OpenChoice(StreamedChoice):
     """One choice of a stream, still coming in."""
 
-    __slots__ = ("finish_reason", "media", "native_finish_reason")
-
-    def __init__(self, index: int, allowance: Allowance) -> None:
-        super().__init__(index, allowance)
-        self.finish_reason: str | None = None
-        self.native_finish_reason: str | None = None
-        self.media: Media | None = None
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    media: Media | None = None
 
     def add_calls(self, tool_calls: Any, function_call: Any, *, content: bool) -> None:
         """Add pieces of tool calls, and of the deprecated `function_call`."""
@@ -319,8 +326,20 @@ class _OpenChoice(StreamedChoice):
 
 def _size_of(choice: Choice) -> int:
     # For the queue's bound in bytes (`max_queue_bytes`): what grows with the answer, not what each object weighs.
-    texts = (choice.content, choice.reasoning, choice.refusal, *(call.arguments for call in choice.tool_calls))
-    return sum(len(text) for text in texts if isinstance(text, str)) + _TOOL_CALL_BYTES * len(choice.tool_calls)
+    size = _TOOL_CALL_BYTES * len(choice.tool_calls)
+    for text in (choice.content, choice.reasoning, choice.refusal):
+        if text is not None:
+            size += len(text)
+    for call in choice.tool_calls:
+        size += len(call.arguments)
+    return size
+
+
+def _name_characters(record: Generation, choice: Choice) -> int:
+    head = len(record.response_id or "") + len(record.response_model or "") + len(record.generation_id or "")
+    rest = len(record.response_service_tier or "") + len(record.system_fingerprint or "")
+    reasons = len(choice.finish_reason or "") + len(choice.native_finish_reason or "")
+    return head + rest + reasons + len(record.serving_provider or "")
 
 
 def _read_choice(record: Generation, choice: object, position: int) -> Choice:

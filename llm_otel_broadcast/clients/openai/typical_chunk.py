@@ -31,20 +31,12 @@ _NO_TEXT: Final = TextPieces()
 _MEDIA: Final = frozenset({"audio", "images"})
 
 
+# Without `__slots__`: what most choices do not have need not be set.
 class StreamedChoice(MessageTexts):
-    """The texts and calls of one choice of a stream.
+    """The texts and calls of one choice of a stream."""
 
-    Args:
-        index: of the choice.
-        allowance: counts what is kept.
-    """
-
-    __slots__ = ("calls", "index")
-
-    def __init__(self, index: int, allowance: Allowance) -> None:
-        super().__init__(allowance)
-        self.index = index
-        self.calls: CallPieces | None = None
+    index: int
+    calls: CallPieces | None = None
 
 
 class TypicalChunk:
