@@ -139,10 +139,15 @@ class Allowance:
     def cut_to_limit(self) -> None:
         """Cut what is more than may be sent. To be called when no further piece comes."""
         # Not by what was counted: where a stream is left, its last pieces are not.
-        if sum([text.buffer.tell() for text in self._texts]) > self._limit:
+        held_characters = 0
+        for text in self._texts:
+            held_characters += text.buffer.tell()
+        if held_characters > self._limit:
             self.cut()
 
     def note_omitted(self, record: Generation) -> None:
         """Cut what is more than may be sent, and add to the record how many characters were left out."""
         self.cut_to_limit()
-        record.omitted_characters += self._omitted_characters + sum([text.omitted for text in self._texts])
+        record.omitted_characters += self._omitted_characters
+        for text in self._texts:
+            record.omitted_characters += text.omitted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+from llm_otel_broadcast.clients.answer_limits import needs_no_limit
 from llm_otel_broadcast.clients.answer_texts import Allowance
 from llm_otel_broadcast.clients.arguments import keep_argument
 from llm_otel_broadcast.clients.gateways import note_routing
@@ -26,7 +27,7 @@ from llm_otel_broadcast.clients.openai.usage import keep_usage, usage_in
 from llm_otel_broadcast.clients.reader import (
     GIVEN,
     MAX_CHOICES,
-    MAX_NAME_CHARACTERS,
+    MAX_ITEMS,
     Members,
     Reader,
     all_members_of,
@@ -160,7 +161,9 @@ class ChatFold(TypicalChunk):
         record = self._record
         self._index = None
         self._ends = False
-        choices = items_of(members, "choices")
+        choices = members.get("choices")
+        if type(choices) is not list or len(choices) > MAX_ITEMS:
+            choices = items_of(members, "choices")
         open_choice = None
         # Before the rest, so that the time of the first piece is not late by our own reading.
         for position, choice in enumerate(choices):
@@ -183,12 +186,11 @@ class ChatFold(TypicalChunk):
                 members = all_members_of(chunk)
             read_head(record, members)
             self._has_head = bool(record.response_id and record.response_model)
-            stated_usage = usage
-            if usage is None and (extras or (choices and extras_of(choices[0]))):
-                stated_usage = usage_in(members)
-            if stated_usage is not None:
-                # Read at the end: some servers state the counts so far in each chunk.
-                self._usage = stated_usage
+            # Read at the end: some servers state the counts so far in each chunk.
+            if usage is not None:
+                self._usage = usage
+            elif extras or (choices and extras_of(choices[0])):
+                self._usage = usage_in(members) or self._usage
             if "openrouter_metadata" in members:
                 note_routing(record, members["openrouter_metadata"])
             # Status 200 and an error in the middle of the stream.
@@ -196,6 +198,7 @@ class ChatFold(TypicalChunk):
                 note_error(record, members)
         if (
             open_choice is not None
+            and record.first_chunk_ns is not None
             and self._has_head
             and not self._ends
             and (not self._is_openrouter or record.serving_provider is not None)
@@ -272,14 +275,7 @@ class ChatFold(TypicalChunk):
             record.tool_call_count += len(choice.tool_calls)
             record.size += _size_of(choice)
         note_broken_choice(record)
-        # One text, cut above, and short names: nothing is left to be limited.
-        record.is_limited = (
-            len(record.choices) == 1
-            and not (record.tool_call_count or record.choices[0].media or record.attempts)
-            and record.details is None
-            and record.served_model is None
-            and _name_characters(record, record.choices[0]) <= MAX_NAME_CHARACTERS
-        )
+        record.is_limited = needs_no_limit(record)
 
 
 class _OpenChoice(StreamedChoice):
@@ -333,13 +329,6 @@ def _size_of(choice: Choice) -> int:
     for call in choice.tool_calls:
         size += len(call.arguments)
     return size
-
-
-def _name_characters(record: Generation, choice: Choice) -> int:
-    head = len(record.response_id or "") + len(record.response_model or "") + len(record.generation_id or "")
-    rest = len(record.response_service_tier or "") + len(record.system_fingerprint or "")
-    reasons = len(choice.finish_reason or "") + len(choice.native_finish_reason or "")
-    return head + rest + reasons + len(record.serving_provider or "")
 
 
 def _read_choice(record: Generation, choice: object, position: int) -> Choice:
