@@ -29,6 +29,7 @@ _TRACE_ID, _PARENT_SPAN_ID, _SESSION_ID, _USER, _PRIVACY, _TRACEPARENT = map(
 ABSENT_TYPES: Final = frozenset({"NotGiven", "Omit", "NoneType"})
 """Types of values that mean "not given" in a call's arguments."""
 _CONTAINERS: Final = frozenset({list, dict, set})
+_FIXED: Final = frozenset({str, int, float, bool, type(None)})
 _NO_WORDS: Final = frozenset({"", "0", "false", "no", "off"})
 
 
@@ -81,6 +82,25 @@ def merge(trace_object: TraceObject | None, session_id: object, user: object, ou
     if user_text is not None:
         reserved[_USER] = user_text
     return Fields._make((*reserved[:_TRACEPARENT], metadata))
+
+
+def with_caller(fields: Fields, session_id: object, user: object) -> Fields:
+    """Return merged fields with the call's own session and user over theirs."""
+    session_text = None if session_id is None else as_text(session_id)
+    user_text = None if user is None else as_text(user)
+    if session_text is None and user_text is None:
+        return fields
+    if fields is NO_FIELDS:
+        return Fields(None, None, None, None, None, session_text, user_text)
+    # not `_replace`, which takes four times as long
+    return Fields._make(
+        (*fields[:_SESSION_ID], session_text or fields.session_id, user_text or fields.user, *fields[_PRIVACY:])
+    )
+
+
+def is_fixed(source: TraceObject) -> bool:
+    """Return whether no value can change: lists may grow, and an object may have another text later."""
+    return _FIXED.issuperset(map(type, source.values()))
 
 
 def _sort(source: TraceObject) -> tuple[list[Any], dict[str, object]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Final
 
 from opentelemetry import trace
@@ -101,6 +100,7 @@ class ContextSpans:
             # inside the guard: what the caller states may be of any type, and none of it may fail the program
             outer = scope.outer or Scope({})
             scope.context_fields = context_fields = over(outer.context_fields, own_fields)
+            scope.merged = {}
             # a step is of this context only, not of calls inside
             span_name = as_text(context_fields.pop("span_name", None))
             fields = self._fields()
@@ -133,11 +133,8 @@ class ContextSpans:
             scope.parent_ids = ids if has_trace else (0, ids[1])
 
     def _fields(self) -> Fields:
-        context_fields: TraceObject = self._scope.context_fields
         sink = sinks.primary
-        if sink is not None:
-            context_fields = sink.around(context_fields)
-        return merge(None, None, None, context_fields)
+        return merge(None, None, None, self._scope.context_fields) if sink is None else sink.fields_within(self._scope)
 
     def _open_span(self, name: str, above: SpanIds, *, is_root: bool, is_innermost: bool) -> SpanIds:
         """Open a span below another; return its own ids."""
@@ -164,9 +161,7 @@ class ContextSpans:
         sink = sinks.primary
         if sink is not None:
             # a courtesy span goes below what is current: for the step that is the root
-            with trace.use_span(self.current_span) if self.current_span else nullcontext():
-                app_span = sink.enclosing_span_opened(enclosing_span, scope.context_fields)
-                self.current_span = app_span or self.current_span
+            self.current_span = sink.enclosing_span_opened(enclosing_span, self.current_span) or self.current_span
         # the app's traces do not have it
         if self.current_span is None:
             enclosing_span.ignores_current_span = scope.ignores_current_span = True
@@ -199,7 +194,7 @@ class ContextSpans:
     def hand_over(self, enclosing_span: EnclosingSpan) -> None:
         """Tell all listeners that a span has ended."""
         for sink in self.listeners(enclosing_span):
-            sink.enclosing_span_closed(enclosing_span, self._scope.context_fields)
+            sink.enclosing_span_closed(enclosing_span, self._scope)
 
     def listeners(self, enclosing_span: EnclosingSpan) -> tuple[Sink, ...]:
         """Return who is told of a span's end: the sinks of now, and of its beginning (`uninstrument` in between)."""

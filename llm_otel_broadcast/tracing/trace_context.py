@@ -38,6 +38,7 @@ def add_fields(scope: Scope, late_fields: Mapping[str, object]) -> None:
         raise TypeError(f"set(): {name} is fixed when the context begins; say it there, or open a context inside")
     # in place: spans of other instrumentations that are under way refer to it
     scope.context_fields.update(over(scope.context_fields, late_fields))
+    scope.merged = {}
     if is_private(scope.context_fields.get("privacy")):
         scope.hide_errors()
 
