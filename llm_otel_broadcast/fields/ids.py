@@ -56,7 +56,7 @@ def derive_span_id(text: str) -> int:
 
 def root_span_id(trace_id: int, trace_name: str) -> int:
     """Return the id of the root span `trace_name` of a trace, the same in every process."""
-    return _hash(f"{trace_id:032x}/{trace_name}", _SPAN_ID_BYTES)
+    return _hash(f"{trace_id.to_bytes(_TRACE_ID_BYTES, 'big').hex()}/{trace_name}", _SPAN_ID_BYTES)
 
 
 def parse_traceparent(text: str) -> tuple[str, str] | None:

@@ -38,12 +38,15 @@ def over(outer: TraceObject, inner: TraceObject) -> MutableTraceObject:
 
     Ids go together: one source's trace id is never mixed with another's parent. Privacy once asked for stays.
     """
+    # None takes metadata of an outer source away; a reserved key of None says nothing
+    own = {key: value for key, value in inner.items() if value is not None or key not in _RESERVED}
+    if not outer:
+        return own
     merged = dict(outer)
     if has_ids(inner):
         for key in ID_KEYS:
             merged.pop(key, None)
-    # None takes metadata of an outer source away; a reserved key of None says nothing
-    merged.update({key: value for key, value in inner.items() if value is not None or key not in _RESERVED})
+    merged.update(own)
     if is_private(outer.get("privacy")):
         merged["privacy"] = True
     return merged
@@ -100,7 +103,11 @@ def with_caller(fields: Fields, session_id: object, user: object) -> Fields:
 
 def is_fixed(source: TraceObject) -> bool:
     """Return whether no value can change: lists may grow, and an object may have another text later."""
-    return _FIXED.issuperset(map(type, source.values()))
+    # not `issuperset`, which makes a set first; nor by a generator: this takes a third
+    for value in source.values():  # noqa: SIM110
+        if type(value) not in _FIXED:
+            return False
+    return True
 
 
 def _sort(source: TraceObject) -> tuple[list[Any], dict[str, object]]:

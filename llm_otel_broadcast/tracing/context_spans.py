@@ -8,7 +8,7 @@ from typing import Final
 
 from opentelemetry import trace
 
-from llm_otel_broadcast.fields.ids import new_span_id, root_span_id
+from llm_otel_broadcast.fields.ids import new_span_id
 from llm_otel_broadcast.fields.merge import TraceObject, as_text, has_ids, merge, over
 from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.guard import Guard, or_else
@@ -21,6 +21,10 @@ from llm_otel_broadcast.tracing.scope import Scope, Sink, current_span_ids, sink
 
 _OPENING: Final = Guard("opening a trace context")
 _CLOSING: Final = Guard("closing a trace context")
+
+
+_NO_SCOPE: Final = Scope({})
+"""What is around the outermost context."""
 
 
 class _Process:
@@ -98,7 +102,7 @@ class ContextSpans:
         with _OPENING:
             scope, own_fields = self._scope, self._own_fields
             # inside the guard: what the caller states may be of any type, and none of it may fail the program
-            outer = scope.outer or Scope({})
+            outer = scope.outer or _NO_SCOPE
             scope.context_fields = context_fields = over(outer.context_fields, own_fields)
             scope.merged = {}
             # a step is of this context only, not of calls inside
@@ -140,10 +144,12 @@ class ContextSpans:
         """Open a span below another; return its own ids."""
         scope = self._scope
         trace_id, parent = above
-        span_id = new_span_id()
+        span_id = None
         # an id that other processes can derive; the second context of that name needs another
-        if is_root and self._late_name is None and roots.claim(trace_id, name, parent, scope.start_ns):
-            span_id = root_span_id(trace_id, name)
+        if is_root and self._late_name is None:
+            span_id = roots.claim(trace_id, name, parent, scope.start_ns)
+        if span_id is None:
+            span_id = new_span_id()
         enclosing_span = EnclosingSpan(name, trace_id, span_id, parent, scope.start_ns, opener=Opener.CONTEXT)
         if is_innermost and self._kind is not None:
             enclosing_span.kind, enclosing_span.subject = self._kind, self._subject
