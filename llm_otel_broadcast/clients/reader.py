@@ -128,6 +128,12 @@ def declares_only(kind: type, names: frozenset[str]) -> bool:
     return names.issuperset(getattr(kind, "model_fields", (kind,)))
 
 
+@lru_cache(maxsize=64)
+def declares_none(kind: type, names: frozenset[str]) -> bool:
+    """Return whether a class is a model of the client's that declares none of these members."""
+    return names.isdisjoint(getattr(kind, "model_fields", names))
+
+
 def items_of(members: Members, name: str) -> Iterable[Any]:
     """Return a member that is a list; one object where a list belongs (text-generation-inference) as a list of it; else nothing."""
     value = members.get(name)

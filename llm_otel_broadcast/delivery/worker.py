@@ -124,8 +124,11 @@ class Worker(ABC):
 
     # -- the host's thread ------------------------------------------------------------------------------------------
 
-    def enqueue(self, record: Record) -> None:
-        """Take a finished record. Never waits for a lock: this may run in a finalizer, anywhere in the host's code."""
+    def enqueue(self, record: Record) -> bool:
+        """Take a finished record; return whether the thread runs that is to take it further.
+
+        Never waits for a lock: this may run in a finalizer, anywhere in the host's code.
+        """
         waiting = self._queue.enqueue(record)
         # Once a batch: waking a thread costs more than all else here. A race rings twice at worst, which does no harm.
         if not self._is_rung:
@@ -134,11 +137,14 @@ class Worker(ABC):
         # No timer of ours watches the thread: the host's next record does.
         if self._watch.current is not None:
             self._replace_blocked()
-        if waiting == BATCH_RECORDS:
-            self._bell.put("full")
-        if waiting >= _CROWDED_RECORDS and not waiting % _YIELD_EVERY_RECORDS and not self._books.failing:
-            # A host that computes without pause starves our thread of the GIL.
-            time.sleep(_YIELD_S)
+        if waiting >= BATCH_RECORDS:
+            if waiting == BATCH_RECORDS:
+                self._bell.put("full")
+            if waiting >= _CROWDED_RECORDS and not waiting % _YIELD_EVERY_RECORDS and not self._books.failing:
+                # A host that computes without pause starves our thread of the GIL.
+                time.sleep(_YIELD_S)
+        # As `is_running`, in place: ten destinations ask it at each call of the program's.
+        return self._thread.running.locked() and self._flavor is flavor()
 
     def start(self) -> None:
         """Start the thread unless it runs, or is of another kind than threads are now."""

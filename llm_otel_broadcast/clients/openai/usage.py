@@ -120,8 +120,9 @@ _MAX_NUMBER: Final = 1e100
 _MAX_DETAIL_DEPTH: Final = 4
 _MAX_SERVER_TOOLS: Final = 32
 _NUMBER: Final = re.compile(r"\s*\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?\s*")
-_MEMBERS_OF_CHAT: Final = frozenset({"completion_tokens", "prompt_tokens", "total_tokens", *DETAILS_OF_CHAT})
-"""What the client declares of the usage of chat completions."""
+_DETAILS_OF_RESPONSES: Final = ("input_tokens_details", "output_tokens_details")
+_DECLARED: Final = frozenset({*_COUNTS, *DETAILS_OF_CHAT, *_DETAILS_OF_RESPONSES})
+"""What the client declares of the usage of chat completions, responses and embeddings."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _Counts = dict[str, int | float]
@@ -144,12 +145,12 @@ def usage_in(members: Members) -> Any:
 
 
 def copy_counts(usage: Any) -> dict[str, Any] | None:
-    """Return a copy of the counts of a chat completion, to be read later; None where there is more than OpenAI states."""
+    """Return a copy of the counts of an answer, to be read later; None where there is more than OpenAI states."""
     kind: Any = type(usage)
-    if usage.__pydantic_extra__ or not declares_only(kind, _MEMBERS_OF_CHAT):
+    if usage.__pydantic_extra__ or not declares_only(kind, _DECLARED):
         return None
     counts: dict[str, Any] = usage.__dict__.copy()
-    for name in DETAILS_OF_CHAT:
+    for name in DETAILS_OF_CHAT if "prompt_tokens" in counts else _DETAILS_OF_RESPONSES:
         details = counts.get(name)
         if details is not None:
             if details.__pydantic_extra__:
