@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.reader import Members, all_members_of, declares_only, items_of
+from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.usage import Usage
 
 _COUNTS: Final = {
@@ -157,6 +158,18 @@ def copy_counts(usage: Any) -> dict[str, Any] | None:
                 return None
             counts[name] = details.__dict__.copy()
     return counts
+
+
+def keep_usage(record: Generation, usage: object) -> None:
+    """Put the usage of a chat completion into the record: to be read later, where it is no more than OpenAI states."""
+    try:
+        counts = copy_counts(usage)
+    except AttributeError:
+        counts = None
+    if counts is None:
+        record.usage = read_usage(usage)
+    else:
+        record.unread_usage = (read_usage, counts)
 
 
 def read_usage(usage: object, *, generates: bool = True) -> Usage:
