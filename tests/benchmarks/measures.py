@@ -63,7 +63,7 @@ def delivery(rounds: int = 5, records: int = 2_000) -> Samples:
     return samples
 
 
-def whole(rounds: int = 7, calls: int = 150) -> Samples:
+def whole(rounds: int = 20, calls: int = 150) -> Samples:
     """Microseconds of CPU of the whole process for each call with 2 KB of content, sent to another process."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 

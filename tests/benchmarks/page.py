@@ -10,7 +10,7 @@ from tests.benchmarks.host import CHUNKS
 from tests.benchmarks.measures import LOADS, QUANTILES
 
 Results = Mapping[str, Any]
-"""`counts`: instructions by `MODE:WORK`; `imports_counts`; samples by measure; `rivals`; `versions`; `python`."""
+"""`counts`: instructions by `MODE:WORK`; `background_counts`, `import_counts`; samples by measure; `rivals`; `versions`; `python`."""
 _WORKS: Final = {
     "chat": "a chat call",
     "chat_fields": "the same with a `trace` object and a session",
@@ -95,6 +95,12 @@ def _added(results: Results, mode: str, work: str = "chat", plain: str = "plain"
     return float(counts[f"{mode}:{work}"] - counts[f"{plain}:{work}"])
 
 
+def _whole(results: Results, mode: str) -> float:
+    """Return the instructions that a call with 2 KB of content adds, delivery in the background included."""
+    who = "span" if mode == "span" else "ours"
+    return _added(results, mode, "chat_medium") + float(results["background_counts"][who])
+
+
 def chunk(results: Results, mode: str = "content") -> float:
     """Return the instructions that are added to a streamed chunk."""
     return (_added(results, mode, "stream") - _added(results, mode)) / CHUNKS
@@ -121,7 +127,6 @@ def goals(results: Results) -> list[Row]:
     def milliseconds(value: float) -> str:
         return f"{value:.1f} ms"
 
-    call_us = {name: _median(results, "whole", name) for name in ("plain", "span", "ours")}
     imported = {name: _median(results, "imports", name) for name in ("plain", "ours")}
     started = {name: _median(results, "runs", name) for name in ("plain", "ours")}
     delivery_us = _median(results, "delivery", "ours clock")
@@ -157,9 +162,9 @@ def goals(results: Results) -> list[Row]:
             _spread(results["delivery"]["ours cpu"], lambda value: f"{value:.0f} µs"),
         ),
         share(
-            "all CPU that a generation adds",
+            "all CPU that a generation adds, in instructions",
             0.5,
-            (call_us["ours"] - call_us["plain"]) / max(1e-9, call_us["span"] - call_us["plain"]),
+            _whole(results, "content") / _whole(results, "span"),
         ),
         Row(
             "records handed to delivery, encoded and sent",
@@ -218,6 +223,11 @@ def _clock_cells(results: Results) -> list[tuple[str, ...]]:
     counts = results["import_counts"]
     sdk, ours = (counts[name] - counts["plain"] for name in ("sdk", "ours"))
     return [
+        (
+            "instructions that a call adds, all threads, thousand",
+            *(f"{_whole(results, mode) / 1e3:,.0f}" for mode in ("span", "content")),
+            f"{_whole(results, 'content') / _whole(results, 'span'):.2f}",
+        ),
         pair("CPU of a generation in the background", "delivery", ("span cpu", "ours cpu"), None, microseconds),
         pair("CPU that a call adds, all threads", "whole", ("span", "ours"), "plain", microseconds),
         pair(
