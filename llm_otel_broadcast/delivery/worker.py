@@ -17,6 +17,7 @@ from llm_otel_broadcast.delivery.watch import RenderingWatch, ReplacedError, las
 from llm_otel_broadcast.delivery.worker_thread import WorkerThread
 from llm_otel_broadcast.host.flag import Flag
 from llm_otel_broadcast.host.green_threads import Mailbox, flavor, mailbox, wait_for_company
+from llm_otel_broadcast.host.turns import in_turns
 
 BATCH_RECORDS: Final = 512
 # By estimate; once encoded they mostly fit into a request, which may have 4 MB.
@@ -266,6 +267,9 @@ class Worker(ABC):
             except BaseException as error:  # noqa: BLE001  # the thread must outlive any fault of an encoder or exporter
                 processor.give_up(batch, error)
             self._queue.end_batch()
+            # One by one: to let go of all of them at once takes a millisecond in which nothing else runs.
+            for _ in in_turns(range(len(batch))):
+                batch.pop()
             # What is left in the queue is counted by `stop`.
             if self._stopping.is_set():
                 return
