@@ -334,8 +334,6 @@ class Generation(GenerationFacts):
     @property
     def outer_parent_span_id(self) -> int:  # type: ignore[override]
         """Return the parent, or where that is an enclosing span, the parent of the outermost one."""
-        if not self.enclosing_spans:
-            return self.parent_span_id
         above = {enclosing_span.span_id: enclosing_span.parent_span_id for enclosing_span in self.enclosing_spans}
         parent = self.parent_span_id
         # Each is looked up once, so that ids which a caller has stated in a circle end, too.
