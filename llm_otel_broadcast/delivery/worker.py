@@ -299,10 +299,9 @@ class Worker(ABC):
             return
         # Not waiting: this may run in a finalizer on top of whoever holds it, and comes again.
         with self._queue.locked_if_free() as is_locked:
-            if not is_locked or self._watch.current is not rendering:
+            if not is_locked or not self._watch.leave(rendering, self._thread.ident or 0):
                 return
             self._replaced += 1
-            self._watch.leave(rendering, self._thread.ident or 0)
             self._thread = self._new_thread()
         self._thread.start()
         self._bell.put("record")
