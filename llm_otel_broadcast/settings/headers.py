@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import unquote
 
+from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.validators import read_json, split_pair
 

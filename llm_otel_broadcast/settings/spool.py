@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.settings.validators import Kind, nearest, read_json
 
 _MIN_BYTES: Final = 1024 * 1024
