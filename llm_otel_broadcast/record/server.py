@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from llm_otel_broadcast.record.named_tuple import NamedTuple
 
 
 class Server(NamedTuple):

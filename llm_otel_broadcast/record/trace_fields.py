@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
+
+from llm_otel_broadcast.record.named_tuple import NamedTuple
 
 _NO_METADATA: Final[Mapping[str, object]] = MappingProxyType({})
 

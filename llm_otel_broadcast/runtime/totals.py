@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from llm_otel_broadcast.delivery.lane import Lane
+from llm_otel_broadcast.record.named_tuple import NamedTuple
 
 
 class Figure(NamedTuple):
