@@ -39,9 +39,9 @@ NEVER = {
     "click",
 }
 """Packages that wait for whoever needs them: a lane's thread, the spool, the command line."""
-# 111 and 2 on Python 3.11: OpenTelemetry has two.
+# 111 and 2 on Python 3.11, both of OpenTelemetry. Python 3.13 compiles one for each dataclass, whatever is left to make.
 MAX_MODULES = 115
-MAX_TEXTS = 4
+MAX_TEXTS = 15
 
 
 @pytest.fixture(scope="module")
