@@ -47,6 +47,8 @@ class Usage(Value):
         "upstream_cost",
     )
 
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
     reasoning_tokens: int | None
     input_text_tokens: int | None
     input_image_tokens: int | None
@@ -72,16 +74,13 @@ class Usage(Value):
         input_tokens: int | None = None,
         output_tokens: int | None = None,
         total_tokens: int | None = None,
-        cache_read_tokens: int | None = None,
-        cache_write_tokens: int | None = None,
         **stated: object,
     ) -> None:
         self.input_tokens = input_tokens
         self.output_tokens = output_tokens
         self.total_tokens = total_tokens
-        self.cache_read_tokens = cache_read_tokens
-        self.cache_write_tokens = cache_write_tokens
-        self.reasoning_tokens = self.input_text_tokens = self.input_image_tokens = self.input_audio_tokens = None
+        self.cache_read_tokens = self.cache_write_tokens = self.reasoning_tokens = None
+        self.input_text_tokens = self.input_image_tokens = self.input_audio_tokens = None
         self.input_video_tokens = self.output_text_tokens = self.output_image_tokens = None
         self.output_audio_tokens = self.output_video_tokens = self.cached_text_tokens = None
         self.cached_image_tokens = self.cached_audio_tokens = None
