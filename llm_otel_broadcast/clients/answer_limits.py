@@ -9,8 +9,7 @@ from typing import Final
 
 from llm_otel_broadcast.clients.answer_texts import CUT, MAX_CALL_CHARACTERS, Allowance
 from llm_otel_broadcast.clients.reader import MAX_CHOICES, MAX_NAME_CHARACTERS, note_unread
-from llm_otel_broadcast.record.answer import ToolCall
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Generation, ToolCall
 
 _NAMES: Final = (
     "generation_id",

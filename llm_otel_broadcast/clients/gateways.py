@@ -22,8 +22,7 @@ from llm_otel_broadcast.clients.reader import (
 from llm_otel_broadcast.clients.tracebacks import variables_of
 from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.host.guard import or_else
-from llm_otel_broadcast.record.answer import Attempt
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Attempt, Generation
 
 _GENERATION_ID: Final = "x-generation-id"
 """OpenRouter's id of the generation: on all its routes, failed calls too. The body of `/responses` has another id."""

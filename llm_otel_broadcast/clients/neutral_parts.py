@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import Final
 
 from llm_otel_broadcast.fields.json_text import plain
-from llm_otel_broadcast.record.answer import Choice, ServerCall
 from llm_otel_broadcast.record.content import FORM, without_form
+from llm_otel_broadcast.record.generation import Choice, ServerCall
 from llm_otel_broadcast.record.media import Part
 
 _SPACED_JSON: Final = re.compile(r'\{"[^"\\]*": ')

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llm_otel_broadcast.clients.reader import NOTHING
 from llm_otel_broadcast.fields.json_text import plain
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.record.trace_fields import Fields
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from llm_otel_broadcast.connection.remedies import remedies
 from llm_otel_broadcast.connection.report import Step, StepError, timed
@@ -18,7 +18,6 @@ from llm_otel_broadcast.connection.verdict import describe_acceptance, describe_
 from llm_otel_broadcast.delivery.sender import Exchange, post
 from llm_otel_broadcast.dialects import DIALECTS
 from llm_otel_broadcast.host.guard import or_else
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.record.span_data import KIND_INTERNAL, SpanData
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.version import __version__

@@ -12,10 +12,9 @@ from llm_otel_broadcast.connection.time_limit import within
 from llm_otel_broadcast.delivery.seams import LeftOut
 from llm_otel_broadcast.delivery.sender import post
 from llm_otel_broadcast.host.guard import or_else
-from llm_otel_broadcast.record.answer import Choice
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.record.server import Server
 from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.record.usage import Usage

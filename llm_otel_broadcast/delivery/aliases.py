@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from llm_otel_broadcast.delivery.excerpts import excerpts_of
 from llm_otel_broadcast.delivery.rule_values import provider_of
@@ -23,7 +23,6 @@ from llm_otel_broadcast.fields.metadata import (
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_facts import EnclosingContent
 from llm_otel_broadcast.record.generation import GenerationFacts
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.record.span_data import Attributes, AttributeValue, SpanData
 from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.record.usage import Cost, stated_cost

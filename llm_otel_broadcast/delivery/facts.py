@@ -12,12 +12,11 @@ from typing import Final
 from llm_otel_broadcast.delivery.privacy import View
 from llm_otel_broadcast.fields.json_encoder import encoder
 from llm_otel_broadcast.fields.json_text import MAX_CHARACTERS, cut_plain
-from llm_otel_broadcast.record.answer import ServerCall
 from llm_otel_broadcast.record.content import FORM, Content, ContentPart, without_form
 from llm_otel_broadcast.record.enclosing_facts import EnclosingSpanFacts
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
-from llm_otel_broadcast.record.generation import Generation, GenerationFacts
+from llm_otel_broadcast.record.generation import Generation, GenerationFacts, ServerCall
 from llm_otel_broadcast.record.media import Part
 from llm_otel_broadcast.record.trace_fields import Fields
 

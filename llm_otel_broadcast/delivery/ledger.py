@@ -11,13 +11,12 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from llm_otel_broadcast.delivery.seams import LeftOut, Unreadable, Withdrawn
 from llm_otel_broadcast.host.guard import or_else, without_text
 from llm_otel_broadcast.host.logs import log
 from llm_otel_broadcast.host.reminders import Reminder
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.wire.exchange import Answer

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, Self, SupportsFloat
-
-from llm_otel_broadcast.record.named_tuple import NamedTuple
+from typing import Final, NamedTuple, Self, SupportsFloat
 
 # More than any call has; beyond, genai-prices rounds its decimals.
 _MAX_TOKENS: Final = 1_000_000_000_000

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.record.trace_fields import Fields
 
 # What is encoded and sent is for the lanes' threads, which import it.

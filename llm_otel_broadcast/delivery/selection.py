@@ -12,12 +12,11 @@ import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Final, TypeAlias, TypedDict, cast
+from typing import Final, NamedTuple, TypeAlias, TypedDict, cast
 
 from llm_otel_broadcast.delivery.regex_search import SEARCH_TIMEOUT_S, Searches, prepare
 from llm_otel_broadcast.host.logs import log
 from llm_otel_broadcast.host.reminders import Reminder
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.rules import number_of
 

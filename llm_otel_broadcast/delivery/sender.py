@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from llm_otel_broadcast.delivery.backoff import Backoff
 from llm_otel_broadcast.delivery.queue import RecordQueue
@@ -19,7 +19,6 @@ from llm_otel_broadcast.host.guard import Guard, or_else
 from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.wire.oversized import OversizedError
 
 if TYPE_CHECKING:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from llm_otel_broadcast.delivery.queue import RecordQueue
 from llm_otel_broadcast.delivery.seams import Item, LeftOut, Unreadable, Withdrawn
 from llm_otel_broadcast.host.blocked_objects import objects
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 
 # Rendering takes microseconds to milliseconds; a thread that is at one record for so long waits for something.
 _TIMEOUT_S: Final = 10.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -37,6 +38,7 @@ class Opener(Enum):
     """The same, seen from a call outside of that context: a reference to its span, which is not sent."""
 
 
+@dataclass(slots=True, eq=False)
 class EnclosingSpan:
     """A root or intermediate span that encloses generations. Shared by all of them; a lane sends it once.
 
@@ -69,69 +71,29 @@ class EnclosingSpan:
         app_span: the courtesy span of a context's; it ends with the context.
     """
 
-    __slots__ = (
-        "app_span",
-        "end_ns",
-        "failed_calls",
-        "failure",
-        "fields",
-        "function_content",
-        "generations",
-        "has_outlived_settings",
-        "hides_texts",
-        "ignores_current_span",
-        "is_in_app_traces",
-        "kind",
-        "latest_end_ns",
-        "name",
-        "needs_generations",
-        "on_complete",
-        "opener",
-        "parent_span_id",
-        "span_id",
-        "start_ns",
-        "subject",
-        "totals",
-        "trace_id",
-    )
-
-    def __init__(  # noqa: PLR0913  # what stands at its beginning; the rest comes later
-        self,
-        name: str,
-        trace_id: int,
-        span_id: int,
-        parent_span_id: int,
-        start_ns: int,
-        end_ns: int = 0,
-        *,
-        opener: Opener = Opener.CALL,
-        function_content: FunctionContent | None = None,
-        is_in_app_traces: bool = False,
-        failure: Failure | None = None,
-    ) -> None:
-        self.name = name
-        self.trace_id = trace_id
-        self.span_id = span_id
-        self.parent_span_id = parent_span_id
-        self.start_ns = start_ns
-        self.end_ns = end_ns
-        self.kind: EnclosingKind = "chain"
-        self.subject = ""
-        self.function_content = function_content
-        self.opener = opener
-        self.fields: Fields | None = None
-        self.is_in_app_traces = is_in_app_traces
-        self.ignores_current_span = False
-        self.needs_generations = False
-        self.has_outlived_settings = False
-        self.hides_texts = False
-        self.generations = 0
-        self.latest_end_ns = 0
-        self.totals: tuple[Totals, Totals] | None = None
-        self.on_complete: list[Callable[[], None]] = []
-        self.failure = failure
-        self.failed_calls = 0
-        self.app_span: Span | None = None
+    name: str
+    trace_id: int
+    span_id: int
+    parent_span_id: int
+    start_ns: int
+    end_ns: int = 0
+    kind: EnclosingKind = "chain"
+    subject: str = ""
+    function_content: FunctionContent | None = None
+    opener: Opener = Opener.CALL
+    fields: Fields | None = None
+    is_in_app_traces: bool = False
+    ignores_current_span: bool = False
+    needs_generations: bool = False
+    has_outlived_settings: bool = False
+    hides_texts: bool = False
+    generations: int = 0
+    latest_end_ns: int = 0
+    totals: tuple[Totals, Totals] | None = None
+    on_complete: list[Callable[[], None]] = field(default_factory=list)
+    failure: Failure | None = None
+    failed_calls: int = 0
+    app_span: Span | None = None
 
     @property
     def size(self) -> int:

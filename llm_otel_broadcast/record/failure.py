@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llm_otel_broadcast.record.named_tuple import NamedTuple
+from typing import NamedTuple
 
 
 class Failure(NamedTuple):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
-from llm_otel_broadcast.record.answer import Attempt, Choice, ServerCall
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.server import UNKNOWN_SERVER, Server
@@ -29,6 +29,57 @@ Detail: TypeAlias = str | bool | int | float | Sequence[str]
 NOTHING: Final[frozenset[str]] = frozenset()
 _MAX_CHARACTERS: Final = 1_000_000
 _BASE_SIZE: Final = 2_000
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """A call that the caller has to run; `arguments` is the text as sent, usually JSON. `details` is content."""
+
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    details: Mapping[str, object] | None = None
+    """Where the tool is from, when the answer says it: `server_label`, `namespace`."""
+
+
+class ServerCall(NamedTuple):
+    """A call of a tool that the provider runs itself (web search, code interpreter, ...). `details` is content."""
+
+    kind: str
+    id: str | None = None
+    status: str | None = None
+    details: Mapping[str, object] | None = None
+
+
+class Attempt(NamedTuple):
+    """One try of OpenRouter's at a provider, in their order; when it was is known only where its latency is."""
+
+    provider: str
+    model: str | None = None
+    status: int | str | None = None
+    latency_ms: float | None = None
+    """Until the provider's headers came, in milliseconds."""
+
+
+@dataclass(slots=True)
+class Choice:
+    """One answer. Text parts are content; `finish_reason` is not."""
+
+    index: int = 0
+    role: str = "assistant"
+    finish_reason: str | None = None
+    content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    native_finish_reason: str | None = None
+    """OpenRouter's: the reason in the serving provider's own words."""
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    media: list[Mapping[str, object]] = field(default_factory=list)
+    """Images, audio or files in the answer, described, never carried: members of a `blob` or `uri` part."""
+
+    def without_texts(self) -> Choice:
+        """Return the choice with nothing of what the model said."""
+        return Choice(self.index, self.role, self.finish_reason, native_finish_reason=self.native_finish_reason)
 
 
 Message: TypeAlias = object

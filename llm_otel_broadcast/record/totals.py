@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Final
-
-from llm_otel_broadcast.record.named_tuple import NamedTuple
+from typing import Final, NamedTuple
 
 # An addition takes microseconds: where the lock is held for longer, a finalizer may have interrupted this very thread in one.
 _FOLD_TIMEOUT_S: Final = 0.1

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
-
-from llm_otel_broadcast.record.named_tuple import NamedTuple
+from typing import Final, NamedTuple
 
 _NO_METADATA: Final[Mapping[str, object]] = MappingProxyType({})
 

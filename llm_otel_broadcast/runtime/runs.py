@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from llm_otel_broadcast.clients import LIBRARIES
 from llm_otel_broadcast.clients.patching import Patcher
@@ -14,7 +14,6 @@ from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.ledger import DestinationStatus
 from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.guard import errors
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.runtime.observer import CallObserver
 from llm_otel_broadcast.runtime.totals import Totals, add_books
 from llm_otel_broadcast.settings.options import Options

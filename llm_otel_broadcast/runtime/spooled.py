@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Final, NamedTuple
 
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.runtime.assembly import assemble, shelf_for
 from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.spool.identity import is_same_address

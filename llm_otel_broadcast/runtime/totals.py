@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from llm_otel_broadcast.delivery.lane import Lane
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 
 
 class Figure(NamedTuple):

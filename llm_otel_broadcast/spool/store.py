@@ -15,11 +15,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.logs import log
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.spool.directory import SpoolError
 from llm_otel_broadcast.spool.file import SpoolFile
 from llm_otel_broadcast.wire.exchange import Body

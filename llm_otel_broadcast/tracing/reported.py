@@ -12,11 +12,10 @@ from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.json_text import bounded_json
 from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.host.guard import Guard, or_else
-from llm_otel_broadcast.record.answer import Choice
 from llm_otel_broadcast.record.content import Content
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.function_content import FunctionContent
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.record.server import Server
 from llm_otel_broadcast.record.usage import Usage
 from llm_otel_broadcast.tracing.scope import Scope, current_span_ids, sinks

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from opentelemetry import trace
@@ -75,6 +76,7 @@ sinks: Final = Sinks()
 
 
 # compared by identity, and that makes it a key: `trace_context` looks up which of its contexts is being left
+@dataclass(slots=True, eq=False)
 class Scope:
     """What holds for calls made inside a context.
 
@@ -93,42 +95,18 @@ class Scope:
         request: what tells the web request that it belongs to from others.
     """
 
-    __slots__ = (
-        "attached_context",
-        "complete",
-        "context_fields",
-        "decorated_call",
-        "enclosing_spans",
-        "ignores_current_span",
-        "is_over",
-        "outer",
-        "outside",
-        "parent_ids",
-        "request",
-        "start_ns",
-    )
-
-    def __init__(
-        self,
-        context_fields: MutableTraceObject,
-        outer: Scope | None = None,
-        decorated_call: object = None,
-        *,
-        outside: Context | None = None,
-        request: object = None,
-    ) -> None:
-        self.context_fields = context_fields
-        self.outer = outer
-        self.decorated_call = decorated_call
-        self.start_ns = time.time_ns()
-        self.enclosing_spans: tuple[EnclosingSpan, ...] = ()
-        self.ignores_current_span = False
-        self.parent_ids: SpanIds = (0, 0)
-        self.complete: Callable[[], None] | None = None
-        self.is_over = False
-        self.outside = outside
-        self.attached_context: Context | None = None
-        self.request = request
+    context_fields: MutableTraceObject
+    outer: Scope | None = None
+    decorated_call: object = None
+    start_ns: int = field(default_factory=time.time_ns)
+    enclosing_spans: tuple[EnclosingSpan, ...] = ()
+    ignores_current_span: bool = False
+    parent_ids: SpanIds = (0, 0)
+    complete: Callable[[], None] | None = None
+    is_over: bool = False
+    outside: Context | None = None
+    attached_context: Context | None = None
+    request: object = None
 
     def hide_errors(self) -> None:
         """Note that something private happens inside: what leaves a span around it, an exception or a result, may quote that."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.settings.endpoints import TRACES_PATH
 
 SUCCESS: Final = range(200, 300)

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_otel_broadcast.clients.openai.chat import ChatReader
-from llm_otel_broadcast.record.answer import Choice
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.stand_in.answers import Answer, completion, event
 from tests.clients.test_tool_calls import chunks
 from tests.support.client_calls import MESSAGES, chat

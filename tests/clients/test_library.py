@@ -31,8 +31,8 @@ from llm_otel_broadcast.clients.request_fields import RequestFields
 from llm_otel_broadcast.dialects import DIALECTS
 from llm_otel_broadcast.dialects import register as register_dialect
 from llm_otel_broadcast.dialects.dialect import Dialect
-from llm_otel_broadcast.record.answer import Choice
 from llm_otel_broadcast.record.dialect_names import DIALECT_NAMES
+from llm_otel_broadcast.record.generation import Choice
 from llm_otel_broadcast.record.server import Server
 from llm_otel_broadcast.record.span_data import KIND_CLIENT, SpanData
 from llm_otel_broadcast.record.usage import Usage

@@ -8,8 +8,7 @@ import tracemalloc
 import llm_otel_broadcast
 from llm_otel_broadcast import Destination
 from llm_otel_broadcast.clients.openai.messages import content_of
-from llm_otel_broadcast.record.answer import Choice
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.record.server import Server
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS
 from llm_otel_broadcast.record.usage import Usage

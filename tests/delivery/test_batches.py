@@ -7,7 +7,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.receiver import Reply
-from llm_otel_broadcast.record.answer import Choice
+from llm_otel_broadcast.record.generation import Choice
 from llm_otel_broadcast.wire.exchange import Answer, Body
 from llm_otel_broadcast.wire.transport import MAX_BODY_BYTES
 from tests.support.books import balanced

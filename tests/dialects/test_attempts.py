@@ -6,8 +6,7 @@ import pytest
 
 from llm_otel_broadcast.delivery.facts import facts_of
 from llm_otel_broadcast.dialects.attempts import attempt_times
-from llm_otel_broadcast.record.answer import Attempt
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Attempt, Generation
 from llm_otel_broadcast.record.trace_fields import Fields
 
 START_NS = 1_790_000_000_000_000_000

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llm_otel_broadcast.clients.neutral_parts import output_messages
 from llm_otel_broadcast.clients.openai.messages import input_messages, tool_definitions
 from llm_otel_broadcast.fields.json_text import bounded_json
-from llm_otel_broadcast.record.answer import Choice, ToolCall
+from llm_otel_broadcast.record.generation import Choice, ToolCall
 
 
 def parts(content: object, **more: object) -> list[dict[str, object]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from llm_otel_broadcast.clients.neutral_parts import output_messages
 from llm_otel_broadcast.clients.openai.messages import input_messages, tool_definitions
 from llm_otel_broadcast.fields.json_text import bounded_json
-from llm_otel_broadcast.record.answer import Choice, ServerCall
+from llm_otel_broadcast.record.generation import Choice, ServerCall
 
 PICTURE = "data:image/png;base64," + "A" * 4_000
 BLOB = {"type": "blob", "modality": "image", "mime_type": "image/png", "stripped": True, "bytes": 3_000}

@@ -12,10 +12,9 @@ import llm_otel_broadcast
 from llm_otel_broadcast import Destination, trace_context
 from llm_otel_broadcast.delivery.facts import enclosing_facts_of, facts_of
 from llm_otel_broadcast.dialects.openinference import OPENINFERENCE
-from llm_otel_broadcast.record.answer import Attempt, Choice
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Attempt, Choice, Generation
 from llm_otel_broadcast.record.server import Server
 from llm_otel_broadcast.record.span_data import STATUS_ERROR, STATUS_OK
 from llm_otel_broadcast.record.trace_fields import Fields

@@ -10,8 +10,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from llm_otel_broadcast.dialects.openinference_content import content_attributes
-from llm_otel_broadcast.record.answer import Choice, ServerCall, ToolCall
 from llm_otel_broadcast.record.content import Content
+from llm_otel_broadcast.record.generation import Choice, ServerCall, ToolCall
 from llm_otel_broadcast.record.usage import Usage
 from tests.dialects.openinference_spans import (
     CALL,

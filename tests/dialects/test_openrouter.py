@@ -13,10 +13,9 @@ from llm_otel_broadcast.clients.openai.messages import content_of
 from llm_otel_broadcast.delivery.facts import content_for, facts_of
 from llm_otel_broadcast.delivery.privacy import View
 from llm_otel_broadcast.dialects.openrouter import OPENROUTER
-from llm_otel_broadcast.record.answer import Choice, ToolCall
 from llm_otel_broadcast.record.content import FORM
 from llm_otel_broadcast.record.failure import Failure
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Choice, Generation, ToolCall
 from llm_otel_broadcast.stand_in.answers import completion, error, message, mid_stream_error, stream
 from tests.dialects.openrouter_calls import MODEL, SERVICE, digest
 from tests.dialects.test_toy_dialect import ANSWER, CONTENT, HIDDEN, REQUEST

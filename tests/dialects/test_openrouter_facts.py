@@ -7,8 +7,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from llm_otel_broadcast import Destination, trace_context
 from llm_otel_broadcast.dialects.openrouter import OPENROUTER
-from llm_otel_broadcast.record.answer import Attempt, Choice
-from llm_otel_broadcast.record.generation import GenerationFacts
+from llm_otel_broadcast.record.generation import Attempt, Choice, GenerationFacts
 from llm_otel_broadcast.record.server import Server
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS
 from llm_otel_broadcast.record.usage import Cost, Usage

@@ -9,10 +9,9 @@ import pytest
 from llm_otel_broadcast.clients.openai.requested_output import name_requested_output
 from llm_otel_broadcast.delivery.facts import facts_of
 from llm_otel_broadcast.dialects.semconv import SEMCONV, request_attributes
-from llm_otel_broadcast.record.answer import Attempt, Choice
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Attempt, Choice, Generation
 from llm_otel_broadcast.record.server import Server
 from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.record.usage import Cost, Usage

@@ -9,11 +9,10 @@ from llm_otel_broadcast import Destination
 from llm_otel_broadcast.clients.openai.messages import content_of
 from llm_otel_broadcast.delivery.facts import content_for, enclosing_facts_of, facts_of
 from llm_otel_broadcast.dialects import DIALECTS
-from llm_otel_broadcast.record.answer import Attempt, Choice
 from llm_otel_broadcast.record.dialect_names import PINNED_DIALECTS
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Attempt, Choice, Generation
 from llm_otel_broadcast.record.server import Server
 from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.record.usage import Cost, Usage

@@ -6,7 +6,7 @@ from typing import Final
 
 from llm_otel_broadcast.clients.answer_texts import Allowance
 from llm_otel_broadcast.clients.reader import Members, items_of, members_of, text_of
-from llm_otel_broadcast.record.answer import Choice
+from llm_otel_broadcast.record.generation import Choice
 from llm_otel_broadcast.record.media import Part, base64_size, blob, link
 
 _MAX_IMAGES: Final = 1_024

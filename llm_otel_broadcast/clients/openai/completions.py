@@ -21,8 +21,7 @@ from llm_otel_broadcast.clients.reader import (
     text_of,
     text_within,
 )
-from llm_otel_broadcast.record.answer import Choice
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Choice, Generation
 
 PARAMETERS: Final = {
     name: name

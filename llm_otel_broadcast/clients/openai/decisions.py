@@ -10,8 +10,7 @@ from llm_otel_broadcast.clients.openai.answers import read_head, read_tail
 from llm_otel_broadcast.clients.openai.openrouter import note_error
 from llm_otel_broadcast.clients.openai.responses.items import shallow
 from llm_otel_broadcast.clients.reader import Reader, all_members_of, items_of, note, text_of
-from llm_otel_broadcast.record.answer import Choice
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Choice, Generation
 
 
 class DecisionReader(Reader):

@@ -18,8 +18,7 @@ from llm_otel_broadcast.clients.reader import (
     parameters_of,
     text_of,
 )
-from llm_otel_broadcast.record.answer import Choice
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Choice, Generation
 from llm_otel_broadcast.record.media import base64_size, image, link
 
 _MAX_IMAGES: Final = 128

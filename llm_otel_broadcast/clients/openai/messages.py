@@ -30,9 +30,8 @@ from llm_otel_broadcast.clients.openai.responses.item_types import (
 )
 from llm_otel_broadcast.fields.json_text import Budget, plain
 from llm_otel_broadcast.record import media
-from llm_otel_broadcast.record.answer import ServerCall
 from llm_otel_broadcast.record.content import FORM, Content, without_form
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Generation, ServerCall
 from llm_otel_broadcast.record.media import Part
 
 _REASONING: Final = ("reasoning", "reasoning_content")

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from llm_otel_broadcast.clients.call import Patchpoint, is_under_way
 from llm_otel_broadcast.clients.openai.targets import ROUTES, Route
@@ -21,7 +21,6 @@ from llm_otel_broadcast.clients.request_fields import MEMBERS
 from llm_otel_broadcast.clients.tracebacks import drop_own_frames
 from llm_otel_broadcast.clients.wrappers import callable_of, taking_place, watch
 from llm_otel_broadcast.host.guard import Guard
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 
 _LOOKING = Guard("looking at a request")
 _REQUEST: Final = "_llm_otel_broadcast_request"

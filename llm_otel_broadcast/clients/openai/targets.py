@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from llm_otel_broadcast.clients.call import Patchpoint
 from llm_otel_broadcast.clients.patching import Target
 from llm_otel_broadcast.clients.reader import Reader
 from llm_otel_broadcast.host.import_lock import importing
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 
 ReaderMaker: TypeAlias = Callable[[], Reader]
 _ROOM: Final = __name__.rpartition(".")[0]

@@ -26,7 +26,7 @@ from llm_otel_broadcast.clients.reader import (
     members_of,
     text_of,
 )
-from llm_otel_broadcast.record.answer import ToolCall
+from llm_otel_broadcast.record.generation import ToolCall
 
 
 class OpenCall:

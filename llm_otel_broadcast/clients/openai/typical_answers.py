@@ -12,8 +12,7 @@ from typing import Any, Final
 from llm_otel_broadcast.clients.openai.tool_calls import read_call
 from llm_otel_broadcast.clients.openai.usage import copy_counts, read_usage
 from llm_otel_broadcast.clients.reader import MAX_ITEMS, MAX_NAME_CHARACTERS, declares_only
-from llm_otel_broadcast.record.answer import Choice
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Choice, Generation
 
 _MEMBERS: Final = frozenset(
     [

@@ -29,9 +29,8 @@ from llm_otel_broadcast.clients.openai.responses.whole import (
 )
 from llm_otel_broadcast.clients.reader import Members, all_members_of, extras_of, members_of
 from llm_otel_broadcast.host.guard import is_for_host
-from llm_otel_broadcast.record.answer import ServerCall, ToolCall
 from llm_otel_broadcast.record.failure import Failure
-from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.generation import Generation, ServerCall, ToolCall
 from llm_otel_broadcast.record.media import base64_size, blob
 
 FINAL: Final = frozenset(

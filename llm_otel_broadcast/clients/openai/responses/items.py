@@ -30,7 +30,7 @@ from llm_otel_broadcast.clients.reader import (
     text_of,
     text_within,
 )
-from llm_otel_broadcast.record.answer import Choice, ServerCall, ToolCall
+from llm_otel_broadcast.record.generation import Choice, ServerCall, ToolCall
 from llm_otel_broadcast.record.media import base64_size, blob
 
 _NOT_DETAILS: Final = STATED_ELSEWHERE | {"partial_image_b64"}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from llm_otel_broadcast.clients.call import Patchpoint
@@ -22,7 +22,6 @@ from llm_otel_broadcast.clients.reader import all_members_of, text_of
 from llm_otel_broadcast.clients.tracebacks import drop_own_frames
 from llm_otel_broadcast.clients.wrappers import callable_of, taking_place
 from llm_otel_broadcast.host.guard import Guard
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 
 _Method: TypeAlias = Callable[..., Any]
 """A method of the client, bound or not: its signature is the client's affair."""
