@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from llm_otel_broadcast.clients.call import Patchpoint, Switch
 from llm_otel_broadcast.clients.import_hooks import when_imported
@@ -18,7 +18,6 @@ from llm_otel_broadcast.clients.reader import Reader
 from llm_otel_broadcast.clients.wrapper_layers import is_traced_by, layers_of
 from llm_otel_broadcast.clients.wrappers import watch
 from llm_otel_broadcast.host.guard import Guard
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 
 _PATCHING = Guard("patching a client library")
 

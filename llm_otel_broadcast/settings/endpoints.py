@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
-
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 
 Encoding: TypeAlias = Literal["auto", "json", "protobuf"]
 Compression: TypeAlias = Literal["none", "gzip"]

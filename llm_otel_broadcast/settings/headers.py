@@ -9,10 +9,9 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.validators import read_json, split_pair
 

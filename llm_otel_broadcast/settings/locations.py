@@ -12,9 +12,8 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.settings.errors import ConfigError
 
 CONFIG: Final = "LLM_OTEL_BROADCAST_CONFIG"

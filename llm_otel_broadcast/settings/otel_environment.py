@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.endpoints import TRACES_PATH, VerbatimEndpoint, endpoint_faults, redact_url
 from llm_otel_broadcast.settings.errors import ConfigError

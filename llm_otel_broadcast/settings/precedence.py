@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from llm_otel_broadcast.host.import_lock import importing
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 from llm_otel_broadcast.settings.destination import SHORTHAND, Destination, tighten
 from llm_otel_broadcast.settings.environment import read_variables, variable_of
 from llm_otel_broadcast.settings.errors import ConfigError, FileError

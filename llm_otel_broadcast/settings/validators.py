@@ -9,10 +9,8 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
-
-from llm_otel_broadcast.record.named_tuple import NamedTuple
 
 _MAX_SECONDS: Final = 3600
 CONTENT_CHARS: Final = (256, 10_000_000)
