@@ -6,7 +6,8 @@ from typing import Any
 
 import wrapt
 
-from llm_otel_broadcast.clients.streams import StreamWatch, WatchedAsyncIterator, WatchedIterator
+from llm_otel_broadcast.clients.stream_watch import StreamWatch
+from llm_otel_broadcast.clients.streams import WatchedAsyncIterator, WatchedIterator
 
 
 # The stubs of wrapt differ by version.

@@ -22,8 +22,8 @@ from llm_otel_broadcast.clients.reader import (
     text_of,
 )
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.usage import UnreadUsage
 from llm_otel_broadcast.record.media import base64_size
+from llm_otel_broadcast.record.usage import UnreadUsage
 
 # Of a body that may have megabytes of numbers: each vector, without parsing it.
 _VECTOR: Final = re.compile(rb'"embedding"\s*:\s*(\[[^\[\]]*\]|"[^"]*")')
