@@ -40,7 +40,9 @@ _BY_DOMAIN: Final = (
 )
 _BY_CLIENT: Final = (("Azure", "azure.ai.openai"), ("Bedrock", "aws.bedrock"))
 """Clients of one provider, whatever host they are sent to, by a part of the class's name or the name of what it is set up with."""
-_BEDROCK: Final = re.compile(r"(.+\.)?bedrock[a-z-]*\.[a-z0-9.-]+\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)")
+# A text: compiled where a client of Amazon's is met.
+_AMAZON: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+_BEDROCK: Final = r"(.+\.)?bedrock[a-z-]*\.[a-z0-9.-]+\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)"
 """`bedrock-runtime.REGION.amazonaws.com`, `bedrock-mantle.REGION.api.aws`, and both through a private endpoint.
 
 Other hosts of Amazon's are its customers': load balancers, gateways, machines.
@@ -102,7 +104,7 @@ def _read(client: Any, url: Any) -> Server:
         # these two have one host a region
         if host.endswith("-aiplatform.googleapis.com"):
             provider = "gcp.vertex_ai"
-        elif _BEDROCK.fullmatch(host):
+        elif host.endswith(_AMAZON) and re.fullmatch(_BEDROCK, host):
             provider = "aws.bedrock"
     # a host that nobody knows speaks OpenAI's API, and may be a proxy of theirs
     vendor = _VENDOR if provider == host or provider in _VENDOR_PROVIDERS else "gen_ai"
@@ -141,7 +143,7 @@ def default_headers_of(client: Any) -> Mapping[str, Any]:
 def covering(client: Any) -> Callable[[Any], bool] | None:
     """Return a test for the resources that belong to a client or to a resource of one; None when it is neither.
 
-    Copies that `with_options()` or `copy()` make of the client belong to it: they share its HTTP client. The client is not
+    A client itself passes the test as well if its resources can: what it requests may be for any of them. Copies that `with_options()` or `copy()` make of the client belong to it: they share its HTTP client. The client is not
     kept alive.
     """
     resource_module = ""
@@ -159,10 +161,12 @@ def covering(client: Any) -> Callable[[Any], bool] | None:
     # `__class__`: of a proxy, the class of what it stands for
     kind, own, shared = owner.__class__, ref(owner), ref(transport)
 
-    def covers(resource: Any) -> bool:
-        called = getattr(resource, "_client", None)
-        if called is None or (resource_module and not type(resource).__module__.startswith(resource_module)):
-            return False
+    def covers(called_on: Any) -> bool:
+        called = called_on
+        if type(called_on) is not kind:
+            called = getattr(called_on, "_client", None)
+            if called is None or (resource_module and not type(called_on).__module__.startswith(resource_module)):
+                return False
         if called is own():
             return True
         return type(called) is kind and getattr(called, "_client", called) is shared()
