@@ -57,7 +57,9 @@ class AppMetrics:
     def provider() -> MeterProvider | None:
         """Return the app's meter provider, None while it has none. Never makes the API load one."""
         # The API's own variable: its function loads a provider when the environment names one, and costs more.
-        current: object = getattr(_API, "_METER_PROVIDER", _UNKNOWN)
+        # An app may import it after us: to look whether the environment names a provider takes two microseconds.
+        api = _API or sys.modules.get("opentelemetry.metrics._internal")
+        current: object = getattr(api, "_METER_PROVIDER", _UNKNOWN)
         if current is not _UNKNOWN:
             return cast("MeterProvider | None", current)
         # An app that has not imported the API has no provider there; to import it takes three milliseconds.

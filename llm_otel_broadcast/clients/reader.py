@@ -116,6 +116,12 @@ def extras_of(value: Any) -> Members:
 
 def all_members_of(value: Any) -> Members:
     """Return known and unknown members together."""
+    # A model of the client's without the two calls: this is asked for most objects of an answer.
+    try:
+        members = value.__dict__
+        return {**members, **extras} if (extras := value.__pydantic_extra__) else members
+    except AttributeError:
+        pass
     extras = extras_of(value)
     members = members_of(value)
     return {**members, **extras} if extras and extras is not members else members
@@ -126,6 +132,12 @@ def all_members_of(value: Any) -> Members:
 def declares_only(kind: type, names: frozenset[str]) -> bool:
     """Return whether a class is a model of the client's that declares only these members."""
     return names.issuperset(getattr(kind, "model_fields", (kind,)))
+
+
+@lru_cache(maxsize=64)
+def declares_none(kind: type, names: frozenset[str]) -> bool:
+    """Return whether a class is a model of the client's that declares none of these members."""
+    return names.isdisjoint(getattr(kind, "model_fields", names))
 
 
 def items_of(members: Members, name: str) -> Iterable[Any]:

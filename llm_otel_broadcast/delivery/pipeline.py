@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from llm_otel_broadcast.delivery.aliases import Aliases
@@ -100,6 +101,8 @@ class Rendering:
         add_to_totals(record, cost)
         if self._announcer is not None:
             self._announcer.announce(record, cost)
+        if self._selection.takes_all:
+            return self._spans(record, cost, self._max_chars, partial(content_of, record), self.shared_views)
         # Read once for all rules and the span, and not at all where neither looks at it.
         content = _ContentOnce(record)
         key = record.fields.session_id or f"{record.trace_id:032x}"
@@ -112,7 +115,7 @@ class Rendering:
 
     def render_again(self, record: Generation, max_chars: int) -> list[SpanData]:
         """Return the spans of a generation that is sent, with content of at most so many characters; 0: without any."""
-        return self._spans(record, self._cost_of(record), max_chars, lambda: content_of(record))
+        return self._spans(record, self._cost_of(record), max_chars, partial(content_of, record))
 
     def _spans(
         self,
@@ -157,6 +160,8 @@ class Rendering:
             }
             added = {key: value for key, value in values.items() if value is not None}
             span = replace(span, attributes={**span.attributes, **added})
+        if not record.attempts:
+            return sent_content, [span]
         attempts = self._dialect.attempt_spans(facts)
         return sent_content, [span, *(self._aliases.name_other(attempt, facts.fields) for attempt in attempts)]
 

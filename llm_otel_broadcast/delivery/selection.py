@@ -73,6 +73,7 @@ class Selection:
 
     Attributes:
         fields: the fields that its rules look at.
+        takes_all: every generation is sent.
     """
 
     def __init__(self, destination: Destination) -> None:
@@ -90,6 +91,7 @@ class Selection:
                 if rule["operator"].endswith("regex"):
                     prepare(str(rule["value"]))
         self.fields = frozenset(rule["field"] for group in self._groups for rule in group["rules"])
+        self.takes_all = not (self._hosts or self._included or self._excluded or self._groups) and self._rate >= 1
 
     def reason_against(self, candidate: Candidate) -> str | None:
         """Return why the destination is not sent a generation, None when it is."""

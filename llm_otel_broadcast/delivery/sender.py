@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from llm_otel_broadcast.delivery.backoff import Backoff
@@ -49,6 +50,10 @@ def post(transport: AnyTransport, body: AnyBody, spans: Sequence[SpanData]) -> E
         body = transport.encode(spans)
         answer = transport.post(body)
     return Exchange(body, answer)
+
+
+def _unreadable(error: BaseException) -> Unsent:
+    return Unreadable(type(error).__name__)
 
 
 class BodyTaker(Protocol):
@@ -106,7 +111,7 @@ class Sender:
 
         def render(item: Item) -> Unsent | None:
             # One odd record must not take its neighbours along.
-            return or_else(lambda: self._render(parts, item), recover=lambda error: Unreadable(type(error).__name__))
+            return or_else(partial(self._render, parts, item), recover=_unreadable)
 
         self._batch = batch
         ready = self._watch.render_each(batch, render)
@@ -145,7 +150,7 @@ class Sender:
             return spans
         item.spans = spans
         # A root goes out with the first generation below it that the destination takes: alone it would be an empty trace.
-        if isinstance(record, Generation):
+        if record.enclosing_spans and isinstance(record, Generation):
             due = self._sent_spans.due(record.enclosing_spans)
             rendered = (parts.enclosing_span(enclosing_span, record) for enclosing_span in due)
             item.enclosing_spans = [span for span in rendered if span is not None]

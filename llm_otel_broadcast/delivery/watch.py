@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeAlias, TypeVar
 from llm_otel_broadcast.delivery.queue import RecordQueue
 from llm_otel_broadcast.delivery.seams import Item, LeftOut, Unreadable, Withdrawn
 from llm_otel_broadcast.host.blocked_objects import objects
+from llm_otel_broadcast.host.turns import in_turns
 
 # Rendering takes microseconds to milliseconds; a thread that is at one record for so long waits for something.
 _TIMEOUT_S: Final = 10.0
@@ -43,11 +44,13 @@ class RecordInHand(NamedTuple):
         item: the record.
         batch: those that were taken with it.
         since: when it began (monotonic).
+        claim: has one entry, which goes to whoever takes it first: the thread as it ends the record, or the one that replaces it.
     """
 
     item: Item
     batch: list[Item]
     since: float
+    claim: list[None]
 
 
 class RenderingWatch:
@@ -70,7 +73,7 @@ class RenderingWatch:
             ReplacedError: it took too long, and another thread has gone on with the rest.
         """
         rendered = []
-        for item in batch:
+        for item in in_turns(batch):
             unsent = self.render(item, batch, render)
             if unsent is None:
                 rendered.append(item)
@@ -95,15 +98,17 @@ class RenderingWatch:
             ReplacedError: it took too long, and another thread has gone on with what is left of the batch.
         """
         # A new object each time: whoever finds another one here knows that this thread has been replaced.
-        rendering = self.current = RecordInHand(item, batch, time.monotonic())
+        rendering = self.current = RecordInHand(item, batch, time.monotonic(), [None])
         try:
             return work(item)
         finally:
-            with self._queue.locked():
+            try:
+                # One step, and no lock, which would take two microseconds for each record.
+                rendering.claim.pop()
+            except IndexError:
                 # The record has been accounted for, or put back, by the thread that replaced this one.
-                if self.current is not rendering:
-                    raise ReplacedError
-                self.current = None
+                raise ReplacedError from None
+            self.current = None
 
     def blocked(self, last_timeout_s: float | None) -> RecordInHand | None:
         """Return what the thread is at if that takes too long, at the second look.
@@ -120,11 +125,20 @@ class RenderingWatch:
             self._suspect, self._suspected_since = rendering, now
         return rendering if last_timeout_s is not None or now - self._suspected_since >= _GRACE_S else None
 
-    def leave(self, rendering: RecordInHand, thread: int) -> None:
-        """Leave the thread to what it waits for, and put back what it had in hand. Under the queue's lock."""
+    def leave(self, rendering: RecordInHand, thread: int) -> bool:
+        """Leave the thread to what it waits for, and put back what it had in hand. Under the queue's lock.
+
+        Returns:
+            False: it waits no more.
+        """
+        try:
+            rendering.claim.pop()
+        except IndexError:
+            return False
         self.current = None
         # Without the object that blocks, the record can be rendered after all.
         if not objects.give_up(thread):
             self._queue.account([rendering.item])
             self._queue.books.drop("unreadable", 1, BLOCKED)
         self._queue.put_back(rendering.batch)
+        return True

@@ -33,6 +33,7 @@ _USAGE: Final = (
     ("seconds", "gen_ai.usage.audio.seconds"),
     ("upstream_cost", "openrouter.usage.upstream_inference_cost"),
 )
+_KEYS: Final = tuple(key for _, key in _USAGE)
 # In one step: twenty attributes are read for each record and destination.
 _ALL_COUNTS: Final = attrgetter(*(name for name, _ in _USAGE))
 
@@ -40,7 +41,7 @@ _ALL_COUNTS: Final = attrgetter(*(name for name, _ in _USAGE))
 def usage_attributes(usage: Usage) -> _Attributes:
     """Return the counts that are known, by the names of the conventions, and ours where they have none."""
     counts: _Attributes = {
-        key: count for (_, key), count in zip(_USAGE, _ALL_COUNTS(usage), strict=True) if count is not None
+        key: count for key, count in zip(_KEYS, _ALL_COUNTS(usage), strict=True) if count is not None
     }
     if usage.server_tools:
         for name, count in usage.server_tools.items():
@@ -59,5 +60,8 @@ def cost_attributes(cost: Cost | None) -> _Attributes:
         "gen_ai.usage.cost.source": "estimated" if cost.is_estimated else "response",
     }
     # Many servers state a total only, and a share of it is never guessed.
-    parts = {"gen_ai.usage.input_cost": cost.input, "gen_ai.usage.output_cost": cost.output}
-    return attributes | {key: part for key, part in parts.items() if part is not None}
+    if cost.input is not None:
+        attributes["gen_ai.usage.input_cost"] = cost.input
+    if cost.output is not None:
+        attributes["gen_ai.usage.output_cost"] = cost.output
+    return attributes

@@ -28,7 +28,11 @@ def metadata_attributes(metadata: Mapping[str, object]) -> dict[str, AttributeVa
     """
     attributes: dict[str, AttributeValue] = {}
     for key, value in list(metadata.items())[:MAX_KEYS]:
-        attribute = attribute_of(value)
+        # Most are short texts, which are as they are.
+        if type(value) is str and len(value) <= MAX_VALUE_CHARACTERS:
+            attribute: AttributeValue | None = value
+        else:
+            attribute = attribute_of(value)
         if attribute is not None:
             attributes[f"trace.metadata.{key[:_MAX_KEY_CHARACTERS]}"] = attribute
     if len(metadata) > MAX_KEYS:

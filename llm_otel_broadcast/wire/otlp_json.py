@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from io import BytesIO
 from typing import Final
 
 from llm_otel_broadcast.fields.json_encoder import encoder
+from llm_otel_broadcast.host.turns import in_turns
 from llm_otel_broadcast.record.span_data import STATUS_UNSET, Attributes, Scope, SpanData
 
 _INT64_LIMIT: Final = 2**63
 _MAX_KEPT_KEY_CHARS: Final = 256
+_MAX_KEPT_KEYS: Final = 1_024
+_VALUE: Final = -len('{"stringValue":')
 # As proto3 JSON writes them; as numbers JSON does not have them, so here they are text.
 _NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
@@ -34,27 +37,32 @@ def encode(resource: Attributes, scope: Scope, spans: Sequence[SpanData]) -> byt
             scopes = origins.setdefault(id(span_resource), (span_resource, {}))[1]
             group, previous = scopes.setdefault((span_scope, span.schema_url), []), span
         group.append(span)
-    pieces = [b'{"resourceSpans":[']
+    # One buffer, which is the body in the end: as a list of pieces that are joined, the megabytes of a batch are twice in fresh
+    # memory, which takes a fifth of all that is done here.
+    body = BytesIO()
+    write = body.write
+    write(b'{"resourceSpans":[')
     for number, (span_resource, scopes) in enumerate(origins.values()):
         text = f'{"," if number else ""}{{"resource":{{"attributes":{_attributes(span_resource)}}},"scopeSpans":['
         for (span_scope, schema_url), scope_spans in scopes.items():
             version = "" if span_scope.version is None else f',"version":{encoder.quote(span_scope.version)}'
             text += f'{{"scope":{{"name":{encoder.quote(span_scope.name)}{version}}},"spans":['
-            for span in scope_spans:
+            for span in in_turns(scope_spans):
                 # Bytes span by span: one emoji would make four bytes of each character of a text with all of them.
                 shared = span.shared_text
+                write(_bytes(text))
                 if shared is None:
-                    pieces.append(_bytes(text + _span(span)))
+                    write(_bytes(_span(span)))
                 else:
                     if shared.json is None:
                         shared.json = _bytes(_span(span))
-                    pieces += (_bytes(text), shared.json)
+                    write(shared.json)
                 text = ","
             schema = f',"schemaUrl":{encoder.quote(schema_url)}' if schema_url else ""
             text = f"]{schema}}},"
-        pieces.append(_bytes(f"{text.removesuffix(',')}]}}"))
-    pieces.append(b"]}")
-    return b"".join(pieces)
+        write(_bytes(f"{text.removesuffix(',')}]}}"))
+    write(b"]}")
+    return body.getvalue()
 
 
 def _bytes(text: str) -> bytes:
@@ -91,24 +99,32 @@ def _span(span: SpanData) -> str:
     return text + "}"
 
 
+class _Starts(dict[str, str]):
+    """How the JSON of an attribute begins whose value is a text, by its name. Most names are the same from span to span."""
+
+    def __missing__(self, key: str) -> str:
+        start = f'{{"key":{encoder.quote(key)},"value":{{"stringValue":'
+        # A library that makes names up would fill the memory for good.
+        if len(key) <= _MAX_KEPT_KEY_CHARS and len(self) < _MAX_KEPT_KEYS:
+            self[key] = start
+        return start
+
+
+_TEXT_STARTS: Final = _Starts()
+
+
 def _attributes(attributes: Attributes) -> str:
-    quote, pairs = encoder.quote, list[str]()
-    for key, value in attributes.items():
-        # A library that makes names up would fill the memory of names for good.
-        start = _start_of(key) if len(key) <= _MAX_KEPT_KEY_CHARS else _start_of.__wrapped__(key)
-        if type(value) is str:
-            pairs.append(f'{start}{{"stringValue":{quote(value)}}}}}')
-        elif type(value) is int and -_INT64_LIMIT <= value < _INT64_LIMIT:
-            pairs.append(f'{start}{{"intValue":"{value}"}}}}')
-        else:
-            pairs.append(f"{start}{_value(value)}}}")
+    quote, starts = encoder.quote, _TEXT_STARTS
+    # In one expression, which takes half the time of a loop: most of what is written are the texts.
+    pairs = [
+        f"{starts[key]}{quote(value)}}}}}"
+        if type(value) is str
+        else f'{starts[key][:_VALUE]}{{"intValue":"{value}"}}}}'
+        if type(value) is int and -_INT64_LIMIT <= value < _INT64_LIMIT
+        else f"{starts[key][:_VALUE]}{_value(value)}}}"
+        for key, value in attributes.items()
+    ]
     return f"[{','.join(pairs)}]"
-
-
-# Most attributes have the same names from span to span.
-@lru_cache(maxsize=1_024)
-def _start_of(key: str) -> str:
-    return f'{{"key":{encoder.quote(key)},"value":'
 
 
 def _value(value: object) -> str:
