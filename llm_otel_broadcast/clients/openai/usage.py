@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from llm_otel_broadcast.clients.reader import Members, all_members_of, declares_only, items_of
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.usage import Usage
+from llm_otel_broadcast.record.usage import UnreadUsage, Usage
 
 _COUNTS: Final = {
     # OpenAI's chat completions, completions and embeddings, and everybody who serves them
@@ -169,7 +169,7 @@ def keep_usage(record: Generation, usage: object) -> None:
     if counts is None:
         record.usage = read_usage(usage)
     else:
-        record.unread_usage = (read_usage, counts)
+        record.unread_usage = UnreadUsage(read_usage, counts)
 
 
 def read_usage(usage: object, *, generates: bool = True) -> Usage:
