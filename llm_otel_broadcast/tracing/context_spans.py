@@ -12,7 +12,7 @@ from llm_otel_broadcast.fields.ids import new_span_id
 from llm_otel_broadcast.fields.merge import TraceObject, as_text, has_ids, merge, over
 from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.guard import Guard, or_else
-from llm_otel_broadcast.record.enclosing_span import EnclosingKind, EnclosingSpan, Opener
+from llm_otel_broadcast.record.enclosing_span import CONTEXT, EnclosingKind, EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.totals import Totals
 from llm_otel_broadcast.record.trace_fields import Fields
@@ -149,7 +149,7 @@ class ContextSpans:
             span_id = roots.claim(trace_id, name, parent, scope.start_ns)
         if span_id is None:
             span_id = new_span_id()
-        enclosing_span = EnclosingSpan(name, trace_id, span_id, parent, scope.start_ns, opener=Opener.CONTEXT)
+        enclosing_span = EnclosingSpan(name, trace_id, span_id, parent, scope.start_ns, opener=CONTEXT)
         if is_innermost and self._kind is not None:
             enclosing_span.kind, enclosing_span.subject = self._kind, self._subject
         # only the outermost span sums up, so that whoever adds up a trace counts each call once
