@@ -70,18 +70,18 @@ class Broadcaster:
         remaining = iter(self.lanes)
         # Not asked of each lane: threads are of another kind than before, or this is the first record. That counts also where
         # there is no lane: a settings file may name a destination later
-        is_missing = self._flavor is not flavor()
+        must_start = self._flavor is not flavor()
         try:
             for lane in remaining:
                 if not lane.enqueue(record):
-                    is_missing = True
+                    must_start = True
         except BaseException:
             # A signal handler has raised: its exception is the host's, and the record is for the other lanes too
             for lane in remaining:
                 lane.enqueue(record)
             self._start(self.lanes)
             raise
-        if is_missing:
+        if must_start:
             self._flavor = flavor()
             self._start(self.lanes)
         late_s = self._late_s
