@@ -35,9 +35,8 @@ def begin_thread() -> None:
 def in_turns(items: Iterable[Item]) -> Iterator[Item]:
     """Yield the items, with a pause before one of them as often as we have had the interpreter's lock for a turn.
 
-    Beside 1,000 records a second, one timer of an event loop in a hundred was late by 5 ms; with the pauses, by 0.6. Greenlets of gevent stood still
-    for 30 ms at each batch, and do so for 3 at most.
-    They take 4 % of the background's time.
+    Beside 1,000 records a second, one timer of an event loop in a hundred was late by 5 ms; with the pauses, by 0.6. Greenlets of
+    gevent's stood still for 30 ms at each batch, and now do for 3 at most. The pauses take 4 % of the background's time.
     """
     clock = time.perf_counter
     end = clock() + _TURN_S
