@@ -37,6 +37,12 @@ medians of ways that take turns in one run, with the lowest and the highest; the
 """
 
 
+_LATENESS: Final = """How late an event loop's timers of 1 ms are beside 1,000 generations/s: p50, p99 and the latest. To encode those takes some 50 ms
+of each second, in which only one thread has the interpreter's lock: five timers in a hundred come while ours has it. It gives
+the lock back after 0.3 ms; a thread that does not, keeps it for Python's switch interval of 5 ms.
+"""
+
+
 class Row(NamedTuple):
     """A line of the table of goals."""
 
@@ -72,7 +78,7 @@ def page_of(results: Results) -> str:
         _table(("a chat call, content on", "adds", "ratio"), _setting_cells(results)),
         "## In the background and of the whole process\n",
         _table(("measure", "by hand", "ours", "ratio"), _clock_cells(results)),
-        "How late an event loop's timers of 1 ms are beside 1,000 generations/s: p50, p99 and the latest.\n",
+        _LATENESS,
         _table(("the loop", "nothing is exported", "by hand", "ours"), [_late_cells(results, load) for load in LOADS]),
     ]
     if results.get("rivals"):
