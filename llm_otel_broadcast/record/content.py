@@ -22,9 +22,10 @@ Of a message: `content` (`parts`: a list, `null`, `absent`; else it was a text),
 """
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, which takes three times as long to make; two are made for each record and destination.
+@dataclass(slots=True)
 class Content:
-    """The content of one call: plain values with the members that the GenAI conventions' JSON schemas have.
+    """The content of one call, which nobody changes: plain values with the members that the GenAI conventions' JSON schemas have.
 
     Attributes:
         system: the parts of instructions that stand apart from the messages.
