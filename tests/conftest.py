@@ -14,7 +14,7 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast.app.other_tracers import overlap
-from llm_otel_broadcast.clients.streams import end_open_streams
+from llm_otel_broadcast.clients.stream_watch import end_open_streams
 from llm_otel_broadcast.host import guard
 from llm_otel_broadcast.host.logs import drain
 from llm_otel_broadcast.receiver import OtlpReceiver, ReceivedSpan

@@ -85,17 +85,18 @@ class AppSpans:
             self._tracer_provider = provider
         return self._cached_tracer
 
-    def open_enclosing_span(self, enclosing_span: EnclosingSpan, *, explicit: bool) -> None:
-        """Start the courtesy span of a context's span, below what is current.
+    def open_enclosing_span(self, enclosing_span: EnclosingSpan, above: trace.Span | None, *, explicit: bool) -> None:
+        """Start the courtesy span of a context's span.
 
         Args:
             enclosing_span: the context's span, which takes over the courtesy span's ids.
+            above: the span that it hangs below; None: the one that is current.
             explicit: its own ids were stated; they stay, unless no destination is to have them.
         """
         tracer = self._tracer()
         if tracer is None:
             return
-        current = trace.get_current_span()
+        current = trace.get_current_span() if above is None else above
         if explicit and self._alone and enclosing_span.totals and enclosing_span.parent_span_id:
             current = _remote(enclosing_span.trace_id, enclosing_span.parent_span_id)
         enclosing_span.app_span = tracer.start_span(
@@ -223,25 +224,6 @@ def _adopt(enclosing_span: EnclosingSpan, span: trace.Span, parent: trace.Span) 
     is_child = parent_ids.is_valid and parent_ids.trace_id == own_ids.trace_id
     enclosing_span.parent_span_id = parent_ids.span_id if is_child else 0
     enclosing_span.is_in_app_traces = True
-
-
-class BareSpan(trace.NonRecordingSpan):
-    """A span that is nothing but its context, for apps without a provider.
-
-    The context is made when somebody asks for it: making it takes 7,000 instructions, and mostly nobody asks.
-    """
-
-    def __init__(self, trace_id: int, span_id: int) -> None:
-        self._ids = (trace_id, span_id)
-        self._span_context: trace.SpanContext | None = None
-
-    def get_span_context(self) -> trace.SpanContext:
-        if self._span_context is None:
-            self._span_context = trace.SpanContext(*self._ids, is_remote=False, trace_flags=_SAMPLED)
-        return self._span_context
-
-    def __repr__(self) -> str:
-        return f"NonRecordingSpan({self.get_span_context()!r})"
 
 
 def _remote(trace_id: int, span_id: int) -> trace.Span:

@@ -1,11 +1,13 @@
 """The texts of a streamed answer, kept up to what can be sent: both ends of each, never the whole of an endless stream.
 
-What was left out is counted. Runs on the host's thread at every chunk: a piece is appended to a list, everything else happens
+What was left out is counted. Runs on the host's thread at every chunk: a piece is written to a buffer, everything else happens
 once in as many characters as are kept.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from io import StringIO
 from typing import Final
 
 from llm_otel_broadcast.clients.reader import MAX_ITEMS, note_unread
@@ -19,24 +21,31 @@ MAX_CALL_CHARACTERS: Final = 1_000_000
 """Of the ids and names of an answer's tool calls together: they cannot be cut where there are too many."""
 
 
-# A list, so that a chunk costs one `append` of C and no call of ours.
-class TextPieces(list[str]):
+class TextPieces:
     """The pieces of one text, in order; `omitted` counts the characters that were left out of its middle."""
 
-    __slots__ = ("_head_length", "omitted")
+    __slots__ = ("_buffer", "_head_length", "append", "omitted")
 
     def __init__(self) -> None:
-        super().__init__()
+        # One call of C takes a piece, refuses what is no text and tells its length; a list takes four times the memory.
+        self._buffer = StringIO()
+        self.append: Callable[[str], int] = self._buffer.write
+        """Adds a piece and returns its length; `TypeError` for what is no text."""
         self.omitted = 0
         self._head_length = 0
 
+    def __bool__(self) -> bool:
+        return self._buffer.tell() > 0
+
     @property
     def size(self) -> int:
-        return sum(map(len, self))
+        """Characters that are held."""
+        return self._buffer.tell()
 
     def cut(self, limit: int) -> None:
         """Keep both ends, `limit` characters in all."""
-        text = "".join(self)
+        buffer = self._buffer
+        text = buffer.getvalue()
         excess = len(text) - limit
         if excess > 0:
             # A text that was cut before has a seam after its head; this cut has to include it, because the mark for
@@ -47,15 +56,17 @@ class TextPieces(list[str]):
                 tail_length = min(tail_length, len(text) - self._head_length)
             self._head_length = limit - tail_length
             self.omitted += excess
-            text = text[: self._head_length] + text[len(text) - tail_length :]
-        self[:] = [text]
+            # The same buffer: whoever appends holds its method.
+            buffer.seek(0)
+            buffer.truncate()
+            buffer.write(text[: self._head_length] + text[len(text) - tail_length :])
 
     def joined(self) -> str | None:
         """Return the text, with a mark where its middle is left out; None when there is none."""
-        text = "".join(self)
+        text = self._buffer.getvalue()
         if self.omitted:
             return f"{text[: self._head_length]}{CUT}{text[self._head_length :]}"
-        return text if self else None
+        return text or None
 
 
 class Allowance:
@@ -85,7 +96,11 @@ class Allowance:
 
     def count(self, piece: str) -> None:
         """Count a piece that has been appended, and cut all texts if that was too much."""
-        self.room -= len(piece)
+        self.take(len(piece))
+
+    def take(self, characters: int) -> None:
+        """Count characters that have been appended, and cut all texts if that was too much."""
+        self.room -= characters
         if self.room < 0:
             self.cut()
 
@@ -123,10 +138,11 @@ class Allowance:
 
     def cut_to_limit(self) -> None:
         """Cut what is more than may be sent. To be called when no further piece comes."""
-        if self._next_cut - self.room > self._limit:
+        # Not by what was counted: where a stream is left, its last pieces are not.
+        if sum([text.size for text in self._texts]) > self._limit:
             self.cut()
 
     def note_omitted(self, record: Generation) -> None:
         """Cut what is more than may be sent, and add to the record how many characters were left out."""
         self.cut_to_limit()
-        record.omitted_characters += self._omitted_characters + sum(text.omitted for text in self._texts)
+        record.omitted_characters += self._omitted_characters + sum([text.omitted for text in self._texts])

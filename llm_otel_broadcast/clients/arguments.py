@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
+from llm_otel_broadcast.record.packed_list import PackedList
 from llm_otel_broadcast.record.sizes import text_size
 
 _PLAIN_MEMBERS: Final = 2
@@ -17,7 +19,8 @@ def keep(value: object) -> tuple[list[object] | None, int]:
     """
     # Two levels, because programs go on using their list of messages and edit its dicts between calls; leaf texts are
     # immutable. 10 us for 200 messages, where a deep copy takes milliseconds.
-    if not isinstance(value, list | tuple):
+    # Not `list | tuple`: that makes a union at each call.
+    if not isinstance(value, (list, tuple)):
         return None, 0
     copies: list[object] = []
     size = 0
@@ -71,3 +74,18 @@ def keep_argument(kwargs: dict[str, Any], name: str) -> tuple[list[object] | Non
         # `map` has no frame: an error that the caller's iterator raises leaves with the traceback that it has without us.
         kwargs[name], copies = map(note, value), passed
     return copies, size
+
+
+def keep_whole(kwargs: dict[str, Any], name: str) -> tuple[Sequence[object] | None, int]:
+    """Keep an argument that is a list as `keep_argument` does, but to the last level where it holds plain values only.
+
+    Not for messages: their long texts would be copied as well.
+    """
+    values = kwargs.get(name)
+    if type(values) is list or type(values) is tuple:
+        try:
+            packed = PackedList(values)
+        except ValueError:
+            return keep_argument(kwargs, name)
+        return packed, packed.size
+    return keep_argument(kwargs, name)

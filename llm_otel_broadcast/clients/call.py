@@ -286,6 +286,12 @@ class Patchpoint:
         # here, because it makes a bound method: every record gets the same one
         self._read_content = library.content_of
 
+    def watcher_of(self, instance: Any) -> Observer | None:
+        """Return who watches a call of an instance that is made here and now, None when nobody does."""
+        switch = self.switch
+        observer = switch.find(instance) if switch.chosen else switch.observer
+        return None if observer is None or _inside.get() > 1 or get_current().get(SUPPRESS_KEY) else observer
+
     def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
         """Return the call to be recorded, its arguments ready, or None when nobody watches it.
 
@@ -294,9 +300,8 @@ class Patchpoint:
             kwargs: the arguments by keyword; never changed.
         """
         instance = args[0] if args else None
-        switch = self.switch
-        observer = switch.find(instance) if switch.chosen else switch.observer
-        if observer is None or _inside.get() > 1 or get_current().get(SUPPRESS_KEY):
+        observer = self.watcher_of(instance)
+        if observer is None:
             return None
         call = None
         try:

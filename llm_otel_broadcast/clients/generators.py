@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Generator
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
-from llm_otel_broadcast.clients.streams import StreamWatch
+from llm_otel_broadcast.clients.stream_watch import StreamWatch
 from llm_otel_broadcast.clients.tracebacks import drop_own_frames, hide_frame
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from weakref import ref
 
 from llm_otel_broadcast.clients.answer_limits import limit_answer
 from llm_otel_broadcast.clients.close_hook import hook_close
-from llm_otel_broadcast.clients.streams import StreamWatch, is_stream_class, swap_iterator
+from llm_otel_broadcast.clients.stream_watch import StreamWatch
+from llm_otel_broadcast.clients.streams import is_stream_class, swap_iterator
 from llm_otel_broadcast.host.deferred import Deferred
 from llm_otel_broadcast.host.guard import Guard
 
@@ -193,7 +194,7 @@ class RawStreamWatch(StreamWatch):
         self.is_parsed = False
 
     def abandon(self) -> None:
-        if self.is_reading or self._record.ended:
+        if self.is_busy or self._record.ended:
             return
         if self.is_parsed or not getattr(self._response, "is_stream_consumed", False):
             super().abandon()

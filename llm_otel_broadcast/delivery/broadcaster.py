@@ -63,24 +63,23 @@ class Broadcaster:
         self._distribute(span)
 
     def _distribute(self, record: Record) -> None:
+        # One iterator for both loops: a lane that has the record does not get it twice.
         remaining = iter(self.lanes)
+        # Also where there is no lane: a settings file may name a destination later
+        is_missing = not self._has_begun
         try:
-            # Also where there is no lane: a settings file may name a destination later
-            is_missing = not self._has_begun
-            for lane in self.lanes:
-                if not lane.is_running:
-                    is_missing = True
-            if is_missing:
-                self._start(self.lanes)
-                self._has_begun = True
-            # One iterator for both loops: a lane that has the record does not get it twice.
             for lane in remaining:
-                lane.enqueue(record)
+                if not lane.enqueue(record):
+                    is_missing = True
         except BaseException:
             # A signal handler has raised: its exception is the host's, and the record is for the other lanes too
             for lane in remaining:
                 lane.enqueue(record)
+            self._start(self.lanes)
             raise
+        if is_missing:
+            self._start(self.lanes)
+            self._has_begun = True
         late_s = self._late_s
         if late_s is not None:
             # What an exit handler after ours has recorded: nobody would deliver it later.
@@ -93,17 +92,13 @@ class Broadcaster:
         """Hand a finished record over. Takes microseconds, waits for nobody. After `stop` it is counted as dropped."""
         self._distribute(record)
         # Whether the app has a meter provider was asked when the call began.
-        if record.is_measured and self._metrics is not None:
-            if not self._metrics.is_running:
-                self._start((self._metrics,))
-            self._metrics.enqueue(record)
+        if record.is_measured and self._metrics is not None and not self._metrics.enqueue(record):
+            self._start((self._metrics,))
 
     def put_late(self, record: Generation) -> None:
         """Hand over a record whose app spans wait for it to be read, which is to happen soon, whatever the destinations do."""
-        if self._late is not None:
-            if not self._late.is_running:
-                self._start((self._late,))
-            self._late.enqueue(record)
+        if self._late is not None and not self._late.enqueue(record):
+            self._start((self._late,))
 
     def _start(self, workers: Sequence[Worker]) -> None:
         """Start threads that do not run, without waiting for who is at it: a finalizer may come here on top of a call that is."""

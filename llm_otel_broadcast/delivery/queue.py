@@ -54,30 +54,33 @@ class RecordQueue:
         # Appending to a deque is one step. Whoever has the lock takes the strays in: this thread now, or the holder later.
         self._strays.append(record)
         lock = self._lock
-        if lock.acquire(blocking=False):
+        # By position: an argument by name takes as long as the lock.
+        if lock.acquire(False):  # noqa: FBT003  # the lock's own signature
             try:
-                while self._strays:
-                    self._accept(self._strays.popleft())
+                self._accept_strays()
             finally:
                 lock.release()
         return len(self._records)
 
-    def _accept(self, record: Record) -> None:
-        # First, as a signal handler may raise while it is worked out: a record is counted where nothing can come between.
-        size, books = record.size, self.books
-        books.produced += 1
-        if self.is_closed:
-            books.drop("stopped", 1)
-            return
-        if size + self._in_flight_bytes > self.max_bytes:
-            # No room could be made for it: what waits is not dropped in vain.
-            books.drop("too_large" if size > self.max_bytes else "queue_full", 1)
-            return
-        self._bytes += size
-        self._records.append((record, size))
-        while self._bytes + self._in_flight_bytes > self.max_bytes and self._records:
-            self._bytes -= self._records.popleft()[1]
-            books.drop("queue_full", 1)
+    def _accept_strays(self) -> None:
+        # One call for all of this: it runs once for each destination at each call of the program's.
+        strays, records, books = self._strays, self._records, self.books
+        while strays:
+            record = strays.popleft()
+            # First, as a signal handler may raise while it is worked out: a record is counted where nothing can come between.
+            size = record.size
+            books.produced += 1
+            if self.is_closed:
+                books.drop("stopped", 1)
+            elif size + self._in_flight_bytes > self.max_bytes:
+                # No room could be made for it: what waits is not dropped in vain.
+                books.drop("too_large" if size > self.max_bytes else "queue_full", 1)
+            else:
+                self._bytes += size
+                records.append((record, size))
+                while self._bytes + self._in_flight_bytes > self.max_bytes and records:
+                    self._bytes -= records.popleft()[1]
+                    books.drop("queue_full", 1)
 
     # -- any thread -------------------------------------------------------------------------------------------------
 
@@ -93,8 +96,7 @@ class RecordQueue:
             # Or an exception of a signal handler's came between taking and giving back: nobody will give it back.
             self.renew_lock()
         try:
-            while self._strays:
-                self._accept(self._strays.popleft())
+            self._accept_strays()
             yield
         finally:
             if is_acquired:

@@ -7,6 +7,7 @@ from typing import Final
 from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.green_threads import Exclusion
 from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.totals import spent
 from llm_otel_broadcast.record.usage import Cost
 
 # Several lanes may render the same record at once.
@@ -25,5 +26,6 @@ def add_to_totals(record: Generation, cost: Cost | None) -> None:
     with _adding.only_here():
         if not record.is_in_totals:
             record.is_in_totals = True
-            totals[1].add(record.spent(cost))
+            totals[1].add(spent(record.usage, cost))
+            totals[0].read()
             record.count_failure()

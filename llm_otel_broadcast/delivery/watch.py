@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeAlias, TypeVar
 from llm_otel_broadcast.delivery.queue import RecordQueue
 from llm_otel_broadcast.delivery.seams import Item, LeftOut, Unreadable, Withdrawn
 from llm_otel_broadcast.host.blocked_objects import objects
+from llm_otel_broadcast.host.turns import in_turns
 
 # Rendering takes microseconds to milliseconds; a thread that is at one record for so long waits for something.
 _TIMEOUT_S: Final = 10.0
@@ -72,7 +73,7 @@ class RenderingWatch:
             ReplacedError: it took too long, and another thread has gone on with the rest.
         """
         rendered = []
-        for item in batch:
+        for item in in_turns(batch):
             unsent = self.render(item, batch, render)
             if unsent is None:
                 rendered.append(item)

@@ -17,6 +17,7 @@ from llm_otel_broadcast.delivery.watch import RenderingWatch, ReplacedError, las
 from llm_otel_broadcast.delivery.worker_thread import WorkerThread
 from llm_otel_broadcast.host.flag import Flag
 from llm_otel_broadcast.host.green_threads import Mailbox, flavor, mailbox, wait_for_company
+from llm_otel_broadcast.host.turns import in_turns
 
 BATCH_RECORDS: Final = 512
 # By estimate; once encoded they mostly fit into a request, which may have 4 MB.
@@ -124,8 +125,11 @@ class Worker(ABC):
 
     # -- the host's thread ------------------------------------------------------------------------------------------
 
-    def enqueue(self, record: Record) -> None:
-        """Take a finished record. Never waits for a lock: this may run in a finalizer, anywhere in the host's code."""
+    def enqueue(self, record: Record) -> bool:
+        """Take a finished record; return whether the thread runs that is to take it further.
+
+        Never waits for a lock: this may run in a finalizer, anywhere in the host's code.
+        """
         waiting = self._queue.enqueue(record)
         # Once a batch: waking a thread costs more than all else here. A race rings twice at worst, which does no harm.
         if not self._is_rung:
@@ -134,11 +138,14 @@ class Worker(ABC):
         # No timer of ours watches the thread: the host's next record does.
         if self._watch.current is not None:
             self._replace_blocked()
-        if waiting == BATCH_RECORDS:
-            self._bell.put("full")
-        if waiting >= _CROWDED_RECORDS and not waiting % _YIELD_EVERY_RECORDS and not self._books.failing:
-            # A host that computes without pause starves our thread of the GIL.
-            time.sleep(_YIELD_S)
+        if waiting >= BATCH_RECORDS:
+            if waiting == BATCH_RECORDS:
+                self._bell.put("full")
+            if waiting >= _CROWDED_RECORDS and not waiting % _YIELD_EVERY_RECORDS and not self._books.failing:
+                # A host that computes without pause starves our thread of the GIL.
+                time.sleep(_YIELD_S)
+        # As `is_running`, in place: ten destinations ask it at each call of the program's.
+        return self._thread.running.locked() and self._flavor is flavor()
 
     def start(self) -> None:
         """Start the thread unless it runs, or is of another kind than threads are now."""
@@ -243,11 +250,11 @@ class Worker(ABC):
                 rings.append(bell.get())
             # From here on `enqueue` rings again; what it appended before is sent in this round.
             self._is_rung = False
+            tickets = [ring for ring in rings if not isinstance(ring, str)]
             try:
-                self._drain()
+                self._drain(is_flush=bool(tickets))
             except ReplacedError:
                 return
-            tickets = [ring for ring in rings if not isinstance(ring, str)]
             # What was queued when they were given has been sent, or could not be; later records may be among it.
             if tickets:
                 is_flushed = processor.flush() and not self._queue.pending()
@@ -255,9 +262,17 @@ class Worker(ABC):
                     ticket.put(is_flushed)
         processor.close()
 
-    def _drain(self) -> None:
+    def _drain(self, *, is_flush: bool) -> None:
+        """Send what is queued; in a flush until nothing is left, else what comes meanwhile is company for what comes later.
+
+        Sent as well, each batch would have a tail of three smaller ones, which come while the former one is sent.
+        """
         processor = self._processor
+        due = self._queue.pending()
+        # What comes while a batch takes longer has waited for company long enough.
+        company_until = time.monotonic() + self._batch_delay
         while batch := self._queue.take(BATCH_RECORDS, _BATCH_BYTES):
+            size = len(batch)
             self._books.log_drops()
             try:
                 processor.process(batch)
@@ -266,9 +281,15 @@ class Worker(ABC):
             except BaseException as error:  # noqa: BLE001  # the thread must outlive any fault of an encoder or exporter
                 processor.give_up(batch, error)
             self._queue.end_batch()
+            # One by one: to let go of all of them at once takes a millisecond in which nothing else runs.
+            for _ in in_turns(range(size)):
+                batch.pop()
             # What is left in the queue is counted by `stop`.
             if self._stopping.is_set():
                 return
+            due -= size
+            if due <= 0 and not is_flush and time.monotonic() < company_until:
+                break
         self._books.log_drops()
 
     def _replace_blocked(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from llm_otel_broadcast.host.logs import own
+from llm_otel_broadcast.host.turns import begin_thread
 
 _POLL_INTERVAL_S: Final = 0.01
 
@@ -57,6 +58,7 @@ class WorkerThread:
             return
         try:
             self._thread = threading.current_thread()
+            begin_thread()
             # By looking: the predecessor is of another kind, and neither can wait in a lock of the other's.
             while self._predecessor is not None and self._predecessor.running.locked():
                 time.sleep(_POLL_INTERVAL_S)

@@ -13,6 +13,8 @@ from llm_otel_broadcast.host.forks import begin_anew_in_child
 _random = random.Random()  # noqa: S311
 begin_anew_in_child(_random.seed)
 
+_TRACE_ID_BYTES: Final = 16
+_SPAN_ID_BYTES: Final = 8
 _TRACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}\Z")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _SPAN_ID: Final = re.compile(r"[0-9a-fA-F]{16}\Z")
@@ -40,7 +42,7 @@ def derive_trace_id(text: str) -> int:
         value = int(text.replace("-", ""), 16)
         if value:
             return value
-    return int(_hash(text)[:32], 16) or 1
+    return _hash(text, _TRACE_ID_BYTES)
 
 
 def derive_span_id(text: str) -> int:
@@ -49,12 +51,12 @@ def derive_span_id(text: str) -> int:
         value = int(text, 16)
         if value:
             return value
-    return int(_hash(text)[:16], 16) or 1
+    return _hash(text, _SPAN_ID_BYTES)
 
 
 def root_span_id(trace_id: int, trace_name: str) -> int:
     """Return the id of the root span `trace_name` of a trace, the same in every process."""
-    return int(_hash(f"{trace_id:032x}/{trace_name}")[:16], 16) or 1
+    return _hash(f"{trace_id.to_bytes(_TRACE_ID_BYTES, 'big').hex()}/{trace_name}", _SPAN_ID_BYTES)
 
 
 def parse_traceparent(text: str) -> tuple[str, str] | None:
@@ -66,6 +68,6 @@ def parse_traceparent(text: str) -> tuple[str, str] | None:
     return match[1], match[2]
 
 
-def _hash(text: str) -> str:
-    # a text cut out of JSON may hold half of a surrogate pair
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+def _hash(text: str, id_bytes: int) -> int:
+    # a text cut out of JSON may hold half of a surrogate pair; not by way of hex, which takes as long as hashing
+    return int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest()[:id_bytes], "big") or 1

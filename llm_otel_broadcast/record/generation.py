@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.server import UNKNOWN_SERVER, Server
-from llm_otel_broadcast.record.totals import Spent
+from llm_otel_broadcast.record.totals import spent
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
-from llm_otel_broadcast.record.usage import Cost, Usage, stated_cost
+from llm_otel_broadcast.record.usage import UnreadUsage, Usage, stated_cost
 
 # For their types alone: this room imports nothing of OpenTelemetry's, and content is made in the background.
 if TYPE_CHECKING:
@@ -283,8 +283,8 @@ class Generation(GenerationFacts):
         self.attempts = ()
         self.retries = None
         self._usage: Usage | None = None
-        self.unread_usage: tuple[Callable[[Mapping[str, object]], Usage], Mapping[str, object]] | None = None
-        """The counts of the answer as they were stated, and what reads them when they are asked for."""
+        self.unread_usage: UnreadUsage | None = None
+        """The counts of the answer, before anybody has asked for them."""
         self.first_chunk_ns = None
         self.chunk_times: list[int] | None = None
         """When each chunk came (`perf_counter_ns`), noted only where metrics are wanted."""
@@ -320,9 +320,7 @@ class Generation(GenerationFacts):
         """Return the counts of the answer."""
         unread = self.unread_usage
         if unread is not None:
-            # Two threads that read at once read the same.
-            read, stated = unread
-            self._usage = read(stated)
+            self._usage = unread.usage()
             self.unread_usage = None
         return self._usage
 
@@ -361,12 +359,6 @@ class Generation(GenerationFacts):
             self.pending.run()
             self.pending = None
 
-    def spent(self, cost: Cost | None) -> Spent:
-        """Return what goes into the totals of the spans above; `cost`: stated or estimated, None if it is not known."""
-        # Without a usage every count is unknown, which is not zero: nothing is added.
-        usage = self.usage or Usage()
-        return Spent(usage.input_tokens, usage.output_tokens, cost.total if cost else None)
-
     def end(self, failure: Failure | None = None, *, at_ns: int = 0) -> bool:
         """Stop the clock (`at_ns`: it stopped then). False when the record had ended before: only the first end counts."""
         if self.ended:
@@ -384,7 +376,8 @@ class Generation(GenerationFacts):
             enclosing_span.latest_end_ns = max(enclosing_span.latest_end_ns, self.end_ns)
             # Of the outermost one only: what is below is counted there once. An estimated cost is not known yet.
             if enclosing_span.totals:
-                enclosing_span.totals[0].add(self.spent(stated_cost(self.usage)))
+                taken = self.unread_usage or spent(self._usage, stated_cost(self._usage))
+                enclosing_span.totals[0].add(taken)
         if self.failure is not None:
             self.count_failure()
         self.ended = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,6 +40,28 @@ class Usage:
     is_byok: bool = False
     server_tools: Mapping[str, int] | None = None
     """How often tools of the provider's own were used, under the names that it has for them."""
+
+
+class UnreadUsage:
+    """The counts of an answer as they were stated, read once, when they are first asked for.
+
+    Args:
+        read: reads them.
+        stated: the counts, which nobody changes any more.
+    """
+
+    __slots__ = ("_read", "_stated", "_usage")
+
+    def __init__(self, read: Callable[[Mapping[str, object]], Usage], stated: Mapping[str, object]) -> None:
+        self._read = read
+        self._stated = stated
+        self._usage: Usage | None = None
+
+    def usage(self) -> Usage:
+        # Two threads that read at once read the same.
+        if self._usage is None:
+            self._usage = self._read(self._stated)
+        return self._usage
 
 
 class Cost(NamedTuple):

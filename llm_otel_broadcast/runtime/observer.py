@@ -14,16 +14,16 @@ from opentelemetry.context import Context
 from llm_otel_broadcast.app.late_spans import LateSpans
 from llm_otel_broadcast.app.metrics import AppMetrics
 from llm_otel_broadcast.app.other_tracers import overlap
-from llm_otel_broadcast.app.spans import AppSpans, BareSpan
+from llm_otel_broadcast.app.spans import AppSpans
 from llm_otel_broadcast.clients.answer_limits import limit_answer
 from llm_otel_broadcast.clients.library import ClientLibrary
-from llm_otel_broadcast.clients.request_fields import NO_REQUEST_FIELDS, forward_fields
+from llm_otel_broadcast.clients.request_fields import NO_REQUEST_FIELDS, RequestFields, forward_fields
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.key_watch import KeyWatch
 from llm_otel_broadcast.delivery.unwanted import narrow
 from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
-from llm_otel_broadcast.fields.merge import TraceObject, has_ids, merge, over
-from llm_otel_broadcast.host.current_context import get_current, span_in, with_span
+from llm_otel_broadcast.fields.merge import TraceObject, has_ids, is_fixed, merge, over, with_caller
+from llm_otel_broadcast.host.current_context import BareSpan, get_current, ids_in, span_in, with_span
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
 from llm_otel_broadcast.record.generation import Generation
@@ -31,7 +31,7 @@ from llm_otel_broadcast.record.sizes import text_size
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
 from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.tracing.placement import assign_ids
-from llm_otel_broadcast.tracing.scope import current_scope
+from llm_otel_broadcast.tracing.scope import Scope, current_scope
 
 _ALL_CONTENT: Final = frozenset({"inputs", "outputs", "system", "tools"})
 _SMALL: Final = frozenset({int, float, bool})
@@ -78,6 +78,9 @@ class CallObserver:
         self._late_spans = late_spans
         self._meter_provider = app_metrics.provider
         self._defaults = dict(options.trace_defaults)
+        # else what they are may be another at each call
+        self._are_defaults_fixed = not options.baggage_metadata and is_fixed(self._defaults)
+        self._default_fields = merge(None, None, None, self._defaults) if self._are_defaults_fixed else None
         self._alone = not broadcaster.lanes
         self.wants_content = not unwanted >= _ALL_CONTENT
         self.unwanted = unwanted
@@ -114,12 +117,9 @@ class CallObserver:
         try:
             request_fields = library.read_fields(instance, arguments)
             scope = current_scope()
-            call_trace, session_id, user, _ = request_fields
-            record.fields = merge(
-                call_trace, session_id, user, self.around({} if scope is None else scope.context_fields)
-            )
+            record.fields = self._fields_of_call(scope, request_fields)
             if scope is not None:
-                record.in_scope = bool(scope.enclosing_spans) and not has_ids(call_trace)
+                record.in_scope = bool(scope.enclosing_spans) and not has_ids(request_fields.trace)
                 if record.fields.private:
                     scope.hide_errors()
         except BaseException as error:
@@ -145,8 +145,7 @@ class CallObserver:
         try:
             app_parent = None
             if current is not None and self.joins:
-                ids = current.get_span_context()
-                app_parent = (ids.trace_id, ids.span_id) if ids.is_valid else None
+                app_parent = ids_in(context)
             scope = current_scope() if record.in_scope else None
             if scope is None or not scope.enclosing_spans:
                 assign_ids(record, app_parent)
@@ -184,40 +183,44 @@ class CallObserver:
             return None
         return with_span(BareSpan(record.trace_id, record.span_id), current)
 
-    def enclosing_span_opened(self, enclosing_span: EnclosingSpan, context_fields: TraceObject) -> trace.Span | None:
-        """Start an enclosing span's courtesy span; return what is to be current below it."""
-        enclosing_span.fields = self._enclosing_fields(context_fields)
+    def enclosing_span_opened(self, enclosing_span: EnclosingSpan, above: trace.Span | None) -> trace.Span | None:
+        """Start an enclosing span's courtesy span; return what is to be current below it.
+
+        Args:
+            enclosing_span: the span, complete.
+            above: the courtesy span that it hangs below; None: the one that is current.
+        """
+        app_traces = self.app_traces
         # a span for calls only may come to nothing: the app's traces are not to have that
-        if not enclosing_span.needs_generations:
+        if app_traces and not enclosing_span.needs_generations:
             with _COURTESY:
                 self._app_spans.open_enclosing_span(
-                    enclosing_span, explicit=enclosing_span.ignores_current_span or not self.joins
+                    enclosing_span, above, explicit=enclosing_span.ignores_current_span or not self.joins
                 )
         if enclosing_span.app_span is not None:
             app_span: trace.Span = enclosing_span.app_span
             return app_span
-        if self.app_traces or self._alone:
+        if app_traces or self._alone:
             return None
         return BareSpan(enclosing_span.trace_id, enclosing_span.span_id)
 
-    def enclosing_span_closed(self, enclosing_span: EnclosingSpan, context_fields: TraceObject) -> None:
+    def enclosing_span_closed(self, enclosing_span: EnclosingSpan, scope: Scope) -> None:
         """End an enclosing span's courtesy span; hand it over when it is whole.
 
         Args:
             enclosing_span: the span.
-            context_fields: the fields of the program's contexts, with those that were set since it opened.
+            scope: the context's, whose fields may have become more since it opened.
         """
-        enclosing_span.fields = self._enclosing_fields(context_fields)
-        with _COURTESY:
-            self._app_spans.close_enclosing_span(enclosing_span)
+        enclosing_span.fields = self.fields_within(scope)
+        if enclosing_span.app_span is not None:
+            with _COURTESY:
+                self._app_spans.close_enclosing_span(enclosing_span)
         enclosing_span.on_complete.append(partial(self._broadcaster.put_enclosing_span, enclosing_span))
         enclosing_span.call_on_complete()
 
-    def reported(
-        self, record: Generation, context_fields: TraceObject, enclosing_span: EnclosingSpan | None = None
-    ) -> None:
+    def reported(self, record: Generation, scope: Scope, enclosing_span: EnclosingSpan | None = None) -> None:
         """Take a generation that the program itself reports; `enclosing_span`: the span that it turns out to be."""
-        fields = self._enclosing_fields(context_fields)
+        fields = self.fields_within(scope)
         if enclosing_span is not None and not fields.generation_name:
             fields = fields._replace(generation_name=enclosing_span.name)
         record.fields = fields
@@ -235,7 +238,26 @@ class CallObserver:
                 self._app_spans.end(record, spans)
         self.closed(record)
 
-    def around(self, context_fields: TraceObject) -> TraceObject:
+    def _fields_of_call(self, scope: Scope | None, request_fields: RequestFields) -> Fields:
+        call_trace, session_id, user, _ = request_fields
+        if not call_trace:
+            fields = self._default_fields if scope is None else self.fields_within(scope)
+            if fields is not None:
+                return with_caller(fields, session_id, user)
+        return merge(call_trace, session_id, user, self._around({} if scope is None else scope.context_fields))
+
+    def fields_within(self, scope: Scope) -> Fields:
+        """Return the fields of what states none itself: of the contexts around it, over those that hold for all calls."""
+        # merged once for a context with all its spans and calls: it takes 13,000 instructions
+        merged = scope.merged
+        fields = merged.get(self)
+        if fields is None:
+            fields = merge(None, None, None, self._around(scope.context_fields))
+            if self._are_defaults_fixed and is_fixed(scope.context_fields):
+                merged[self] = fields
+        return fields
+
+    def _around(self, context_fields: TraceObject) -> TraceObject:
         """Return the fields that surround a call: of the program's contexts, over the baggage, over `trace_defaults`."""
         outer: TraceObject = self._defaults
         if self._options.baggage_metadata:
@@ -249,9 +271,6 @@ class CallObserver:
     def app_traces(self) -> bool:
         """Whether the app has a tracer provider."""
         return self._app_spans.provider() is not None
-
-    def _enclosing_fields(self, context_fields: TraceObject) -> Fields:
-        return merge(None, None, None, self.around(context_fields))
 
     def fields_of(self, context_fields: TraceObject | None) -> Fields:
         """Return the fields of another instrumentation's span. Called in the background, where no baggage is current."""

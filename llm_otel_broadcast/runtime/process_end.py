@@ -19,7 +19,7 @@ from contextlib import suppress
 from types import FrameType, ModuleType
 from typing import Final
 
-from llm_otel_broadcast.clients.streams import end_open_streams, open_streams
+from llm_otel_broadcast.clients.stream_watch import end_open_streams, open_streams
 from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.host.logs import drain, free_handlers, is_own_thread

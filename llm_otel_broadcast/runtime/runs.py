@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from llm_otel_broadcast.clients import LIBRARIES
 from llm_otel_broadcast.clients.patching import Patcher
-from llm_otel_broadcast.clients.streams import open_streams
+from llm_otel_broadcast.clients.stream_watch import open_streams
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.lane import Lane
 from llm_otel_broadcast.delivery.ledger import DestinationStatus

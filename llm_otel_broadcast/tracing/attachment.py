@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from llm_otel_broadcast.host.current_context import attach, get_current, with_span
 from llm_otel_broadcast.tracing.scope import Scope, innermost_scope, set_innermost_scope
 
 
@@ -35,14 +35,14 @@ class Attachment:
         self._previous_scope = innermost_scope()
         try:
             set_innermost_scope(self.scope)
-            self.outside = outside = otel_context.get_current()
+            self.outside = outside = get_current()
             attached_context = outside if self.context is None else self.context
             if self.span is not None:
-                attached_context = trace.set_span_in_context(self.span, attached_context)
+                attached_context = with_span(self.span, attached_context)
             # attaching is not free, and a scope without a span of its own has nothing to attach
             if attached_context is not outside:
                 self.attached_context = attached_context
-                otel_context.attach(attached_context)
+                attach(attached_context)
         # a signal handler has raised: nobody will leave what was not entered
         except BaseException:
             self.leave()
@@ -55,14 +55,14 @@ class Attachment:
             set_innermost_scope(self._previous_scope)
         attached_context, outside = self.attached_context, self.outside
         if attached_context is not None and outside is not None:
-            current = otel_context.get_current()
+            current = get_current()
             if current is attached_context:
                 # no detach: a token is good only in the task that got it, a generator may be resumed in another, and then
                 # OpenTelemetry logs "Failed to detach context" (opentelemetry-python#2606, langfuse#9198)
-                otel_context.attach(outside)
+                attach(outside)
             elif has_span_of(current, attached_context):
                 # the program left something of its own behind: that stays, our span does not
-                otel_context.attach(trace.set_span_in_context(trace.get_current_span(outside), current))
+                attach(trace.set_span_in_context(trace.get_current_span(outside), current))
         self.attached_context = self.outside = self._previous_scope = None
 
 

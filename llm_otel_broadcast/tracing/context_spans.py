@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Final
 
 from opentelemetry import trace
 
-from llm_otel_broadcast.fields.ids import new_span_id, root_span_id
+from llm_otel_broadcast.fields.ids import new_span_id
 from llm_otel_broadcast.fields.merge import TraceObject, as_text, has_ids, merge, over
 from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.guard import Guard, or_else
@@ -22,6 +21,10 @@ from llm_otel_broadcast.tracing.scope import Scope, Sink, current_span_ids, sink
 
 _OPENING: Final = Guard("opening a trace context")
 _CLOSING: Final = Guard("closing a trace context")
+
+
+_NO_SCOPE: Final = Scope({})
+"""What is around the outermost context."""
 
 
 class _Process:
@@ -99,8 +102,9 @@ class ContextSpans:
         with _OPENING:
             scope, own_fields = self._scope, self._own_fields
             # inside the guard: what the caller states may be of any type, and none of it may fail the program
-            outer = scope.outer or Scope({})
+            outer = scope.outer or _NO_SCOPE
             scope.context_fields = context_fields = over(outer.context_fields, own_fields)
+            scope.merged = {}
             # a step is of this context only, not of calls inside
             span_name = as_text(context_fields.pop("span_name", None))
             fields = self._fields()
@@ -133,20 +137,19 @@ class ContextSpans:
             scope.parent_ids = ids if has_trace else (0, ids[1])
 
     def _fields(self) -> Fields:
-        context_fields: TraceObject = self._scope.context_fields
         sink = sinks.primary
-        if sink is not None:
-            context_fields = sink.around(context_fields)
-        return merge(None, None, None, context_fields)
+        return merge(None, None, None, self._scope.context_fields) if sink is None else sink.fields_within(self._scope)
 
     def _open_span(self, name: str, above: SpanIds, *, is_root: bool, is_innermost: bool) -> SpanIds:
         """Open a span below another; return its own ids."""
         scope = self._scope
         trace_id, parent = above
-        span_id = new_span_id()
+        span_id = None
         # an id that other processes can derive; the second context of that name needs another
-        if is_root and self._late_name is None and roots.claim(trace_id, name, parent, scope.start_ns):
-            span_id = root_span_id(trace_id, name)
+        if is_root and self._late_name is None:
+            span_id = roots.claim(trace_id, name, parent, scope.start_ns)
+        if span_id is None:
+            span_id = new_span_id()
         enclosing_span = EnclosingSpan(name, trace_id, span_id, parent, scope.start_ns, opener=Opener.CONTEXT)
         if is_innermost and self._kind is not None:
             enclosing_span.kind, enclosing_span.subject = self._kind, self._subject
@@ -164,9 +167,7 @@ class ContextSpans:
         sink = sinks.primary
         if sink is not None:
             # a courtesy span goes below what is current: for the step that is the root
-            with trace.use_span(self.current_span) if self.current_span else nullcontext():
-                app_span = sink.enclosing_span_opened(enclosing_span, scope.context_fields)
-                self.current_span = app_span or self.current_span
+            self.current_span = sink.enclosing_span_opened(enclosing_span, self.current_span) or self.current_span
         # the app's traces do not have it
         if self.current_span is None:
             enclosing_span.ignores_current_span = scope.ignores_current_span = True
@@ -199,7 +200,7 @@ class ContextSpans:
     def hand_over(self, enclosing_span: EnclosingSpan) -> None:
         """Tell all listeners that a span has ended."""
         for sink in self.listeners(enclosing_span):
-            sink.enclosing_span_closed(enclosing_span, self._scope.context_fields)
+            sink.enclosing_span_closed(enclosing_span, self._scope)
 
     def listeners(self, enclosing_span: EnclosingSpan) -> tuple[Sink, ...]:
         """Return who is told of a span's end: the sinks of now, and of its beginning (`uninstrument` in between)."""

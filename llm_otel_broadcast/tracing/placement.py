@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from llm_otel_broadcast.fields.ids import (
     derive_span_id,
@@ -21,11 +21,19 @@ SpanIds: TypeAlias = tuple[int, int]
 """Trace id and span id; span id 0: nothing above."""
 
 
+class _Claim(NamedTuple):
+    """Where the root stands that a context has opened."""
+
+    span_id: int
+    parent_span_id: int
+    start_ns: int
+
+
 class Roots:
     """The root spans this process has opened, so that later calls of a trace refer to the first one's."""
 
     def __init__(self) -> None:
-        self._enclosing_spans: BoundedDict[tuple[int, str], EnclosingSpan] = BoundedDict(_MAX_ROOTS)
+        self._enclosing_spans: BoundedDict[tuple[int, str], EnclosingSpan | _Claim] = BoundedDict(_MAX_ROOTS)
 
     def root(self, trace_id: int, name: str, parent_span_id: int, start_ns: int) -> EnclosingSpan:
         """Return the one root called `name` in the trace; the first caller's start and parent are its own."""
@@ -36,20 +44,19 @@ class Roots:
         if root is None:
             new = EnclosingSpan(name, trace_id, root_span_id(trace_id, name), parent_span_id, start_ns)
             root = self._enclosing_spans.setdefault(key, new)
+        if isinstance(root, _Claim):
+            root = EnclosingSpan(name, trace_id, *root, opener=Opener.OTHER_CONTEXT, is_in_app_traces=True)
         return root
 
-    def claim(self, trace_id: int, name: str, parent_span_id: int, start_ns: int) -> bool:
-        """Make a context's own span the root called `name`, which calls elsewhere refer to; False when there is one."""
-        reference = EnclosingSpan(
-            name,
-            trace_id,
-            root_span_id(trace_id, name),
-            parent_span_id,
-            start_ns,
-            opener=Opener.OTHER_CONTEXT,
-            is_in_app_traces=True,
-        )
-        return self._enclosing_spans.setdefault((trace_id, name), reference) is reference
+    def claim(self, trace_id: int, name: str, parent_span_id: int, start_ns: int) -> int | None:
+        """Make a context's own span the root called `name`, which calls elsewhere refer to.
+
+        Returns:
+            Its id; None when there is such a root.
+        """
+        # no reference yet: mostly no call elsewhere asks
+        claim = _Claim(root_span_id(trace_id, name), parent_span_id, start_ns)
+        return claim.span_id if self._enclosing_spans.setdefault((trace_id, name), claim) is claim else None
 
     def clear(self) -> None:
         """Forget them all."""

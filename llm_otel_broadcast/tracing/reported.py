@@ -198,4 +198,4 @@ def report(scope: Scope, reported: ReportedFacts) -> None:
             for enclosing_span in scope.enclosing_spans:
                 enclosing_span.generations += 1
             record = facts.generation(own_span, scope.enclosing_spans, content=sink.wants_content)
-            sink.reported(record, scope.context_fields)
+            sink.reported(record, scope)

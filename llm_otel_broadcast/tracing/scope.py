@@ -14,27 +14,27 @@ from typing import Final, Protocol
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from llm_otel_broadcast.fields.merge import MutableTraceObject, TraceObject
+from llm_otel_broadcast.fields.merge import MutableTraceObject
+from llm_otel_broadcast.host.current_context import get_current, ids_in
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
+from llm_otel_broadcast.record.trace_fields import Fields
 from llm_otel_broadcast.tracing.placement import SpanIds
 
 
 class Sink(Protocol):
     """Who takes the spans of contexts: the newest `instrument()`, and those for single clients."""
 
-    def around(self, context_fields: TraceObject, /) -> TraceObject:
+    def fields_within(self, scope: Scope, /) -> Fields:
         """Return the fields of a context over those that hold for all calls (`trace_defaults`, baggage)."""
 
-    def enclosing_span_opened(self, enclosing_span: EnclosingSpan, context_fields: TraceObject, /) -> trace.Span | None:
-        """Complete the span's fields from the context's; return the span that is to be current in it, None for none."""
+    def enclosing_span_opened(self, enclosing_span: EnclosingSpan, above: trace.Span | None, /) -> trace.Span | None:
+        """Begin a span of a context, below another; return the span that is to be current in it, None for none."""
 
-    def enclosing_span_closed(self, enclosing_span: EnclosingSpan, context_fields: TraceObject, /) -> None:
+    def enclosing_span_closed(self, enclosing_span: EnclosingSpan, scope: Scope, /) -> None:
         """Take an enclosing span that has ended."""
 
-    def reported(
-        self, record: Generation, context_fields: TraceObject, enclosing_span: EnclosingSpan | None = None, /
-    ) -> None:
+    def reported(self, record: Generation, scope: Scope, enclosing_span: EnclosingSpan | None = None, /) -> None:
         """Take a generation that the program itself reported; `enclosing_span` is the span that it turned out to be."""
 
     @property
@@ -93,6 +93,8 @@ class Scope:
         outside: OpenTelemetry's context before the scope was entered.
         attached_context: OpenTelemetry's context that was attached for it.
         request: what tells the web request that it belongs to from others.
+        merged: the fields of calls inside, as each sink has merged them. Replaced by an empty one whenever the context's change,
+            so that what another thread is merging meanwhile is forgotten.
     """
 
     context_fields: MutableTraceObject
@@ -107,6 +109,7 @@ class Scope:
     outside: Context | None = None
     attached_context: Context | None = None
     request: object = None
+    merged: dict[object, Fields] = field(default_factory=dict)
 
     def hide_errors(self) -> None:
         """Note that something private happens inside: what leaves a span around it, an exception or a result, may quote that."""
@@ -153,5 +156,4 @@ def current_span_ids() -> SpanIds | None:
     sink = sinks.primary
     if sink is not None and not sink.joins:
         return None
-    current = trace.get_current_span().get_span_context()
-    return (current.trace_id, current.span_id) if current.is_valid else None
+    return ids_in(get_current())

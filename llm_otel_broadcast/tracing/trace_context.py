@@ -15,7 +15,7 @@ from llm_otel_broadcast.fields.ids import derive_trace_id
 from llm_otel_broadcast.fields.json_text import plain
 from llm_otel_broadcast.fields.merge import ID_KEYS, TEXT_KEYS, as_text, has_ids, is_private, over
 from llm_otel_broadcast.host.guard import Guard
-from llm_otel_broadcast.record.enclosing_span import ENCLOSING_KINDS, EnclosingSpan
+from llm_otel_broadcast.record.enclosing_span import ENCLOSING_KINDS, EnclosingKind, EnclosingSpan
 from llm_otel_broadcast.record.function_content import FunctionContent
 from llm_otel_broadcast.tracing.attachment import Attachment
 from llm_otel_broadcast.tracing.function_kinds import Function, Steps, around, is_stepwise
@@ -38,25 +38,32 @@ def add_fields(scope: Scope, late_fields: Mapping[str, object]) -> None:
         raise TypeError(f"set(): {name} is fixed when the context begins; say it there, or open a context inside")
     # in place: spans of other instrumentations that are under way refer to it
     scope.context_fields.update(over(scope.context_fields, late_fields))
+    scope.merged = {}
     if is_private(scope.context_fields.get("privacy")):
         scope.hide_errors()
 
 
 class TraceHandle:
-    """What `with trace_context(...) as handle` gives: the ids, and a way to say more.
-
-    Attributes:
-        trace_id: 32 hex digits; None where calls inside get a trace each.
-        span_id: 16 hex digits of the span that calls inside hang below: the innermost one open here, or the given parent; None
-            where there is neither.
-    """
+    """What `with trace_context(...) as handle` gives: the ids, and a way to say more."""
 
     def __init__(self, scope: Scope, own_span: EnclosingSpan | None) -> None:
         self._scope = scope
         self._own_span = own_span
-        trace_id, span_id = scope.parent_ids
-        self.trace_id = f"{trace_id:032x}" if trace_id else None
-        self.span_id = f"{span_id:016x}" if span_id else None
+        self._ids = scope.parent_ids
+
+    # made into text when they are asked for, as mostly nobody does
+    @property
+    def trace_id(self) -> str | None:
+        """Return 32 hex digits; None where calls inside get a trace each."""
+        return f"{self._ids[0]:032x}" if self._ids[0] else None
+
+    @property
+    def span_id(self) -> str | None:
+        """Return 16 hex digits of the span that calls inside hang below.
+
+        The innermost one open here, or the given parent; None where there is neither.
+        """
+        return f"{self._ids[1]:016x}" if self._ids[1] else None
 
     def set(self, **metadata: object) -> None:
         """Add metadata (or `session_id`, `user`, `generation_name`, `privacy`) known only now.
@@ -150,10 +157,12 @@ class trace_context:  # noqa: N801  # used like a function, as contextlib's own 
             "privacy": privacy,
             **metadata,
         }
-        self._kind = next((word for word in ENCLOSING_KINDS if isinstance(kind, str) and word == kind), None)
-        # fields of another process may have a key of that name
-        if self._kind is None:
-            fields["kind"] = kind
+        self._kind: EnclosingKind | None = None
+        if kind is not None:
+            self._kind = next((word for word in ENCLOSING_KINDS if isinstance(kind, str) and word == kind), None)
+            # fields of another process may have a key of that name
+            if self._kind is None:
+                fields["kind"] = kind
         self._fields = {name: value for name, value in fields.items() if value is not None}
         # tasks and threads may share the object: one context for each time that it was entered
         self._open: dict[Scope, OpenContext] = {}

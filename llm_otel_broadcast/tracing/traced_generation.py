@@ -92,7 +92,7 @@ class DecoratedCall(TracedCall):
             for span in enclosing:
                 span.generations += 1
             record = self.facts.generation(enclosing_span, enclosing, content=sink.wants_content)
-            sink.reported(record, scope.context_fields, enclosing_span)
+            sink.reported(record, scope, enclosing_span)
 
 
 def current_generation() -> GenerationHandle:

@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Final
 
 from llm_otel_broadcast.fields.json_encoder import encoder
+from llm_otel_broadcast.host.turns import in_turns
 from llm_otel_broadcast.record.span_data import STATUS_UNSET, Scope, SpanData
 from llm_otel_broadcast.wire.span_groups import grouped
 
@@ -34,7 +35,7 @@ def encode(resource: Mapping[str, object], scope: Scope, spans: Sequence[SpanDat
         for (span_scope, schema_url), scope_spans in scopes.items():
             version = "" if span_scope.version is None else f',"version":{encoder.quote(span_scope.version)}'
             text += f'{{"scope":{{"name":{encoder.quote(span_scope.name)}{version}}},"spans":['
-            for span in scope_spans:
+            for span in in_turns(scope_spans):
                 # Bytes span by span: one emoji would make four bytes of each character of a text with all of them.
                 shared = span.shared_text
                 write(_bytes(text))

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from llm_otel_broadcast.host.turns import in_turns
 from llm_otel_broadcast.record.span_data import KIND_CONSUMER, KIND_INTERNAL, STATUS_ERROR, Scope, SpanData
 from llm_otel_broadcast.wire.span_groups import grouped
 
@@ -36,7 +37,7 @@ def encode(
         for (span_scope, schema_url), scope_spans in scopes.items():
             scope_message = _text(b"\x0a", span_scope.name) + _text(b"\x12", span_scope.version or "")
             pieces = [_field(b"\x0a", scope_message)]
-            for span in scope_spans:
+            for span in in_turns(scope_spans):
                 message = _span(span)
                 pieces += (b"\x12" + _varint(len(message)), message)
             pieces.append(_text(b"\x1a", schema_url))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.host.suppression import untraced
+from llm_otel_broadcast.host.turns import in_turns
 from llm_otel_broadcast.record.span_data import Scope, SpanData
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.wire import otlp_json, otlp_protobuf
@@ -132,7 +133,7 @@ class ExporterTransport:
             from llm_otel_broadcast.wire.sdk_span import to_readable
 
         resource = self._source.resource()
-        return Body([to_readable(span, resource, self._scope) for span in spans], len(spans), "protobuf")
+        return Body([to_readable(span, resource, self._scope) for span in in_turns(spans)], len(spans), "protobuf")
 
     def post(self, body: Body[Sequence[ReadableSpan]]) -> Answer:
         """Hand the spans to the exporter; an error that it raises comes out."""

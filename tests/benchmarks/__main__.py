@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import processes
-from tests.benchmarks.counting import can_count, count, count_modes
+from tests.benchmarks.counting import can_count, count, count_background, count_modes
 from tests.benchmarks.host import CHUNKS
 from tests.benchmarks.measures import MEASURES
 from tests.benchmarks.page import page_of, plot_of
@@ -29,6 +29,7 @@ _WORKS = {
     "chat_fields": 20,
     "chat_tools": 10,
     "chat_long": 2,
+    "chat_medium": 20,
     "responses": 20,
     "embeddings": 20,
     "stream": 10,
@@ -67,6 +68,7 @@ def rival(name: str, python: str, its_version: str) -> dict[str, float | str]:
 
 ALL: dict[str, Callable[[], Any]] = {
     "counts": counted,
+    "background_counts": count_background,
     "import_counts": processes.import_instructions,
     "imports": processes.imports,
     "runs": processes.runs,

@@ -6,6 +6,7 @@ SDK, with spans of 20 attributes as an application would write them, in turns wi
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -16,13 +17,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
+from tests.benchmarks.control import control
 from tests.benchmarks.host import TEXT, client, conversation
 
 MESSAGES = conversation(3, 550)
 QUEUE_BYTES = 200_000_000
-Bench = Callable[[int], None]
+# A batch of the SDK's processor; what a request takes is shared out over as many.
+COUNTED_RECORDS = 512
 
 
 def serve() -> None:
@@ -60,8 +63,28 @@ def sink() -> Iterator[str]:
             process.kill()
 
 
-def ours(endpoint: str, destinations: int = 1, **settings: Any) -> Bench:
-    """Return what hands over so many copies of one real record, and waits until they are delivered."""
+class Feed(NamedTuple):
+    """What hands generations over to a background.
+
+    Attributes:
+        make: makes so many, to be handed over later.
+        put: hands one over, as the end of a call does.
+        flush: waits until all have been delivered.
+    """
+
+    make: Callable[[int], list[Any]]
+    put: Callable[[Any], None]
+    flush: Callable[[], None]
+
+    def run(self, count: int) -> None:
+        """Hand over so many, and wait until they are delivered."""
+        for record in self.make(count):
+            self.put(record)
+        self.flush()
+
+
+def ours(endpoint: str, destinations: int = 1, **settings: Any) -> Feed:
+    """Return what hands over copies of one real record to our delivery."""
     import llm_otel_broadcast
     from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
     from llm_otel_broadcast.record.generation import Generation, GenerationFacts
@@ -92,31 +115,38 @@ def ours(endpoint: str, destinations: int = 1, **settings: Any) -> Bench:
     )
     broadcaster.put_generation = put  # type: ignore[method-assign]
 
-    def run(count: int) -> None:
-        copies = [copy_of(records[0]) for _ in range(count)]
-        for record in copies:
-            put(record)
+    def flush() -> None:
         assert handle.flush(120)
         assert not any(books.dropped for books in handle.status().destinations)
 
-    return run
+    return Feed(lambda count: [copy_of(records[0]) for _ in range(count)], put, flush)
 
 
 FIELDS = {"session_id": "session_abc", "trace": {"environment": "staging", "deployment": "us-1"}}
 
 
-def by_hand(endpoint: str) -> Bench:
+def by_hand(endpoint: str) -> Feed:
     """Return the same with the SDK's batch processor and protobuf exporter."""
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    provider = TracerProvider()
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint), max_queue_size=1_000_000))
+    class Shelf(SpanProcessor):
+        """Keeps the spans that have ended."""
+
+        def __init__(self) -> None:
+            self.spans: list[ReadableSpan] = []
+
+        def on_end(self, span: ReadableSpan) -> None:
+            self.spans.append(span)
+
+    processor = BatchSpanProcessor(OTLPSpanExporter(endpoint), max_queue_size=1_000_000)
+    shelf, provider = Shelf(), TracerProvider()
+    provider.add_span_processor(shelf)
     tracer = provider.get_tracer("by hand")
 
-    def run(count: int) -> None:
+    def make(count: int) -> list[ReadableSpan]:
         for _ in range(count):
             with tracer.start_as_current_span("chat gpt-4o", kind=trace.SpanKind.CLIENT) as span:
                 span.set_attributes(
@@ -143,28 +173,38 @@ def by_hand(endpoint: str) -> Bench:
                         "gen_ai.output.messages": json.dumps([{"role": "assistant", "content": TEXT}]),
                     }
                 )
-        provider.force_flush(120_000)
+        spans, shelf.spans = shelf.spans, []
+        return spans
 
-    return run
+    def flush() -> None:
+        assert processor.force_flush(120_000)
+
+    return Feed(make, processor.on_end, flush)
 
 
-def measure(bench: Bench, count: int) -> tuple[float, float]:
-    """Return the CPU time that the other threads take for each record, and the time by the clock, both in microseconds."""
+def measure(feed: Feed, count: int) -> tuple[float, float]:
+    """Return the CPU time that delivering takes for each record, and the time by the clock, both in microseconds.
+
+    Without handing over, which is the call's; with flushing, in which the SDK's processor exports on the thread that asks for it.
+    """
+    records = feed.make(count)
     cpu, own, clock = time.process_time(), time.thread_time(), time.perf_counter()
-    bench(count)
+    for record in records:
+        feed.put(record)
     own = time.thread_time() - own
+    feed.flush()
     return (time.process_time() - cpu - own) / count * 1e6, (time.perf_counter() - clock) / count * 1e6
 
 
 def main(rounds: int = 7, count: int = 2_000) -> None:
     with sink() as endpoint:
-        benches = {"by hand": by_hand(endpoint), "ours": ours(endpoint)}
-        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in benches}
-        for bench in benches.values():
-            bench(100)
+        feeds = {"by hand": by_hand(endpoint), "ours": ours(endpoint)}
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in feeds}
+        for feed in feeds.values():
+            feed.run(100)
         for _ in range(rounds):
-            for name, bench in benches.items():
-                taken[name].append(measure(bench, count))
+            for name, feed in feeds.items():
+                taken[name].append(measure(feed, count))
         for name, figures in taken.items():
             cpu = [each for each, _ in figures]
             clock = statistics.median(each for _, each in figures)
@@ -174,5 +214,25 @@ def main(rounds: int = 7, count: int = 2_000) -> None:
     os._exit(0)
 
 
+def count() -> None:
+    """Deliver under callgrind, each by itself, after a warm-up."""
+    with sink() as endpoint:
+        for name, new_feed in {"span": by_hand, "ours": ours}.items():
+            feed = new_feed(endpoint)
+            feed.run(COUNTED_RECORDS)
+            records = feed.make(COUNTED_RECORDS)
+            gc.collect()
+            gc.disable()
+            control("--instr=on")
+            for record in records:
+                feed.put(record)
+            feed.flush()
+            control("--instr=off")
+            control(f"--dump={name}:{COUNTED_RECORDS}")
+            gc.enable()
+    os._exit(0)
+
+
 if __name__ == "__main__":
-    serve() if sys.argv[1:] == ["serve"] else main(*map(int, sys.argv[1:]))
+    commands = {"serve": serve, "count": count}
+    commands[sys.argv[1]]() if sys.argv[1:2] and sys.argv[1] in commands else main(*map(int, sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Instructions on the host's thread, counted by callgrind: they repeat where a clock on a shared machine does not."""
+"""Instructions on the host's thread, and of the background, counted by callgrind: they repeat where a clock on a shared machine does not."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ Counted: TypeAlias = tuple[str, str]
 """Who traces, and what is called."""
 _NOTHING: Counted = ("plain", "nothing")
 """Counted in every process: what switching the counting on and off takes, which is taken off the others."""
+_FIRST_THREAD = "01"
 _TIMEOUT_S = 180
 _SIDE_BY_SIDE = min(4, os.cpu_count() or 1)
 
@@ -47,6 +48,26 @@ def count(
         TimeoutExpired: it took longer.
     """
     all_calls = {_NOTHING: 1, **calls}
+    arguments = [f"{mode}:{work}={number}" for (mode, work), number in all_calls.items()]
+    totals = _totals([python, "-m", "tests.benchmarks.scenario", *arguments], timeout_s)
+    return {
+        counted: (totals[counted][_FIRST_THREAD] - totals[_NOTHING][_FIRST_THREAD]) / number
+        for counted, number in calls.items()
+    }
+
+
+def count_background(timeout_s: float = _TIMEOUT_S) -> dict[str, float]:
+    """Return the instructions of all threads for each record that is handed over, encoded and sent, by who does it.
+
+    Raises:
+        TimeoutExpired: it took longer than `timeout_s`; it is tried twice.
+    """
+    totals = _totals([sys.executable, "-m", "tests.benchmarks.background", "count"], timeout_s)
+    return {who: sum(threads.values()) / int(records) for (who, records), threads in totals.items()}
+
+
+def _totals(program: Sequence[str], timeout_s: float) -> dict[Counted, dict[str, int]]:
+    """Run a program that asks callgrind for dumps; return what was counted on each thread until each of them, by its name."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             "valgrind",
@@ -56,25 +77,22 @@ def count(
             # Else a thread of ours that sleeps and wakes may never get the turn.
             "--fair-sched=try",
             f"--callgrind-out-file={folder}/out",
-            python,
-            "-m",
-            "tests.benchmarks.scenario",
-            *(f"{mode}:{work}={number}" for (mode, work), number in all_calls.items()),
+            *program,
         ]
         try:
             _run(command, timeout_s)
         except subprocess.TimeoutExpired:
             # Once in a while valgrind and the program that tells it when to count wait for each other.
             _run(command, timeout_s)
-        totals: dict[Counted, int] = {}
-        # Of the first thread, one for each dump.
-        for path in Path(folder).glob("out.*-01"):
+        totals: dict[Counted, dict[str, int]] = {}
+        # One for each dump and thread.
+        for path in Path(folder).glob("out.*-*"):
             text = path.read_text(encoding="utf-8")
             label = re.search(r"^desc: Trigger: dump (\w+):(\w+)", text, re.MULTILINE)
             total = re.search(r"^totals: (\d+)", text, re.MULTILINE)
             if label and total:
-                totals[label[1], label[2]] = int(total[1])
-    return {counted: (totals[counted] - totals[_NOTHING]) / number for counted, number in calls.items()}
+                totals.setdefault((label[1], label[2]), {})[path.name.rpartition("-")[2]] = int(total[1])
+    return totals
 
 
 def _run(command: Sequence[str], timeout_s: float) -> None:

@@ -14,6 +14,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeAlias
 
 import llm_otel_broadcast
@@ -26,7 +27,11 @@ BURST_CALLS = 20_000
 CONCURRENT_CALLS = 500
 RECORDS_PER_S = 1_000
 _WAITING_RECORDS = 400
-_QUANTILE = 0.99
+LOADS = {"idle": 0.0, "30 % busy": 0.3, "80 % busy": 0.8}
+"""The part of an event loop's time in which the program itself computes."""
+QUANTILES = {"p50": 0.5, "p99": 0.99, "max": 1.0}
+_TIMER_S = 0.001
+_CALIBRATING_STEPS = 1_000_000
 
 
 def _instrument(endpoint: str, **settings: Any) -> llm_otel_broadcast.Handle:
@@ -47,18 +52,18 @@ def delivery(rounds: int = 5, records: int = 2_000) -> Samples:
     """Microseconds of CPU in the background for each record that is handed to delivery, and by the clock."""
     samples: Samples = {}
     with background.sink() as endpoint:
-        benches = {"span": background.by_hand(endpoint), "ours": background.ours(endpoint)}
-        for bench in benches.values():
-            bench(100)
+        feeds = {"span": background.by_hand(endpoint), "ours": background.ours(endpoint)}
+        for feed in feeds.values():
+            feed.run(100)
         for _ in range(rounds):
-            for name, bench in benches.items():
-                cpu_us, clock_us = background.measure(bench, records)
+            for name, feed in feeds.items():
+                cpu_us, clock_us = background.measure(feed, records)
                 samples.setdefault(f"{name} cpu", []).append(cpu_us)
                 samples.setdefault(f"{name} clock", []).append(clock_us)
     return samples
 
 
-def whole(rounds: int = 7, calls: int = 150) -> Samples:
+def whole(rounds: int = 20, calls: int = 150) -> Samples:
     """Microseconds of CPU of the whole process for each call with 2 KB of content, sent to another process."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
@@ -86,22 +91,27 @@ def whole(rounds: int = 7, calls: int = 150) -> Samples:
     return samples
 
 
-def burst(rounds: int = 4, calls: int = 1_500) -> Samples:
+def burst(rounds: int = 8, calls: int = 1_000) -> Samples:
     """Microseconds by the clock for each call back to back, without us and with; and the share that arrives of many."""
     made = client()
     samples: Samples = {"plain": [], "ours": []}
 
-    def clock_us() -> float:
+    def clock_us(flush: Callable[[], object]) -> float:
+        # What the first call and the first batch prepare is no part of it; what waits at the end is.
+        for _ in range(10):
+            chat(made)
+        flush()
         started = time.perf_counter()
         for _ in range(calls):
             chat(made)
+        flush()
         return (time.perf_counter() - started) / calls * 1e6
 
     with background.sink() as endpoint:
         for _ in range(rounds):
-            samples["plain"].append(clock_us())
-            with _watched(endpoint):
-                samples["ours"].append(clock_us())
+            samples["plain"].append(clock_us(lambda: None))
+            with _watched(endpoint) as handle:
+                samples["ours"].append(clock_us(lambda handle=handle: handle.flush(60)))
         handle = _instrument(endpoint)
         before = handle.status().destinations[0].delivered
         for _ in range(BURST_CALLS):
@@ -134,61 +144,84 @@ def concurrent(rounds: int = 5) -> Samples:
     return samples
 
 
-@contextmanager
-def _exporting(bench: background.Bench | None) -> Iterator[None]:
-    """Have so many records a second handed over, in portions, by another thread; None: none."""
-    is_over = threading.Event()
-    portion = RECORDS_PER_S // 10
+def _lateness_ms(seconds: float, work: int, feed: background.Feed | None) -> list[float]:
+    """Return how late each timer of an event loop is, sorted, where one turn sleeps, hands over what is due, and computes.
 
-    def feed() -> None:
+    Args:
+        seconds: how long it goes on.
+        work: how far it counts in each turn.
+        feed: what a thousand records a second are handed over to; None: there are none.
+    """
+    records = iter(feed.make(int(seconds * RECORDS_PER_S)) if feed else ())
+
+    async def turns() -> list[float]:
+        late: list[float] = []
+        began = time.perf_counter()
+        handed_over = 0
+        while (spent_s := time.perf_counter() - began) < seconds:
+            due = time.perf_counter() + _TIMER_S
+            await asyncio.sleep(_TIMER_S)
+            late.append((time.perf_counter() - due) * 1e3)
+            due_records = int(spent_s * RECORDS_PER_S) - handed_over
+            handed_over += due_records
+            for record in islice(records, due_records):
+                assert feed is not None
+                feed.put(record)
+            sum(range(work))
+        return sorted(late)
+
+    late = asyncio.run(turns())
+    if feed is not None:
+        feed.flush()
+    return late
+
+
+def _steps_per_s(seconds: float, feed: background.Feed | None) -> float:
+    """Return how far a computing thread gets, while another one hands over a thousand records a second in portions."""
+    records = iter(feed.make(int(seconds * RECORDS_PER_S)) if feed else ())
+
+    def hand_over() -> None:
         due = time.monotonic()
-        while bench is not None and not is_over.is_set():
-            bench(portion)
+        while feed is not None and (portion := list(islice(records, RECORDS_PER_S // 10))):
+            for record in portion:
+                feed.put(record)
             due += 0.1
-            is_over.wait(max(0.0, due - time.monotonic()))
+            time.sleep(max(0.0, due - time.monotonic()))
 
-    thread = threading.Thread(target=feed, daemon=True)
+    thread = threading.Thread(target=hand_over)
     thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
+    end, steps = time.perf_counter() + seconds, 0
+    while time.perf_counter() < end:
+        sum(range(1_000))
+        steps += 1
+    thread.join()
+    if feed is not None:
+        feed.flush()
+    return steps / seconds
 
 
 def company(rounds: int = 4, seconds: float = 2.0) -> Samples:
-    """How late a busy event loop's timers are (99th of 100, ms), and how far a computing thread gets, beside an export."""
+    """How late the timers of an event loop are (ms), and how far a computing thread gets, beside an export."""
     samples: Samples = {}
-
-    async def lateness_ms() -> float:
-        late: list[float] = []
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            due = time.perf_counter() + 0.001
-            await asyncio.sleep(0.001)
-            late.append((time.perf_counter() - due) * 1e3)
-            # It is busy: a request of the program's own takes a part of each millisecond.
-            sum(range(5_000))
-        return sorted(late)[int(len(late) * _QUANTILE)]
-
-    def steps_per_s() -> float:
-        end, steps = time.perf_counter() + seconds / 2, 0
-        while time.perf_counter() < end:
-            sum(range(1_000))
-            steps += 1
-        return steps / (seconds / 2)
-
     with background.sink() as endpoint:
-        benches = {"plain": None, "span": background.by_hand(endpoint), "ours": background.ours(endpoint)}
+        feeds = {"plain": None, "span": background.by_hand(endpoint), "ours": background.ours(endpoint)}
         # What the background imports at its first record is no part of it.
-        for bench in benches.values():
-            if bench is not None:
-                bench(100)
+        for feed in feeds.values():
+            if feed is not None:
+                feed.run(100)
+        started = time.perf_counter()
+        sum(range(_CALIBRATING_STEPS))
+        steps_per_ms = _CALIBRATING_STEPS / (time.perf_counter() - started) / 1e3
         for _ in range(rounds):
-            for name, bench in benches.items():
-                with _exporting(bench):
-                    samples.setdefault(f"{name} late", []).append(asyncio.run(lateness_ms()))
-                    samples.setdefault(f"{name} steps", []).append(steps_per_s())
+            for name, feed in feeds.items():
+                for load, share in LOADS.items():
+                    # The rest of a turn is the timer.
+                    work_ms = _TIMER_S * 1e3 * share / (1 - share)
+                    late = _lateness_ms(seconds, int(work_ms * steps_per_ms), feed)
+                    for quantile, part in QUANTILES.items():
+                        value = late[min(int(len(late) * part), len(late) - 1)]
+                        samples.setdefault(f"{name} {load} {quantile}", []).append(value)
+                samples.setdefault(f"{name} steps", []).append(_steps_per_s(seconds / 2, feed))
     return samples
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import gc
 import os
 import re
-import subprocess
 import sys
 
+from tests.benchmarks.control import control
 from tests.benchmarks.host import WORK, client
 from tests.benchmarks.modes import MODES
 
@@ -37,10 +37,6 @@ def main(counted: list[str]) -> None:
         gc.enable()
     # Not the usual end: nothing is to be delivered.
     os._exit(0)
-
-
-def control(request: str) -> None:
-    subprocess.run(["callgrind_control", request, str(os.getpid())], check=True, capture_output=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 import llm_otel_broadcast
-from llm_otel_broadcast.clients import streams
+from llm_otel_broadcast.clients import stream_watch
 from llm_otel_broadcast.clients.answer_texts import CUT
 from llm_otel_broadcast.clients.openai.chat import ChatFold
 from llm_otel_broadcast.clients.openai.images import ImageFold
@@ -330,10 +330,10 @@ def test_a_name_in_endless_pieces_has_an_end():
 
 def test_the_times_of_chunks_are_not_kept_without_end():
     record = record_with_content()
-    read = streams._timed(lambda _chunk: False, record)
-    for _ in range(streams._MAX_CHUNK_TIMES + 10):
+    read = stream_watch._timed(lambda _chunk: False, record)
+    for _ in range(stream_watch._MAX_CHUNK_TIMES + 10):
         read(None)
-    assert len(record.chunk_times) == streams._MAX_CHUNK_TIMES
+    assert len(record.chunk_times) == stream_watch._MAX_CHUNK_TIMES
 
 
 def test_a_refused_call_with_a_deep_envelope_is_recorded(url_at, stand_in, instrumented, arrived):

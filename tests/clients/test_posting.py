@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import traceback
+from operator import attrgetter
 
 import openai
 import pytest
+import wrapt
 from openai import AsyncStream, Stream
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from opentelemetry import context
 
 import llm_otel_broadcast
 from llm_otel_broadcast.stand_in.answers import message, stream, usage_of
 from tests.support.client_calls import KINDS, MESSAGES
 
 BODY = {"model": "gpt-4o-mini", "messages": MESSAGES}
+_MAX_FRAMES_UNWATCHED = 12
 RAW = {"headers": {"X-Stainless-Raw-Response": "true"}}
 
 
@@ -185,12 +190,68 @@ def test_a_call_inside_a_generator_of_messages_is_recorded_too(client, stand_in,
     arrived(2)
 
 
-def test_it_is_recorded_for_a_single_client(client, stand_in, instrumented, arrived):
-    instrumented(client=client)
-    client.post("/chat/completions", cast_to=ChatCompletion, body=BODY)
+def _itself(client):
+    return client
+
+
+@pytest.mark.parametrize(
+    ("watched", "posting"),
+    [
+        (_itself, _itself),
+        (wrapt.ObjectProxy, _itself),
+        (_itself, lambda client: client.with_options(timeout=5)),
+        (attrgetter("chat"), _itself),
+        (attrgetter("chat.completions"), _itself),
+        (attrgetter("embeddings"), None),
+    ],
+    ids=["client", "proxy", "copy", "package", "resource", "another resource"],
+)
+def test_it_is_recorded_for_a_single_client(client, stand_in, instrumented, arrived, watched, posting):
+    instrumented(client=watched(client))
+    (posting or _itself)(client).post("/chat/completions", cast_to=ChatCompletion, body=BODY)
     with openai.OpenAI(api_key="sk-test", base_url=stand_in.base_url) as other:
         other.post("/chat/completions", cast_to=ChatCompletion, body=BODY)
-    arrived(1)
+    arrived(0 if posting is None else 1)
+
+
+def _suppressed(call):
+    key = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
+    token = context.attach(context.set_value(key, True))
+    try:
+        call()
+    finally:
+        context.detach(token)
+
+
+def test_suppressed_it_is_not_recorded(post, instrumented, arrived):
+    instrumented()
+    _suppressed(post)
+    arrived(0)
+
+
+@pytest.mark.parametrize("way", ["filtered", "suppressed"])
+def test_next_to_nothing_of_ours_runs_in_a_call_that_nobody_watches(client, stand_in, instrumented, arrived, way):
+    """A look at who watches in `create`, and one in `request`: the request is not read."""
+    entered: list[str] = []
+
+    def note(frame, event, _argument):
+        if event == "call" and frame.f_globals.get("__name__", "").startswith("llm_otel_broadcast"):
+            entered.append(frame.f_code.co_name)
+
+    def call():
+        sys.setprofile(note)
+        try:
+            client.chat.completions.create(**BODY)
+        finally:
+            sys.setprofile(None)
+
+    with openai.OpenAI(api_key="sk-test", base_url=stand_in.base_url) as other:
+        instrumented(**({"client": other} if way == "filtered" else {}))
+        call() if way == "filtered" else _suppressed(call)
+    # the two functions that stand for the client's are among them
+    assert "create" in entered
+    assert len(entered) <= _MAX_FRAMES_UNWATCHED, entered
+    arrived(0)
 
 
 def test_azure_is_named(stand_in, instrumented, arrived):

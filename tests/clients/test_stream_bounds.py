@@ -92,7 +92,7 @@ def test_no_more_than_twice_the_limit_is_held_and_what_is_left_out_is_counted(pi
     for which, piece in pieces * 5:
         texts[which].append(piece)
         allowance.count(piece)
-        assert sum(len(kept) for text in texts for kept in text) <= 2 * limit
+        assert sum(text.size for text in texts) <= 2 * limit
     record = Generation("chat")
     allowance.note_omitted(record)
     wholes = ["".join(piece for which, piece in pieces * 5 if which == number) for number in range(4)]

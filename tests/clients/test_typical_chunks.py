@@ -29,16 +29,34 @@ def chunk(delta: Any, choice: dict[str, Any] | None = None, **members: Any) -> d
     return {**HEAD, "choices": [piece], **members}
 
 
+def call_piece(arguments: Any, **members: Any) -> dict[str, Any]:
+    return {"index": 0, "function": {"arguments": arguments}, **members}
+
+
 DELTA_VALUES: dict[str, list[Any]] = {
     "content": ["", None, "text", ["text"], [{"type": "thinking", "thinking": "hm"}], {"text": "part"}, 3],
     "role": ["assistant", None, ""],
     "refusal": [None, "no", ""],
-    "tool_calls": [None, [], [{"index": 0, "id": "call_1", "function": {"name": "f", "arguments": "{}"}}]],
+    "tool_calls": [
+        *(None, [], [{"index": 0, "id": "call_1", "function": {"name": "f", "arguments": "{}"}}]),
+        *([call_piece(arguments)] for arguments in ("{", "", None, {}, {"a": 1}, 3)),
+        *(
+            [call_piece("}", **{name: value})]
+            for name, value in (("index", 1), ("index", None), ("id", "call_1"), ("id", ""))
+        ),
+        *(
+            [call_piece("}", **{name: value})]
+            for name, value in (("function", None), ("index", True), ("custom", {"input": "x"}))
+        ),
+        *([call_piece("}", function={"name": name, "arguments": ""})] for name in ("f", "g", "")),
+        [call_piece("a"), call_piece("b", index=1)],
+        [{"index": 2, "id": "call_2", "function": {"name": "g", "arguments": "{"}}, call_piece("b", index=2)],
+    ],
     "function_call": [None, {"name": "f", "arguments": "{"}],
     "audio": [None, {}, {"id": "audio_1", "data": "AAAA", "transcript": "said"}],
     "images": [None, [], [{"image_url": {"url": "https://example.com/a.png"}}]],
-    "reasoning": [None, "", "because"],
-    "reasoning_content": [None, "hence"],
+    "reasoning": [None, "", "because", ["because"], 3],
+    "reasoning_content": [None, "", "hence"],
     "reasoning_details": [None, [], [{"text": "detail"}]],
     "new_member": [None, 0, "x", []],
 }
@@ -90,6 +108,13 @@ FORMS = st.lists(
             ("delta", "role", "assistant"),
             ("delta", "reasoning_content", None),
             ("delta", "reasoning_details", []),
+            ("delta", "content", None),
+            ("delta", "content", ""),
+            ("delta", "reasoning", "because"),
+            ("delta", "reasoning_content", "hence"),
+            ("delta", "reasoning_details", [{"text": "detail"}]),
+            ("delta", "tool_calls", [call_piece("{}")]),
+            ("delta", "tool_calls", [call_piece("}", index=1)]),
             ("chunk", "usage", None),
             ("chunk", "system_fingerprint", "fp_1"),
             ("chunk", "service_tier", "default"),
@@ -118,6 +143,20 @@ def response_fold(record: Generation) -> ResponseFold:
     return ResponseFold(record, lambda _record: None)
 
 
+class Reading:
+    """Stands for `StreamReading`: what a fold reads, with nothing around it."""
+
+    def __init__(self, fold: Any, chunks: list[Any]) -> None:
+        self.read_chunk = fold.add
+        self.chunks = chunks
+
+    def __enter__(self) -> Any:
+        return iter(self.chunks)
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
 def read(make: Any, chunks: list[Any], method: str, **facts: Any) -> tuple[list[Any], Any, dict[str, Any]]:
     """Return what the caller got and when the first piece was noted, how the stream ended, and the record at its end."""
     record = record_of(**facts)
@@ -128,7 +167,16 @@ def read(make: Any, chunks: list[Any], method: str, **facts: Any) -> tuple[list[
 
 def assert_equal(stream: list[dict[str, Any]], **facts: Any) -> None:
     chunks = [ChatCompletionChunk.construct(**members) for members in stream]
-    assert read(chat_fold, chunks, "add", **facts) == read(chat_fold, chunks, "add_any", **facts)
+    steps, failure, members = read(chat_fold, chunks, "add_any", **facts)
+    assert read(chat_fold, chunks, "add", **facts) == (steps, failure, members)
+    record = record_of(**facts)
+    fold = chat_fold(record)
+    # The first step yields nothing; see `StreamWatch.follow`.
+    _, *shown = fold.follow(Reading(fold, chunks))
+    assert [id(one) for one in shown] == [
+        id(one) for one, (is_hidden, _) in zip(chunks, steps, strict=True) if not is_hidden
+    ]
+    assert (fold.finish(), {name: getattr(record, name) for name in MEMBERS}) == (failure, members)
 
 
 @pytest.mark.parametrize("content", [True, False])
@@ -136,7 +184,11 @@ def assert_equal(stream: list[dict[str, Any]], **facts: Any) -> None:
 def test_a_chunk_that_differs_in_anything_is_read_as_ever(content, server):
     facts = {"content": content, "server": server, "limit": 1_000_000, "hides_usage": True}
     stating = [("choice", "index", 1), ("chunk", "provider", "Azure"), ("delta", "role", "assistant")]
-    for form in ([], stating, [("chunk", "system_fingerprint", "fp_1")]):
+    reasoning = [("delta", "content", ""), ("delta", "reasoning", "because"), ("delta", "reasoning_details", [{}])]
+    deepseek = [("delta", "content", None), ("delta", "reasoning_content", "hence")]
+    call = [("delta", "content", None), ("delta", "tool_calls", [call_piece("{}")])]
+    forms = ([], stating, [("chunk", "system_fingerprint", "fp_1")], reasoning, deepseek, call)
+    for form in forms:
         for change in CHANGES:
             assert_equal([changed(form), changed(form), changed(form, [change]), changed(form)], **facts)
 
@@ -183,6 +235,44 @@ def test_the_typical_chunk_takes_the_short_path(name, content):
     assert fold.general == 1
 
 
+PIECES = {
+    "reasoning of OpenRouter": {
+        "role": "assistant",
+        "content": "",
+        "reasoning": "hm",
+        "reasoning_details": [{"type": "reasoning.text", "text": "hm"}],
+    },
+    "reasoning of DeepSeek": {"content": None, "reasoning_content": "hm"},
+    "arguments of OpenAI": {"tool_calls": [call_piece("{}")]},
+    "arguments of OpenRouter": {"role": "assistant", "content": None, "tool_calls": [call_piece("{}")]},
+}
+
+
+@pytest.mark.parametrize("content", [True, False])
+@pytest.mark.parametrize("name", PIECES)
+def test_a_piece_of_reasoning_or_of_a_call_takes_a_short_path(name, content):
+    fold = CountingFold(record_of(content=content, server=None, limit=1_000, hides_usage=False))
+    for _ in range(100):
+        fold.add(ChatCompletionChunk.construct(**chunk(PIECES[name])))
+    assert fold.general == 1
+
+
+def test_pieces_that_are_counted_together_are_cut_in_time():
+    record = record_of(content=True, server=None, limit=1_000, hides_usage=False)
+    fold = CountingFold(record)
+    sizes = [1, 300, 100]
+    pieces = [ChatCompletionChunk.construct(**chunk({"content": "x" * size})) for size in sizes * 1_000]
+    most = 0
+    for _ in fold.follow(Reading(fold, pieces)):
+        most = max(most, fold._open_choices[0].content.size if fold._open_choices else 0)
+    # Twice the limit, and what waits to be counted.
+    assert 1_000 < most <= 2_000 + 128 * 256
+    # One of each number that is counted together.
+    assert fold.general == 1
+    fold.finish()
+    assert record.omitted_characters == 1_000 * sum(sizes) - 1_000
+
+
 def test_an_endless_text_is_cut_on_the_short_path():
     record = record_of(content=True, server=None, limit=1_000, hides_usage=False)
     fold = CountingFold(record)
@@ -190,7 +280,7 @@ def test_an_endless_text_is_cut_on_the_short_path():
     for _ in range(1_000):
         fold.add(piece)
     assert fold.general == 1
-    assert sum(map(len, fold._open_choices[0].content)) <= 2_000
+    assert fold._open_choices[0].content.size <= 2_000
     fold.finish()
     assert record.omitted_characters == 99_000
 

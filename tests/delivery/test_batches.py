@@ -11,6 +11,7 @@ from llm_otel_broadcast.record.generation import Choice
 from llm_otel_broadcast.wire.exchange import Answer, Body
 from llm_otel_broadcast.wire.transport import MAX_BODY_BYTES
 from tests.support.books import balanced
+from tests.support.deadlines import until
 from tests.support.lanes import flushed, record, root, running
 
 OK = Answer("ok", 200, "", None, 0)
@@ -128,6 +129,25 @@ class Faulty:
 
     def close(self):
         pass
+
+
+def test_what_comes_while_a_batch_is_sent_waits_for_company():
+    """Each full batch had a tail of three small requests: what came while it was sent, and while that was sent."""
+
+    class Busy(Faulty):
+        def post(self, body):
+            if not self.sent:
+                lane.enqueue(record("meanwhile"))
+            return super().post(body)
+
+    transport = Busy()
+    with running(transport=transport, batch_delay=60.0) as lane:
+        for _ in range(512):
+            lane.enqueue(record())
+        until(lambda: lane.status().delivered == 512, 20.0)
+        lane.enqueue(record("later"))
+        assert flushed(lane)
+    assert [len(sent) for sent in transport.sent] == [512, 2]
 
 
 TOO_LARGE = Answer("too_large", 413, "too large", None, 0)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_otel_broadcast.clients.extra_body import read_fields
-from llm_otel_broadcast.fields.merge import is_private, merge
+from llm_otel_broadcast.fields.ids import parse_traceparent
+from llm_otel_broadcast.fields.merge import ID_KEYS, TEXT_KEYS, as_text, is_private, merge
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -96,3 +97,37 @@ def test_what_the_caller_changes_later_changes_nothing():
     fields = merge({"tags": tags}, None, None, {})
     tags.append("second")
     assert fields.metadata["tags"] == ["first"]
+
+
+def _merged_key_by_key(trace, session_id, user, outer):
+    """Merge as documented, one look-up a key, whatever that takes."""
+    merged = dict(outer)
+    if any(as_text((trace or {}).get(key)) for key in ID_KEYS):
+        merged = {key: value for key, value in merged.items() if key not in ID_KEYS}
+    merged |= {key: value for key, value in (trace or {}).items() if value is not None or key not in RESERVED}
+    merged |= {name: value for name, value in (("session_id", session_id), ("user", user)) if as_text(value)}
+    texts = {key: as_text(merged.pop(key, None)) for key in TEXT_KEYS}
+    private = is_private(outer.get("privacy")) or is_private(merged.pop("privacy", None))
+    merged.pop("privacy", None)
+    parent = parse_traceparent(as_text(merged.pop("traceparent", None)) or "") or (None, None)
+    texts["trace_id"] = texts["trace_id"] or parent[0]
+    texts["parent_span_id"] = texts["parent_span_id"] or parent[1]
+    return (*(texts[key] for key in TEXT_KEYS), private, {as_text(key) or "": value for key, value in merged.items()})
+
+
+class Word(str):
+    """A text as members of a `str` enum are."""
+
+    __slots__ = ()
+
+
+RESERVED = (*TEXT_KEYS, "traceparent", "privacy")
+WORDS = st.sampled_from(["", "a", Word("b"), Word(""), TRACEPARENT, 7, False, True, None, "no"])
+SOURCES = st.dictionaries(st.sampled_from([*RESERVED, *map(Word, RESERVED), "team", "tags", 3]), WORDS, max_size=8)
+
+
+@given(SOURCES | st.none(), WORDS, WORDS, SOURCES)
+def test_one_way_through_the_members_gives_what_looking_each_key_up_does(trace, session_id, user, outer):
+    fields = merge(trace, session_id, user, outer)
+    assert (*fields[:8], dict(fields.metadata)) == _merged_key_by_key(trace, session_id, user, outer)
+    assert list(fields.metadata) == list(_merged_key_by_key(trace, session_id, user, outer)[8])

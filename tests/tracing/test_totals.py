@@ -12,6 +12,7 @@ import llm_otel_broadcast
 from llm_otel_broadcast import Destination, current_generation, trace_context, traced_generation
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.record.totals import Spent, Totals
+from llm_otel_broadcast.record.usage import UnreadUsage, Usage
 from llm_otel_broadcast.stand_in.answers import completion, error, message, stream, usage_of
 from tests.support.client_calls import MESSAGES, chat
 from tests.tracing.trees import by_name, totals
@@ -188,3 +189,30 @@ def test_adding_in_a_finalizer_on_top_of_another_addition_loses_nothing():
     sums.add(Spent(1, 1, None))
     sums._adding.release()
     assert sums.sums() == {"calls": 1, "input_tokens": 1, "output_tokens": 1}
+
+
+def test_counts_are_read_once_and_only_when_the_sums_are_asked_for():
+    """Reading them takes longer than all else at the end of a call: that is left to the background."""
+    read = []
+
+    def read_counts(stated):
+        read.append(stated)
+        return Usage(input_tokens=stated["input"], output_tokens=2, cost=0.5)
+
+    counts = [UnreadUsage(read_counts, {"input": number}) for number in (1, 10)]
+    sums = Totals()
+    for unread in counts:
+        sums.add(unread)
+    assert (sums.calls, read) == (2, [])
+    assert counts[0].usage().input_tokens == 1
+    assert sums.sums() == {"calls": 2, "input_tokens": 11, "output_tokens": 4, "cost": 1.0}
+    assert sums.sums()["calls"] == 2
+    assert read == [{"input": 1}, {"input": 10}]
+
+
+def test_unread_counts_are_bounded():
+    sums = Totals()
+    for _ in range(1_200):
+        sums.add(UnreadUsage(lambda _stated: Usage(input_tokens=1), {}))
+    assert len(sums._unread) == 1_000
+    assert sums.sums() == {"calls": 1_200, "input_tokens": 1_200}

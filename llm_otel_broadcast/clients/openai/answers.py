@@ -15,13 +15,26 @@ _OPERATIONS_WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderation"})
 
 def read_head(record: Generation, members: Members) -> None:
     """Read what every chunk carries: id, model, tier, fingerprint and the provider that a gateway has chosen."""
-    # `or record...`: Azure's first chunk has a blank id and model, which must not overwrite (langfuse#2833, llm#294).
-    record.response_id = text_of(members.get("id")) or record.response_id
+    # A blank one overwrites nothing: Azure's first chunk has a blank id and model (langfuse#2833, llm#294).
+    get = members.get
+    identity, model, tier, fingerprint, provider = (
+        get("id"),
+        get("model"),
+        get("service_tier"),
+        get("system_fingerprint"),
+        get("provider"),
+    )
+    if identity:
+        record.response_id = text_of(identity) or record.response_id
     # The header of Azure's model router names the snapshot that answered, the body only the deployment.
-    record.response_model = record.served_model or text_of(members.get("model")) or record.response_model
-    record.response_service_tier = text_of(members.get("service_tier")) or record.response_service_tier
-    record.system_fingerprint = text_of(members.get("system_fingerprint")) or record.system_fingerprint
-    record.serving_provider = text_of(members.get("provider")) or record.serving_provider
+    if model or record.served_model:
+        record.response_model = record.served_model or text_of(model) or record.response_model
+    if tier:
+        record.response_service_tier = text_of(tier) or record.response_service_tier
+    if fingerprint:
+        record.system_fingerprint = text_of(fingerprint) or record.system_fingerprint
+    if provider:
+        record.serving_provider = text_of(provider) or record.serving_provider
 
 
 def read_tail(record: Generation, members: Members) -> None:

@@ -21,8 +21,8 @@ from llm_otel_broadcast.clients.openai.requested_output import OUTPUT_ARGUMENTS,
 from llm_otel_broadcast.clients.openai.tool_calls import CallPieces, read_call, read_function_call
 from llm_otel_broadcast.clients.openai.tools import note_tools
 from llm_otel_broadcast.clients.openai.typical_answers import read_typical_answer
-from llm_otel_broadcast.clients.openai.typical_chunk import TypicalChunk
-from llm_otel_broadcast.clients.openai.usage import read_usage, usage_in
+from llm_otel_broadcast.clients.openai.typical_chunk import StreamedChoice, TypicalChunk
+from llm_otel_broadcast.clients.openai.usage import keep_usage, usage_in
 from llm_otel_broadcast.clients.reader import (
     GIVEN,
     MAX_CHOICES,
@@ -159,10 +159,10 @@ class ChatFold(TypicalChunk):
         record = self._record
         self._index = None
         choices = items_of(members, "choices")
-        text_choice = None
+        open_choice = None
         # Before the rest, so that the time of the first piece is not late by our own reading.
         for position, choice in enumerate(choices):
-            text_choice = self._add_choice(choice, position)
+            open_choice = self._add_choice(choice, position)
         usage = members.get("usage")
         # Nearly all chunks carry nothing but a delta: what else a chunk may say is read only where there may be some.
         if (
@@ -176,47 +176,56 @@ class ChatFold(TypicalChunk):
             # Azure's filter results, the last chunk with usage, errors.
             or not choices
         ):
-            members = all_members_of(chunk)
             self._ends = False
+            extras = extras_of(chunk)
+            if extras:
+                members = all_members_of(chunk)
+                # Status 200 and an error in the middle of the stream.
+                note_error(record, members)
+                if "openrouter_metadata" in members:
+                    note_routing(record, members["openrouter_metadata"])
+            elif members.get("object") == "error":
+                note_error(record, members)
             read_head(record, members)
             self._has_head = bool(record.response_id and record.response_model)
-            stated_usage = usage_in(members)
+            stated_usage = usage_in(members) if usage is None else usage
             if stated_usage is not None:
                 # Read at the end: some servers state the counts so far in each chunk.
                 self._usage = stated_usage
-            if "openrouter_metadata" in members:
-                note_routing(record, members["openrouter_metadata"])
-            # Status 200 and an error in the middle of the stream.
-            note_error(record, members)
         if (
-            text_choice is not None
+            open_choice is not None
             and self._has_head
             and not self._ends
             and (not self._is_openrouter or record.serving_provider is not None)
         ):
-            self.expect(text_choice.index, text_choice.content, choices, record)
+            self.expect(open_choice, choices, record)
         # Only the chunk that our own request for usage made: OpenRouter's has choices, and reaches the caller.
         return usage is not None and self._hides_usage and not choices
 
-    def _add_choice(self, piece: object, position: int) -> _OpenChoice | None:
-        """Add a piece to its choice; return that if the piece was a text and nothing else."""
-        members = members_of(piece)
-        choice = self._find(members.get("index"), position)
-        finish_reason = members.get("finish_reason")
-        if finish_reason:
+    def _add_choice(self, piece: object, position: int) -> _OpenChoice:
+        """Add a piece to its choice; return that."""
+        members: Members
+        delta_members: Members
+        try:
+            members = piece.__dict__
+            delta_members, extras = members["delta"].__dict__, members["delta"].__pydantic_extra__
+        except (AttributeError, KeyError):
+            members = members_of(piece)
+            delta = members.get("delta")
+            # Azure's filter chunks have choices without a delta (pydantic-ai#164).
+            delta_members, extras = members_of(_message_of(piece) if delta is None else delta), extras_of(delta)
+        index = members.get("index")
+        choice = self._open_choices.get(index) if type(index) is int else None
+        if choice is None:
+            choice = self._find(index, position)
+        if members.get("finish_reason"):
             self._ends = True
-            choice.finish_reason = json_text(finish_reason)
+            choice.finish_reason = json_text(members["finish_reason"])
             choice.native_finish_reason = native_reason_of(piece) or choice.native_finish_reason
-        delta = members.get("delta")
-        # Azure's filter chunks have choices without a delta (pydantic-ai#164).
-        delta_members = members_of(delta if delta is not None else _message_of(piece))
-        text = delta_members.get("content")
-        extras = extras_of(delta)
+        get = delta_members.get
+        text, tool_calls, function_call = get("content"), get("tool_calls"), get("function_call")
+        refusal, audio = get("refusal"), get("audio")
         reasoning = reasoning_of(extras) if extras else None
-        tool_calls = delta_members.get("tool_calls")
-        function_call = delta_members.get("function_call")
-        refusal = delta_members.get("refusal")
-        audio = delta_members.get("audio")
         media = (audio is not None or extras) and choice.add_media(audio, extras, content=self._wants_content)
         # The first piece of any answer: a role alone, or a blank text, is what servers send before the model begins.
         if self._record.first_chunk_ns is None and (
@@ -225,9 +234,6 @@ class ChatFold(TypicalChunk):
             self._record.first_chunk_ns = time.perf_counter_ns() - self._started
         if tool_calls or function_call:
             choice.add_calls(items_of(delta_members, "tool_calls"), function_call, content=self._wants_content)
-        is_text_alone = (
-            type(text) is str and text and not (reasoning or tool_calls or function_call or refusal or media)
-        )
         if self._wants_content:
             if text:
                 choice.add(text)
@@ -238,7 +244,7 @@ class ChatFold(TypicalChunk):
                 refusal = text_within(refusal)
                 choice.refusal.append(refusal)
                 self._allowance.count(refusal)
-        return choice if is_text_alone else None
+        return choice
 
     def _find(self, index: object, position: int) -> _OpenChoice:
         """Return the choice that a piece belongs to; without a usable index its place among the pieces tells."""
@@ -254,7 +260,7 @@ class ChatFold(TypicalChunk):
     def finish(self) -> None:
         record = self._record
         if self._usage is not None:
-            record.usage = read_usage(self._usage)
+            keep_usage(record, self._usage)
         audio_format = _audio_format_of(record)
         self._allowance.note_omitted(record)
         # By index: the choices of `n > 1` come interleaved.
@@ -265,18 +271,16 @@ class ChatFold(TypicalChunk):
         note_broken_choice(record)
 
 
-class _OpenChoice(MessageTexts):
+class _OpenChoice(StreamedChoice):
     """One choice of a stream, still coming in."""
 
-    __slots__ = ("calls", "finish_reason", "index", "media", "native_finish_reason")
+    __slots__ = ("finish_reason", "media", "native_finish_reason")
 
     def __init__(self, index: int, allowance: Allowance) -> None:
-        super().__init__(allowance)
-        self.index = index
+        super().__init__(index, allowance)
         self.finish_reason: str | None = None
         self.native_finish_reason: str | None = None
         self.media: Media | None = None
-        self.calls: CallPieces | None = None
 
     def add_calls(self, tool_calls: Any, function_call: Any, *, content: bool) -> None:
         """Add pieces of tool calls, and of the deprecated `function_call`."""
@@ -297,13 +301,14 @@ class _OpenChoice(MessageTexts):
         return True
 
     def close(self, audio_format: object) -> Choice:
+        content, reasoning, refusal = self.joined()
         choice = Choice(
             index=self.index,
             finish_reason=self.finish_reason,
             native_finish_reason=self.native_finish_reason,
-            content=self.content.joined(),
-            reasoning=self.reasoning.joined(),
-            refusal=self.refusal.joined(),
+            content=content,
+            reasoning=reasoning,
+            refusal=refusal,
             tool_calls=self.calls.close() if self.calls else [],
             media=list(self.other_parts),
         )
@@ -344,10 +349,10 @@ def _read_choice(record: Generation, choice: object, position: int) -> Choice:
     texts = MessageTexts(Allowance(record.max_characters))
     texts.add(message_members.get("content"))
     texts.allowance.note_omitted(record)
-    answer.content = texts.content.joined()
+    answer.content, part_reasoning, part_refusal = texts.joined()
     # A gateway's own member wins over parts of the content: both are the same reasoning.
-    answer.reasoning = reasoning or texts.reasoning.joined()
-    answer.refusal = text_within(message_members.get("refusal")) or texts.refusal.joined()
+    answer.reasoning = reasoning or part_reasoning
+    answer.refusal = text_within(message_members.get("refusal")) or part_refusal
     answer.media += texts.other_parts
     if is_media(message_members.get("audio"), extras):
         media = Media(Allowance(record.max_characters))

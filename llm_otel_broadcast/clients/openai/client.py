@@ -141,7 +141,7 @@ def default_headers_of(client: Any) -> Mapping[str, Any]:
 def covering(client: Any) -> Callable[[Any], bool] | None:
     """Return a test for the resources that belong to a client or to a resource of one; None when it is neither.
 
-    Copies that `with_options()` or `copy()` make of the client belong to it: they share its HTTP client. The client is not
+    A client itself passes the test as well if its resources can: what it requests may be for any of them. Copies that `with_options()` or `copy()` make of the client belong to it: they share its HTTP client. The client is not
     kept alive.
     """
     resource_module = ""
@@ -159,10 +159,12 @@ def covering(client: Any) -> Callable[[Any], bool] | None:
     # `__class__`: of a proxy, the class of what it stands for
     kind, own, shared = owner.__class__, ref(owner), ref(transport)
 
-    def covers(resource: Any) -> bool:
-        called = getattr(resource, "_client", None)
-        if called is None or (resource_module and not type(resource).__module__.startswith(resource_module)):
-            return False
+    def covers(called_on: Any) -> bool:
+        called = called_on
+        if type(called_on) is not kind:
+            called = getattr(called_on, "_client", None)
+            if called is None or (resource_module and not type(called_on).__module__.startswith(resource_module)):
+                return False
         if called is own():
             return True
         return type(called) is kind and getattr(called, "_client", called) is shared()

@@ -32,15 +32,39 @@ class MessageTexts:
         allowance: how much they may hold, together with the other choices'.
     """
 
-    __slots__ = ("allowance", "content", "other_parts", "reasoning", "refusal")
+    __slots__ = ("_reasoning", "_refusal", "allowance", "content", "other_parts")
 
     def __init__(self, allowance: Allowance) -> None:
         self.allowance = allowance
         self.content = allowance.new_text()
-        self.reasoning = allowance.new_text()
-        self.refusal = allowance.new_text()
+        self._reasoning: TextPieces | None = None
+        self._refusal: TextPieces | None = None
         self.other_parts: list[Part] = []
         """Parts that are no text: links to images, citations."""
+
+    # Made when they are asked for: most answers have neither.
+    @property
+    def reasoning(self) -> TextPieces:
+        """What the model thought."""
+        if self._reasoning is None:
+            self._reasoning = self.allowance.new_text()
+        return self._reasoning
+
+    @property
+    def refusal(self) -> TextPieces:
+        """Why it does not answer."""
+        if self._refusal is None:
+            self._refusal = self.allowance.new_text()
+        return self._refusal
+
+    def joined(self) -> tuple[str | None, str | None, str | None]:
+        """Return content, reasoning and refusal, None where there is none."""
+        reasoning, refusal = self._reasoning, self._refusal
+        return (
+            self.content.joined(),
+            None if reasoning is None else reasoning.joined(),
+            None if refusal is None else refusal.joined(),
+        )
 
     def add(self, content: object) -> None:
         """Add a message's content, or a piece of it."""

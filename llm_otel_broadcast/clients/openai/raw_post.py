@@ -46,8 +46,8 @@ def _watch_request(target: Target, original: Any, patchpoint: Patchpoint) -> Cal
     # not by `watch`, which would make a record of each request, also of those that call no model
     def request(client: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            # the client's own method goes through here at each call
-            if is_under_way():
+            # the client's own method goes through here at each call, whether anybody watches it or not
+            if is_under_way() or patchpoint.watcher_of(client) is None:
                 return method(client, *args, **kwargs)
             return call_of(client, args, kwargs)()
         except BaseException as error:
@@ -56,7 +56,7 @@ def _watch_request(target: Target, original: Any, patchpoint: Patchpoint) -> Cal
 
     async def request_async(client: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            if is_under_way():
+            if is_under_way() or patchpoint.watcher_of(client) is None:
                 return await method(client, *args, **kwargs)
             return await call_of(client, args, kwargs)()
         except BaseException as error:

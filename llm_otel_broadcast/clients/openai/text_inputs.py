@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.arguments import length
-from llm_otel_broadcast.clients.reader import note
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.record.generation import Generation
 
@@ -26,9 +25,10 @@ def note_inputs(record: Generation, kwargs: dict[str, Any], name: str, *, conten
     value = kwargs.get(name)
     parts: list[object] = []
     # A list that begins with a number is one input as token ids; any other list holds an input in each item.
-    if isinstance(value, list | tuple) and not (value and isinstance(value[0], int)):
+    # Not `list | tuple`: making that union takes longer than all the rest of a text.
+    if isinstance(value, (list, tuple)) and not (value and isinstance(value[0], int)):
         items = value
-    elif isinstance(value, str | list | tuple):
+    elif isinstance(value, (str, list, tuple)):
         items = (value,)
     elif content and hasattr(value, "__next__"):
         kwargs[name] = _tee(value, parts)
@@ -37,11 +37,15 @@ def note_inputs(record: Generation, kwargs: dict[str, Any], name: str, *, conten
     else:
         return
     # Parts (multimodal moderation) are one input together.
-    note(record, inputs=1 if items and isinstance(items[0], dict) else len(items))
+    inputs = 1 if items and isinstance(items[0], dict) else len(items)
+    if record.details is None:
+        record.details = {"inputs": inputs}
+    else:
+        record.details["inputs"] = inputs
     if content:
         parts += [item if type(item) is str else _part_of(item) for item in items]
         record.messages = [{"role": "user", "content": parts}]
-        record.size += sum(map(length, parts))
+        record.size += len(value) if type(value) is str else sum(map(length, parts))
 
 
 def _part_of(item: object) -> object:

@@ -32,12 +32,14 @@ from llm_otel_broadcast.record.generation import ToolCall
 class OpenCall:
     """One call, still coming in."""
 
-    __slots__ = ("_allowance", "arguments", "call", "has_arguments", "is_empty_object")
+    __slots__ = ("_allowance", "arguments", "call", "has_arguments", "index", "is_empty_object")
 
     def __init__(self, allowance: Allowance) -> None:
         self.call = ToolCall()
         self._allowance = allowance
         self.arguments = allowance.new_text()
+        self.index: int | None = None
+        """That the last piece had."""
         self.has_arguments = False
         """Some have come, whether they are kept or not."""
         self.is_empty_object = False
@@ -83,7 +85,7 @@ class CallPieces:
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
         self._calls: list[OpenCall] = []
-        self._by_index: dict[int, OpenCall] = {}
+        self._by_index: dict[int | None, OpenCall] = {}
         """The call that each index had last."""
         self._by_id: dict[tuple[int | None, str], OpenCall] = {}
         """The call that began with an id, for its index and for pieces without one."""
@@ -114,7 +116,14 @@ class CallPieces:
             if index is not None and len(self._by_index) < MAX_ITEMS:
                 self._by_index[index] = open_call
             self._last = open_call
+            open_call.index = index
             open_call.add(name, _arguments_of(function), content=content)
+
+    @property
+    def next_call(self) -> OpenCall | None:
+        """The call that a further piece belongs to if it has no id, no name and the index of the last piece."""
+        call = self._last
+        return call if call is not None and self._by_index.get(call.index) is call else None
 
     def add_function_call(self, piece: object, *, content: bool) -> None:
         """Add a piece of the one call that the deprecated functions API knows."""

@@ -13,6 +13,7 @@ from llm_otel_broadcast.clients.openai.tool_calls import read_call
 from llm_otel_broadcast.clients.openai.usage import copy_counts, read_usage
 from llm_otel_broadcast.clients.reader import MAX_ITEMS, MAX_NAME_CHARACTERS, declares_only
 from llm_otel_broadcast.record.generation import Choice, Generation
+from llm_otel_broadcast.record.usage import UnreadUsage
 
 _MEMBERS: Final = frozenset(
     [
@@ -64,7 +65,7 @@ def read_typical_answer(record: Generation, response: Any, size_of: Callable[[Ch
         return False
     if choice is None or counts is None:
         return False
-    record.unread_usage = (read_usage, counts)
+    record.unread_usage = UnreadUsage(read_usage, counts)
     record.response_id = identity or record.response_id
     record.response_model = record.served_model or model or record.response_model
     record.response_service_tier = tier or record.response_service_tier

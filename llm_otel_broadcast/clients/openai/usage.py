@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.reader import Members, all_members_of, declares_only, items_of
+from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.usage import Usage
 
 _COUNTS: Final = {
@@ -120,8 +121,9 @@ _MAX_NUMBER: Final = 1e100
 _MAX_DETAIL_DEPTH: Final = 4
 _MAX_SERVER_TOOLS: Final = 32
 _NUMBER: Final = re.compile(r"\s*\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?\s*")
-_MEMBERS_OF_CHAT: Final = frozenset({"completion_tokens", "prompt_tokens", "total_tokens", *DETAILS_OF_CHAT})
-"""What the client declares of the usage of chat completions."""
+_DETAILS_OF_RESPONSES: Final = ("input_tokens_details", "output_tokens_details")
+_DECLARED: Final = frozenset({*_COUNTS, *DETAILS_OF_CHAT, *_DETAILS_OF_RESPONSES})
+"""What the client declares of the usage of chat completions, responses and embeddings."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _Counts = dict[str, int | float]
@@ -144,18 +146,30 @@ def usage_in(members: Members) -> Any:
 
 
 def copy_counts(usage: Any) -> dict[str, Any] | None:
-    """Return a copy of the counts of a chat completion, to be read later; None where there is more than OpenAI states."""
+    """Return a copy of the counts of an answer, to be read later; None where there is more than OpenAI states."""
     kind: Any = type(usage)
-    if usage.__pydantic_extra__ or not declares_only(kind, _MEMBERS_OF_CHAT):
+    if usage.__pydantic_extra__ or not declares_only(kind, _DECLARED):
         return None
     counts: dict[str, Any] = usage.__dict__.copy()
-    for name in DETAILS_OF_CHAT:
+    for name in DETAILS_OF_CHAT if "prompt_tokens" in counts else _DETAILS_OF_RESPONSES:
         details = counts.get(name)
         if details is not None:
             if details.__pydantic_extra__:
                 return None
             counts[name] = details.__dict__.copy()
     return counts
+
+
+def keep_usage(record: Generation, usage: object) -> None:
+    """Put the usage of a chat completion into the record: to be read later, where it is no more than OpenAI states."""
+    try:
+        counts = copy_counts(usage)
+    except AttributeError:
+        counts = None
+    if counts is None:
+        record.usage = read_usage(usage)
+    else:
+        record.unread_usage = (read_usage, counts)
 
 
 def read_usage(usage: object, *, generates: bool = True) -> Usage:

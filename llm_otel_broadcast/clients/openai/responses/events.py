@@ -94,10 +94,9 @@ class ResponseFold:
             piece = members["delta"]
             if type(piece) is str and piece:
                 if text is not None:
-                    text.append(piece)
-                    # `Allowance.count`, without the call.
+                    # `Allowance.take`, without the call.
                     allowance = self._allowance
-                    allowance.room = room = allowance.room - len(piece)
+                    allowance.room = room = allowance.room - text.append(piece)
                     if room < 0:
                         allowance.cut()
                 return False

@@ -50,6 +50,7 @@ class Output:
 
     __slots__ = (
         "_allowance",
+        "_part_begins",
         "_returned_ids",
         "is_compacted",
         "media",
@@ -67,6 +68,8 @@ class Output:
         self.text = allowance.new_text()
         self.reasoning = allowance.new_text()
         self.refusal = allowance.new_text()
+        self._part_begins = (0, 0)
+        """How long the reasoning was when its last part began, and what had been left out by then."""
         self.tool_calls: list[ToolCall] = []
         self.server_calls: list[ServerCall] = []
         self.media: list[Mapping[str, object]] = []
@@ -128,7 +131,7 @@ class Output:
         content = message.get("content")
         # A text where a list of parts belongs: open servers that build the item from a chat message.
         if isinstance(content, str):
-            self.text += [content] if content else []
+            self.text.append(content)
         for part in items_of(message, "content"):
             members = members_of(part)
             refusal = text_of(members.get("refusal"))
@@ -146,13 +149,17 @@ class Output:
             for part in (parts,) if isinstance(parts, str) else items_of(item, name):
                 text = text_within(part)
                 if text:
-                    self.reasoning += (_BETWEEN_PARTS, text) if self.reasoning else (text,)
+                    self.begin_reasoning_part()
+                    self.reasoning.append(text)
 
     def begin_reasoning_part(self) -> None:
         """Begin another part of the reasoning, which comes in pieces."""
         # The same separator as between whole parts, so that a streamed answer reads like a whole one.
-        if self.reasoning and self.reasoning[-1] != _BETWEEN_PARTS:
-            self.reasoning.append(_BETWEEN_PARTS)
+        reasoning = self.reasoning
+        # Nothing has come since: an empty part is none.
+        if reasoning and (reasoning.size, reasoning.omitted) != self._part_begins:
+            reasoning.append(_BETWEEN_PARTS)
+            self._part_begins = (reasoning.size, reasoning.omitted)
 
     @property
     def waits_for_caller(self) -> bool:
@@ -164,8 +171,12 @@ class Output:
     def size(self) -> int:
         """The length of the texts kept."""
         # Read at the end of the call, for the queue's bound: not the bytes, but what grows with them.
-        pieces = (*self.text, *self.reasoning, *self.refusal, *(call.arguments for call in self.tool_calls))
-        return sum(map(len, pieces)) + sum(_length(call.details) for call in self.server_calls)
+        texts = self.text.size + self.reasoning.size + self.refusal.size
+        return (
+            texts
+            + sum(len(call.arguments) for call in self.tool_calls)
+            + sum(_length(call.details) for call in self.server_calls)
+        )
 
     @property
     def says_something(self) -> bool:

@@ -16,6 +16,7 @@ from llm_otel_broadcast.clients.arguments import keep_argument
 from llm_otel_broadcast.clients.openai.requested_output import name_requested_output
 from llm_otel_broadcast.clients.openai.responses.background import Background
 from llm_otel_broadcast.clients.openai.responses.events import ResponseFold
+from llm_otel_broadcast.clients.openai.responses.typical_responses import read_typical_response
 from llm_otel_broadcast.clients.openai.responses.whole import FETCH, UNFINISHED, conversation_of, read_whole
 from llm_otel_broadcast.clients.openai.tool_calls import id_of
 from llm_otel_broadcast.clients.openai.tools import note_tools
@@ -41,6 +42,22 @@ PARAMETERS: Final = {
     "top_p": "top_p",
 }
 """Arguments that go on the span, and what the record calls them; the modalities are realtime's."""
+_ODD_ARGUMENTS: Final = frozenset(
+    {
+        "background",
+        "conversation",
+        "conversation_id",
+        "modalities",
+        "output_modalities",
+        "previous_response_id",
+        "prompt",
+        "reasoning",
+        "text",
+        "text_format",
+        "tool_choice",
+    }
+)
+"""Arguments that are read apart, because the record has another form of them."""
 
 
 class ResponsesReader(Reader):
@@ -59,20 +76,12 @@ class ResponsesReader(Reader):
     def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
         record.request_model = text_of(kwargs.get("model"))
         record.stream = kwargs.get("stream") is True
-        record.parameters = _parameters(kwargs)
-        # The conversation's earlier turns are at the provider: these ids are all that leads to them.
-        note(record, previous_response_id=text_of(kwargs.get("previous_response_id")))
-        note(record, conversation_id=conversation_of(kwargs))
-        note(record, background=kwargs.get("background") is True or None)
-        if "prompt" in kwargs:
-            prompt = members_of(kwargs["prompt"])
-            name = text_of(prompt.get("id"))
-            # A prompt kept at the provider. What its variables are filled with is content, and not kept.
-            if name:
-                note(record, prompt_name=name, prompt_version=id_of(prompt.get("version")))
+        record.parameters = parameters_of(kwargs, PARAMETERS)
+        if not _ODD_ARGUMENTS.isdisjoint(kwargs):
+            _read_odd_arguments(record, kwargs)
         # A summary that the provider made of earlier turns. Most items are dicts of the caller's: no call for those.
         items = kwargs.get("input")
-        if isinstance(items, list | tuple) and any(
+        if isinstance(items, (list, tuple)) and any(
             (item if type(item) is dict else members_of(item)).get("type") == "compaction" for item in items
         ):
             note(record, is_compacted=True)
@@ -81,15 +90,20 @@ class ResponsesReader(Reader):
             record.instructions = text_of(kwargs.get("instructions"))
             record.size += len(record.instructions or "")
             # The client refuses an iterator here and names its type in the error: it must not see one of ours.
-            if not hasattr(kwargs.get("input"), "__next__"):
+            if type(items) is str or not hasattr(items, "__next__"):
                 record.messages, size = keep_argument(kwargs, "input")
                 record.size += size
         if "tools" in kwargs:
             note_tools(record, kwargs, content=content)
 
     def read_response(self, record: Generation, response: object) -> None:
-        read_whole(record, all_members_of(response))
+        if not read_typical_response(record, response):
+            self.read_any_response(record, response)
         self.follow_background(record)
+
+    def read_any_response(self, record: Generation, response: object) -> None:
+        """Do what `read_response` does, whatever the answer is."""
+        read_whole(record, all_members_of(response))
 
     def fold(self, record: Generation) -> ResponseFold:
         return ResponseFold(record, self.follow_background)
@@ -138,8 +152,9 @@ class FetchReader(ResponsesReader):
             record.failure = None
 
 
-def _parameters(kwargs: dict[str, Any]) -> dict[str, object]:
-    parameters = parameters_of(kwargs, PARAMETERS)
+def _read_odd_arguments(record: Generation, kwargs: dict[str, Any]) -> None:
+    """Read the arguments that the record has another form of than the request."""
+    parameters = dict(record.parameters)
     reasoning, text, text_format = kwargs.get("reasoning"), kwargs.get("text"), kwargs.get("text_format")
     effort = None if reasoning is None else members_of(reasoning).get("effort")
     if effort is not None:
@@ -151,6 +166,21 @@ def _parameters(kwargs: dict[str, Any]) -> dict[str, object]:
         form = members_of(members_of(text).get("format"))
         # Not the schema: it can be large, and its descriptions are content.
         parameters["response_format"] = {"type": form.get("type"), "name": form.get("name")}
-    if parameters:
-        name_requested_output(parameters)
-    return parameters
+    name_requested_output(parameters)
+    record.parameters = parameters
+    # The conversation's earlier turns are at the provider: these ids are all that leads to them.
+    previous, conversation = text_of(kwargs.get("previous_response_id")), conversation_of(kwargs)
+    is_background = kwargs.get("background") is True
+    if previous or conversation or is_background:
+        note(
+            record,
+            previous_response_id=previous,
+            conversation_id=conversation,
+            background=is_background or None,
+        )
+    if "prompt" in kwargs:
+        prompt = members_of(kwargs["prompt"])
+        name = text_of(prompt.get("id"))
+        # A prompt kept at the provider. What its variables are filled with is content, and not kept.
+        if name:
+            note(record, prompt_name=name, prompt_version=id_of(prompt.get("version")))

@@ -15,7 +15,7 @@ from llm_otel_broadcast.clients.openai.responses.events import FINAL
 from llm_otel_broadcast.clients.openai.responses.whole import error_of, failure_of
 from llm_otel_broadcast.clients.openai.sockets.realtime import RealtimeSession
 from llm_otel_broadcast.clients.reader import Members, all_members_of, extras_of, is_set, members_of
-from llm_otel_broadcast.clients.streams import StreamWatch
+from llm_otel_broadcast.clients.stream_watch import StreamWatch
 from llm_otel_broadcast.record.failure import Failure
 
 _MAX_TURNS: Final = 256
