@@ -15,7 +15,7 @@ from llm_otel_broadcast.host.logs import drain, logger
 from llm_otel_broadcast.runtime import process_end
 from llm_otel_broadcast.runtime.reload import SettingsSource, watcher
 from llm_otel_broadcast.runtime.runs import Run, Status, registry
-from llm_otel_broadcast.settings.destination import SHORTHAND, Destination, DestinationFields, check_field_names
+from llm_otel_broadcast.settings.destination import SHORTHAND, Destination, check_field_names
 from llm_otel_broadcast.settings.environment import disabling, notices
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.options import AppSpans as AppSpansMode
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from llm_otel_broadcast.delivery.on_generation import FinishedGeneration
+    from llm_otel_broadcast.settings.destination_fields import DestinationFields
 
 
 class Handle:

@@ -11,9 +11,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import wrapt
-
 from llm_otel_broadcast.clients.call import Patchpoint, Switch
+from llm_otel_broadcast.clients.import_hooks import when_imported
 from llm_otel_broadcast.clients.library import ClientLibrary
 from llm_otel_broadcast.clients.reader import Reader
 from llm_otel_broadcast.clients.wrapper_layers import is_traced_by, layers_of
@@ -102,7 +101,7 @@ class Patcher:
         elif (library, module) not in self._awaited_modules:
             # noted first: another thread may import the module meanwhile, which runs the hook at once
             self._awaited_modules.add((library, module))
-            wrapt.register_post_import_hook(lambda _: self._patch_module(library, module), module)
+            when_imported(module, lambda: self._patch_module(library, module))
 
     def _patch_module(self, library: ClientLibrary, module: str) -> None:
         # in the middle of the host's `import`: nothing of ours may leave it

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Final, TypeAlias
 
+from llm_otel_broadcast.host.weak_calls import weakly
+
 Step: TypeAlias = Callable[[], object]
 
 _before_fork: Final[list[Step]] = []
@@ -50,10 +52,22 @@ def _run(steps: Iterable[Step]) -> None:
             stack.callback(step)
 
 
+def _run_before_fork() -> None:
+    _run(_before_fork)
+
+
+def _run_in_parent() -> None:
+    _run(reversed(_in_parent))
+
+
+def _run_in_child() -> None:
+    _run(reversed(_in_child))
+
+
 # Windows has no forks.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=lambda: _run(_before_fork),
-        after_in_parent=lambda: _run(reversed(_in_parent)),
-        after_in_child=lambda: _run(reversed(_in_child)),
+        before=weakly(_run_before_fork),
+        after_in_parent=weakly(_run_in_parent),
+        after_in_child=weakly(_run_in_child),
     )

@@ -19,7 +19,7 @@ from llm_otel_broadcast.record.scope_name import SCOPE_NAME
 from llm_otel_broadcast.runtime import process_end
 from llm_otel_broadcast.runtime.assembly import assemble
 from llm_otel_broadcast.runtime.runs import Run, registry
-from llm_otel_broadcast.settings.destination import SHORTHAND, Destination, DestinationFields, check_field_names
+from llm_otel_broadcast.settings.destination import SHORTHAND, Destination, check_field_names
 from llm_otel_broadcast.settings.environment import disabling, variable_of
 from llm_otel_broadcast.settings.errors import ConfigError
 from llm_otel_broadcast.settings.precedence import resolve_settings
@@ -27,6 +27,8 @@ from llm_otel_broadcast.tracing.scope import current_scope
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+
+    from llm_otel_broadcast.settings.destination_fields import DestinationFields
 
 _TAKING: Final = Guard("taking a span of another instrumentation")
 _UNKNOWN: Final = Mark()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, get_args
+from dataclasses import field, fields, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
 from llm_otel_broadcast.record.dialect_names import DIALECT_NAMES
 from llm_otel_broadcast.settings.aliases import ALIASES, HOSTS, RESOURCE_ATTRIBUTES, plain_hosts
 from llm_otel_broadcast.settings.endpoints import Compression, Encoding, complete_endpoint, endpoint_faults, redact_url
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.frozen import Frozen, settings
 from llm_otel_broadcast.settings.headers import HEADERS_WRITTEN, header_faults, read_headers
 from llm_otel_broadcast.settings.privacy import HIDE, TEXTS_OR_NONE, callable_fault, plain_parts, tightened
 from llm_otel_broadcast.settings.rules import API_KEYS, FILTER_RULES, plain_keys, plain_rules
@@ -39,6 +40,9 @@ Ids: TypeAlias = Literal["own", "openrouter"]
 Method: TypeAlias = Literal["POST", "PUT"]
 """The method of HTTP that spans are sent by."""
 
+# What only a `Destination` in a list of them may have; `instrument()` has a `max_content_chars` of its own.
+_ONLY_IN_LISTS: Final = frozenset({"batch_delay", "enabled", "max_content_chars", "name"})
+
 # Looked up at each use: a dialect may be registered later.
 _DIALECT: Final = Kind(
     lambda name, value: choice(*DIALECT_NAMES).faults(name, value),
@@ -54,47 +58,8 @@ _MAX_CONTENT_CHARS: Final = Kind(
 _HEADERS: Final = Kind(lambda _, value: header_faults(value), read_headers, HEADERS_WRITTEN)
 
 
-class DestinationFields(TypedDict, total=False):
-    """The fields of `Destination` that `instrument()` and `BroadcastSpanProcessor` take for their one destination.
-
-    None counts as not given, so that a variable or the settings file can say it.
-    """
-
-    endpoint: str | None
-    headers: Mapping[str, str] | None
-    encoding: Encoding | None
-    compression: Compression | None
-    privacy_mode: bool | None
-    timeout: float | None
-    certificate: str | None
-    client_certificate: str | None
-    client_key: str | None
-    sampling_rate: float | None
-    errors_always: bool | None
-    api_keys: Mapping[str, Sequence[str]] | None
-    filter_rules: Mapping[str, object] | None
-    hide: Collection[str] | None
-    redact: Callable[[str], str] | None
-    metadata_allow: Sequence[str] | None
-    metadata_deny: Sequence[str] | None
-    hash_user: bool | None
-    durable: bool | None
-    dialect: str | None
-    ids: Ids | None
-    generation_metadata: Collection[str] | None
-    aliases: Mapping[str, str] | None
-    resource_attributes: Mapping[str, str | bool | int | float] | None
-    hosts: Sequence[str] | None
-    method: Method | None
-    exporter: SpanExporter | None
-
-
-SHORTHAND: Final = tuple(DestinationFields.__annotations__)
-"""The names of these fields."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
+@settings
+class Destination(Frozen):
     """One place that traces are sent to, with its own queue and thread.
 
     Args:
@@ -269,11 +234,13 @@ def check_field_names(call: str, names: Iterable[str], all_names: Collection[str
 
 
 FIELD_NAMES: Final = tuple(field.name for field in fields(Destination))
+SHORTHAND: Final = tuple(name for name in FIELD_NAMES if name not in _ONLY_IN_LISTS)
+"""The names of the fields that `instrument()` takes for its one destination: those of `DestinationFields`."""
 
 
 def is_default(name: str, value: object) -> bool:
     """Return whether a field has this value when it is not given."""
-    return Destination.__dataclass_fields__[name].default == value
+    return bool(Destination.__dataclass_fields__[name].default == value)
 
 
 def tighten(destination: Destination, common: Mapping[str, object]) -> Destination:

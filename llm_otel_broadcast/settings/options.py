@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from llm_otel_broadcast.settings.destination import Destination
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.frozen import Frozen, settings
 from llm_otel_broadcast.settings.headers import shown_name
 from llm_otel_broadcast.settings.privacy import callable_fault
 from llm_otel_broadcast.settings.spool import SPOOL, SpoolSettings, plain_spool
@@ -108,8 +109,8 @@ _MAPPING: Final = Kind(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+@settings
+class Options(Frozen):
     """The settings of one `instrument()`; `instrumentation.instrument` documents each.
 
     Raises:

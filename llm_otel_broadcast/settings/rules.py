@@ -6,6 +6,7 @@ Fields and operators are those of OpenRouter's destinations, so that their JSON 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -40,13 +41,14 @@ OPERATORS: Final = (
 )
 _LOGIC: Final = ("and", "or")
 _LIST_NAMES: Final = ("include", "exclude")
-_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}\Z")
+_SHA256_HEX_DIGITS: Final = 64
+_HEX_DIGITS: Final = frozenset(string.hexdigits)
 _MIN_KEY_END_CHARS, _MAX_KEY_END_CHARS = 4, 12
 
 
 def is_digest(entry: str) -> bool:
     """Return whether an entry of `api_keys` is the sha256 of a key, else it is its end."""
-    return _SHA256.match(entry) is not None
+    return len(entry) == _SHA256_HEX_DIGITS and _HEX_DIGITS.issuperset(entry)
 
 
 def _listed(value: object) -> bool:

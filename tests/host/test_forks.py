@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,19 @@ def test_one_file_alone_registers_with_python():
     package = Path(llm_otel_broadcast.__file__).parent
     registering = [path.name for path in package.rglob("*.py") if "os.register_at_fork(" in path.read_text("utf-8")]
     assert registering == ["forks.py"]
+
+
+def test_what_is_registered_goes_when_the_interpreter_drops_our_modules():
+    """It keeps its fork hooks longest of all, and with them, by the globals of their modules, all of the client library."""
+    program = (
+        "import os, sys\n"
+        "from llm_otel_broadcast.host.forks import begin_anew_in_child\n"
+        "class Step:\n"
+        "    def __call__(self): pass\n"
+        # What `sys` holds is cleared after the modules, and before the hooks.
+        "    def __del__(self, write=os.write, system=vars(sys)):\n"
+        "        write(1, b'early' if system.get('modules') is not None else b'late')\n"
+        "begin_anew_in_child(Step())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "early"

@@ -10,7 +10,8 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from llm_otel_broadcast import BroadcastSpanProcessor, ConfigError, Destination, instrument
 from llm_otel_broadcast.instrumentation import argument_names
-from llm_otel_broadcast.settings.destination import SHORTHAND, DestinationFields
+from llm_otel_broadcast.settings.destination import SHORTHAND
+from llm_otel_broadcast.settings.destination_fields import DestinationFields
 
 URL = "http://backend.example:4318"
 

@@ -9,7 +9,7 @@ import pytest
 
 from llm_otel_broadcast import ConfigError, Destination, instrument
 from llm_otel_broadcast.instrumentation import argument_names
-from llm_otel_broadcast.settings.destination import DestinationFields
+from llm_otel_broadcast.settings.destination_fields import DestinationFields
 from llm_otel_broadcast.settings.environment import DISABLED, PREFIX, disabling, misspelt, read_variables, variables
 
 README = Path(__file__).parent.parent.parent / "README.md"

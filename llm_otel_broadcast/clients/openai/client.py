@@ -40,7 +40,9 @@ _BY_DOMAIN: Final = (
 )
 _BY_CLIENT: Final = (("Azure", "azure.ai.openai"), ("Bedrock", "aws.bedrock"))
 """Clients of one provider, whatever host they are sent to, by a part of the class's name or the name of what it is set up with."""
-_BEDROCK: Final = re.compile(r"(.+\.)?bedrock[a-z-]*\.[a-z0-9.-]+\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)")
+# A text: compiled where a client of Amazon's is met.
+_AMAZON: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+_BEDROCK: Final = r"(.+\.)?bedrock[a-z-]*\.[a-z0-9.-]+\.(amazonaws\.com|amazonaws\.com\.cn|api\.aws)"
 """`bedrock-runtime.REGION.amazonaws.com`, `bedrock-mantle.REGION.api.aws`, and both through a private endpoint.
 
 Other hosts of Amazon's are its customers': load balancers, gateways, machines.
@@ -102,7 +104,7 @@ def _read(client: Any, url: Any) -> Server:
         # these two have one host a region
         if host.endswith("-aiplatform.googleapis.com"):
             provider = "gcp.vertex_ai"
-        elif _BEDROCK.fullmatch(host):
+        elif host.endswith(_AMAZON) and re.fullmatch(_BEDROCK, host):
             provider = "aws.bedrock"
     # a host that nobody knows speaks OpenAI's API, and may be a proxy of theirs
     vendor = _VENDOR if provider == host or provider in _VENDOR_PROVIDERS else "gen_ai"

@@ -23,6 +23,7 @@ from llm_otel_broadcast.clients.reader import (
 )
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.media import base64_size
+from llm_otel_broadcast.record.usage import UnreadUsage
 
 # Of a body that may have megabytes of numbers: each vector, without parsing it.
 _VECTOR: Final = re.compile(rb'"embedding"\s*:\s*(\[[^\[\]]*\]|"[^"]*")')
@@ -96,7 +97,7 @@ def _read_typical_answer(record: Generation, response: Any) -> bool:
             return False
     except (AttributeError, KeyError):
         return False
-    record.unread_usage = (_read_usage, counts)
+    record.unread_usage = UnreadUsage(_read_usage, counts)
     record.response_model = record.served_model or model or record.response_model
     if details is None:
         record.details = {"dimensions": len(vector)}

@@ -22,7 +22,7 @@ from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Generation
 
 _MAX_ERROR_DEPTH: Final = 8
-_CODE: Final = re.compile(r"[\w.:/-]{1,100}")
+_CODE: Final = r"[\w.:/-]{1,100}"
 """What an error's code or type looks like; a text with blanks is a message, and counts as content."""
 
 
@@ -57,7 +57,7 @@ def note_error(record: Generation, members: Members) -> None:
 def _code_of(value: object) -> str | None:
     if type(value) is int:
         return str(value) if value else None
-    return value if isinstance(value, str) and _CODE.fullmatch(value) else None
+    return value if isinstance(value, str) and re.fullmatch(_CODE, value) else None
 
 
 def _is_empty(value: object, depth: int = 0) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from llm_otel_broadcast.clients.reader import Members, all_members_of, declares_only, items_of
 from llm_otel_broadcast.record.generation import Generation
-from llm_otel_broadcast.record.usage import Usage
+from llm_otel_broadcast.record.usage import UnreadUsage, Usage
 
 _COUNTS: Final = {
     # OpenAI's chat completions, completions and embeddings, and everybody who serves them
@@ -120,11 +120,12 @@ _MAX_COUNT: Final = 2**53
 _MAX_NUMBER: Final = 1e100
 _MAX_DETAIL_DEPTH: Final = 4
 _MAX_SERVER_TOOLS: Final = 32
-_NUMBER: Final = re.compile(r"\s*\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?\s*")
+# This one and `_NAME` are compiled where a server is met that needs them.
+_NUMBER: Final = r"\s*\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?\s*"
 _DETAILS_OF_RESPONSES: Final = ("input_tokens_details", "output_tokens_details")
 _DECLARED: Final = frozenset({*_COUNTS, *DETAILS_OF_CHAT, *_DETAILS_OF_RESPONSES})
 """What the client declares of the usage of chat completions, responses and embeddings."""
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NAME: Final = r"[A-Za-z0-9_.-]{1,64}"
 
 _Counts = dict[str, int | float]
 
@@ -169,7 +170,7 @@ def keep_usage(record: Generation, usage: object) -> None:
     if counts is None:
         record.usage = read_usage(usage)
     else:
-        record.unread_usage = (read_usage, counts)
+        record.unread_usage = UnreadUsage(read_usage, counts)
 
 
 def read_usage(usage: object, *, generates: bool = True) -> Usage:
@@ -283,7 +284,7 @@ def _read_extras(usage: Usage, extras: Members) -> None:
         for tool, stated in list(all_members_of(extras[key]).items())[:_MAX_SERVER_TOOLS]:
             count = _number(stated)
             # The name becomes a part of an attribute key: nothing but an identifier may get there.
-            if count is not None and count < _MAX_COUNT and _NAME.fullmatch(tool):
+            if count is not None and count < _MAX_COUNT and re.fullmatch(_NAME, tool):
                 usage.server_tools = {**(usage.server_tools or {}), tool: math.floor(count + 0.5)}
     if _COST_MEMBERS.isdisjoint(extras):
         return
@@ -308,7 +309,7 @@ def _read_extras(usage: Usage, extras: Members) -> None:
 def _number(value: Any) -> float | None:
     """Return a number that is stated as one, or in digits; None is no number, nor one below zero."""
     if type(value) is str:
-        return float(value) if _NUMBER.fullmatch(value) else None
+        return float(value) if re.fullmatch(_NUMBER, value) else None
     if type(value) not in (int, float) or not 0 <= value < _MAX_NUMBER:
         return None
     return float(value)

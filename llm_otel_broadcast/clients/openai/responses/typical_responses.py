@@ -14,6 +14,7 @@ from llm_otel_broadcast.clients.openai.responses.whole import FETCH
 from llm_otel_broadcast.clients.openai.usage import copy_counts, read_usage
 from llm_otel_broadcast.clients.reader import MAX_ITEMS, MAX_NAME_CHARACTERS, declares_none
 from llm_otel_broadcast.record.generation import Choice, Generation, ToolCall
+from llm_otel_broadcast.record.usage import UnreadUsage
 
 _ODD_MEMBERS: Final = frozenset(
     {"base_resp", "conversation_id", "openrouter_metadata", "provider", "status_details", "x_groq"}
@@ -57,7 +58,7 @@ def read_typical_response(record: Generation, response: Any) -> bool:
     text = "".join(texts)
     if counts is None or len(text) > record.max_characters:
         return False
-    record.unread_usage = (read_usage, counts)
+    record.unread_usage = UnreadUsage(read_usage, counts)
     record.response_id = identity or record.response_id
     record.response_model = record.served_model or model or record.response_model
     record.response_service_tier = tier or record.response_service_tier
