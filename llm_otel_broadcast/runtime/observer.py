@@ -170,7 +170,7 @@ class CallObserver:
 
     def opened(self, record: Generation) -> Context | None:
         """Place the record and return the context that is current during the call."""
-        current, app_traces = get_current(), self.app_traces
+        current, app_traces = get_current(), self._app_spans.provider() is not None
         if not record.span_id:
             self._place_record(record, current, app_traces=app_traces)
         for enclosing_span in record.enclosing_spans:
