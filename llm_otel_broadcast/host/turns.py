@@ -23,6 +23,8 @@ _PAUSE_S: Final = 0.000_001
 _SHARE_OF_WAIT: Final = 0.25
 _MAX_TURN_S: Final = 0.005
 
+# After so long, another one of ours is let in: a function of the program's may be slow, and is one destination's.
+_STINT_S: Final = 0.02
 # A thread that has been at one step for so long is blocked by an object or a function of the program's: the others go on.
 _PATIENCE_S: Final = 0.05
 
@@ -83,13 +85,21 @@ def in_turns(items: Iterable[Item]) -> Iterator[Item]:
     clock = time.perf_counter
     lock = _workplace.enter()
     try:
+        stint_end = clock() + _STINT_S
         end = clock() + _TURN_S
         for item in items:
             now = clock()
             if now >= end and _can_pause():
+                is_for_others = now >= stint_end
+                if is_for_others:
+                    lock.release()
                 time.sleep(_PAUSE_S)
+                turn_s = min(max((clock() - now) * _SHARE_OF_WAIT, _TURN_S), _MAX_TURN_S)
+                if is_for_others:
+                    lock = _workplace.enter()
+                    stint_end = clock() + _STINT_S
                 _workplace.step_began = resumed = clock()
-                end = resumed + min(max((resumed - now) * _SHARE_OF_WAIT, _TURN_S), _MAX_TURN_S)
+                end = resumed + turn_s
             yield item
     finally:
         lock.release()

@@ -99,14 +99,15 @@ def test_all_items_come_in_order():
 
 def test_one_thread_works_at_a_time(monkeypatch):
     """With ten destinations, an event loop waited for ten threads at each of its steps."""
-    # on a busy machine a step may take long
+    # on a busy machine it may take long
     monkeypatch.setattr(turns, "_PATIENCE_S", 60.0)
+    monkeypatch.setattr(turns, "_STINT_S", 60.0)
     order = []
 
     def work(name):
         for _ in in_turns(range(ITEMS)):
             order.append(name)
-            compute(0.0002)
+            compute(0.0001)
 
     threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
     for thread in threads:
@@ -133,6 +134,27 @@ def test_a_thread_that_blocks_keeps_no_other_one_from_its_work():
     finally:
         go.set()
         blocked.join()
+
+
+def test_a_slow_thread_lets_others_work(monkeypatch):
+    """A redaction that waits for a service is one destination's."""
+    monkeypatch.setattr(turns, "_PATIENCE_S", 60.0)
+    begun, over = threading.Event(), threading.Event()
+
+    def work():
+        for _ in in_turns(iter(over.is_set, True)):
+            begun.set()
+            over.wait(0.03)
+
+    slow = threading.Thread(target=work)
+    slow.start()
+    try:
+        assert begun.wait(60.0)
+        # it would go on for ever
+        assert list(in_turns(range(10))) == list(range(10))
+    finally:
+        over.set()
+        slow.join()
 
 
 def test_an_error_leaves_the_place_to_the_next_one(monkeypatch):
