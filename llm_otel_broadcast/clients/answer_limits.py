@@ -5,6 +5,7 @@ Runs on the host's thread at the end of each call: of an ordinary answer it only
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Final
 
 from llm_otel_broadcast.clients.answer_texts import CUT, MAX_CALL_CHARACTERS, Allowance
@@ -20,7 +21,18 @@ _NAMES: Final = (
     "serving_provider",
     "system_fingerprint",
 )
+_names_of: Final = attrgetter(*_NAMES)
 _TEXTS: Final = ("content", "reasoning", "refusal")
+
+
+def needs_no_limit(record: Generation) -> bool:
+    """Return whether an answer whose texts are cut already has nothing else to be cut: one choice, no calls, short names."""
+    choices = record.choices
+    if len(choices) != 1 or record.tool_call_count or record.attempts or record.details is not None:
+        return False
+    choice = choices[0]
+    names = (*_names_of(record), choice.finish_reason, choice.native_finish_reason)
+    return not choice.media and sum(map(len, filter(None, names))) <= MAX_NAME_CHARACTERS
 
 
 def limit_answer(record: Generation) -> None:

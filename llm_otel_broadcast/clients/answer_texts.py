@@ -24,27 +24,27 @@ MAX_CALL_CHARACTERS: Final = 1_000_000
 class TextPieces:
     """The pieces of one text, in order; `omitted` counts the characters that were left out of its middle."""
 
-    __slots__ = ("_buffer", "_head_length", "append", "omitted")
+    __slots__ = ("_head_length", "append", "buffer", "omitted")
 
     def __init__(self) -> None:
         # One call of C takes a piece, refuses what is no text and tells its length; a list takes four times the memory.
-        self._buffer = StringIO()
-        self.append: Callable[[str], int] = self._buffer.write
+        self.buffer = buffer = StringIO()
+        self.append: Callable[[str], int] = buffer.write
         """Adds a piece and returns its length; `TypeError` for what is no text."""
         self.omitted = 0
         self._head_length = 0
 
     def __bool__(self) -> bool:
-        return self._buffer.tell() > 0
+        return self.buffer.tell() > 0
 
     @property
     def size(self) -> int:
         """Characters that are held."""
-        return self._buffer.tell()
+        return self.buffer.tell()
 
     def cut(self, limit: int) -> None:
         """Keep both ends, `limit` characters in all."""
-        buffer = self._buffer
+        buffer = self.buffer
         text = buffer.getvalue()
         excess = len(text) - limit
         if excess > 0:
@@ -63,7 +63,7 @@ class TextPieces:
 
     def joined(self) -> str | None:
         """Return the text, with a mark where its middle is left out; None when there is none."""
-        text = self._buffer.getvalue()
+        text = self.buffer.getvalue()
         if self.omitted:
             return f"{text[: self._head_length]}{CUT}{text[self._head_length :]}"
         return text or None
@@ -139,10 +139,15 @@ class Allowance:
     def cut_to_limit(self) -> None:
         """Cut what is more than may be sent. To be called when no further piece comes."""
         # Not by what was counted: where a stream is left, its last pieces are not.
-        if sum([text.size for text in self._texts]) > self._limit:
+        held_characters = 0
+        for text in self._texts:
+            held_characters += text.buffer.tell()
+        if held_characters > self._limit:
             self.cut()
 
     def note_omitted(self, record: Generation) -> None:
         """Cut what is more than may be sent, and add to the record how many characters were left out."""
         self.cut_to_limit()
-        record.omitted_characters += self._omitted_characters + sum([text.omitted for text in self._texts])
+        record.omitted_characters += self._omitted_characters
+        for text in self._texts:
+            record.omitted_characters += text.omitted

@@ -30,6 +30,8 @@ _SERVED_MODEL: Final = "x-ms-served-model"
 """Azure's model router and its responses API: the snapshot that answered, where the body repeats the name of the deployment
 (openai-python#3271)."""
 _AZURE: Final = "azure.ai.openai"
+_RETRY_COUNT: Final = "x-stainless-retry-count"
+_NOT_RETRIED: Final = (_RETRY_COUNT.encode(), _RETRY_COUNT.encode(), b"0")
 _MAX_ATTEMPTS: Final = 64
 _MAX_STAGES: Final = 32
 _MAX_LATENCY_MS: Final = 86_400_000
@@ -137,5 +139,9 @@ def _retries_of(result: Any) -> int | None:
         return stated or None
     response = getattr(result, "response", None)
     request = getattr(result, "request", None) if response is None else response.request
-    text = getattr(request, "headers", NOTHING).get("x-stainless-retry-count")
+    headers = getattr(request, "headers", NOTHING)
+    # Where httpx keeps them: its own look-up takes 17 thousand instructions, a tenth of what a stream takes beside its chunks.
+    if _NOT_RETRIED in members_of(headers).get("_list", ()):
+        return None
+    text = headers.get(_RETRY_COUNT)
     return (int(text) or None) if isinstance(text, str) and text.isdecimal() else None

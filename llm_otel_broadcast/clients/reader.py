@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -140,7 +140,7 @@ def declares_none(kind: type, names: frozenset[str]) -> bool:
     return names.isdisjoint(getattr(kind, "model_fields", names))
 
 
-def items_of(members: Members, name: str) -> Iterable[Any]:
+def items_of(members: Members, name: str) -> Sequence[Any]:
     """Return a member that is a list; one object where a list belongs (text-generation-inference) as a list of it; else nothing."""
     value = members.get(name)
     if value is None:

@@ -15,10 +15,10 @@ from llm_otel_broadcast.host.green_threads import flavor, is_native
 _TURN_S: Final = 0.0003
 # The shortest that is a pause: one of 0 seconds ends before the thread that waits for the lock wakes up.
 _PAUSE_S: Final = 0.000_001
-# Beside two threads that compute without end, each pause takes two switch intervals, and turns of that length would send 250
-# records a second; this sends 900. Half as much as we wait would be 2,200, and make an event loop wait that computes for 4 ms
-# at a step. A record's work is a thirtieth of its call's: an eighth of the lock is enough for all that the program can call.
-_SHARE_OF_WAIT: Final = 0.125
+# Where the program computes without end, each pause takes a switch interval or more, and turns of that length would send 250
+# records a second. A quarter of what we waited leaves us a fifth of the lock; a record's work is a tenth of its call's. More
+# would keep an event loop waiting that computes for milliseconds at a step.
+_SHARE_OF_WAIT: Final = 0.25
 _MAX_TURN_S: Final = 0.005
 
 # Of the thread that runs: each has a context of its own, and so has a greenlet.
@@ -35,9 +35,8 @@ def begin_thread() -> None:
 def in_turns(items: Iterable[Item]) -> Iterator[Item]:
     """Yield the items, with a pause before one of them as often as we have had the interpreter's lock for a turn.
 
-    Beside 1,000 records a second, one timer of an event loop in a hundred was late by 5 ms; with the pauses, by 0.6. Greenlets of gevent stood still
-    for 30 ms at each batch, and do so for 3 at most.
-    They take 4 % of the background's time.
+    Beside 1,000 records a second, one timer of an event loop in a hundred was late by 5 ms; with the pauses, by 0.6. Greenlets of
+    gevent's stood still for 30 ms at each batch, and now do for 3 at most. The pauses take 4 % of the background's time.
     """
     clock = time.perf_counter
     end = clock() + _TURN_S

@@ -266,7 +266,7 @@ def test_pieces_that_are_counted_together_are_cut_in_time():
     for _ in fold.follow(Reading(fold, pieces)):
         most = max(most, fold._open_choices[0].content.size if fold._open_choices else 0)
     # Twice the limit, and what waits to be counted.
-    assert 1_000 < most <= 2_000 + 128 * 256
+    assert 1_000 < most <= 2_000 + 256 * 256
     # One of each number that is counted together.
     assert fold.general == 1
     fold.finish()

@@ -15,25 +15,21 @@ _OPERATIONS_WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderation"})
 
 def read_head(record: Generation, members: Members) -> None:
     """Read what every chunk carries: id, model, tier, fingerprint and the provider that a gateway has chosen."""
-    # A blank one overwrites nothing: Azure's first chunk has a blank id and model (langfuse#2833, llm#294).
+    # A blank one overwrites nothing: Azure's first chunk has a blank id and model (langfuse#2833, llm#294). One that has been
+    # read before is not read again: it comes with every chunk.
     get = members.get
-    identity, model, tier, fingerprint, provider = (
-        get("id"),
-        get("model"),
-        get("service_tier"),
-        get("system_fingerprint"),
-        get("provider"),
-    )
-    if identity:
+    identity, model, tier = get("id"), get("model"), get("service_tier")
+    fingerprint, provider = get("system_fingerprint"), get("provider")
+    if identity and identity != record.response_id:
         record.response_id = text_of(identity) or record.response_id
     # The header of Azure's model router names the snapshot that answered, the body only the deployment.
-    if model or record.served_model:
+    if record.served_model or (model and model != record.response_model):
         record.response_model = record.served_model or text_of(model) or record.response_model
-    if tier:
+    if tier and tier != record.response_service_tier:
         record.response_service_tier = text_of(tier) or record.response_service_tier
-    if fingerprint:
+    if fingerprint and fingerprint != record.system_fingerprint:
         record.system_fingerprint = text_of(fingerprint) or record.system_fingerprint
-    if provider:
+    if provider and provider != record.serving_provider:
         record.serving_provider = text_of(provider) or record.serving_provider
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+from llm_otel_broadcast.clients.answer_limits import needs_no_limit
 from llm_otel_broadcast.clients.answer_texts import Allowance
 from llm_otel_broadcast.clients.arguments import keep_argument
 from llm_otel_broadcast.clients.gateways import note_routing
@@ -26,6 +27,7 @@ from llm_otel_broadcast.clients.openai.usage import keep_usage, usage_in
 from llm_otel_broadcast.clients.reader import (
     GIVEN,
     MAX_CHOICES,
+    MAX_ITEMS,
     Members,
     Reader,
     all_members_of,
@@ -151,14 +153,17 @@ class ChatFold(TypicalChunk):
         self._open_choices: dict[int, _OpenChoice] = {}
         self._has_head = False
         self._ends = False
-        """A finish reason has come: the next chunk may be the last, with the usage."""
+        """The chunk that is read has a finish reason: there may be more than a delta."""
         self._usage: Any = None
 
     def add_any(self, chunk: object) -> bool:
         members = members_of(chunk)
         record = self._record
         self._index = None
-        choices = items_of(members, "choices")
+        self._ends = False
+        choices = members.get("choices")
+        if type(choices) is not list or len(choices) > MAX_ITEMS:
+            choices = items_of(members, "choices")
         open_choice = None
         # Before the rest, so that the time of the first piece is not late by our own reading.
         for position, choice in enumerate(choices):
@@ -176,24 +181,24 @@ class ChatFold(TypicalChunk):
             # Azure's filter results, the last chunk with usage, errors.
             or not choices
         ):
-            self._ends = False
             extras = extras_of(chunk)
             if extras:
                 members = all_members_of(chunk)
-                # Status 200 and an error in the middle of the stream.
-                note_error(record, members)
-                if "openrouter_metadata" in members:
-                    note_routing(record, members["openrouter_metadata"])
-            elif members.get("object") == "error":
-                note_error(record, members)
             read_head(record, members)
             self._has_head = bool(record.response_id and record.response_model)
-            stated_usage = usage_in(members) if usage is None else usage
-            if stated_usage is not None:
-                # Read at the end: some servers state the counts so far in each chunk.
-                self._usage = stated_usage
+            # Read at the end: some servers state the counts so far in each chunk.
+            if usage is not None:
+                self._usage = usage
+            elif extras or (choices and extras_of(choices[0])):
+                self._usage = usage_in(members) or self._usage
+            if "openrouter_metadata" in members:
+                note_routing(record, members["openrouter_metadata"])
+            # Status 200 and an error in the middle of the stream.
+            if extras or members.get("object") == "error":
+                note_error(record, members)
         if (
             open_choice is not None
+            and record.first_chunk_ns is not None
             and self._has_head
             and not self._ends
             and (not self._is_openrouter or record.serving_provider is not None)
@@ -254,7 +259,8 @@ class ChatFold(TypicalChunk):
             if len(self._open_choices) >= MAX_CHOICES:
                 # The last one takes what is beyond: its text is then wrong, and bounded.
                 return next(reversed(self._open_choices.values()))
-            choice = self._open_choices[number] = _OpenChoice(number, self._allowance)
+            choice = self._open_choices[number] = _OpenChoice(self._allowance)
+            choice.index = number
         return choice
 
     def finish(self) -> None:
@@ -269,18 +275,15 @@ class ChatFold(TypicalChunk):
             record.tool_call_count += len(choice.tool_calls)
             record.size += _size_of(choice)
         note_broken_choice(record)
+        record.is_limited = needs_no_limit(record)
 
 
 class _OpenChoice(StreamedChoice):
     """One choice of a stream, still coming in."""
 
-    __slots__ = ("finish_reason", "media", "native_finish_reason")
-
-    def __init__(self, index: int, allowance: Allowance) -> None:
-        super().__init__(index, allowance)
-        self.finish_reason: str | None = None
-        self.native_finish_reason: str | None = None
-        self.media: Media | None = None
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    media: Media | None = None
 
     def add_calls(self, tool_calls: Any, function_call: Any, *, content: bool) -> None:
         """Add pieces of tool calls, and of the deprecated `function_call`."""
@@ -319,8 +322,13 @@ class _OpenChoice(StreamedChoice):
 
 def _size_of(choice: Choice) -> int:
     # For the queue's bound in bytes (`max_queue_bytes`): what grows with the answer, not what each object weighs.
-    texts = (choice.content, choice.reasoning, choice.refusal, *(call.arguments for call in choice.tool_calls))
-    return sum(len(text) for text in texts if isinstance(text, str)) + _TOOL_CALL_BYTES * len(choice.tool_calls)
+    size = _TOOL_CALL_BYTES * len(choice.tool_calls)
+    for text in (choice.content, choice.reasoning, choice.refusal):
+        if text is not None:
+            size += len(text)
+    for call in choice.tool_calls:
+        size += len(call.arguments)
+    return size
 
 
 def _read_choice(record: Generation, choice: object, position: int) -> Choice:

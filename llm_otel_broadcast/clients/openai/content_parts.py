@@ -70,8 +70,9 @@ class MessageTexts:
         """Add a message's content, or a piece of it."""
         # OpenAI sends a text; Mistral's reasoning models a list of parts, in deltas as well.
         if isinstance(content, str):
-            self._append(self.content, content)
-        elif isinstance(content, list | tuple):
+            self.allowance.take(self.content.append(content))
+        # No union, which would be made anew at each call.
+        elif isinstance(content, (list, tuple)):
             if len(content) > MAX_ITEMS:
                 note_unread(f"more than {MAX_ITEMS:,} parts of a message")
             for part in content[:MAX_ITEMS]:

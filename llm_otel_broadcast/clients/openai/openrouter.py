@@ -73,7 +73,7 @@ def _is_empty(value: object, depth: int = 0) -> bool:
 
 def note_broken_choice(record: Generation, choices: Iterable[Any] = ()) -> None:
     """Take a choice that ended in `error`: the provider broke off. Of `choices`, one may say why."""
-    if record.failure is not None or not any(choice.finish_reason == "error" for choice in record.choices):
+    if record.failure is not None or not [True for choice in record.choices if choice.finish_reason == "error"]:
         return
     for choice in choices:
         note_error(record, all_members_of(choice))

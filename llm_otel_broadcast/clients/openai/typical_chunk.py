@@ -15,7 +15,7 @@ from typing import Any, Final
 from llm_otel_broadcast.clients.answer_texts import Allowance, TextPieces
 from llm_otel_broadcast.clients.openai.content_parts import MessageTexts
 from llm_otel_broadcast.clients.openai.tool_calls import CallPieces, OpenCall
-from llm_otel_broadcast.clients.reader import Members, members_of
+from llm_otel_broadcast.clients.reader import Members
 from llm_otel_broadcast.clients.stream_watch import StreamReading
 from llm_otel_broadcast.host.guard import is_for_host
 from llm_otel_broadcast.record.generation import Generation
@@ -23,7 +23,7 @@ from llm_otel_broadcast.record.generation import Generation
 _TEXT_FIELDS: Final = frozenset({"content", "role"})
 """Members of a delta that a piece of a text or of reasoning states; nobody reads the role of a piece."""
 _CALL_FIELDS: Final = _TEXT_FIELDS | {"tool_calls"}
-_COUNTED_TOGETHER: Final = 128
+_COUNTED_TOGETHER: Final = 256
 """Pieces whose characters are counted at once: counting each would be a tenth of what a chunk takes."""
 _MAX_CHARACTERS: Final = 256
 """Of a piece that waits to be counted."""
@@ -31,20 +31,12 @@ _NO_TEXT: Final = TextPieces()
 _MEDIA: Final = frozenset({"audio", "images"})
 
 
+# Without `__slots__`: what most choices do not have need not be set.
 class StreamedChoice(MessageTexts):
-    """The texts and calls of one choice of a stream.
+    """The texts and calls of one choice of a stream."""
 
-    Args:
-        index: of the choice.
-        allowance: counts what is kept.
-    """
-
-    __slots__ = ("calls", "index")
-
-    def __init__(self, index: int, allowance: Allowance) -> None:
-        super().__init__(allowance)
-        self.index = index
-        self.calls: CallPieces | None = None
+    index: int
+    calls: CallPieces | None = None
 
 
 class TypicalChunk:
@@ -161,7 +153,11 @@ class TypicalChunk:
                                 and members["usage"] is None
                                 and (has_fingerprint or members["system_fingerprint"] is None)
                                 and (has_tier or members["service_tier"] is None)
-                                and (delta := choice["delta"]).__pydantic_fields_set__ == fields
+                                # Of one member alone, the text, the length tells as much, for half of what comparing takes.
+                                and (
+                                    len(stated := (delta := choice["delta"]).__pydantic_fields_set__) == 1
+                                    or stated == fields
+                                )
                                 and (not (extras := delta.__pydantic_extra__) or extras == silent)
                             ):
                                 if append(delta.content) > _MAX_CHARACTERS:
@@ -193,11 +189,14 @@ class TypicalChunk:
         """
         if type(choices) is not list or len(choices) != 1:
             return
-        delta = members_of(choices[0]).get("delta")
-        fields, extras = getattr(delta, "__pydantic_fields_set__", None), getattr(delta, "__pydantic_extra__", None)
+        try:
+            delta = choices[0].__dict__["delta"]
+            members, fields, extras = delta.__dict__, delta.__pydantic_fields_set__, delta.__pydantic_extra__
+        except (AttributeError, KeyError):
+            # No model of the client's.
+            return
         if type(fields) is not set or not fields <= _CALL_FIELDS or type(extras) is not dict:
             return
-        members = members_of(delta)
         pieces: TextPieces | None = None
         if extras and any(value is not None and value != [] for value in extras.values()):
             if "tool_calls" not in fields:
@@ -211,7 +210,7 @@ class TypicalChunk:
         self._pieces = pieces
         self._append = pieces.append if self._keeps_text else len
         self._fields = frozenset(fields)
-        self._extras = {name: None if value is None else [] for name, value in extras.items()}
+        self._extras = {name: None if value is None else [] for name, value in extras.items()} if extras else extras
         self._has_fingerprint = record.system_fingerprint is not None
         self._has_tier = record.response_service_tier is not None
         self._index = choice.index
