@@ -40,7 +40,7 @@ def test_an_unknown_fact_is_refused_inside_and_outside_of_everything():
         current_generation().record(tokens=5)
 
 
-class Model(str, Enum):
+class Model(str, Enum):  # noqa: UP042  # as programs have them, whose `str` is the name
     LLAMA = "llama"
 
 
