@@ -10,7 +10,7 @@ import os
 import sys
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from llm_otel_broadcast.host.import_lock import importing
 from llm_otel_broadcast.record.generation import Generation
@@ -59,9 +59,9 @@ class AppMetrics:
         # The API's own variable: its function loads a provider when the environment names one, and costs more.
         # An app may import it after us: to look whether the environment names a provider takes two microseconds.
         api = _API or sys.modules.get("opentelemetry.metrics._internal")
-        current: object = getattr(api, "_METER_PROVIDER", _UNKNOWN)
+        current: MeterProvider | None = getattr(api, "_METER_PROVIDER", _UNKNOWN)  # type: ignore[arg-type]
         if current is not _UNKNOWN:
-            return cast("MeterProvider | None", current)
+            return current
         # An app that has not imported the API has no provider there; to import it takes three milliseconds.
         # While another thread imports it, it has not all of its names.
         get_provider = getattr(sys.modules.get("opentelemetry.metrics"), "get_meter_provider", None)

@@ -25,6 +25,12 @@ def keep(value: object) -> tuple[list[object] | None, int]:
     copies: list[object] = []
     size = 0
     for item in value:
+        if type(item) is dict and len(item) == _PLAIN_MEMBERS:
+            text = item.get("content")
+            if type(text) is str:
+                size += len(text)
+                copies.append(item.copy())
+                continue
         if type(item) is not dict:
             # The client's own objects are kept as they are: copying a pydantic model costs more than all dicts together.
             copies.append(item)

@@ -7,7 +7,7 @@ and never lets an error of ours reach the caller.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from typing import Any, Protocol
 
@@ -34,7 +34,7 @@ _ENTERING = Guard("making the span current")
 # 1: a watched method is under way, and what it posts belongs to it. 2: the watched methods that it goes through belong to it
 # too, as `parse` calls `create` in some versions of the openai client. Not so with 1: an iterator of messages that the program
 # passes may make calls of its own while the client consumes it.
-_inside: ContextVar[int] = ContextVar("llm_otel_broadcast_inside", default=0)
+_nesting: ContextVar[int] = ContextVar("llm_otel_broadcast_inside", default=0)
 
 
 class Observer(Protocol):
@@ -96,9 +96,9 @@ class Call:
         "_caller_context",
         "_context",
         "_encloses",
-        "_inside",
         "_is_closed",
         "_is_placed",
+        "_nesting_token",
         "_observer",
         "_outer",
         "_token",
@@ -119,7 +119,7 @@ class Call:
         self._caller_context: Any = None
         self._token: Any = None
         self._attached: Any = None
-        self._inside: Any = None
+        self._nesting_token: Any = None
         self._outer: int | None = None
         self._is_placed = self._is_closed = False
 
@@ -130,8 +130,8 @@ class Call:
         before each of them.
         """
         try:
-            self._outer = _inside.get()
-            self._inside = _inside.set(2 if self._encloses else 1)
+            self._outer = _nesting.get()
+            self._nesting_token = _nesting.set(2 if self._encloses else 1)
             context = self._context
             if not self._is_placed:
                 context = self._context = self._observer.opened(self.record)
@@ -158,11 +158,11 @@ class Call:
 
         May be called again where a signal handler has interrupted it.
         """
-        if self._inside is not None:
-            reset(self._inside)
+        if self._nesting_token is not None:
+            reset(self._nesting_token)
         elif self._outer is not None:
-            _inside.set(self._outer)
-        self._inside = self._outer = None
+            _nesting.set(self._outer)
+        self._nesting_token = self._outer = None
         attached = self._attached
         if attached is None:
             return
@@ -253,7 +253,7 @@ class Call:
 
 def is_under_way() -> bool:
     """Return whether a watched method is under way here."""
-    return _inside.get() > 0
+    return _nesting.get() > 0
 
 
 class Patchpoint:
@@ -290,14 +290,14 @@ class Patchpoint:
         """Return who watches a call of an instance that is made here and now, None when nobody does."""
         switch = self.switch
         observer = switch.find(instance) if switch.chosen else switch.observer
-        return None if observer is None or _inside.get() > 1 or get_current().get(SUPPRESS_KEY) else observer
+        return None if observer is None or _nesting.get() > 1 or get_current().get(SUPPRESS_KEY) else observer
 
-    def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
         """Return the call to be recorded, its arguments ready, or None when nobody watches it.
 
         Args:
             args: the arguments by position, the instance first.
-            kwargs: the arguments by keyword; never changed.
+            kwargs: the arguments by keyword, in a dict that is the call's own: what can be iterated once is replaced in it.
         """
         instance = args[0] if args else None
         observer = self.watcher_of(instance)
@@ -309,23 +309,22 @@ class Patchpoint:
             record = Generation(reader.operation, reader.api)
             record.traced_below = self.traced_below
             record.read_content = self._read_content
-            arguments = dict(kwargs)
-            call = Call(self, observer, record, arguments)
+            call = Call(self, observer, record, kwargs)
             try:
-                effective = library.effective_arguments(arguments)
+                effective = library.effective_arguments(kwargs)
                 if len(args) > 1 and reader.positional:
                     effective = {**effective, **dict(zip(reader.positional, args[1:], strict=False))}
-                if effective is arguments:
-                    reader.read_request(record, arguments, content=observer.wants_content)
+                if effective is kwargs:
+                    reader.read_request(record, kwargs, content=observer.wants_content)
                 else:
-                    own = [name for name, value in arguments.items() if effective[name] is value]
+                    own = [name for name, value in kwargs.items() if effective[name] is value]
                     reader.read_request(record, effective, content=observer.wants_content)
                     # the reader may have put a tee in the place of an argument that can be iterated once only
-                    arguments.update({name: effective[name] for name in own})
+                    kwargs.update({name: effective[name] for name in own})
             except BaseException as error:
                 if not _ASKING.stops(error):
                     raise
-            call.kwargs = observer.prepare(library, instance, arguments, record)
+            call.kwargs = observer.prepare(library, instance, kwargs, record)
         except BaseException as error:
             if not _REQUEST.stops(error):
                 raise

@@ -217,13 +217,6 @@ def parameters_of(kwargs: Mapping[str, Any], names: Mapping[str, str]) -> dict[s
     return parameters
 
 
-# Cached by the names: one place of a program always passes the same ones, and looking each of them up takes three times as long.
-@lru_cache(maxsize=256)
-def names_among(arguments: tuple[str, ...], plain: frozenset[str], odd: frozenset[str]) -> tuple[str, ...] | None:
-    """Return those names of arguments that are plain ones; None where one of them is odd."""
-    return tuple(name for name in arguments if name in plain) if odd.isdisjoint(arguments) else None
-
-
 def note(record: Generation, **facts: Detail | None) -> None:
     """Put facts of a single operation into the record, under the names that the dialect knows; None is no fact."""
     if record.details is None:

@@ -11,6 +11,7 @@ from llm_otel_broadcast.delivery.ledger import DestinationStatus
 from llm_otel_broadcast.delivery.recorder import Recorder
 from llm_otel_broadcast.delivery.seams import FinishedForeignSpan, Record
 from llm_otel_broadcast.delivery.worker import Worker
+from llm_otel_broadcast.host.green_threads import flavor
 from llm_otel_broadcast.host.logs import drain
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
@@ -45,7 +46,9 @@ class Broadcaster:
             *self.lanes,
             *(recorder for recorder in (metrics, late) if recorder is not None),
         )
-        self._starting = self._has_begun = False
+        self._starting = False
+        self._flavor: object = None
+        """The kind of threads that the lanes' were when they were last started; None: they were not yet."""
         self._late_s: float | None = None
         """Seconds that are left at the end of the process for what is still recorded then; None: it has not come."""
         self.stopped = False
@@ -65,21 +68,22 @@ class Broadcaster:
     def _distribute(self, record: Record) -> None:
         # One iterator for both loops: a lane that has the record does not get it twice.
         remaining = iter(self.lanes)
-        # Also where there is no lane: a settings file may name a destination later
-        is_missing = not self._has_begun
+        # Not asked of each lane: threads are of another kind than before, or this is the first record. That counts also where
+        # there is no lane: a settings file may name a destination later
+        must_start = self._flavor is not flavor()
         try:
             for lane in remaining:
                 if not lane.enqueue(record):
-                    is_missing = True
+                    must_start = True
         except BaseException:
             # A signal handler has raised: its exception is the host's, and the record is for the other lanes too
             for lane in remaining:
                 lane.enqueue(record)
             self._start(self.lanes)
             raise
-        if is_missing:
+        if must_start:
+            self._flavor = flavor()
             self._start(self.lanes)
-            self._has_begun = True
         late_s = self._late_s
         if late_s is not None:
             # What an exit handler after ours has recorded: nobody would deliver it later.
@@ -92,13 +96,17 @@ class Broadcaster:
         """Hand a finished record over. Takes microseconds, waits for nobody. After `stop` it is counted as dropped."""
         self._distribute(record)
         # Whether the app has a meter provider was asked when the call began.
-        if record.is_measured and self._metrics is not None and not self._metrics.enqueue(record):
-            self._start((self._metrics,))
+        if record.is_measured and self._metrics is not None:
+            if not self._metrics.is_running:
+                self._start((self._metrics,))
+            self._metrics.enqueue(record)
 
     def put_late(self, record: Generation) -> None:
         """Hand over a record whose app spans wait for it to be read, which is to happen soon, whatever the destinations do."""
-        if self._late is not None and not self._late.enqueue(record):
-            self._start((self._late,))
+        if self._late is not None:
+            if not self._late.is_running:
+                self._start((self._late,))
+            self._late.enqueue(record)
 
     def _start(self, workers: Sequence[Worker]) -> None:
         """Start threads that do not run, without waiting for who is at it: a finalizer may come here on top of a call that is."""
@@ -163,7 +171,8 @@ class Broadcaster:
         """In a child process: begin anew; what was queued belongs to the parent."""
         # A thread of the parent's may have been in the middle of starting others; it is not there.
         self._late_s = None
-        self._starting = self._has_begun = False
+        self._starting = False
+        self._flavor = None
         for worker in self.workers:
             worker.after_fork()
 

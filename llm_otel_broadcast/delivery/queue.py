@@ -16,6 +16,10 @@ from llm_otel_broadcast.delivery.ledger import Books
 from llm_otel_broadcast.delivery.seams import Item, Record
 
 _LOCK_TIMEOUT_S: Final = 1.0
+_MAX_ARRIVALS: Final = 64
+"""Records that may wait to be counted while the lock is free."""
+_ARRIVALS_OF_BOUND: Final = 2_048
+"""A record of more than this part of the bound is counted at once: what waits exceeds the bound by 3 % at most, for a moment."""
 
 
 class RecordQueue:
@@ -34,7 +38,8 @@ class RecordQueue:
         """What was left has been counted: whatever the thread still does comes too late for the books."""
         # Each with its size at hand-over: reading a body in the background adds to the record's own.
         self._records: deque[tuple[Record, int]] = deque()
-        self._strays: deque[Record] = deque()
+        self._arrivals: deque[tuple[Record, int]] = deque()
+        """Records that are neither counted nor held against the bound yet."""
         self._bytes = 0
         self._in_flight = 0
         self._in_flight_bytes = 0
@@ -47,37 +52,45 @@ class RecordQueue:
     # -- the host's thread ------------------------------------------------------------------------------------------
 
     def enqueue(self, record: Record) -> int:
-        """Take a finished record; return how many wait now, but for strays.
+        """Take a finished record; return how many wait now.
 
         Never waits for a lock: this may run in a finalizer, anywhere in the host's code.
         """
-        # Appending to a deque is one step. Whoever has the lock takes the strays in: this thread now, or the holder later.
-        self._strays.append(record)
-        lock = self._lock
-        # By position: an argument by name takes as long as the lock.
-        if lock.acquire(False):  # noqa: FBT003  # the lock's own signature
-            try:
-                self._accept_strays()
-            finally:
-                lock.release()
-        return len(self._records)
+        # Appending to a deque is one step. Whoever has the lock takes the arrivals in: mostly the worker's thread, as it comes for
+        # them. Taking each in at once would cost the host's thread as much again as all that a destination takes of it.
+        size, arrivals = record.size, self._arrivals
+        arrivals.append((record, size))
+        waiting = len(arrivals)
+        if waiting >= _MAX_ARRIVALS or size * _ARRIVALS_OF_BOUND > self.max_bytes:
+            lock = self._lock
+            # By position: an argument by name takes as long as the lock.
+            if lock.acquire(False):  # noqa: FBT003  # the lock's own signature
+                try:
+                    self._accept_arrivals()
+                finally:
+                    lock.release()
+            waiting = len(arrivals)
+        return waiting + len(self._records)
 
-    def _accept_strays(self) -> None:
-        # One call for all of this: it runs once for each destination at each call of the program's.
-        strays, records, books = self._strays, self._records, self.books
-        while strays:
-            record = strays.popleft()
-            # First, as a signal handler may raise while it is worked out: a record is counted where nothing can come between.
-            size = record.size
+    def _accept_arrivals(self) -> None:
+        arrivals, records, books = self._arrivals, self._records, self.books
+        while arrivals:
+            arrival = arrivals.popleft()
+            # A record is counted where nothing of a signal handler's can come between.
             books.produced += 1
-            if self.is_closed:
+            size = arrival[1]
+            held = self._bytes + size
+            if held + self._in_flight_bytes <= self.max_bytes and not self.is_closed:
+                self._bytes = held
+                records.append(arrival)
+            elif self.is_closed:
                 books.drop("stopped", 1)
             elif size + self._in_flight_bytes > self.max_bytes:
                 # No room could be made for it: what waits is not dropped in vain.
                 books.drop("too_large" if size > self.max_bytes else "queue_full", 1)
             else:
-                self._bytes += size
-                records.append((record, size))
+                self._bytes = held
+                records.append(arrival)
                 while self._bytes + self._in_flight_bytes > self.max_bytes and records:
                     self._bytes -= records.popleft()[1]
                     books.drop("queue_full", 1)
@@ -86,7 +99,7 @@ class RecordQueue:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock, which nobody else holds for long, and strays taken in.
+        """Hold the lock, which nobody else holds for long, and arrivals taken in.
 
         Where that takes too long, a signal handler has interrupted `enqueue` on this very thread: going on beats a deadlock.
         """
@@ -96,7 +109,7 @@ class RecordQueue:
             # Or an exception of a signal handler's came between taking and giving back: nobody will give it back.
             self.renew_lock()
         try:
-            self._accept_strays()
+            self._accept_arrivals()
             yield
         finally:
             if is_acquired:

@@ -126,7 +126,7 @@ class Worker(ABC):
     # -- the host's thread ------------------------------------------------------------------------------------------
 
     def enqueue(self, record: Record) -> bool:
-        """Take a finished record; return whether the thread runs that is to take it further.
+        """Take a finished record; return whether there is a thread, of whatever kind, that is to take it further.
 
         Never waits for a lock: this may run in a finalizer, anywhere in the host's code.
         """
@@ -144,8 +144,7 @@ class Worker(ABC):
             if waiting >= _CROWDED_RECORDS and not waiting % _YIELD_EVERY_RECORDS and not self._books.failing:
                 # A host that computes without pause starves our thread of the GIL.
                 time.sleep(_YIELD_S)
-        # As `is_running`, in place: ten destinations ask it at each call of the program's.
-        return self._thread.running.locked() and self._flavor is flavor()
+        return self._thread.running.locked()
 
     def start(self) -> None:
         """Start the thread unless it runs, or is of another kind than threads are now."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from llm_otel_broadcast.fields.json_encoder import encoder
-from llm_otel_broadcast.record.content import Content
+from llm_otel_broadcast.record.content import Content, plain_text_of
 from llm_otel_broadcast.record.enclosing_facts import Excerpt
 from llm_otel_broadcast.record.media import Part
 from llm_otel_broadcast.record.span_data import AttributeValue
@@ -126,6 +126,12 @@ def _messages(key: str, messages: Sequence[Part]) -> _Attributes:
     attributes: _Attributes = {}
     index = 0
     for message in messages:
+        text = plain_text_of(message)
+        if text is not None:
+            attributes[f"{key}.{index}.message.role"] = _text(message["role"] or "user")
+            attributes[f"{key}.{index}.message.content"] = text
+            index += 1
+            continue
         parts = _parts_of(message)
         results = [part for part in parts if isinstance(part, dict) and part.get("type") == "tool_call_response"]
         further_parts = [part for part in parts if _type_of(part) != "tool_call_response"]

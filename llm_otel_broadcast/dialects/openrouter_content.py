@@ -13,7 +13,7 @@ from typing import Any, Final
 from llm_otel_broadcast.fields.json_encoder import encoder
 from llm_otel_broadcast.fields.json_text import plain
 from llm_otel_broadcast.fields.metadata import MAX_KEYS, attribute_of
-from llm_otel_broadcast.record.content import FORM, Content
+from llm_otel_broadcast.record.content import FORM, Content, plain_text_of
 from llm_otel_broadcast.record.generation import GenerationFacts
 from llm_otel_broadcast.record.media import Part
 
@@ -77,6 +77,9 @@ def _messages(facts: GenerationFacts, content: Content) -> list[Part]:
 
 def _message(neutral: Part, *, are_normalized: bool) -> Part:
     """Return a chat message of a neutral one."""
+    text = None if are_normalized else plain_text_of(neutral)
+    if text is not None:
+        return {"role": neutral["role"], "content": text}
     parts = neutral.get("parts")
     if not isinstance(parts, list):
         return _marked(neutral)

@@ -30,8 +30,8 @@ _CALL_KEYS: Final = frozenset({"content", "arguments", "response", "id"})
 """Members of parts that have a name like a tool's definition."""
 
 
-def size_within(value: Json, room: int) -> int | None:
-    """Return how many characters of JSON a plain value takes, None when they are more than `room`."""
+def text_within(value: Json, room: int) -> str | None:
+    """Return a plain value as JSON text, None when that has more than `room` characters."""
     # what is much too large is never encoded, which would take seconds and the memory twice: a lower bound tells
     least = 0
     pending = [value]
@@ -47,8 +47,14 @@ def size_within(value: Json, room: int) -> int | None:
             pending.extend(item)
         if least + len(pending) > room + 2:
             return None
-    size = len(encoder.encode(value))
-    return size if size <= room else None
+    text = encoder.encode(value)
+    return text if len(text) <= room else None
+
+
+def size_within(value: Json, room: int) -> int | None:
+    """Return how many characters of JSON a plain value takes, None when they are more than `room`."""
+    text = text_within(value, room)
+    return None if text is None else len(text)
 
 
 def cut(value: Json, room: int) -> Json:

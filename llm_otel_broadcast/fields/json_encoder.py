@@ -16,9 +16,10 @@ from llm_otel_broadcast.host.import_lock import importing
 # `json` would write NaN, which is not JSON: a mistake of ours must fail here, not in the backend's parser.
 _json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 # What `JSONEncoder.encode` calls for a text, without the way there, which takes longer than most of the texts.
-_quote: Final[Callable[[str], str]] = getattr(json.encoder, "encode_basestring", _json.encode)
-# Below, the bytes that orjson makes cost more than it saves.
-_MIN_COMPILED_CHARS: Final = 128
+quote_short: Final[Callable[[str], str]] = getattr(json.encoder, "encode_basestring", _json.encode)
+"""Returns a text as text of JSON; the quickest way for a short one, whether orjson is there or not."""
+MAX_SHORT_CHARS: Final = 128
+"""Of a text for which the bytes that orjson makes cost more than it saves."""
 
 
 class Encoder:
@@ -31,7 +32,7 @@ class Encoder:
 
     def __init__(self) -> None:
         self.encode: Callable[[object], str] = _json.encode
-        self.quote: Callable[[str], str] = _quote
+        self.quote: Callable[[str], str] = quote_short
 
     def use_compiled(self) -> bool:
         """Write with orjson from here on, if it can be imported; return whether it can. For a thread of ours."""
@@ -55,19 +56,19 @@ class Encoder:
                 return _json.encode(value)
 
         def quote(text: str) -> str:
-            if len(text) < _MIN_COMPILED_CHARS:
-                return _quote(text)
+            if len(text) <= MAX_SHORT_CHARS:
+                return quote_short(text)
             try:
                 return dumps(text).decode()
             except TypeError:
-                return _quote(text)
+                return quote_short(text)
 
         self.encode, self.quote = encode, quote
         return True
 
     def use_json(self) -> None:
         """Write with the `json` module."""
-        self.encode, self.quote = _json.encode, _quote
+        self.encode, self.quote = _json.encode, quote_short
 
 
 encoder: Final = Encoder()

@@ -11,8 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from llm_otel_broadcast.fields.json_cut import CUT, Json, cut, mark_of_all, size_within
-from llm_otel_broadcast.fields.json_encoder import encoder
+from llm_otel_broadcast.fields.json_cut import CUT, Json, cut, mark_of_all, size_within, text_within
 from llm_otel_broadcast.host.guard import or_else
 
 MAX_CHARACTERS: Final = 1_000_000
@@ -202,6 +201,8 @@ def plain_json(json_value: Json, limit: int = MAX_CHARACTERS, *, is_cut: bool = 
         limit: characters.
         is_cut: it has been cut already.
     """
-    shortened = cut(json_value, limit)
-    text = encoder.encode(shortened)
-    return (text if len(text) <= limit else _TOO_LARGE), is_cut or shortened is not json_value
+    text = text_within(json_value, limit)
+    if text is not None:
+        return text, is_cut
+    text = text_within(cut(json_value, limit), limit)
+    return (_TOO_LARGE if text is None else text), True

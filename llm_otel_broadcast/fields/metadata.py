@@ -57,6 +57,9 @@ def metadata_json(metadata: Mapping[str, object], limit: int = MAX_VALUE_CHARACT
 
 def plain_of(value: object) -> Json:
     """Return any value as JSON's own types: the program's own objects where they do not block."""
+    # Most are short texts and small numbers, which are as they are.
+    if (type(value) is str and len(value) <= MAX_VALUE_CHARACTERS) or (type(value) is int and value in _INT64):
+        return value
     if value is None or type(value) in _PLAIN:
         return plain(value)
     budget = Budget(MAX_VALUE_CHARACTERS, MAX_VALUE_CHARACTERS)

@@ -38,6 +38,10 @@ class Opener(Enum):
     """The same, seen from a call outside of that context: a reference to its span, which is not sent."""
 
 
+# For the host's thread: Python 3.11 runs a function, 2,600 instructions, wherever a member of an enumeration is looked up.
+CONTEXT: Final = Opener.CONTEXT
+
+
 @dataclass(slots=True, eq=False)
 class EnclosingSpan:
     """A root or intermediate span that encloses generations. Shared by all of them; a lane sends it once.

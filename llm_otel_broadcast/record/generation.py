@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
-from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
+from llm_otel_broadcast.record.enclosing_span import CONTEXT, EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.server import UNKNOWN_SERVER, Server
 from llm_otel_broadcast.record.totals import spent
@@ -370,7 +370,7 @@ class Generation(GenerationFacts):
             self.failure = failure
         for enclosing_span in self.enclosing_spans:
             # One that a call names ends with the last call below it, whichever that is.
-            if enclosing_span.opener is not Opener.CONTEXT:
+            if enclosing_span.opener is not CONTEXT:
                 enclosing_span.end_ns = max(enclosing_span.end_ns, self.end_ns)
                 continue
             enclosing_span.latest_end_ns = max(enclosing_span.latest_end_ns, self.end_ns)
@@ -389,5 +389,5 @@ class Generation(GenerationFacts):
             return
         self.is_in_failures = True
         for enclosing_span in self.enclosing_spans:
-            if enclosing_span.opener is Opener.CONTEXT:
+            if enclosing_span.opener is CONTEXT:
                 enclosing_span.failed_calls += 1

@@ -25,7 +25,7 @@ from llm_otel_broadcast.fields.ids import new_span_id, new_trace_id
 from llm_otel_broadcast.fields.merge import TraceObject, has_ids, is_fixed, merge, over, with_caller
 from llm_otel_broadcast.host.current_context import BareSpan, get_current, ids_in, span_in, with_span
 from llm_otel_broadcast.host.guard import Guard
-from llm_otel_broadcast.record.enclosing_span import EnclosingSpan, Opener
+from llm_otel_broadcast.record.enclosing_span import CONTEXT, EnclosingSpan
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.sizes import text_size
 from llm_otel_broadcast.record.trace_fields import NO_FIELDS, Fields
@@ -170,11 +170,11 @@ class CallObserver:
 
     def opened(self, record: Generation) -> Context | None:
         """Place the record and return the context that is current during the call."""
-        current, app_traces = get_current(), self.app_traces
+        current, app_traces = get_current(), self._app_spans.provider() is not None
         if not record.span_id:
             self._place_record(record, current, app_traces=app_traces)
         for enclosing_span in record.enclosing_spans:
-            if enclosing_span.opener is Opener.CONTEXT:
+            if enclosing_span.opener is CONTEXT:
                 enclosing_span.generations += 1
         if record.app_spans:
             return with_span(record.app_spans[-1], current)

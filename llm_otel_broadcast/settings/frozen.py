@@ -70,12 +70,12 @@ class Frozen:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        shown = ", ".join(
+        members = ", ".join(
             f"{setting.name}={getattr(self, setting.name)!r}"
             for setting in self.__dataclass_fields__.values()
             if setting.repr
         )
-        return f"{type(self).__name__}({shown})"
+        return f"{type(self).__name__}({members})"
 
     def __setattr__(self, name: str, value: object) -> None:
         raise FrozenInstanceError(f"cannot assign to field {name!r}")

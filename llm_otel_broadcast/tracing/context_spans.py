@@ -12,7 +12,7 @@ from llm_otel_broadcast.fields.ids import new_span_id
 from llm_otel_broadcast.fields.merge import TraceObject, as_text, has_ids, merge, over
 from llm_otel_broadcast.host.forks import begin_anew_in_child
 from llm_otel_broadcast.host.guard import Guard, or_else
-from llm_otel_broadcast.record.enclosing_span import EnclosingKind, EnclosingSpan, Opener
+from llm_otel_broadcast.record.enclosing_span import CONTEXT, EnclosingKind, EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.totals import Totals
 from llm_otel_broadcast.record.trace_fields import Fields
@@ -103,11 +103,14 @@ class ContextSpans:
             scope, own_fields = self._scope, self._own_fields
             # inside the guard: what the caller states may be of any type, and none of it may fail the program
             outer = scope.outer or _NO_SCOPE
-            scope.context_fields = context_fields = over(outer.context_fields, own_fields)
+            # None says nothing where there is nothing that it could take away
+            context_fields = over(outer.context_fields, own_fields) if outer.context_fields else dict(own_fields)
+            scope.context_fields = context_fields
             scope.merged = {}
             # a step is of this context only, not of calls inside
             span_name = as_text(context_fields.pop("span_name", None))
-            fields = self._fields()
+            sink = sinks.primary
+            fields = merge(None, None, None, context_fields) if sink is None else sink.fields_within(scope)
             if fields.private:
                 outer.hide_errors()
             is_detached = has_ids(own_fields) or not outer.enclosing_spans
@@ -123,24 +126,20 @@ class ContextSpans:
                 # A default `trace_name` alone opens nothing: it names the roots of the calls inside. A stated parent stands in
                 # for a root.
                 if (trace_name or span_name) and fields.trace_name and not fields.parent_span_id:
-                    ids = self._open_span(fields.trace_name, ids, is_root=True, is_innermost=not span_name)
+                    ids = self._open_span(fields.trace_name, ids, fields, is_root=True, is_innermost=not span_name)
             else:
                 ids = outer.anchor(current)
                 scope.enclosing_spans = outer.enclosing_spans
                 scope.ignores_current_span = outer.ignores_current_span
                 if trace_name:
-                    ids = self._open_span(trace_name, ids, is_root=False, is_innermost=not span_name)
+                    ids = self._open_span(trace_name, ids, fields, is_root=False, is_innermost=not span_name)
             if span_name:
-                ids = self._open_span(span_name, ids, is_root=False, is_innermost=True)
+                ids = self._open_span(span_name, ids, fields, is_root=False, is_innermost=True)
             # without one, each call inside begins a trace of its own, and a made-up id must not be shown to the program
             has_trace = bool(scope.enclosing_spans or fields.trace_id or current)
             scope.parent_ids = ids if has_trace else (0, ids[1])
 
-    def _fields(self) -> Fields:
-        sink = sinks.primary
-        return merge(None, None, None, self._scope.context_fields) if sink is None else sink.fields_within(self._scope)
-
-    def _open_span(self, name: str, above: SpanIds, *, is_root: bool, is_innermost: bool) -> SpanIds:
+    def _open_span(self, name: str, above: SpanIds, fields: Fields, *, is_root: bool, is_innermost: bool) -> SpanIds:
         """Open a span below another; return its own ids."""
         scope = self._scope
         trace_id, parent = above
@@ -150,7 +149,7 @@ class ContextSpans:
             span_id = roots.claim(trace_id, name, parent, scope.start_ns)
         if span_id is None:
             span_id = new_span_id()
-        enclosing_span = EnclosingSpan(name, trace_id, span_id, parent, scope.start_ns, opener=Opener.CONTEXT)
+        enclosing_span = EnclosingSpan(name, trace_id, span_id, parent, scope.start_ns, opener=CONTEXT)
         if is_innermost and self._kind is not None:
             enclosing_span.kind, enclosing_span.subject = self._kind, self._subject
         # only the outermost span sums up, so that whoever adds up a trace counts each call once
@@ -161,7 +160,7 @@ class ContextSpans:
             for span_above in scope.enclosing_spans:
                 span_above.needs_generations = False
         enclosing_span.ignores_current_span = scope.ignores_current_span
-        enclosing_span.fields = self._fields()
+        enclosing_span.fields = fields
         self.opened = (*self.opened, enclosing_span)
         scope.enclosing_spans = (*scope.enclosing_spans, enclosing_span)
         sink = sinks.primary
@@ -180,10 +179,10 @@ class ContextSpans:
             # taken away first: a finalizer or a signal handler may close in between
             opened, self.opened = self.opened, ()
             # forked meanwhile: they are the parent's to end
-            if self._forks != _Process.forks:
+            if not opened or self._forks != _Process.forks:
                 return
             now_ns = time.time_ns()
-            if opened and self._late_name is not None:
+            if self._late_name is not None:
                 opened[0].name = as_text(self._late_name) or opened[0].name
             for enclosing_span in reversed(opened):
                 # a lane that sees the end is to know whether the span has outlived its settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from llm_otel_broadcast.fields.ids import (
     derive_span_id,
@@ -17,16 +17,10 @@ from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.record.trace_fields import Fields
 
 _MAX_ROOTS: Final = 10_000
+_Claim: TypeAlias = tuple[int, int, int]
+"""Of a root that a context has opened: its id, its parent's and its start."""
 SpanIds: TypeAlias = tuple[int, int]
 """Trace id and span id; span id 0: nothing above."""
-
-
-class _Claim(NamedTuple):
-    """Where the root stands that a context has opened."""
-
-    span_id: int
-    parent_span_id: int
-    start_ns: int
 
 
 class Roots:
@@ -44,7 +38,7 @@ class Roots:
         if root is None:
             new = EnclosingSpan(name, trace_id, root_span_id(trace_id, name), parent_span_id, start_ns)
             root = self._enclosing_spans.setdefault(key, new)
-        if isinstance(root, _Claim):
+        if isinstance(root, tuple):
             root = EnclosingSpan(name, trace_id, *root, opener=Opener.OTHER_CONTEXT, is_in_app_traces=True)
         return root
 
@@ -55,8 +49,8 @@ class Roots:
             Its id; None when there is such a root.
         """
         # no reference yet: mostly no call elsewhere asks
-        claim = _Claim(root_span_id(trace_id, name), parent_span_id, start_ns)
-        return claim.span_id if self._enclosing_spans.setdefault((trace_id, name), claim) is claim else None
+        claim = (root_span_id(trace_id, name), parent_span_id, start_ns)
+        return claim[0] if self._enclosing_spans.setdefault((trace_id, name), claim) is claim else None
 
     def clear(self) -> None:
         """Forget them all."""

@@ -14,7 +14,7 @@ from llm_otel_broadcast.host.suppression import untraced
 from llm_otel_broadcast.host.turns import in_turns
 from llm_otel_broadcast.record.span_data import Scope, SpanData
 from llm_otel_broadcast.settings.destination import Destination
-from llm_otel_broadcast.wire import otlp_json
+from llm_otel_broadcast.wire import otlp_json, otlp_protobuf
 from llm_otel_broadcast.wire.exchange import OTHER_ENCODING, Answer, Body, Encoding
 from llm_otel_broadcast.wire.http import HttpSender, compressed
 from llm_otel_broadcast.wire.oversized import OversizedError
@@ -84,12 +84,7 @@ class HttpTransport:
         if encoding == "json":
             content = otlp_json.encode(plain_attributes(resource), self._scope, spans)
         else:
-            # Only where a destination wants it: the SDK's spans and protobuf are slow to import.
-            with importing:
-                from llm_otel_broadcast.wire import protobuf
-                from llm_otel_broadcast.wire.sdk_span import to_readable
-
-            content = protobuf.encode([to_readable(span, resource, self._scope) for span in in_turns(spans)])
+            content = otlp_protobuf.encode(resource.attributes, self._scope, spans, resource.schema_url)
         if divisible and len(content) > MAX_BODY_BYTES and len(spans) > 1:
             raise OversizedError
         return Body(compressed(content, self._compression), len(spans), encoding, self._compression)

@@ -35,7 +35,7 @@ _WORKS = {
     "stream": 10,
 }
 _MODES = ("plain", "span", "ours", "content")
-_SETTINGS = ("three", "ten", "context", "uninstrumented", "suppressed", "suppressed_plain", "filtered")
+_SETTINGS = ("three", "ten", "context", "span_context", "uninstrumented", "suppressed", "suppressed_plain", "filtered")
 
 
 def counted() -> dict[str, float]:

@@ -90,10 +90,27 @@ def in_context(work: Work, name: str, exporter: SpanExporter | None = None) -> W
     from llm_otel_broadcast import trace_context
 
     work = ours(work, name, exporter)
-    fields = {**FIELDS, "user": "user_1"}
 
     def within(made: Any) -> None:
-        with trace_context(**fields):
+        with trace_context(**FIELDS["trace"], session_id=FIELDS["session_id"], user="user_1"):
+            work(made)
+
+    return within
+
+
+def by_hand_in_context(work: Work, name: str, exporter: SpanExporter | None = None) -> Work:
+    """Wrap the work in two spans as an application would write them: a root that says whom it is for, and that of the call."""
+    provider = new_provider(exporter)
+    work = by_hand(work, name, exporter, provider)
+    tracer = provider.get_tracer("by hand")
+
+    def within(made: Any) -> None:
+        with tracer.start_as_current_span("Chat Handler") as span:
+            span.set_attribute("user.id", "user_1")
+            span.set_attribute("session.id", "session_abc")
+            span.set_attribute("trace.name", "Chat Handler")
+            span.set_attribute("trace.metadata.environment", "staging")
+            span.set_attribute("trace.metadata.deployment", "us-1")
             work(made)
 
     return within
@@ -202,6 +219,7 @@ MODES: dict[str, Callable[..., Work]] = {
     "three": partial(ours, destinations=3),
     "ten": partial(ours, destinations=10),
     "context": in_context,
+    "span_context": by_hand_in_context,
     "uninstrumented": uninstrumented,
     "suppressed": suppressed,
     "suppressed_plain": suppressed_plain,

@@ -12,6 +12,7 @@ import llm_otel_broadcast
 from llm_otel_broadcast import Destination, current_generation, trace_context, traced_generation
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.record.generation import Generation, GenerationFacts
+from llm_otel_broadcast.record.packed_list import PackedList
 from llm_otel_broadcast.settings.privacy import PARTS
 from llm_otel_broadcast.stand_in.answers import completion, error, message, stream, usage_of
 from tests.support.client_calls import KINDS, chat, needs_responses, respond
@@ -170,9 +171,8 @@ def kept(receiver):
             def held():
                 assert handle.flush()
                 (record,) = seen
-                return repr(
-                    {name: getattr(record, name) for name in (*GenerationFacts.__slots__, *Generation.__slots__)}
-                )
+                values = (getattr(record, name) for name in (*GenerationFacts.__slots__, *Generation.__slots__))
+                return repr([list(value) if isinstance(value, PackedList) else value for value in values])
 
             return held
 

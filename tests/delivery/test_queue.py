@@ -13,6 +13,7 @@ import pytest
 from llm_otel_broadcast.delivery import queue
 from llm_otel_broadcast.delivery.broadcaster import Broadcaster
 from llm_otel_broadcast.delivery.lane import Lane
+from llm_otel_broadcast.delivery.ledger import Books
 from llm_otel_broadcast.record.generation import Generation
 from llm_otel_broadcast.wire.exchange import Answer
 from tests.delivery.test_batches import Faulty
@@ -48,6 +49,22 @@ def test_at_the_bound_the_oldest_are_dropped_counted_and_said_once(receiver, cap
     assert [span.name for span in receiver.store.spans()] == ["chat in flight", *(f"chat {n}" for n in range(91, 100))]
     (said,) = caplog.records
     assert "queue_full" in said.getMessage()
+
+
+@pytest.mark.parametrize("size", [10, 2_000, 60_000])
+def test_what_nobody_has_counted_yet_is_no_more_than_a_small_part_of_the_bound(size):
+    """Records are counted a few at a time: what is held meanwhile stays within 3 % of the bound, whatever their size."""
+    waiting = queue.RecordQueue(Books("backend"), max_bytes=1_000_000)
+    for number in range(1_000):
+        waiting.enqueue(record(str(number), size=size))
+        uncounted = len(waiting._arrivals)
+        assert uncounted < 64
+        assert uncounted * size <= 31_250
+        assert waiting.size()[1] <= 1_000_000
+    with waiting.locked():
+        books = waiting.books.status(*waiting.size(), 0)
+    assert books.produced == 1_000
+    assert balanced(books)
 
 
 def test_a_record_over_the_bound_is_dropped_and_counted(receiver):

@@ -5,23 +5,52 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 
 from llm_otel_broadcast.receiver.decoding import DecodeError, decode_json, decode_protobuf
-from llm_otel_broadcast.record.span_data import Scope
-from llm_otel_broadcast.wire import otlp_json, protobuf
+from llm_otel_broadcast.record.span_data import STATUS_ERROR, STATUS_OK, STATUS_UNSET, Link, Origin, Scope
+from llm_otel_broadcast.wire import otlp_json, otlp_protobuf
 from llm_otel_broadcast.wire.sdk_span import to_readable
 from tests.support.any_spans import ATTRIBUTES, SPANS, span
 from tests.support.fuzzing import TEXTS, fuzzed, json_values
 
 SCOPE = Scope("1.2.3")
+NAMES = TEXTS.map(lambda text: f"n{text}")
+ORIGINS = st.builds(
+    Origin, scope=st.builds(Scope, st.none() | NAMES, NAMES), resource=st.dictionaries(NAMES, NAMES, max_size=2)
+)
+OTHER_SPANS = st.builds(
+    replace,
+    SPANS,
+    kind=st.integers(0, 7),
+    status_code=st.sampled_from([STATUS_UNSET, STATUS_OK, STATUS_ERROR]),
+    status_message=TEXTS,
+    links=st.lists(
+        st.builds(Link, st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1), st.dictionaries(NAMES, NAMES)),
+        max_size=2,
+    ).map(tuple),
+    trace_state=st.sampled_from(["", "a=1", "a=1,b=2", "no state", "a=1,,a=2"]),
+    schema_url=st.sampled_from(["", "https://example.com/schema"]),
+    # Another one for each span: those that are equal are one resource to OpenTelemetry's encoder.
+    origin=st.none()
+    | st.builds(
+        lambda origin, number: replace(origin, resource={**origin.resource, "number": number}),
+        ORIGINS,
+        st.uuids().map(str),
+    ),
+    attributes=st.dictionaries(
+        TEXTS.filter(bool), st.one_of(TEXTS, st.integers(-(2**70), 2**70), st.floats(allow_nan=False)), max_size=4
+    ),
+)
 IDS = frozenset({"traceId", "spanId", "parentSpanId"})
 KEYS = (
     *("resourceSpans", "resource", "scopeSpans", "scope", "spans", "schemaUrl", "attributes", "key", "value", "name"),
@@ -53,8 +82,7 @@ def read_by_protobuf(body: bytes) -> ExportTraceServiceRequest:
 def test_json_says_to_protobuf_what_our_protobuf_says(spans, resource):
     in_json = read_by_protobuf(otlp_json.encode(resource, SCOPE, spans))
     in_protobuf = ExportTraceServiceRequest()
-    readable = [to_readable(made, Resource(resource), SCOPE) for made in spans]
-    in_protobuf.ParseFromString(protobuf.encode(readable))
+    in_protobuf.ParseFromString(otlp_protobuf.encode(resource, SCOPE, spans))
     made, read = (
         [message for group in request.resource_spans for scope in group.scope_spans for message in scope.spans]
         for request in (in_json, in_protobuf)
@@ -66,6 +94,15 @@ def test_json_says_to_protobuf_what_our_protobuf_says(spans, resource):
             message.ClearField("status")
     assert made == read
     ours, theirs = (dict(_pairs(request.resource_spans[0].resource)) for request in (in_json, in_protobuf))
+    assert ours == theirs
+
+
+@fuzzed
+@given(spans=st.lists(st.one_of(SPANS, OTHER_SPANS), min_size=1, max_size=4), resource=ATTRIBUTES)
+def test_our_protobuf_says_what_opentelemetrys_encoder_says(spans, resource):
+    base = Resource(resource, "https://example.com/resource")
+    ours, theirs = ExportTraceServiceRequest(), encode_spans([to_readable(each, base, SCOPE) for each in spans])
+    ours.ParseFromString(otlp_protobuf.encode(base.attributes, SCOPE, spans, base.schema_url))
     assert ours == theirs
 
 
@@ -109,7 +146,7 @@ def test_any_bytes_are_refused_or_read(body):
 @fuzzed
 @given(made=SPANS, at=st.integers(0, 2_000), byte=st.integers(0, 255), extra=st.binary(max_size=8))
 def test_a_damaged_protobuf_request_is_refused_or_read(made, at, byte, extra):
-    body = bytearray(protobuf.encode([to_readable(made, Resource({}), SCOPE)]))
+    body = bytearray(otlp_protobuf.encode({}, SCOPE, [made]))
     body[at % len(body)] = byte
     body += extra
     with suppress(DecodeError):
@@ -145,6 +182,6 @@ def _length(message: bytes) -> bytes:
 def test_any_text_survives_both_encodings(text):
     made = span(name=text, attributes={"text": text})
     (in_json,) = decode_json(otlp_json.encode({}, SCOPE, [made]))
-    (in_protobuf,) = decode_protobuf(protobuf.encode([to_readable(made, Resource({}), SCOPE)]))
+    (in_protobuf,) = decode_protobuf(otlp_protobuf.encode({}, SCOPE, [made]))
     assert in_json.attributes == in_protobuf.attributes
     assert in_json.name == in_protobuf.name

@@ -88,7 +88,9 @@ def bindings_of(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def vague_bindings_of(path: Path) -> list[tuple[str, int]]:
-    return [(name, line) for name, line in bindings_of(tree_of(path)) if name.strip("_") in VAGUE]
+    names = ((name, line) for name, line in bindings_of(tree_of(path)) if name.strip("_") in VAGUE)
+    # Python's own names (`__missing__`) are not for us to choose.
+    return [(name, line) for name, line in names if not (name.startswith("__") and name.endswith("__"))]
 
 
 def nameless_limits_of(path: Path) -> list[tuple[str, int]]:

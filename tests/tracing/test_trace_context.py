@@ -161,6 +161,36 @@ def test_metadata_known_later_is_on_the_block_and_on_later_calls(stand_in, instr
     assert "trace.metadata.customer" not in spans["chat gpt-4o-mini"].attributes
 
 
+def test_a_list_of_a_block_is_on_each_call_as_it_is_at_that_call(stand_in, instrumented, arrived):
+    """Fields are merged once for a block, but not where the program may change them meanwhile."""
+    tags = ["first"]
+    default_tags = ["one"]
+    instrumented(trace_defaults={"default_tags": default_tags})
+    with trace_context(session_id="s", tags=tags):
+        chat("sync", stand_in.base_url, model="early")
+        tags.append("second")
+        default_tags.append("two")
+        chat("sync", stand_in.base_url, model="late")
+    chat("sync", stand_in.base_url, model="outside")
+    spans = by_name(arrived(3))
+    early, late, outside = (spans[f"chat {model}"].attributes for model in ("early", "late", "outside"))
+    assert early["trace.metadata.tags"] == '["first"]'
+    assert late["trace.metadata.tags"] == '["first","second"]'
+    assert early["trace.metadata.default_tags"] == '["one"]'
+    assert late["trace.metadata.default_tags"] == outside["trace.metadata.default_tags"] == '["one","two"]'
+
+
+def test_a_calls_own_session_and_user_win_over_the_blocks(stand_in, instrumented, arrived):
+    instrumented()
+    with trace_context(session_id="s", user="u", team="red"):
+        chat("sync", stand_in.base_url, model="mine", user="me", extra_body={"session_id": "mine"})
+        chat("sync", stand_in.base_url, model="theirs", user="", extra_headers={"x-session-id": ""})
+    spans = by_name(arrived(2))
+    for model, session, user in (("mine", "mine", "me"), ("theirs", "s", "u")):
+        attributes = spans[f"chat {model}"].attributes
+        assert [attributes[name] for name in ("session.id", "user.id", "trace.metadata.team")] == [session, user, "red"]
+
+
 def test_the_outermost_span_has_the_totals_and_nothing_of_gen_ai(stand_in, instrumented, arrived):
     model = "openai/gpt-4o"
     answer = completion(message("Yes."), model=model, usage=usage_of(100, 10, model=model))

@@ -9,12 +9,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.resources import Resource
 
 from llm_otel_broadcast.receiver.decoding import decode_json, decode_protobuf
 from llm_otel_broadcast.record.span_data import STATUS_UNSET, Scope
-from llm_otel_broadcast.wire import otlp_json, protobuf
-from llm_otel_broadcast.wire.sdk_span import to_readable
+from llm_otel_broadcast.wire import otlp_json, otlp_protobuf
 from tests.support.any_spans import ATTRIBUTES, SPANS, span
 
 SCOPE = Scope("1.2.3")
@@ -26,7 +24,7 @@ def as_json(made, resource=RESOURCE):
 
 
 def as_protobuf(made, resource=RESOURCE):
-    return protobuf.encode([to_readable(made, Resource(resource), SCOPE)])
+    return otlp_protobuf.encode(resource, SCOPE, [made])
 
 
 def written(made):

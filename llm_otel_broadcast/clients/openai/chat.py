@@ -25,7 +25,6 @@ from llm_otel_broadcast.clients.openai.typical_answers import read_typical_answe
 from llm_otel_broadcast.clients.openai.typical_chunk import StreamedChoice, TypicalChunk
 from llm_otel_broadcast.clients.openai.usage import keep_usage, usage_in
 from llm_otel_broadcast.clients.reader import (
-    GIVEN,
     MAX_CHOICES,
     MAX_ITEMS,
     Members,
@@ -36,7 +35,6 @@ from llm_otel_broadcast.clients.reader import (
     items_of,
     json_text,
     members_of,
-    names_among,
     note,
     parameters_of,
     text_of,
@@ -64,7 +62,6 @@ PARAMETERS: Final = {
 """Arguments that go on the span, and what the record calls them."""
 _ODD_ARGUMENTS: Final = OUTPUT_ARGUMENTS | {"audio", "function_call", "functions", "reasoning", "tools"}
 """Arguments that are read apart, because the record has another form of them."""
-_PLAIN_PARAMETERS: Final = frozenset(name for name, name_in_record in PARAMETERS.items() if name == name_in_record)
 _TOOL_CALL_BYTES: Final = 200
 """What a tool call takes in the queue beside its arguments: the object, its id and name."""
 
@@ -83,11 +80,10 @@ class ChatReader(Reader):
             record.wants_content = True
             record.messages, size = keep_argument(kwargs, "messages")
             record.size += size
-        plain = names_among(tuple(kwargs), _PLAIN_PARAMETERS, _ODD_ARGUMENTS)
-        if plain is not None:
-            record.parameters = {name: value for name in plain if type(value := kwargs[name]) in GIVEN or is_set(value)}
-            return
         parameters = parameters_of(kwargs, PARAMETERS)
+        if _ODD_ARGUMENTS.isdisjoint(kwargs):
+            record.parameters = parameters
+            return
         # OpenRouter's spelling of `reasoning_effort`.
         if "reasoning" in kwargs:
             effort = members_of(kwargs["reasoning"]).get("effort")

@@ -76,9 +76,10 @@ class ResponsesReader(Reader):
     def read_request(self, record: Generation, kwargs: dict[str, Any], *, content: bool) -> None:
         record.request_model = text_of(kwargs.get("model"))
         record.stream = kwargs.get("stream") is True
-        record.parameters = parameters_of(kwargs, PARAMETERS)
+        parameters = parameters_of(kwargs, PARAMETERS)
         if not _ODD_ARGUMENTS.isdisjoint(kwargs):
-            _read_odd_arguments(record, kwargs)
+            _read_odd_arguments(record, kwargs, parameters)
+        record.parameters = parameters
         # A summary that the provider made of earlier turns. Most items are dicts of the caller's: no call for those.
         items = kwargs.get("input")
         if isinstance(items, (list, tuple)) and any(
@@ -152,9 +153,8 @@ class FetchReader(ResponsesReader):
             record.failure = None
 
 
-def _read_odd_arguments(record: Generation, kwargs: dict[str, Any]) -> None:
-    """Read the arguments that the record has another form of than the request."""
-    parameters = dict(record.parameters)
+def _read_odd_arguments(record: Generation, kwargs: dict[str, Any], parameters: dict[str, object]) -> None:
+    """Read the arguments that the record has another form of than the request: into `parameters`, and the record's details."""
     reasoning, text, text_format = kwargs.get("reasoning"), kwargs.get("text"), kwargs.get("text_format")
     effort = None if reasoning is None else members_of(reasoning).get("effort")
     if effort is not None:
@@ -167,7 +167,6 @@ def _read_odd_arguments(record: Generation, kwargs: dict[str, Any]) -> None:
         # Not the schema: it can be large, and its descriptions are content.
         parameters["response_format"] = {"type": form.get("type"), "name": form.get("name")}
     name_requested_output(parameters)
-    record.parameters = parameters
     # The conversation's earlier turns are at the provider: these ids are all that leads to them.
     previous, conversation = text_of(kwargs.get("previous_response_id")), conversation_of(kwargs)
     is_background = kwargs.get("background") is True
