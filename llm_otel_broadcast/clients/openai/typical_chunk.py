@@ -3,7 +3,7 @@
 Its text, its reasoning, or the arguments of a call.
 
 They have paths of their own, because they are read on the host's thread a thousand times for an answer: a text takes
-4 thousand instructions instead of 12, the others half of what the general path takes.
+4 thousand instructions, a piece of reasoning or of a call 8 to 10, any chunk on the general path 20.
 """
 
 from __future__ import annotations
