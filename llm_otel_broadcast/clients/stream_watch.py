@@ -45,6 +45,7 @@ class StreamWatch:
         self._fold: Fold = NoFold()
         with _OPENING:
             self._fold = call.reader.fold(call.record)
+        _open_folds.add(self._fold)
         # Attributes, not methods: each chunk costs one call less.
         self.fold_chunk: Callable[[Any], bool] = self._fold.add
         """Reads a chunk into the record; raises what goes wrong there. True: the chunk is to be hidden from the caller."""
@@ -55,6 +56,11 @@ class StreamWatch:
         """True while the `__next__` of an iterator that is no generator is under way."""
         self.following: ref[Any] | None = None
         """The generator of ours that yields the chunks, until it ends."""
+
+    def __del__(self) -> None:
+        # A signal handler may have interrupted `__init__`: then the member is not there.
+        if hasattr(self, "_fold"):
+            _open_folds.discard(self._fold)
 
     @property
     def is_busy(self) -> bool:
@@ -127,6 +133,10 @@ class StreamWatch:
                 failure = self._fold.finish()
         return failure
 
+
+# A stream that is dropped ends by the collection of garbage, which would first close the buffers in which its fold keeps texts
+# (`io.StringIO` has a finalizer). A fold knows nothing of its stream: holding it here keeps no stream.
+_open_folds: set[Fold] = set()
 
 # Weak: a stream that the caller drops must be collected, because that is how its end is seen.
 open_streams: WeakSet[StreamWatch] = WeakSet()

@@ -195,6 +195,20 @@ def test_a_dropped_stream_ends_with_garbage_collection(client, instrumented, arr
     assert arrived(1)[0].attributes["error.type"] == "abandoned"
 
 
+def test_what_a_dropped_stream_has_said_is_kept(client, stand_in, instrumented, arrived):
+    """The collection of garbage closes the buffers of what it collects, before or after the stream that has them ends."""
+    instrumented()
+    dropped = 10
+    for _ in range(dropped):
+        stand_in.script(stream(STORY))
+        chunks = client.chat.completions.create(**ASKED)
+        for _ in range(3):
+            next(chunks)
+        del chunks
+        collect()
+    assert [text_of(span) for span in arrived(dropped)] == ["Once upon"] * dropped
+
+
 def test_a_stream_never_iterated_ends_when_closed(client, instrumented, arrived):
     instrumented()
     client.chat.completions.create(**ASKED).close()
