@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-# As `import openai` is there first: what it loads anyway costs nobody anything.
+# What the client and OpenTelemetry's API load by themselves is not ours; old releases of the API load wrapt.
 PROGRAM = """
 import json, sys
-import openai
+import openai, opentelemetry.trace
 
 texts = []
 before = set(sys.modules)
@@ -39,8 +39,8 @@ NEVER = {
     "click",
 }
 """Packages that wait for whoever needs them: a lane's thread, the spool, the command line."""
-# 111 and 180 on Python 3.11: annotations and methods of named tuples and dataclasses.
-MAX_MODULES = 115
+# 105 and 180 on Python 3.11: annotations and methods of named tuples and dataclasses.
+MAX_MODULES = 112
 MAX_TEXTS = 200
 
 
@@ -57,7 +57,9 @@ def test_it_loads_no_package_that_can_wait(start):
 
 def test_it_loads_few_modules_of_ours(start):
     modules, _ = start
-    assert len([name for name in modules if name.startswith("llm_otel_broadcast")]) <= MAX_MODULES
+    # Readers come with the client's own modules, which its old releases load all at once.
+    ours = [name for name in modules if name.startswith("llm_otel_broadcast") and ".clients.openai" not in name]
+    assert len(ours) <= MAX_MODULES
 
 
 def test_it_compiles_few_texts(start):

@@ -7,14 +7,16 @@ around the stream does the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
-from types import GeneratorType
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from functools import lru_cache, partial
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from llm_otel_broadcast.clients.close_hook import hook_close
-from llm_otel_broadcast.clients.stream_watch import CHUNK_GUARD, StreamWatch
+from llm_otel_broadcast.clients.stream_watch import CHUNK_GUARD, StreamReading, StreamWatch, follow_async_generator
 from llm_otel_broadcast.clients.tracebacks import drop_own_frames
+from llm_otel_broadcast.host.guard import or_else
 
 if TYPE_CHECKING:
     from llm_otel_broadcast.clients.call import Call
@@ -82,10 +84,7 @@ class WatchedIterator(_StreamIterator):
 
 
 class WatchedAsyncIterator(_StreamIterator):
-    """Replaces the iterator of an asynchronous stream.
-
-    Not a generator: one that is dropped is closed by the event loop only, some rounds later.
-    """
+    """Stands in the place of an asynchronous iterator of any kind."""
 
     __slots__ = ()
 
@@ -118,6 +117,45 @@ class WatchedAsyncIterator(_StreamIterator):
         self._watch.abandon()
 
 
+class FollowedAsyncGenerator:
+    """Stands in the place of an asynchronous generator, and has one of ours follow it.
+
+    Not that itself: one that is dropped is closed by the event loop only, some rounds later.
+
+    Args:
+        inner: the stream's own iterator.
+        watch: decides how the record ends.
+    """
+
+    __slots__ = ("__anext__", "_following", "_inner", "_watch")
+
+    def __init__(self, inner: AsyncGenerator[Any, None], watch: StreamWatch) -> None:
+        self._inner = inner
+        self._watch = watch
+        self._following = following = follow_async_generator(StreamReading(watch, inner))
+        # Weak: a cycle would keep the stream, once dropped, until the next collection of garbage.
+        watch.following = ref(following)
+        # Its own method, so that a step takes no call of ours.
+        self.__anext__ = following.__anext__
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._following
+
+    async def aclose(self) -> None:
+        await self._following.aclose()
+        await self._inner.aclose()
+        self._watch.abandon()
+
+    def __del__(self) -> None:
+        # A signal handler may have interrupted `__init__`: then the members are not there.
+        if not hasattr(self, "__anext__"):
+            return
+        self._watch.following = None
+        self._watch.abandon()
+        # Ours waits for nothing when it is closed. What is closed needs no event loop, which trio would warn of.
+        or_else(partial(self._following.aclose().send, None), None)
+
+
 def watch_stream(stream: object, call: Call) -> Any:
     """Watch a stream that a call has returned.
 
@@ -148,6 +186,8 @@ def swap_iterator(stream: Any, watch: StreamWatch) -> Any:
     watched: Any
     if type(inner) is GeneratorType:
         watched = watch.follow(inner)
+    elif type(inner) is AsyncGeneratorType:
+        watched = FollowedAsyncGenerator(inner, watch)
     else:
         watched = (
             WatchedAsyncIterator(inner, read_next, watch) if is_async else WatchedIterator(inner, read_next, watch)

@@ -16,7 +16,7 @@ from tests.benchmarks.modes import MODES
 
 _WARM_UP_CALLS = 12
 _WARM_UP_OF_LARGE = 2
-_LARGE = ("stream", "chat_long")
+_LARGE = ("stream", "chat_long", "chat_tools")
 
 
 def main(counted: list[str]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from contextlib import suppress
+from typing import Any
 
 import openai
 import pytest
@@ -217,6 +219,100 @@ def test_an_async_break_inside_async_with_ends_the_span(stand_in, instrumented, 
             arrived(1)
 
     asyncio.run(call())
+
+
+def test_a_dropped_async_stream_ends_before_the_event_loop_closes_anything(stand_in, instrumented, arrived):
+    """Nor is a generator of ours left to the event loop, which trio would warn of."""
+    instrumented()
+    left: list[str] = []
+
+    async def call() -> None:
+        async with openai.AsyncOpenAI(api_key="sk-test", base_url=stand_in.base_url) as client:
+            chunks = await client.chat.completions.create(**ASKED)
+            await chunks.__anext__()
+            hooks = sys.get_asyncgen_hooks()
+
+            def finalize(generator: Any) -> None:
+                left.append(generator.__qualname__)
+                hooks.finalizer(generator)
+
+            sys.set_asyncgen_hooks(firstiter=hooks.firstiter, finalizer=finalize)
+            follow_up = await client.chat.completions.create(**ASKED)
+            await follow_up.__anext__()
+            del chunks, follow_up
+            collect()
+            assert [span.attributes["error.type"] for span in arrived(2)] == ["abandoned"] * 2
+
+    asyncio.run(call())
+    assert left
+    assert not [name for name in left if "follow" in name]
+
+
+def test_a_step_of_an_async_stream_that_is_given_up_ends_the_span(stand_in, instrumented, arrived):
+    """The step takes longer than the program waits: the client's own stream is over as well."""
+    stand_in.script(stream(STORY).slower(pause=0.5))
+    instrumented()
+
+    async def call() -> list[object]:
+        async with openai.AsyncOpenAI(api_key="sk-test", base_url=stand_in.base_url) as client:
+            chunks = await client.chat.completions.create(**ASKED)
+            await chunks.__anext__()
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(chunks.__anext__(), 0.05)
+            return [chunk async for chunk in chunks]
+
+    assert asyncio.run(call()) == []
+    assert arrived(1)[0].attributes["error.type"] == "CancelledError"
+
+
+def test_two_tasks_that_step_an_async_stream_at_once_get_the_clients_own_error(stand_in, instrumented, arrived):
+    stand_in.script(stream(STORY).slower(pause=0.1))
+    instrumented()
+
+    async def call() -> None:
+        async with openai.AsyncOpenAI(api_key="sk-test", base_url=stand_in.base_url) as client:
+            chunks = await client.chat.completions.create(**ASKED)
+            await chunks.__anext__()
+            steps = (chunks.__anext__(), chunks.__anext__())
+            outcomes = await asyncio.gather(*steps, return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes].count(RuntimeError) == 1
+            async for _ in chunks:
+                pass
+
+    asyncio.run(call())
+    assert text_of(arrived(1)[0]) == STORY["content"]
+
+
+def test_what_a_stream_raises_is_an_error_of_its_span_whatever_it_is(client, instrumented, arrived, monkeypatch):
+    """Even what Python raises to close a generator, which the program did not do."""
+
+    def broken(stream: Any) -> Any:
+        yield from ()
+        raise GeneratorExit
+
+    monkeypatch.setattr(openai.Stream, "__stream__", broken)
+    instrumented()
+    with pytest.raises(GeneratorExit):
+        next(client.chat.completions.create(**ASKED))
+    assert arrived(1)[0].attributes["error.type"] == "GeneratorExit"
+
+
+def test_closing_the_iterator_of_a_stream_closes_the_clients_own(client, instrumented, arrived):
+    closed: list[bool] = []
+    instrumented()
+    chunks = client.chat.completions.create(**ASKED)
+    iterator = chunks._iterator
+    next(chunks)
+    close = chunks.response.stream.close
+
+    def noted() -> None:
+        closed.append(True)
+        close()
+
+    chunks.response.stream.close = noted
+    iterator.close()
+    assert closed
+    assert arrived(1)[0].attributes["error.type"] == "abandoned"
 
 
 def test_a_cancelled_stream_ends_as_cancelled(stand_in, instrumented, arrived):

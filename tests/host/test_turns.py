@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from itertools import groupby
 
 import pytest
 
@@ -13,6 +14,7 @@ from llm_otel_broadcast.delivery.ledger import Books
 from llm_otel_broadcast.delivery.queue import RecordQueue
 from llm_otel_broadcast.delivery.seams import Item
 from llm_otel_broadcast.delivery.watch import RenderingWatch
+from llm_otel_broadcast.host import turns
 from llm_otel_broadcast.host.turns import in_turns
 from llm_otel_broadcast.record.span_data import KIND_CLIENT, Scope, SpanData
 from llm_otel_broadcast.wire import otlp_json
@@ -93,6 +95,76 @@ def test_a_thread_of_the_program_runs_while_a_batch_is_encoded(no_switching):
 
 def test_all_items_come_in_order():
     assert list(in_turns(range(10))) == list(range(10))
+
+
+def test_one_thread_works_at_a_time(monkeypatch):
+    """With ten destinations, an event loop waited for ten threads at each of its steps."""
+    # on a busy machine it may take long
+    monkeypatch.setattr(turns, "_PATIENCE_S", 60.0)
+    monkeypatch.setattr(turns, "_STINT_S", 60.0)
+    order = []
+
+    def work(name):
+        for _ in in_turns(range(ITEMS)):
+            order.append(name)
+            compute(0.0001)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(order) == 3 * ITEMS
+    assert len([name for name, _ in groupby(order)]) == 3
+
+
+def test_a_thread_that_blocks_keeps_no_other_one_from_its_work():
+    go = threading.Event()
+
+    def block():
+        for _ in in_turns(range(1)):
+            assert go.wait(60.0)
+
+    blocked = threading.Thread(target=block)
+    blocked.start()
+    try:
+        assert list(in_turns(range(ITEMS))) == list(range(ITEMS))
+        assert list(in_turns(range(ITEMS))) == list(range(ITEMS))
+        assert blocked.is_alive()
+    finally:
+        go.set()
+        blocked.join()
+
+
+def test_a_slow_thread_lets_others_work(monkeypatch):
+    """A redaction that waits for a service is one destination's."""
+    monkeypatch.setattr(turns, "_PATIENCE_S", 60.0)
+    begun, over = threading.Event(), threading.Event()
+
+    def work():
+        for _ in in_turns(iter(over.is_set, True)):
+            begun.set()
+            over.wait(0.03)
+
+    slow = threading.Thread(target=work)
+    slow.start()
+    try:
+        assert begun.wait(60.0)
+        # it would go on for ever
+        assert list(in_turns(range(10))) == list(range(10))
+    finally:
+        over.set()
+        slow.join()
+
+
+def test_an_error_leaves_the_place_to_the_next_one(monkeypatch):
+    monkeypatch.setattr(turns, "_PATIENCE_S", 60.0)
+    with pytest.raises(ZeroDivisionError):
+        for _ in in_turns(range(2)):
+            raise ZeroDivisionError
+    began = time.monotonic()
+    assert list(in_turns(range(2))) == [0, 1]
+    assert time.monotonic() - began < 30.0
 
 
 def pauses(monkeypatch, item_s, wait_s):

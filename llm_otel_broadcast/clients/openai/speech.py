@@ -41,19 +41,20 @@ class SpeechReader(Reader):
 
     def read_response(self, record: Generation, response: object) -> None:
         """Measure the answer behind the client's object for binary content."""
-        self.measure(record, getattr(response, "response", None))
+        http_response = getattr(response, "response", None)
+        if not self.measure(record, http_response):
+            record.pending = Deferred(self._read_end, record, http_response)
 
     def measure(self, record: Generation, response: object) -> bool:
-        """Read the answer's size from the HTTP response, which counts what passes; of events the last one has the usage.
+        """Read the answer's size from the HTTP response, which counts what passes.
 
-        JSON is no audio: that is an error that comes with status 200.
+        Events and JSON are text: the last event has the usage, and JSON is an error that comes with status 200.
         """
         size = getattr(response, "num_bytes_downloaded", None)
         # Zero: the caller has yet to read, or the HTTP library does not count.
         note(record, body_size=size if isinstance(size, int) and size else None)
-        if any(kind in str(getattr(response, "headers", {}).get("content-type")) for kind in ("event-stream", "json")):
-            record.pending = Deferred(self._read_end, record, response)
-        return True
+        content_type = str(getattr(response, "headers", {}).get("content-type"))
+        return not any(kind in content_type for kind in ("event-stream", "json"))
 
     def _read_end(self, record: Generation, response: object) -> None:
         # Absent when the caller has streamed the answer, to a file for instance, instead of keeping it.
