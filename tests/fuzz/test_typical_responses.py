@@ -69,6 +69,8 @@ ITEMS: list[Any] = [
     FUNCTION_CALL,
     {**FUNCTION_CALL, "namespace": "crm", "type": "custom_tool_call", "input": "select 1"},
     {**FUNCTION_CALL, "call_id": LONG_NAME},
+    {**FUNCTION_CALL, "name": LONG_NAME},
+    {**MESSAGE, "content": [{**PART, "text": "x" * 1_000}]},
     {"type": "function_call_output", "call_id": "call_1", "output": "rain"},
     {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "Oslo"}},
     {"type": "compaction", "id": "cmp_1", "encrypted_content": "x"},
@@ -158,6 +160,15 @@ def test_a_response_that_differs_in_anything_reads_as_ever(make, content):
             for requested in REQUESTED:
                 answer = put(RESPONSE, place, value)
                 assert_equal(make, answer, requested, content=content, unwanted=frozenset())
+
+
+def test_a_member_that_a_newer_client_declares_is_read_as_ever():
+    class Newer(Response):  # type: ignore[misc]
+        provider: str | None = None
+
+    record = record_for(content=True, unwanted=frozenset())
+    ResponsesReader(Background()).read_response(record, Newer.construct(**RESPONSE, provider="Azure"))
+    assert record.serving_provider == "Azure"
 
 
 @pytest.mark.skipif(
