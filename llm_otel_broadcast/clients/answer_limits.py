@@ -31,8 +31,11 @@ def needs_no_limit(record: Generation) -> bool:
     if len(choices) != 1 or record.tool_call_count or record.attempts or record.details is not None:
         return False
     choice = choices[0]
-    names = (*_names_of(record), choice.finish_reason, choice.native_finish_reason)
-    return not choice.media and sum(map(len, filter(None, names))) <= MAX_NAME_CHARACTERS
+    characters = 0
+    for name in (*_names_of(record), choice.finish_reason, choice.native_finish_reason):
+        if name is not None:
+            characters += len(name)
+    return not choice.media and characters <= MAX_NAME_CHARACTERS
 
 
 def limit_answer(record: Generation) -> None:

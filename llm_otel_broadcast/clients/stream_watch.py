@@ -214,7 +214,7 @@ def follow_generator(reading: StreamReading) -> Generator[Any, None, Any]:
 async def follow_async_generator(reading: StreamReading) -> AsyncGenerator[Any, None]:
     """Yield what the iterator of an asynchronous stream yields: the short path, where that is a generator.
 
-    A class whose `__anext__` is a coroutine takes a tenth of a chunk's instructions more.
+    A class whose `__anext__` is a coroutine takes a sixth of a chunk's instructions more.
     """
     fold_chunk = reading.fold_chunk
     with reading as chunks:

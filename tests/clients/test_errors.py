@@ -9,7 +9,7 @@ import openai
 import pytest
 
 import llm_otel_broadcast
-from llm_otel_broadcast.stand_in.answers import completion, error, message
+from llm_otel_broadcast.stand_in.answers import completion, error, message, stream
 from llm_otel_broadcast.stand_in.routes import ERROR_WORDS
 from tests.support.client_calls import MESSAGES, chat
 
@@ -72,6 +72,20 @@ def test_retries_of_the_client_are_one_span(stand_in, instrumented, arrived):
         client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
     assert len(stand_in.requests) == 2
     assert arrived(1)[0].status_code == 0
+
+
+@pytest.mark.parametrize("retries", [0, 1, 2])
+def test_a_stream_says_how_often_the_client_tried_again(retries, stand_in, instrumented, arrived):
+    refusals = [error(500, "Try again", headers={"retry-after-ms": "1"})] * retries
+    stand_in.script(*refusals, stream(message("Now.")))
+    instrumented()
+    with openai.OpenAI(api_key="sk-test", base_url=stand_in.base_url, max_retries=2) as client:
+        for _ in client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True):
+            pass
+    (span,) = arrived(1)
+    # The client counts in a header since 1.49.
+    counts = "x-stainless-retry-count" in {name.lower() for name in stand_in.requests[-1].headers}
+    assert span.attributes.get("gen_ai.request.retries") == ((retries or None) if counts else None)
 
 
 def test_a_connection_that_is_refused_is_named(kind, instrumented, arrived):

@@ -11,6 +11,7 @@ import pytest
 
 import llm_otel_broadcast
 from llm_otel_broadcast.clients import stream_watch
+from llm_otel_broadcast.clients.answer_limits import limit_answer
 from llm_otel_broadcast.clients.answer_texts import CUT
 from llm_otel_broadcast.clients.openai.chat import ChatFold
 from llm_otel_broadcast.clients.openai.images import ImageFold
@@ -215,6 +216,32 @@ def test_a_cut_name_says_so(stand_in, instrumented, arrived):
     chat("sync", stand_in.base_url)
     (span,) = arrived(1)
     assert span.attributes["gen_ai.response.id"] == LONG[:MAX_NAME_CHARACTERS] + CUT
+
+
+@pytest.mark.parametrize("name", ["response_id", "serving_provider", "finish_reason"])
+def test_a_stream_with_a_long_name_is_still_limited(name):
+    """Its texts are cut as they come: what else it states is looked at where it is long."""
+    record = Generation("chat", "chat_completions")
+    record.wants_content = True
+    fold = ChatFold(record)
+    names = {"response_id": "id", "serving_provider": "provider"}
+    choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": LONG if name == "finish_reason" else "stop"}
+    fold.add({"id": "x", "model": "m", "choices": [choice], **({names[name]: LONG} if name in names else {})})
+    fold.finish()
+    assert not record.is_limited
+    limit_answer(record)
+    holder = record.choices[0] if name == "finish_reason" else record
+    assert getattr(holder, name) == LONG[:MAX_NAME_CHARACTERS] + CUT
+
+
+def test_a_stream_of_a_text_and_short_names_is_not_limited_again():
+    record = Generation("chat", "chat_completions")
+    record.wants_content = True
+    fold = ChatFold(record)
+    choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}
+    fold.add({"id": "x", "model": "m", "choices": [choice]})
+    fold.finish()
+    assert record.is_limited
 
 
 def test_what_is_left_out_of_a_list_is_counted_and_said_once(stand_in, instrumented, arrived, caplog):

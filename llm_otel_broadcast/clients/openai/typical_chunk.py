@@ -3,7 +3,7 @@
 Its text, its reasoning, or the arguments of a call.
 
 They have paths of their own, because they are read on the host's thread a thousand times for an answer: a text takes
-4 thousand instructions instead of 12, the others half of what the general path takes.
+4 thousand instructions, a piece of reasoning or of a call 8 to 10, any chunk on the general path 20.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ class TypicalChunk:
                         text = read_piece(delta, extras)
                     elif not extras or extras == self._extras:
                         text = delta.content
-                    if type(text) is str:
-                        # `Allowance.take`, without the call.
+                    if text is not None:
+                        # `Allowance.take`, without the call. What is no text raises here.
                         allowance = self._allowance
                         allowance.room = room = allowance.room - self._append(text)
                         if room < 0:
@@ -136,7 +136,7 @@ class TypicalChunk:
                 while True:
                     if not read_chunk(chunk):
                         yield chunk
-                    if self._index is None or self._read_piece is not None:
+                    if self._read_piece is not None or self._index is None:
                         break
                     index, fields, silent = self._index, self._fields, self._extras
                     has_fingerprint, has_tier = self._has_fingerprint, self._has_tier
