@@ -73,8 +73,8 @@ _DETAILS: Final = {
     "routing_pipeline": "openrouter.pipeline",
 }
 """Facts of single operations (`GenerationFacts.details`) by the names they have on a span."""
-_MAX_KEPT_CHARS: Final = 256
-"""A longer name of a model is not kept in memory."""
+_MAX_KEPT_CHARS: Final = 512
+"""Longer names of what a program calls are not kept in memory."""
 _DOUBLES: Final = frozenset({"temperature", "top_p", "frequency_penalty", "presence_penalty"})
 _INTEGERS: Final = {"seed": "gen_ai.request.seed", "top_k": "gen_ai.request.top_k"}
 _TEXTS: Final = {
@@ -188,8 +188,8 @@ def request_attributes(facts: GenerationFacts) -> _Attributes:
     """Return what the request says, and `details` as far as they are known; never content."""
     fields, server = facts.fields, facts.server
     target = _Target(facts.operation, facts.api, facts.request_model, facts.stream, server)
-    is_kept = target.model is None or len(target.model) <= _MAX_KEPT_CHARS
-    attributes = dict(_target_attributes(target) if is_kept else target.attributes())
+    length = len(target.operation) + len(target.model or "") + len(server.provider) + len(server.address)
+    attributes = dict(_target_attributes(target) if length <= _MAX_KEPT_CHARS else target.attributes())
     _set(attributes, "gen_ai.conversation.id", fields.session_id)
     if facts.tool_count:
         attributes["gen_ai.request.tools.count"] = facts.tool_count

@@ -66,12 +66,13 @@ class Origin:
 
 
 class SharedText:
-    """The encoded form of a span that several destinations are sent, once the first of their lanes has made it."""
+    """The encoded forms of a span that several destinations are sent, once the first of their lanes has made them."""
 
-    __slots__ = ("json",)
+    __slots__ = ("json", "protobuf")
 
     def __init__(self) -> None:
         self.json: bytes | None = None
+        self.protobuf: bytes | None = None
 
 
 # Not frozen, which takes three times as long to make, for each record and destination.

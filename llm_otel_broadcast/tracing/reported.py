@@ -59,7 +59,8 @@ def _text(name: str, value: object, otherwise: str | None) -> str | None:
         return otherwise
     if not isinstance(value, str):
         raise TypeError(f"record(): {name} must be text, got {type(value).__name__}")
-    return value
+    # of a member of a `str` enum its value
+    return str.__str__(value)
 
 
 def _number(

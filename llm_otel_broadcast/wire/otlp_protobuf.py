@@ -38,7 +38,12 @@ def encode(
             scope_message = _text(b"\x0a", span_scope.name) + _text(b"\x12", span_scope.version or "")
             pieces = [_field(b"\x0a", scope_message)]
             for span in in_turns(scope_spans):
-                message = _span(span)
+                shared = span.shared_text
+                message = None if shared is None else shared.protobuf
+                if message is None:
+                    message = _span(span)
+                    if shared is not None:
+                        shared.protobuf = message
                 pieces += (b"\x12" + _varint(len(message)), message)
             pieces.append(_text(b"\x1a", schema_url))
             resource_spans += _fields(b"\x12", pieces)

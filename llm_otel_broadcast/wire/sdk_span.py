@@ -1,4 +1,4 @@
-"""Our spans as OpenTelemetry SDK's `ReadableSpan`, for exporters handed over and for the protobuf encoding."""
+"""Our spans as OpenTelemetry SDK's `ReadableSpan`, for exporters handed over."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from llm_otel_broadcast.delivery import pipeline, shared_views
 from llm_otel_broadcast.delivery.shared_views import SharedViews, shared_views_of
 from llm_otel_broadcast.receiver import OtlpReceiver
 from llm_otel_broadcast.record.span_data import Scope
-from llm_otel_broadcast.wire import otlp_json
+from llm_otel_broadcast.wire import otlp_json, otlp_protobuf
 from tests.support.client_calls import chat
 from tests.support.lanes import record
 from tests.support.spans import generation_span
@@ -128,9 +128,20 @@ def test_what_nobody_takes_is_bounded():
     assert views.take(large) is None
 
 
-def test_a_changed_copy_of_a_shared_span_has_a_text_of_its_own():
-    span = generation_span(record(), None, content=False).shared()
-    first = otlp_json.encode({}, Scope("1"), [span])
+@pytest.mark.parametrize("encode", [otlp_json.encode, otlp_protobuf.encode], ids=["json", "protobuf"])
+def test_a_changed_copy_of_a_shared_span_has_a_text_of_its_own(encode):
+    alone = generation_span(record(), None, content=False)
+    span = alone.shared()
+    first = encode({}, Scope("1"), [span])
     changed = replace(span, attributes={"a": "b"})
-    assert otlp_json.encode({}, Scope("1"), [span]) == first
-    assert otlp_json.encode({}, Scope("1"), [changed]) != first
+    assert encode({}, Scope("1"), [span]) == first == encode({}, Scope("1"), [alone])
+    assert encode({}, Scope("1"), [changed]) != first
+
+
+@pytest.mark.parametrize("encode", [otlp_json.encode, otlp_protobuf.encode], ids=["json", "protobuf"])
+def test_a_shared_span_is_encoded_once(encode):
+    """What nobody else could tell: the first lane's text is the one that the second sends."""
+    span = generation_span(record(), None, content=False).shared()
+    first = encode({}, Scope("1"), [span])
+    span.attributes["further"] = "value"
+    assert encode({}, Scope("1"), [span]) == first

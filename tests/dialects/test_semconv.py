@@ -8,7 +8,8 @@ import pytest
 
 from llm_otel_broadcast.clients.openai.requested_output import name_requested_output
 from llm_otel_broadcast.delivery.facts import facts_of
-from llm_otel_broadcast.dialects.semconv import SEMCONV, request_attributes
+from llm_otel_broadcast.dialects.semconv import SEMCONV, _target_attributes, request_attributes
+from llm_otel_broadcast.fields.metadata import MAX_VALUE_CHARACTERS
 from llm_otel_broadcast.record.enclosing_span import EnclosingSpan
 from llm_otel_broadcast.record.failure import Failure
 from llm_otel_broadcast.record.generation import Attempt, Choice, Generation
@@ -169,3 +170,26 @@ def test_each_span_says_which_conventions_its_names_are_of(record):
     spans = [SEMCONV.generation_span(facts, None, None), *SEMCONV.attempt_spans(facts)]
     spans.append(enclosing_span_data(EnclosingSpan("Root", 1, 2, 0, 3), record.fields, content=False))
     assert {span.schema_url for span in spans} == {"https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev"}
+
+
+def test_what_is_called_again_is_stated_anew_for_each_span(record):
+    """The attributes of a target are looked up: a change of one span's must not be in the next, nor any other target's."""
+    first = request_attributes(record)
+    expected = dict(first)
+    first.clear()
+    assert request_attributes(record) == expected
+    record.stream = not record.stream
+    assert request_attributes(record).get("gen_ai.request.stream") is (record.stream or None)
+    record.request_model = "another"
+    assert request_attributes(record)["gen_ai.request.model"] == "another"
+    record.server = Server("groq", "api.groq.com")
+    assert request_attributes(record)["gen_ai.provider.name"] == "groq"
+
+
+def test_long_names_of_models_are_not_kept(record):
+    """A program that makes names up would fill the memory."""
+    request_attributes(record)
+    kept = _target_attributes.cache_info().currsize
+    record.request_model = "m" * 20_000
+    assert len(request_attributes(record)["gen_ai.request.model"]) == MAX_VALUE_CHARACTERS
+    assert _target_attributes.cache_info().currsize == kept

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import pytest
 
 from llm_otel_broadcast import current_generation, trace_context
@@ -36,6 +38,18 @@ def test_an_unknown_fact_is_refused_inside_and_outside_of_everything():
         handle.record(tokens=5)
     with pytest.raises(TypeError, match=complaint):
         current_generation().record(tokens=5)
+
+
+class Model(str, Enum):  # noqa: UP042  # as programs have them, whose `str` is the name
+    LLAMA = "llama"
+
+
+def test_a_member_of_a_text_enum_stands_for_its_value(instrumented, arrived):
+    instrumented()
+    with trace_context() as handle:
+        handle.record(model=Model.LLAMA)
+    (span,) = arrived(1)
+    assert (span.name, span.attributes["gen_ai.request.model"]) == ("chat llama", "llama")
 
 
 def test_a_fact_of_none_says_nothing(instrumented, arrived):
