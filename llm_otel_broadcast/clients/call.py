@@ -217,7 +217,8 @@ class Call:
             self.reader.read_response(record, answer)
             limit_answer(record)
 
-        if pending is not None and pending.run_instead(read):
+        # None: the background has read it already, and the span need not wait for whoever is to end it there
+        if pending is None or pending.run_instead(read):
             record.pending = None
             self._observer.settled(record)
 

@@ -68,10 +68,14 @@ class Broadcaster:
     def _distribute(self, record: Record) -> None:
         # One iterator for both loops: a lane that has the record does not get it twice.
         remaining = iter(self.lanes)
-        # Not asked of each lane: threads are of another kind than before, or this is the first record. That counts also where
-        # there is no lane: a settings file may name a destination later
-        must_start = self._flavor is not flavor()
+        must_start = False
         try:
+            # Not asked of each lane: threads are of another kind than before, or this is the first record. That counts also where
+            # there is no lane: a settings file may name a destination later. Before a lane has the record: a thread that starts
+            # would read it at once, before the program's, which knows the answer of a raw response better.
+            if self._flavor is not flavor():
+                self._flavor = flavor()
+                self._start(self.lanes)
             for lane in remaining:
                 if not lane.enqueue(record):
                     must_start = True
@@ -82,7 +86,6 @@ class Broadcaster:
             self._start(self.lanes)
             raise
         if must_start:
-            self._flavor = flavor()
             self._start(self.lanes)
         late_s = self._late_s
         if late_s is not None:
