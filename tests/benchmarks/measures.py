@@ -63,6 +63,12 @@ def delivery(rounds: int = 5, records: int = 2_000) -> Samples:
     return samples
 
 
+def delivery_by_json() -> Samples:
+    """The same where orjson, the extra `fast`, is not installed."""
+    sys.modules["orjson"] = None  # type: ignore[assignment]
+    return delivery()
+
+
 def whole(rounds: int = 20, calls: int = 150) -> Samples:
     """Microseconds of CPU of the whole process for each call with 2 KB of content, sent to another process."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -92,26 +98,31 @@ def whole(rounds: int = 20, calls: int = 150) -> Samples:
 
 
 def burst(rounds: int = 8, calls: int = 1_000) -> Samples:
-    """Microseconds by the clock for each call back to back, without us and with; and the share that arrives of many."""
-    made = client()
-    samples: Samples = {"plain": [], "ours": []}
+    """Microseconds by the clock for each call back to back, without a tracer, by hand and with us; and the share that arrives of many."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    def clock_us(flush: Callable[[], object]) -> float:
+    made = client()
+    samples: Samples = {"plain": [], "span": [], "ours": []}
+
+    def clock_us(work: Callable[[Any], object], flush: Callable[[], object]) -> float:
         # What the first call and the first batch prepare is no part of it; what waits at the end is.
         for _ in range(10):
-            chat(made)
+            work(made)
         flush()
         started = time.perf_counter()
         for _ in range(calls):
-            chat(made)
+            work(made)
         flush()
         return (time.perf_counter() - started) / calls * 1e6
 
     with background.sink() as endpoint:
+        provider = new_provider(OTLPSpanExporter(endpoint))
+        traced = by_hand(chat, "chat", provider=provider)
         for _ in range(rounds):
-            samples["plain"].append(clock_us(lambda: None))
+            samples["plain"].append(clock_us(chat, lambda: None))
+            samples["span"].append(clock_us(traced, provider.force_flush))
             with _watched(endpoint) as handle:
-                samples["ours"].append(clock_us(lambda handle=handle: handle.flush(60)))
+                samples["ours"].append(clock_us(chat, lambda handle=handle: handle.flush(60)))
         handle = _instrument(endpoint)
         before = handle.status().destinations[0].delivered
         for _ in range(BURST_CALLS):
@@ -254,7 +265,7 @@ def serve_nothing() -> int:
 
 
 MEASURES: dict[str, Callable[[], Samples]] = {
-    each.__name__: each for each in (delivery, whole, burst, concurrent, company, memory)
+    each.__name__: each for each in (delivery, delivery_by_json, whole, burst, concurrent, company, memory)
 }
 
 
