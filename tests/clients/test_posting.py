@@ -247,10 +247,13 @@ def test_next_to_nothing_of_ours_runs_in_a_call_that_nobody_watches(client, stan
 
     with openai.OpenAI(api_key="sk-test", base_url=stand_in.base_url) as other:
         instrumented(**({"client": other} if way == "filtered" else {}))
-        call() if way == "filtered" else _suppressed(call)
+        # The first call imports what the client has for chats, which is patched then.
+        for _ in range(2):
+            entered.clear()
+            call() if way == "filtered" else _suppressed(call)
     # the two functions that stand for the client's are among them
     assert "create" in entered
-    assert len(entered) <= _MAX_FRAMES_UNWATCHED, entered
+    assert len(entered) <= _MAX_FRAMES_UNWATCHED, " ".join(entered)
     arrived(0)
 
 
