@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 from llm_otel_broadcast.fields.json_encoder import MAX_SHORT_CHARS, encoder, quote_short
 from llm_otel_broadcast.host.turns import in_turns
 from llm_otel_broadcast.record.span_data import STATUS_UNSET, Scope, SpanData
 from llm_otel_broadcast.wire.span_groups import grouped
 
-_INT64_LIMIT: Final = 2**63
+_MIN_INT64: Final = -(2**63)
+_MAX_INT64: Final = 2**63 - 1
 _MAX_KEPT_KEY_CHARS: Final = 256
 _MAX_KEPT_KEYS: Final = 1_024
 # As proto3 JSON writes them; as numbers JSON does not have them, so here they are text.
@@ -103,16 +104,18 @@ _STARTS: Final = _Starts()
 
 def _attributes(attributes: Mapping[str, object]) -> str:
     starts = _STARTS
+    # Type checkers do not follow a type that has been looked up once for all its comparisons.
+    values: Mapping[str, Any] = attributes
     # In one expression, and by the types that nearly all values have: this is a quarter of what a lane's thread does.
     pairs = [
         f'{starts[key]}{{"stringValue":{quote_short(value)}}}}}'
-        if type(value) is str and len(value) <= MAX_SHORT_CHARS
+        if (kind := type(value)) is str and len(value) <= MAX_SHORT_CHARS
         else f'{starts[key]}{{"intValue":"{value}"}}}}'
-        if type(value) is int and -_INT64_LIMIT <= value < _INT64_LIMIT
+        if kind is int and _MIN_INT64 <= value <= _MAX_INT64
         else f'{starts[key]}{{"doubleValue":{value!r}}}}}'
-        if type(value) is float and isfinite(value)
+        if kind is float and isfinite(value)
         else f"{starts[key]}{_value(value)}}}"
-        for key, value in attributes.items()
+        for key, value in values.items()
     ]
     return f"[{','.join(pairs)}]"
 
@@ -125,7 +128,7 @@ def _value(value: object) -> str:
         return '{"boolValue":true}' if value else '{"boolValue":false}'
     # A larger one would be refused together with the whole request.
     if isinstance(value, int):
-        if -_INT64_LIMIT <= value < _INT64_LIMIT:
+        if _MIN_INT64 <= value <= _MAX_INT64:
             return f'{{"intValue":"{int(value)}"}}'
         return f'{{"stringValue":{encoder.quote(str(value))}}}'
     if isinstance(value, float):

@@ -160,7 +160,8 @@ def goals(results: Results) -> list[Row]:
     span = _added(results, "span")
 
     def share(title: str, goal: float, ratio: float) -> Row:
-        return Row(title, f"{goal:g} of by hand", f"{ratio:.2f}", ratio <= goal)
+        # As it is shown: counts do not repeat to more than that.
+        return Row(title, f"{goal:g} of by hand", f"{ratio:.2f}", round(ratio, 2) <= goal)
 
     def bound(title: str, goal: float, unit: str, value: float, spread: str = "") -> Row:
         return Row(title, f"at most {goal:g} {unit}", spread or f"{value:,.1f} {unit}", value <= goal)
