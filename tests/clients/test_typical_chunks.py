@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
-from openai.types.responses import ResponseTextDeltaEvent
 
 from llm_otel_broadcast.clients.openai.chat import ChatFold
 from llm_otel_broadcast.clients.openai.responses.events import ResponseFold
@@ -18,6 +17,8 @@ from llm_otel_broadcast.record.generation import Generation, GenerationFacts
 from llm_otel_broadcast.record.server import Server
 from tests.support.fuzzing import EXAMPLES, fuzzed
 
+# openai has the responses API since 1.66
+ResponseTextDeltaEvent: Any = pytest.importorskip("openai.types.responses").ResponseTextDeltaEvent
 OPENROUTER = Server("openrouter", "openrouter.ai", is_openrouter=True)
 CLOCK = {"start_ns", "started", "end_ns", "first_chunk_ns"}
 MEMBERS = [name for kind in (GenerationFacts, Generation) for name in kind.__slots__ if name not in CLOCK]
