@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.resources import Resource
 
 from llm_otel_broadcast.receiver.decoding import DecodeError, decode_json, decode_protobuf
-from llm_otel_broadcast.record.span_data import STATUS_ERROR, STATUS_OK, STATUS_UNSET, Link, Origin, Scope
+from llm_otel_broadcast.record.span_data import STATUS_ERROR, STATUS_OK, STATUS_UNSET, Link, Origin, Scope, SpanData
 from llm_otel_broadcast.wire import otlp_json, otlp_protobuf
 from llm_otel_broadcast.wire.sdk_span import to_readable
 from tests.support.any_spans import ATTRIBUTES, SPANS, span
@@ -97,13 +97,11 @@ def test_json_says_to_protobuf_what_our_protobuf_says(spans, resource):
     assert ours == theirs
 
 
-@fuzzed
-@given(spans=st.lists(st.one_of(SPANS, OTHER_SPANS), min_size=1, max_size=4), resource=ATTRIBUTES)
-def test_our_protobuf_says_what_opentelemetrys_encoder_says(spans, resource):
-    base = Resource(resource, "https://example.com/resource")
-    ours, theirs = ExportTraceServiceRequest(), encode_spans([to_readable(each, base, SCOPE) for each in spans])
-    ours.ParseFromString(otlp_protobuf.encode(base.attributes, SCOPE, spans, base.schema_url))
-    assert ours == theirs
+def _their_encoder_is_complete() -> bool:
+    """Return whether the installed encoder sends all that ours does: in OpenTelemetry 1.27 no scope's schema, for one."""
+    span = SpanData("a", 1, 1, 0, 1, 1, 1, {}, schema_url="https://example.com/schema")
+    encoded = encode_spans([to_readable(span, Resource({}), SCOPE)])
+    return bool(encoded.resource_spans[0].scope_spans[0].schema_url)
 
 
 def _pairs(resource: Any) -> list[tuple[str, bytes]]:
@@ -185,3 +183,13 @@ def test_any_text_survives_both_encodings(text):
     (in_protobuf,) = decode_protobuf(otlp_protobuf.encode({}, SCOPE, [made]))
     assert in_json.attributes == in_protobuf.attributes
     assert in_json.name == in_protobuf.name
+
+
+@pytest.mark.skipif(not _their_encoder_is_complete(), reason="the installed encoder leaves out what ours sends")
+@fuzzed
+@given(spans=st.lists(st.one_of(SPANS, OTHER_SPANS), min_size=1, max_size=4), resource=ATTRIBUTES)
+def test_our_protobuf_says_what_opentelemetrys_encoder_says(spans, resource):
+    base = Resource(resource, "https://example.com/resource")
+    ours, theirs = ExportTraceServiceRequest(), encode_spans([to_readable(each, base, SCOPE) for each in spans])
+    ours.ParseFromString(otlp_protobuf.encode(base.attributes, SCOPE, spans, base.schema_url))
+    assert ours == theirs
