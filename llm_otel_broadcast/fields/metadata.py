@@ -11,6 +11,7 @@ from llm_otel_broadcast.fields.json_cut import Json
 from llm_otel_broadcast.fields.json_text import Budget, bounded_json, plain, plain_json, short_repr
 from llm_otel_broadcast.host.blocked_objects import objects
 from llm_otel_broadcast.host.guard import or_else
+from llm_otel_broadcast.record.int64 import MAX_INT64, MIN_INT64
 from llm_otel_broadcast.record.span_data import AttributeValue
 
 MAX_KEYS: Final = 256
@@ -18,7 +19,6 @@ MAX_VALUE_CHARACTERS: Final = 16_384
 _MAX_KEY_CHARACTERS: Final = 256
 _PLAIN: Final = frozenset({str, bool, int, float})
 # OTLP has no larger integers
-_INT64: Final = range(-(2**63), 2**63)
 
 
 def metadata_attributes(metadata: Mapping[str, object]) -> dict[str, AttributeValue]:
@@ -58,7 +58,9 @@ def metadata_json(metadata: Mapping[str, object], limit: int = MAX_VALUE_CHARACT
 def plain_of(value: object) -> Json:
     """Return any value as JSON's own types: the program's own objects where they do not block."""
     # Most are short texts and small numbers, which are as they are.
-    if (type(value) is str and len(value) <= MAX_VALUE_CHARACTERS) or (type(value) is int and value in _INT64):
+    if (type(value) is str and len(value) <= MAX_VALUE_CHARACTERS) or (
+        type(value) is int and MIN_INT64 <= value <= MAX_INT64
+    ):
         return value
     if value is None or type(value) in _PLAIN:
         return plain(value)
@@ -89,7 +91,7 @@ def _value(value: object) -> AttributeValue | None:
     if isinstance(value, str):
         return str.__str__(value)[:MAX_VALUE_CHARACTERS]
     if isinstance(value, int):
-        return int(value) if int(value) in _INT64 else short_repr(int(value))
+        return int(value) if MIN_INT64 <= int(value) <= MAX_INT64 else short_repr(int(value))
     if isinstance(value, float):
         # JSON has no number for NaN and infinity
         return float(value) if math.isfinite(value) else str(float(value))

@@ -6,6 +6,7 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from llm_otel_broadcast.record.int64 import MAX_INT64, MIN_INT64
 from llm_otel_broadcast.settings.validators import MAPPING_WRITTEN, TEXTS, Kind, nearest, read_mapping
 
 METADATA: Final = "metadata."
@@ -44,7 +45,6 @@ FACTS: Final = (
 )
 """What an alias may stand for; `metadata.KEY` as well. Only `question` and `answer` are content."""
 _MAX_NAME_CHARS: Final = 256
-_INT64: Final = range(-(2**63), 2**63)
 _HOST_CHARACTERS: Final = frozenset("_.-*[]:" + string.digits + string.ascii_letters)
 
 
@@ -85,7 +85,8 @@ def resource_faults(name: str, value: object) -> list[str]:
         f'{name} "{key}" must be a text, a number of 64 bits, True or False, got {type(item).__name__}'
         for key, item in value.items()
         # Protobuf has no larger integers: one would cost every batch.
-        if not isinstance(item, str | bool | int | float) or (isinstance(item, int) and item not in _INT64)
+        if not isinstance(item, str | bool | int | float)
+        or (isinstance(item, int) and not MIN_INT64 <= item <= MAX_INT64)
     ]
     return faults
 

@@ -10,6 +10,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link as SdkLink
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
+from llm_otel_broadcast.record.int64 import MAX_INT64, MIN_INT64
 from llm_otel_broadcast.record.span_data import (
     KIND_CLIENT,
     KIND_CONSUMER,
@@ -34,7 +35,6 @@ _KINDS: Final = {
 }
 _STATUSES: Final = {STATUS_UNSET: StatusCode.UNSET, STATUS_OK: StatusCode.OK, STATUS_ERROR: StatusCode.ERROR}
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
-_INT64: Final = range(-(2**63), 2**63)
 
 
 def to_readable(span: SpanData, resource: Resource, scope: Scope) -> ReadableSpan:
@@ -73,7 +73,7 @@ def _value(value: AttributeValue) -> AttributeValue:
     if isinstance(value, str):
         return _clean(value)
     # Protobuf has 64 bits, and the encoder fails for the whole batch on a larger number.
-    if isinstance(value, int) and not isinstance(value, bool) and value not in _INT64:
+    if isinstance(value, int) and not isinstance(value, bool) and not MIN_INT64 <= value <= MAX_INT64:
         return str(value)
     if isinstance(value, list | tuple):
         return cast("AttributeValue", tuple(_value(item) for item in value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import IntEnum
 
 import pytest
 from hypothesis import given
@@ -261,3 +262,13 @@ def test_no_value_makes_anything_but_a_clear_error(field, value):
 @given(st.sets(st.sampled_from(PARTS)))
 def test_any_parts_can_be_hidden(parts):
     assert set(Destination(endpoint=URL, hide=parts).hide) == parts
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+@pytest.mark.timeout(20)
+def test_a_resource_attribute_may_be_an_integer_of_a_class_of_its_own():
+    destination = Destination(endpoint="http://127.0.0.1:9", resource_attributes={"level": Level.HIGH})
+    assert destination.resource_attributes == {"level": 3}

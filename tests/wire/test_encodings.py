@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import tracemalloc
 from dataclasses import replace
+from enum import IntEnum
 
 import pytest
 from hypothesis import given
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
 
+from llm_otel_broadcast.fields.metadata import metadata_attributes
 from llm_otel_broadcast.receiver.decoding import decode_json, decode_protobuf
 from llm_otel_broadcast.record.span_data import STATUS_UNSET, Scope
 from llm_otel_broadcast.wire import otlp_json, otlp_protobuf
+from llm_otel_broadcast.wire.sdk_span import to_readable
 from tests.support.any_spans import ATTRIBUTES, SPANS, span
 
 SCOPE = Scope("1.2.3")
@@ -122,6 +126,21 @@ def test_nothing_is_null_or_empty_when_it_is_absent():
 def test_what_json_numbers_cannot_say_becomes_text(value, text):
     (read,) = decode_json(as_json(span(attributes={"odd": value})))
     assert read.attributes == {"odd": text}
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("value", [Level.HIGH, True, 2**63 - 1, -(2**63)])
+def test_an_integer_of_a_class_of_its_own_is_one_everywhere(value):
+    """Looked for in a `range`, an `IntEnum` is compared with each of its numbers: that took for ever."""
+    own = span(attributes={"level": value})
+    (in_json,), (in_protobuf,) = decode_json(as_json(own)), decode_protobuf(as_protobuf(own))
+    assert in_json.attributes == in_protobuf.attributes == {"level": value}
+    assert to_readable(own, Resource({}), SCOPE).attributes == {"level": value}
+    assert metadata_attributes({"level": value}) == {"trace.metadata.level": value}
 
 
 @pytest.mark.parametrize(("encode", "decode"), [(as_json, decode_json), (as_protobuf, decode_protobuf)])
