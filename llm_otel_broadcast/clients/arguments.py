@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from llm_otel_broadcast.record.packed_list import PackedList
@@ -25,12 +26,6 @@ def keep(value: object) -> tuple[list[object] | None, int]:
     copies: list[object] = []
     size = 0
     for item in value:
-        if type(item) is dict and len(item) == _PLAIN_MEMBERS:
-            text = item.get("content")
-            if type(text) is str:
-                size += len(text)
-                copies.append(item.copy())
-                continue
         if type(item) is not dict:
             # The client's own objects are kept as they are: copying a pydantic model costs more than all dicts together.
             copies.append(item)
@@ -89,9 +84,7 @@ def keep_whole(kwargs: dict[str, Any], name: str) -> tuple[Sequence[object] | No
     """
     values = kwargs.get(name)
     if type(values) is list or type(values) is tuple:
-        try:
+        with suppress(ValueError):
             packed = PackedList(values)
-        except ValueError:
-            return keep_argument(kwargs, name)
-        return packed, packed.size
+            return packed, packed.size
     return keep_argument(kwargs, name)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from llm_otel_broadcast.clients.close_hook import hook_close
-from llm_otel_broadcast.clients.stream_watch import CHUNK_GUARD, StreamReading, StreamWatch, follow_async_generator
+from llm_otel_broadcast.clients.stream_watch import StreamReading, StreamWatch, follow_async_generator
 from llm_otel_broadcast.clients.tracebacks import drop_own_frames
 from llm_otel_broadcast.host.guard import or_else
 
@@ -40,13 +40,12 @@ class _StreamIterator:
         watch: decides how the record ends.
     """
 
-    __slots__ = ("_fold_chunk", "_inner", "_read_next", "_watch")
+    __slots__ = ("_inner", "_read_next", "_watch")
 
     def __init__(self, inner: Any, read_next: Callable[[], Any], watch: StreamWatch) -> None:
         self._inner = inner
         self._read_next = read_next
         self._watch = watch
-        self._fold_chunk = watch.fold_chunk
 
     def __del__(self) -> None:
         # A signal handler may have interrupted `__init__`: then the members are not there.
@@ -95,22 +94,16 @@ class WatchedAsyncIterator(_StreamIterator):
         watch = self._watch
         watch.is_reading = True
         try:
-            while True:
+            chunk = await self._read_next()
+            while watch.read_chunk(chunk):
                 chunk = await self._read_next()
-                try:
-                    is_hidden = self._fold_chunk(chunk)
-                except BaseException as error:
-                    if not CHUNK_GUARD.stops(error):
-                        raise
-                    is_hidden = False
-                if not is_hidden:
-                    return chunk
         except BaseException as error:
             watch.end_by(error)
             drop_own_frames(error)
             raise
         finally:
             watch.is_reading = False
+        return chunk
 
     async def aclose(self) -> None:
         await self._inner.aclose()

@@ -79,17 +79,13 @@ class RecordQueue:
             # A record is counted where nothing of a signal handler's can come between.
             books.produced += 1
             size = arrival[1]
-            held = self._bytes + size
-            if held + self._in_flight_bytes <= self.max_bytes and not self.is_closed:
-                self._bytes = held
-                records.append(arrival)
-            elif self.is_closed:
+            if self.is_closed:
                 books.drop("stopped", 1)
             elif size + self._in_flight_bytes > self.max_bytes:
                 # No room could be made for it: what waits is not dropped in vain.
                 books.drop("too_large" if size > self.max_bytes else "queue_full", 1)
             else:
-                self._bytes = held
+                self._bytes += size
                 records.append(arrival)
                 while self._bytes + self._in_flight_bytes > self.max_bytes and records:
                     self._bytes -= records.popleft()[1]

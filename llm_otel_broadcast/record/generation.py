@@ -376,8 +376,7 @@ class Generation(GenerationFacts):
             enclosing_span.latest_end_ns = max(enclosing_span.latest_end_ns, self.end_ns)
             # Of the outermost one only: what is below is counted there once. An estimated cost is not known yet.
             if enclosing_span.totals:
-                taken = self.unread_usage or spent(self._usage, stated_cost(self._usage))
-                enclosing_span.totals[0].add(taken)
+                enclosing_span.totals[0].add(self.unread_usage or spent(self._usage, stated_cost(self._usage)))
         if self.failure is not None:
             self.count_failure()
         self.ended = True

@@ -45,9 +45,9 @@ class Totals:
         self._calls = 0
         self._sums: dict[str, float] = {}
 
-    def add(self, taken: Spent | UnreadUsage) -> None:
+    def add(self, addend: Spent | UnreadUsage) -> None:
         """Add one generation, or the counts of one, with the cost that they state."""
-        self._new.append(taken)
+        self._new.append(addend)
         # Waiting for nobody: a finalizer may add on top of another addition of this very thread.
         self._fold(0)
 
@@ -57,12 +57,12 @@ class Totals:
             return
         try:
             while self._new:
-                taken = self._new.popleft()
+                addend = self._new.popleft()
                 self._calls += 1
-                if isinstance(taken, UnreadUsage):
-                    self._unread.append(taken)
+                if isinstance(addend, UnreadUsage):
+                    self._unread.append(addend)
                 else:
-                    self._sum(taken)
+                    self._sum(addend)
             # Reading counts takes the host's thread ten times as long as all else here: mostly that is left to who asks.
             while len(self._unread) > max_unread:
                 usage = self._unread.popleft().usage()
@@ -70,8 +70,8 @@ class Totals:
         finally:
             self._adding.release()
 
-    def _sum(self, taken: Spent) -> None:
-        for name, value in zip(Spent._fields, taken, strict=True):
+    def _sum(self, addend: Spent) -> None:
+        for name, value in zip(Spent._fields, addend, strict=True):
             # What nothing is known of is absent from the sums, not zero.
             if value is not None:
                 self._sums[name] = self._sums.get(name, 0) + value

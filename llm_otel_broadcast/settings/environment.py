@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Final, NamedTuple
 
 from llm_otel_broadcast.settings.destination import SHORTHAND, Destination
 from llm_otel_broadcast.settings.errors import ConfigError
+from llm_otel_broadcast.settings.frozen import default_of
 from llm_otel_broadcast.settings.options import Options
 from llm_otel_broadcast.settings.validators import TRUTH, Kind, in_text, kinds_of, nearest_name
 
@@ -43,7 +44,7 @@ def _variables_of(settings_type: type, kinds: Mapping[str, Kind]) -> list[Variab
             variable_of(option.name),
             option.name,
             kinds[option.name],
-            option.default if option.default_factory is MISSING else option.default_factory(),
+            default_of(option),
         )
         for option in fields(settings_type)
         if option.name in kinds

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def default_of(setting: Field[Any]) -> Any:
+    """Return the value of a field that is not given."""
+    return setting.default if setting.default_factory is MISSING else setting.default_factory()
+
+
 class _SignatureOnDemand:
     """The signature of a class for `help()` and editors, made when they ask."""
 
@@ -27,7 +32,7 @@ class _SignatureOnDemand:
                 Parameter(
                     setting.name,
                     Parameter.KEYWORD_ONLY,
-                    default=setting.default if setting.default_factory is MISSING else setting.default_factory(),
+                    default=default_of(setting),
                     annotation=setting.type,
                 )
                 for setting in fields
@@ -48,11 +53,7 @@ class Frozen:
             if name not in fields:
                 raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument '{name}'")
         for name, setting in fields.items():
-            if name in values:
-                value = values[name]
-            else:
-                value = setting.default if setting.default_factory is MISSING else setting.default_factory()
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, values[name] if name in values else default_of(setting))
         self.__post_init__()
 
     def __post_init__(self) -> None:

@@ -13,13 +13,11 @@ from typing import Any, Final
 
 from llm_otel_broadcast.fields.json_encoder import MAX_SHORT_CHARS, encoder, quote_short
 from llm_otel_broadcast.host.turns import in_turns
+from llm_otel_broadcast.record.int64 import MAX_INT64, MIN_INT64
 from llm_otel_broadcast.record.span_data import STATUS_UNSET, Scope, SpanData
+from llm_otel_broadcast.wire.attribute_starts import AttributeStarts
 from llm_otel_broadcast.wire.span_groups import grouped
 
-_MIN_INT64: Final = -(2**63)
-_MAX_INT64: Final = 2**63 - 1
-_MAX_KEPT_KEY_CHARS: Final = 256
-_MAX_KEPT_KEYS: Final = 1_024
 # As proto3 JSON writes them; as numbers JSON does not have them, so here they are text.
 _NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
@@ -88,18 +86,7 @@ def _span(span: SpanData) -> str:
     return text + "}"
 
 
-class _Starts(dict[str, str]):
-    """How the JSON of an attribute begins, by its name. Most names are the same from span to span."""
-
-    def __missing__(self, key: str) -> str:
-        start = f'{{"key":{encoder.quote(key)},"value":'
-        # A library that makes names up would fill the memory for good.
-        if len(key) <= _MAX_KEPT_KEY_CHARS and len(self) < _MAX_KEPT_KEYS:
-            self[key] = start
-        return start
-
-
-_STARTS: Final = _Starts()
+_STARTS: Final = AttributeStarts(lambda key: f'{{"key":{encoder.quote(key)},"value":')
 
 
 def _attributes(attributes: Mapping[str, object]) -> str:
@@ -111,7 +98,7 @@ def _attributes(attributes: Mapping[str, object]) -> str:
         f'{starts[key]}{{"stringValue":{quote_short(value)}}}}}'
         if (kind := type(value)) is str and len(value) <= MAX_SHORT_CHARS
         else f'{starts[key]}{{"intValue":"{value}"}}}}'
-        if kind is int and _MIN_INT64 <= value <= _MAX_INT64
+        if kind is int and MIN_INT64 <= value <= MAX_INT64
         else f'{starts[key]}{{"doubleValue":{value!r}}}}}'
         if kind is float and isfinite(value)
         else f"{starts[key]}{_value(value)}}}"
@@ -128,7 +115,7 @@ def _value(value: object) -> str:
         return '{"boolValue":true}' if value else '{"boolValue":false}'
     # A larger one would be refused together with the whole request.
     if isinstance(value, int):
-        if _MIN_INT64 <= value <= _MAX_INT64:
+        if MIN_INT64 <= value <= MAX_INT64:
             return f'{{"intValue":"{int(value)}"}}'
         return f'{{"stringValue":{encoder.quote(str(value))}}}'
     if isinstance(value, float):

@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from llm_otel_broadcast.host.turns import in_turns
+from llm_otel_broadcast.record.int64 import MAX_INT64, MIN_INT64
 from llm_otel_broadcast.record.span_data import KIND_CONSUMER, KIND_INTERNAL, STATUS_ERROR, Scope, SpanData
+from llm_otel_broadcast.wire.attribute_starts import AttributeStarts
 from llm_otel_broadcast.wire.span_groups import grouped
 
-_INT64_LIMIT: Final = 2**63
-_MAX_KEPT_KEY_CHARS: Final = 256
-_MAX_KEPT_KEYS: Final = 1_024
 _MAX_ONE_BYTE: Final = 0x7F
 _UINT64_MASK: Final = 2**64 - 1
 # Whether the parent is in another process is known: it is not.
@@ -85,18 +84,7 @@ def _trace_state(header: str) -> str:
     return ",".join(f"{key}={value}" for key, value in TraceState.from_header([header]).items())
 
 
-class _Starts(dict[str, bytes]):
-    """How an attribute begins, by its name. Most names are the same from span to span."""
-
-    def __missing__(self, key: str) -> bytes:
-        start = _field(b"\x0a", _utf8(key)) + b"\x12"
-        # A library that makes names up would fill the memory for good.
-        if len(key) <= _MAX_KEPT_KEY_CHARS and len(self) < _MAX_KEPT_KEYS:
-            self[key] = start
-        return start
-
-
-_STARTS: Final = _Starts()
+_STARTS: Final = AttributeStarts(lambda key: _field(b"\x0a", _utf8(key)) + b"\x12")
 
 
 def _attributes(tag: bytes, attributes: Mapping[str, object]) -> bytes:
@@ -118,7 +106,7 @@ def _any_value(value: object) -> bytes:
         return b"\x10\x01" if value else b"\x10\x00"
     if isinstance(value, int):
         # A larger one would be refused together with the whole request.
-        is_int64 = -_INT64_LIMIT <= value < _INT64_LIMIT
+        is_int64 = MIN_INT64 <= value <= MAX_INT64
         return b"\x18" + _varint(value & _UINT64_MASK) if is_int64 else _any_value(str(value))
     if isinstance(value, float):
         return _DOUBLE(b"\x21", value)

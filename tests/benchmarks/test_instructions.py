@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 
 import pytest
 
-from tests.benchmarks.counting import can_count, count
+from tests.benchmarks.counting import Counted, can_count, count
 from tests.benchmarks.host import CHUNKS
 
 MAX_SHARES_OF_A_SPAN = {"ours": 0.345, "content": 0.345}
@@ -24,14 +25,19 @@ _CALLS = {
 }
 
 
-@pytest.mark.timeout(200)
-def test_a_call_and_a_chunk_cost_no_more_than_their_bounds():
+def counts_of(calls: Mapping[Counted, int]) -> dict[Counted, float]:
+    """Count, or skip the test where that cannot be."""
     if not can_count():
         pytest.skip("valgrind is not installed: the instructions of a call are not counted (apt-get install valgrind)")
     try:
-        counts = count(_CALLS, timeout_s=_TIMEOUT_S)
+        return count(calls, timeout_s=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         pytest.skip("this machine is too busy to count the instructions of a call in time")
+
+
+@pytest.mark.timeout(200)
+def test_a_call_and_a_chunk_cost_no_more_than_their_bounds():
+    counts = counts_of(_CALLS)
     plain = counts["plain", "chat"]
     span = counts["span", "chat"] - plain
     shares = {mode: round((counts[mode, "chat"] - plain) / span, 2) for mode in MAX_SHARES_OF_A_SPAN}
@@ -61,12 +67,7 @@ _CALLS_WITH_FIELDS = {
 
 @pytest.mark.timeout(200)
 def test_fields_contexts_and_tools_cost_no_more_than_their_bounds():
-    if not can_count():
-        pytest.skip("valgrind is not installed: the instructions of a call are not counted (apt-get install valgrind)")
-    try:
-        counts = count(_CALLS_WITH_FIELDS, timeout_s=_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        pytest.skip("this machine is too busy to count the instructions of a call in time")
+    counts = counts_of(_CALLS_WITH_FIELDS)
     added = {(mode, work): counts[mode, work] - counts["plain", work] for mode, work in _CALLS_WITH_FIELDS}
     assert added["content", "chat_fields"] <= MAX_SHARE_WITH_FIELDS * added["span", "chat_fields"]
     assert added["context", "chat"] <= MAX_SHARE_IN_CONTEXT * added["span_context", "chat"]

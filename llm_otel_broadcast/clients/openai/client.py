@@ -143,8 +143,8 @@ def default_headers_of(client: Any) -> Mapping[str, Any]:
 def covering(client: Any) -> Callable[[Any], bool] | None:
     """Return a test for the resources that belong to a client or to a resource of one; None when it is neither.
 
-    A client itself passes the test as well if its resources can: what it requests may be for any of them. Copies that `with_options()` or `copy()` make of the client belong to it: they share its HTTP client. The client is not
-    kept alive.
+    A client itself passes the test as well if its resources can: what it requests may be for any of them. Copies that
+    `with_options()` or `copy()` make of the client belong to it: they share its HTTP client. The client is not kept alive.
     """
     resource_module = ""
     owner = client

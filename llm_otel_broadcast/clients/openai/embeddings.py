@@ -99,10 +99,7 @@ def _read_typical_answer(record: Generation, response: Any) -> bool:
         return False
     record.unread_usage = UnreadUsage(_read_usage, counts)
     record.response_model = record.served_model or model or record.response_model
-    if details is None:
-        record.details = {"dimensions": len(vector)}
-    else:
-        details["dimensions"] = len(vector)
+    note(record, dimensions=len(vector))
     # what the request states is still to be looked at, unless it is a number
     record.is_limited = record.served_model is None and (details is None or "encoding_formats" not in details)
     return True

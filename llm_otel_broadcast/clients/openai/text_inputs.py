@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from llm_otel_broadcast.clients.arguments import length
+from llm_otel_broadcast.clients.reader import note
 from llm_otel_broadcast.host.guard import Guard
 from llm_otel_broadcast.record.generation import Generation
 
@@ -37,11 +38,7 @@ def note_inputs(record: Generation, kwargs: dict[str, Any], name: str, *, conten
     else:
         return
     # Parts (multimodal moderation) are one input together.
-    inputs = 1 if items and isinstance(items[0], dict) else len(items)
-    if record.details is None:
-        record.details = {"inputs": inputs}
-    else:
-        record.details["inputs"] = inputs
+    note(record, inputs=1 if items and isinstance(items[0], dict) else len(items))
     if content:
         parts += [item if type(item) is str else _part_of(item) for item in items]
         record.messages = [{"role": "user", "content": parts}]
